@@ -1,0 +1,20 @@
+"""Automatic differentiation: tensors, primitives, the backward pass, gradient checks."""
+
+from minidl.autograd.engine import detect_anomaly, enable_grad, no_grad
+from minidl.autograd.gradcheck import gradcheck
+from minidl.autograd.primitive import composite, primitive, register_op_hook
+from minidl.autograd.tensor import Tensor, from_numpy, grad, tensor
+
+__all__ = [
+    "Tensor",
+    "composite",
+    "detect_anomaly",
+    "enable_grad",
+    "from_numpy",
+    "grad",
+    "gradcheck",
+    "no_grad",
+    "primitive",
+    "register_op_hook",
+    "tensor",
+]

@@ -1,0 +1,181 @@
+"""The backward pass: reverse-mode differentiation over a graph of nodes.
+
+A Node is one recorded call of a primitive. Its parents are, for each input, the Node that made
+it, or the leaf tensor itself, or None where no gradient is wanted. Nodes are numbered as they are
+made, so "newest first" is a topological order and the pass needs no recursion.
+"""
+
+import contextlib
+import heapq
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
+
+
+class _Mode(threading.local):
+    """What this thread records: each thread has its own."""
+
+    recording = True
+    detecting = False
+
+
+mode = _Mode()
+
+
+class _Switch(contextlib.ContextDecorator):
+    """A context manager, or decorator, that sets one attribute of `mode` for a while."""
+
+    _attribute: str
+    _value: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(getattr(mode, self._attribute))
+        setattr(mode, self._attribute, self._value)
+
+    def __exit__(self, *exception: object) -> None:
+        setattr(mode, self._attribute, self._before.pop())
+
+
+class no_grad(_Switch):
+    """Inside, nothing is recorded: results need no gradient and keep nothing alive."""
+
+    _attribute, _value = "recording", False
+
+
+class enable_grad(_Switch):
+    """Inside, recording is on again, even within `no_grad`."""
+
+    _attribute, _value = "recording", True
+
+
+class detect_anomaly(_Switch):
+    """Inside, the first NaN or infinity in an output or gradient raises a GradError naming the op.
+
+    Costs a look at every number; for hunting a bug, not for training.
+    """
+
+    _attribute, _value = "detecting", True
+
+
+_order = itertools.count()
+
+
+class Node:
+    """One recorded call. Subclasses give `vjp` and `free`."""
+
+    __slots__ = ("order", "parents")
+
+    def __init__(self, parents: tuple[Any, ...]) -> None:
+        self.order = next(_order)
+        self.parents = parents
+
+    def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
+        """For the gradient `g` of the output, the gradients of the inputs that `needs` asks for.
+
+        A gradient is `g` itself, a view of it, or a new array for each input; never an array that
+        someone else holds.
+        """
+        raise NotImplementedError
+
+    def free(self) -> None:
+        """Let go of all that was kept for `vjp`, and of the parents."""
+        raise NotImplementedError
+
+
+class _Gradients:
+    """Sums of gradients by node or leaf; adds in place into arrays that belong to the pass."""
+
+    def __init__(self, in_place: bool) -> None:
+        self.sums: dict[Any, Any] = {}
+        self._in_place = in_place
+        self._own: set[Any] = set()
+
+    def add(self, place: Any, g: Any, new: bool) -> bool:
+        """Add `g` to the sum at `place`; True if it is the first. `new`: no one else holds `g`."""
+        if place not in self.sums:
+            self.sums[place] = g
+            if new:
+                self._own.add(place)
+            return True
+        if self._in_place and place in self._own:
+            self.sums[place] += g
+        else:
+            self.sums[place] = self.sums[place] + g
+            self._own.add(place)
+        return False
+
+    def pop(self, place: Any) -> Any:
+        self._own.discard(place)
+        return self.sums.pop(place)
+
+    def own(self) -> dict[Any, Any]:
+        """The sums, each an array of its own."""
+        if self._in_place:
+            for place in self.sums.keys() - self._own:
+                self.sums[place] = self.sums[place].copy()
+        return self.sums
+
+
+def run(
+    roots: Sequence[tuple[Any, Any]],
+    wanted: set[Any] | None,
+    retain_graph: bool,
+    create_graph: bool,
+) -> dict[Any, Any]:
+    """Push the gradients at `roots` back through the graph.
+
+    Gradients are ndarrays, or with `create_graph` Tensors whose making is recorded.
+    Returns the gradient of every leaf, or of the `wanted` nodes and leaves alone; with `wanted`,
+    no node that leads to none of them is visited.
+    """
+    useful = None if wanted is None else _leading_to(wanted, [place for place, _ in roots])
+    gradients = _Gradients(in_place=not create_graph)
+    found: dict[Any, Any] = {}
+    heap: list[tuple[int, Node]] = []
+
+    def give(place: Any, g: Any, new: bool) -> None:
+        if gradients.add(place, g, new) and isinstance(place, Node):
+            heapq.heappush(heap, (-place.order, place))
+
+    for place, g in roots:
+        if useful is None or place in useful:
+            give(place, g, new=False)
+    with enable_grad() if create_graph else no_grad():
+        while heap:
+            node = heapq.heappop(heap)[1]
+            g = gradients.pop(node)
+            if wanted is not None and node in wanted:
+                found[node] = g
+            needs = [p is not None and (useful is None or p in useful) for p in node.parents]
+            if any(needs):
+                for parent, need, part in zip(node.parents, needs, node.vjp(g, needs), strict=True):
+                    if need and part is not None:
+                        new = part is not g and getattr(part, "base", None) is None
+                        give(parent, part, new)
+            if not retain_graph:
+                node.free()
+    found.update(gradients.own())
+    return found
+
+
+def _leading_to(wanted: set[Any], roots: Iterable[Any]) -> set[Any]:
+    """The nodes and leaves among and below `roots` from which one of `wanted` can be reached."""
+    seen: set[Any] = set()
+    stack = list(roots)
+    while stack:
+        place = stack.pop()
+        if place is not None and place not in seen:
+            seen.add(place)
+            if isinstance(place, Node):
+                stack.extend(place.parents)
+    useful = wanted & seen
+    for node in sorted((p for p in seen if isinstance(p, Node)), key=lambda node: node.order):
+        if any(parent in useful for parent in node.parents):
+            useful.add(node)
+    return useful

@@ -1,0 +1,392 @@
+"""Tensor: an ndarray that remembers how it was made.
+
+Its methods are names for primitives, which `minidl.ops` declares and enters into `ops` below.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import engine
+from minidl.config import config
+from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
+
+__all__ = ["Tensor", "tensor", "from_numpy", "grad", "ops"]
+
+ops: dict[str, Callable[..., Any]] = {}
+"""Every op of the library by name."""
+
+Axis = int | Sequence[int] | None
+
+
+class Tensor:
+    """An array with a gradient.
+
+    data: the ndarray.  grad: an ndarray of the same shape once `backward` has run, else None.
+    requires_grad: whether gradients flow into it; settable on leaves of float dtype.
+    """
+
+    __slots__ = ("_data", "_node", "_requires_grad", "grad", "__weakref__")
+    # NumPy leaves `ndarray + Tensor` to Tensor.__radd__.
+    __array_ufunc__ = None
+
+    def __init__(self, data: np.ndarray, requires_grad: bool = False, node: Any = None) -> None:
+        self._data = data
+        self._node = node
+        self.grad: np.ndarray | None = None
+        self._requires_grad = node is not None
+        if requires_grad:
+            self.requires_grad = True
+
+    # What it is
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, array: np.ndarray) -> None:
+        if not isinstance(array, np.ndarray):
+            raise DTypeError(f"Tensor.data expected an ndarray, got {type(array).__name__}")
+        if array.shape != self._data.shape or array.dtype != self._data.dtype:
+            raise ShapeError(
+                f"Tensor.data expected shape {self.shape} and dtype {self.dtype}, "
+                f"got {array.shape} and {array.dtype}: make a new tensor for another kind of array"
+            )
+        self._data = array
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self._node is not None:
+            raise GradError("requires_grad can be set on leaves only: use .detach() to make one")
+        if wanted and self._data.dtype.kind != "f":
+            raise GradError(
+                f"only float32 and float64 tensors can require a gradient, got {self.dtype}"
+            )
+        self._requires_grad = bool(wanted)
+
+    @property
+    def edge(self) -> Any:
+        """Where its gradient goes: the node that made it, itself for a leaf, or None."""
+        if self._node is not None:
+            return self._node
+        return self if self._requires_grad else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def numpy(self) -> np.ndarray:
+        """The ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
+        if self._requires_grad:
+            raise GradError(
+                "numpy() on a tensor that requires a gradient would lose the graph: "
+                "use .detach().numpy(), or .data if you know what you do"
+            )
+        return self._data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The one number it holds, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item() expected a tensor of one element, got shape {self.shape}")
+        return self._data.item()
+
+    def detach(self) -> "Tensor":
+        """The same data as a tensor outside the graph."""
+        return Tensor(self._data)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        needs = ", requires_grad=True" if self._requires_grad else ""
+        return f"tensor({text}, dtype={self.dtype}{needs})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else str(self), spec)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise ShapeError("len() of a tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        return (self[i] for i in range(len(self)))
+
+    # Its gradient
+
+    def backward(
+        self, g: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf it was made from.
+
+        g: the gradient to start from, of this tensor's shape; left out for a scalar.
+        retain_graph: keep the graph for another backward; otherwise it is freed on the way.
+        create_graph: also keep it, and run the rules on Tensors; `.grad` stays an ndarray, so
+            for derivatives of derivatives use `md.grad`.
+        Raises GradError for a tensor that isn't a scalar, needs no gradient, or was freed.
+        """
+        root = (self.edge, _first_gradient(self, g, create_graph, "backward()"))
+        found = engine.run([root], None, retain_graph or create_graph, create_graph)
+        for leaf, total in found.items():
+            array = total.data.copy() if isinstance(total, Tensor) else total
+            if leaf.grad is None:
+                leaf.grad = array
+            else:
+                leaf.grad += array
+
+    # Arithmetic
+
+    def __add__(self, other: Any) -> "Tensor":
+        return ops["add"](self, other)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return ops["subtract"](self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return ops["subtract"](other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return ops["multiply"](self, other)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return ops["divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return ops["divide"](other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return ops["power"](self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return ops["power"](other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return ops["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return ops["matmul"](other, self)
+
+    def __neg__(self) -> "Tensor":
+        return ops["negative"](self)
+
+    def __abs__(self) -> "Tensor":
+        return ops["abs"](self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    # Comparison: element by element, bool tensors without a gradient
+
+    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return ops["equal"](self, other)
+
+    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return ops["not_equal"](self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return ops["less"](self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return ops["less_equal"](self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return ops["greater"](self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return ops["greater_equal"](self, other)
+
+    __hash__ = object.__hash__  # by identity, since == compares elements
+
+    # Shape
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        return ops["getitem"](self, key=key)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same numbers in another shape; one length may be -1."""
+        return ops["reshape"](self, shape=_unpack(shape))
+
+    def transpose(self, *axes: Any) -> "Tensor":
+        """The axes in another order; without arguments, reversed."""
+        return ops["transpose"](self, axes=_unpack(axes) or None)
+
+    @property
+    def T(self) -> "Tensor":
+        return self.transpose()
+
+    def astype(self, dtype: Any) -> "Tensor":
+        """The same numbers in another dtype; gradients pass between float dtypes."""
+        return ops["astype"](self, dtype=np.dtype(dtype))
+
+    # Elementwise
+
+    def exp(self) -> "Tensor":
+        return ops["exp"](self)
+
+    def log(self) -> "Tensor":
+        return ops["log"](self)
+
+    def sqrt(self) -> "Tensor":
+        return ops["sqrt"](self)
+
+    def abs(self) -> "Tensor":
+        return ops["abs"](self)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> "Tensor":
+        return ops["clip"](self, low=low, high=high)
+
+    # Reductions, over one axis, several, or all
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return ops["sum"](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return ops["mean"](self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
+        """The variance; `ddof=1` divides by n - 1, as NumPy spells it."""
+        return ops["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """The largest; equal ones share the gradient."""
+        return ops["max"](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """The smallest; equal ones share the gradient."""
+        return ops["min"](self, axis=axis, keepdims=keepdims)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return ops["logsumexp"](self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> "Tensor":
+        """Where the (first) largest stands; an integer tensor without a gradient."""
+        return Tensor(np.asarray(self._data.argmax(axis)))
+
+
+def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    """Both x.reshape(2, 3) and x.reshape((2, 3))."""
+    if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
+        return tuple(numbers[0])
+    return numbers
+
+
+def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of `a`.
+
+    a: numbers, nested lists, an ndarray or a Tensor. Float ndarrays keep their dtype, Python
+    floats become `md.config.default_dtype`, integers stay integers.
+    Raises DTypeError for what is no array of numbers.
+    """
+    if isinstance(a, Tensor):
+        a = a.data
+    try:
+        array = np.array(a, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"tensor() expected an array of numbers, got {a!r:.100}: {error}") from error
+    if dtype is None and array.dtype == np.float64 and not isinstance(a, np.ndarray | np.generic):
+        array = array.astype(config.default_dtype)
+    return Tensor(_numbers(array, "tensor()"), requires_grad)
+
+
+def from_numpy(a: np.ndarray, requires_grad: bool = False) -> Tensor:
+    """A tensor that shares the memory of the ndarray `a`, read-only and non-contiguous ones too."""
+    if not isinstance(a, np.ndarray):
+        raise DTypeError(
+            f"from_numpy() expected an ndarray, got {type(a).__name__}: use md.tensor() to copy it"
+        )
+    return Tensor(_numbers(a, "from_numpy()"), requires_grad)
+
+
+def _numbers(array: np.ndarray, who: str) -> np.ndarray:
+    if array.dtype.kind in "iub" or array.dtype in (np.float32, np.float64):
+        return array
+    raise DTypeError(
+        f"{who} expected float32, float64, integers or booleans, got dtype {array.dtype}: "
+        "convert it, for example with .astype(np.float32)"
+    )
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    create_graph: bool = False,
+    grad_outputs: Any = None,
+) -> list[Tensor | None]:
+    """Gradients of the sum of `outputs` with respect to each of `inputs`, as Tensors.
+
+    outputs, inputs: a Tensor or a sequence of them.
+    create_graph: record the computation, so that the results can be differentiated again.
+    grad_outputs: for outputs that are no scalars, a gradient (or None) for each.
+    Leaves `.grad` alone. An input that no output depends on gets None.
+    Raises GradError for an output or input that needs no gradient, or a graph that was freed.
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    starts = [grad_outputs] * len(outputs) if grad_outputs is None else list(grad_outputs)
+    if len(starts) != len(outputs):
+        raise ArgumentError(
+            f"grad() expected a gradient for each of {len(outputs)} outputs, got {len(starts)}"
+        )
+    for position, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise GradError(f"grad(): input {position} has requires_grad=False")
+    roots = [
+        (output.edge, _first_gradient(output, g, create_graph, "grad()"))
+        for output, g in zip(outputs, starts, strict=True)
+    ]
+    found = engine.run(roots, {x.edge for x in inputs}, create_graph, create_graph)
+    totals = [found.get(x.edge) for x in inputs]
+    return [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in totals]
+
+
+def _first_gradient(output: Tensor, g: Any, as_tensor: bool, who: str) -> Any:
+    """The gradient to start from at `output`: `g` checked, or 1 for a scalar."""
+    if not output.requires_grad:
+        raise GradError(
+            f"{who}: the output needs no gradient: nothing it was made from has "
+            "requires_grad=True, or it was made under no_grad()"
+        )
+    if g is None:
+        if output.size != 1:
+            raise GradError(
+                f"{who} expected a scalar, got shape {output.shape}: "
+                "reduce it (for example with .sum() or .mean()), or pass its gradient"
+            )
+        g = np.ones(output.shape, output.dtype)
+    array = g.data if isinstance(g, Tensor) else np.asarray(g, output.dtype)
+    if array.shape != output.shape or array.dtype != output.dtype:
+        raise ShapeError(
+            f"{who} expected a gradient like the output, {output.dtype} of shape {output.shape}, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    if not as_tensor:
+        return array
+    return g if isinstance(g, Tensor) else Tensor(array)

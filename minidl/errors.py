@@ -1,0 +1,43 @@
+"""Every exception minidl raises on purpose.
+
+Each is a MinidlError and also the builtin a caller would expect, so that both
+`except MinidlError` and `except ValueError` work.
+"""
+
+__all__ = [
+    "MinidlError",
+    "ShapeError",
+    "DTypeError",
+    "ArgumentError",
+    "GradError",
+    "StateError",
+    "FileFormatError",
+]
+
+
+class MinidlError(Exception):
+    """The root of minidl's exceptions."""
+
+
+class ShapeError(MinidlError, ValueError):
+    """An array has the wrong number of axes, or an axis has the wrong length."""
+
+
+class DTypeError(MinidlError, TypeError):
+    """An array or argument has the wrong type."""
+
+
+class ArgumentError(MinidlError, ValueError):
+    """A setting is out of its range, missing or contradictory."""
+
+
+class GradError(MinidlError, RuntimeError):
+    """A gradient can't be computed, or is wrong, or is not finite."""
+
+
+class StateError(MinidlError, ValueError):
+    """A state (weights, optimizer, loader) doesn't fit what it is loaded into."""
+
+
+class FileFormatError(MinidlError, ValueError):
+    """A file is not what it should be: another format, truncated or damaged."""

@@ -1,0 +1,23 @@
+"""The engine room: ndarrays in, ndarrays out. Numba lives only here.
+
+Every file has a twin in `minidl.reference`, with the same names and signatures in plain NumPy.
+Nothing is compiled, nor Numba imported, before a kernel is first asked for.
+"""
+
+import importlib
+from typing import Any
+
+from minidl.config import config
+
+__all__ = ["use"]
+
+_families: dict[tuple[str, str], Any] = {}
+
+
+def use(family: str) -> Any:
+    """The module of kernels called `family`: Numba's, or its twin if `md.config.kernels` says so."""
+    key = (config.kernels, family)
+    if key not in _families:
+        package = "minidl.kernels" if config.kernels == "fast" else "minidl.reference"
+        _families[key] = importlib.import_module(f"{package}.{family}")
+    return _families[key]

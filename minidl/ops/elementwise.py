@@ -1,0 +1,396 @@
+"""Arithmetic, comparison and functions that act on each element, with NumPy's broadcasting.
+
+The rules don't care for broadcasting: the tape sums a gradient to its input's shape.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import primitive
+from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+__all__ = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "power",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "sign",
+    "clip",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "where",
+    "astype",
+    "alias",
+]
+
+
+def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
+    """FLOPs of one operation an element."""
+    return output.size
+
+
+def _none(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
+    return 0
+
+
+def _check_broadcast(who: str, x: np.ndarray, y: np.ndarray) -> None:
+    if x.shape != y.shape:
+        try:
+            np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            raise ShapeError(
+                f"{who}: shapes {x.shape} and {y.shape} don't broadcast: aligned at their last "
+                "axes, lengths must be equal or 1"
+            ) from None
+
+
+# Arithmetic
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x + y, any_dtype=True)
+def add(x, y):
+    """x + y."""
+    _check_broadcast("add", x, y)
+    return x + y
+
+
+add.vjp("x")(lambda g: g)
+add.vjp("y")(lambda g: g)
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x - y, any_dtype=True)
+def subtract(x, y):
+    """x - y."""
+    _check_broadcast("subtract", x, y)
+    return x - y
+
+
+subtract.vjp("x")(lambda g: g)
+subtract.vjp("y")(lambda g: -g)
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x * y, any_dtype=True)
+def multiply(x, y):
+    """x * y."""
+    _check_broadcast("multiply", x, y)
+    return x * y
+
+
+multiply.vjp("x")(lambda g, y: g * y)
+multiply.vjp("y")(lambda g, x: g * x)
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x / y)
+def divide(x, y):
+    """x / y."""
+    _check_broadcast("divide", x, y)
+    return x / y
+
+
+divide.vjp("x")(lambda g, y: g / y)
+divide.vjp("y")(lambda g, output, y: -g * output / y)
+
+
+@primitive(flops=_each, oracle=lambda torch, x: -x, any_dtype=True)
+def negative(x):
+    """-x."""
+    return -x
+
+
+negative.vjp("x")(lambda g: -g)
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x**y)
+def power(x, y):
+    """x ** y; a gradient for y needs x >= 0."""
+    _check_broadcast("power", x, y)
+    return x**y
+
+
+@power.vjp("x")
+def _(g, x, y):
+    # y * x**(y-1), but 0 and not 0 * inf where y = 0
+    return g * where(y == 0, 0.0, y * power(x, where(y == 0, 1.0, y - 1)))
+
+
+@power.vjp("y")
+def _(g, x, output):
+    # x**y * log(x), whose limit at x = 0 is 0
+    return g * where(x == 0, 0.0, output * log(where(x == 0, 1.0, x)))
+
+
+@add.samples
+@subtract.samples
+@multiply.samples
+def _broadcasting(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.normal(2, 3))
+    yield sample(draw.normal(2, 3), draw.normal(3))
+    yield sample(draw.normal(2, 1, 4), draw.normal(3, 1))
+    yield sample(draw.normal(), draw.normal(2, 3))
+    yield sample(draw.normal(2, 3), 1.5)
+    yield sample(2, draw.normal(3))
+    yield sample(draw.normal(0, 3), draw.normal(1, 3))
+
+
+@divide.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.nonzero(2, 3))
+    yield sample(draw.normal(3), draw.nonzero(2, 3))
+    yield sample(draw.normal(2, 3), draw.nonzero(2, 1))
+    yield sample(1.0, draw.nonzero(2, 3))
+    yield sample(draw.normal(2, 3), 3)
+
+
+@power.samples
+def _(draw: Draw):
+    yield sample(draw.uniform(0.5, 2, 2, 3), draw.normal(2, 3))
+    yield sample(draw.uniform(0.5, 2, 2, 3), draw.normal(3))
+    yield sample(draw.normal(2, 3), 2)
+    yield sample(draw.nonzero(2, 3), -1)
+    yield sample(draw.nonzero(2, 3), 3.0)
+    yield sample(2.0, draw.normal(2, 3))
+
+
+@add.errors
+@subtract.errors
+@multiply.errors
+@divide.errors
+@power.errors
+def _(draw: Draw):
+    x = draw.normal(2, 3)
+    yield ErrorInput(sample(x, draw.normal(2, 4)), ShapeError, r"\(2, 3\) and \(2, 4\) don't broad")
+    yield ErrorInput(sample(x, x.astype(np.float64)), DTypeError, "float32 and float64")
+    yield ErrorInput(sample(x, np.arange(3)), DTypeError, "got int64.*beside float32")
+    yield ErrorInput(sample(x, [1.0, 2.0, 3.0]), DTypeError, "got list.*md.tensor")
+    yield ErrorInput(sample(x, np.array([None] * 3)), DTypeError, "got object")
+    yield ErrorInput(sample(x, x.astype(np.float16)), DTypeError, "float16")
+
+
+# Functions
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.exp(x))
+def exp(x):
+    """e ** x."""
+    return np.exp(x)
+
+
+exp.vjp("x")(lambda g, output: g * output)
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.log(x))
+def log(x):
+    """The natural logarithm."""
+    return np.log(x)
+
+
+log.vjp("x")(lambda g, x: g / x)
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.sqrt(x))
+def sqrt(x):
+    """The square root."""
+    return np.sqrt(x)
+
+
+sqrt.vjp("x")(lambda g, output: g / (2 * output))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.abs(x), any_dtype=True)
+def abs(x):
+    """|x|; its gradient at 0 is 0."""
+    return np.abs(x)
+
+
+abs.vjp("x")(lambda g, x: g * sign(x))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
+def sign(x):
+    """-1, 0 or 1; its gradient is 0."""
+    return np.sign(x)
+
+
+sign.vjp("x")(lambda g: 0.0 * g)
+
+
+@primitive(flops=_each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True)
+def clip(x, *, low=None, high=None):
+    """x, but `low` where it is less and `high` where it is more; None for no bound."""
+    if low is None and high is None:
+        raise ArgumentError("clip expected a low or a high bound, got neither")
+    return np.clip(x, low, high).astype(x.dtype, copy=False)
+
+
+@clip.vjp("x")
+def _(g, x, low, high):
+    inside = True
+    if low is not None:
+        inside = (x >= low) & inside
+    if high is not None:
+        inside = (x <= high) & inside
+    return where(inside, g, 0.0)
+
+
+@exp.samples
+@negative.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3))
+    yield sample(draw.normal())
+    yield sample(draw.normal(2, 0, 3))
+
+
+@log.samples
+@sqrt.samples
+def _(draw: Draw):
+    yield sample(draw.uniform(0.5, 3, 2, 3))
+    yield sample(draw.uniform(0.5, 3))
+
+
+@abs.samples
+@sign.samples
+def _(draw: Draw):
+    yield sample(draw.nonzero(2, 3))
+    yield sample(draw.nonzero(4, 1, 5))
+
+
+@clip.samples
+def _(draw: Draw):
+    yield sample(draw.nonzero(4, 5), low=-0.1, high=0.1)
+    yield sample(draw.nonzero(4, 5), low=0.1, high=None)
+    yield sample(draw.nonzero(4, 5), low=None, high=0.1)
+
+
+@exp.errors
+@log.errors
+@sqrt.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64.*astype")
+    yield ErrorInput(sample("text"), DTypeError, "got str")
+
+
+@clip.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(3)), ArgumentError, "a low or a high bound")
+
+
+# Comparison (bool output, no gradient) and choice
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x == y, any_dtype=True)
+def equal(x, y):
+    """x == y, element by element."""
+    return x == y
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x != y, any_dtype=True)
+def not_equal(x, y):
+    """x != y, element by element."""
+    return x != y
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x < y, any_dtype=True)
+def less(x, y):
+    """x < y, element by element."""
+    return x < y
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x <= y, any_dtype=True)
+def less_equal(x, y):
+    """x <= y, element by element."""
+    return x <= y
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x > y, any_dtype=True)
+def greater(x, y):
+    """x > y, element by element."""
+    return x > y
+
+
+@primitive(flops=_each, oracle=lambda torch, x, y: x >= y, any_dtype=True)
+def greater_equal(x, y):
+    """x >= y, element by element."""
+    return x >= y
+
+
+@equal.samples
+@not_equal.samples
+@less.samples
+@less_equal.samples
+@greater.samples
+@greater_equal.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.normal(3))
+    yield sample(draw.integers(3, 2, 5).astype(draw.dtype), 1.0)
+
+
+@primitive(
+    flops=_none, oracle=lambda torch, c, x, y: torch.where(c, x, y), labels=("condition",), any_dtype=True
+)
+def where(condition, x, y):
+    """x where the condition holds, y elsewhere; all three broadcast."""
+    return np.where(condition, x, y)
+
+
+where.vjp("x")(lambda g, condition: where(condition, g, 0.0))
+where.vjp("y")(lambda g, condition: where(condition, 0.0, g))
+
+
+@where.samples
+def _(draw: Draw):
+    yield sample(draw.mask(2, 3), draw.normal(2, 3), draw.normal(2, 3))
+    yield sample(draw.mask(3), draw.normal(2, 1), draw.normal(1, 3))
+    yield sample(draw.mask(2, 3), draw.normal(2, 3), 0.0)
+
+
+@primitive(
+    flops=_none,
+    oracle=lambda torch, x, dtype: x.to(getattr(torch, dtype.name)),
+    saves=("from_dtype",),
+    any_dtype=True,
+)
+def astype(x, *, dtype):
+    """x in another dtype."""
+    if dtype.kind not in "iub" and dtype not in (np.float32, np.float64):
+        raise DTypeError(f"astype expected float32, float64, an integer type or bool, got {dtype}")
+    return x.astype(dtype), x.dtype
+
+
+astype.vjp("x")(lambda g, from_dtype: g.astype(from_dtype))
+
+
+@astype.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), dtype=np.dtype(np.float64))
+    yield sample(draw.normal(2, 3), dtype=draw.dtype)
+
+
+@astype.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2), dtype=np.dtype(np.float16)), DTypeError, "got float16")
+
+
+@primitive(flops=_none, oracle=lambda torch, x: x, any_dtype=True)
+def alias(x):
+    """x itself, as a step of its own in the graph."""
+    return x
+
+
+alias.vjp("x")(lambda g: g)
+
+
+@alias.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3))

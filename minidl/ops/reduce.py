@@ -1,0 +1,247 @@
+"""Reductions over one axis, several or all, and broadcasting, which is their transpose."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.elementwise import astype, exp
+
+__all__ = ["sum", "mean", "var", "max", "min", "logsumexp", "broadcast_to", "sum_to"]
+
+
+def reduced_axes(who: str, axis: Any, shape: Sequence[int]) -> tuple[int, ...]:
+    """`axis` (a number, several, or None for all) as a sorted tuple of axes from 0 up."""
+    ndim = len(shape)
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = []
+    for a in given:
+        if not isinstance(a, int | np.integer) or isinstance(a, bool):
+            raise ArgumentError(f"{who}: axis must be whole numbers or None, got {axis!r}")
+        if not -ndim <= a < ndim:
+            raise ShapeError(f"{who}: axis {a} doesn't exist in an array of shape {tuple(shape)}")
+        axes.append(int(a) % ndim)
+    if len(set(axes)) != len(axes):
+        raise ArgumentError(f"{who}: axis {axis!r} names an axis twice")
+    return tuple(sorted(axes))
+
+
+def _count(who: str, axis: Any, shape: Sequence[int]) -> int:
+    """How many elements are reduced to one; an error where there is none."""
+    count = math.prod(shape[a] for a in reduced_axes(who, axis, shape))
+    if count == 0:
+        raise ShapeError(f"{who} over no elements: got shape {tuple(shape)} with axis {axis}")
+    return count
+
+
+def _spread(g: Any, shape: Sequence[int], axis: Any) -> Any:
+    """A reduced `g` (axes kept or not) with the reduced axes back, of length 1."""
+    axes = reduced_axes("reduction", axis, shape)
+    return g.reshape([1 if a in axes else n for a, n in enumerate(shape)])
+
+
+def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
+    return x.size
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: torch.sum(
+        x, tuple(range(x.ndim)) if axis is None else axis, keepdims
+    ),
+    any_dtype=True,
+)
+def sum(x, *, axis=None, keepdims=False):
+    """The sum over `axis`."""
+    return np.sum(x, axis=reduced_axes("sum", axis, x.shape), keepdims=keepdims)
+
+
+@sum.vjp("x")
+def _(g, x_shape, axis, keepdims):
+    return broadcast_to(_spread(g, x_shape, axis), shape=x_shape)
+
+
+@composite(oracle=lambda torch, x, axis=None, keepdims=False: torch.mean(x, axis, keepdims))
+def mean(x, *, axis=None, keepdims=False):
+    """The arithmetic mean over `axis`."""
+    return sum(x, axis=axis, keepdims=keepdims) * (1.0 / _count("mean", axis, x.shape))
+
+
+@composite(
+    oracle=lambda torch, x, axis=None, keepdims=False, ddof=0: torch.var(
+        x, axis, correction=ddof, keepdim=keepdims
+    )
+)
+def var(x, *, axis=None, keepdims=False, ddof=0):
+    """The variance over `axis`: the squares' sum divided by n - ddof."""
+    count = _count("var", axis, x.shape)
+    if ddof >= count:
+        raise ArgumentError(f"var: ddof {ddof} leaves nothing of {count} elements to divide by")
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return sum(centred * centred, axis=axis, keepdims=keepdims) * (1.0 / (count - ddof))
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: torch.amax(x, axis or (), keepdims)
+    if axis is None
+    else torch.amax(x, axis, keepdims),
+    any_dtype=True,
+)
+def max(x, *, axis=None, keepdims=False):
+    """The largest over `axis`; equal ones share the gradient."""
+    _count("max", axis, x.shape)
+    return np.max(x, axis=reduced_axes("max", axis, x.shape), keepdims=keepdims)
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: torch.amin(x, axis or (), keepdims)
+    if axis is None
+    else torch.amin(x, axis, keepdims),
+    any_dtype=True,
+)
+def min(x, *, axis=None, keepdims=False):
+    """The smallest over `axis`; equal ones share the gradient."""
+    _count("min", axis, x.shape)
+    return np.min(x, axis=reduced_axes("min", axis, x.shape), keepdims=keepdims)
+
+
+@max.vjp("x")
+@min.vjp("x")
+def _(g, x, output, axis):
+    equal_ones = astype(x == _spread(output, x.shape, axis), dtype=x.dtype)
+    share = equal_ones / sum(equal_ones, axis=axis, keepdims=True)
+    return _spread(g, x.shape, axis) * share
+
+
+@primitive(
+    flops=lambda output, x, **settings: 3 * x.size,
+    oracle=lambda torch, x, axis=None, keepdims=False: torch.logsumexp(
+        x, tuple(range(x.ndim)) if axis is None else axis, keepdims
+    ),
+)
+def logsumexp(x, *, axis=None, keepdims=False):
+    """log(sum(exp(x))) over `axis`, with the maximum taken out first so that nothing overflows."""
+    _count("logsumexp", axis, x.shape)
+    axes = reduced_axes("logsumexp", axis, x.shape)
+    top = np.max(x, axis=axes, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # all -inf: log(0), not a NaN
+    with np.errstate(divide="ignore"):
+        total = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
+    return total if keepdims else np.squeeze(total, axes)
+
+
+@logsumexp.vjp("x")
+def _(g, x, output, axis):
+    return _spread(g, x.shape, axis) * exp(x - _spread(output, x.shape, axis))
+
+
+@sum.samples
+@mean.samples
+@var.samples
+@logsumexp.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3))
+    yield sample(draw.normal(2, 3, 4), axis=1)
+    yield sample(draw.normal(2, 3, 4), axis=(0, 2), keepdims=True)
+    yield sample(draw.normal(2, 3, 4), axis=-1, keepdims=True)
+    yield sample(draw.normal(0, 3), axis=1)
+    yield sample(draw.normal(1, 5), axis=(1,))
+
+
+@max.samples
+@min.samples
+def _(draw: Draw):
+    yield sample(draw.distinct(2, 3))
+    yield sample(draw.distinct(2, 3, 4), axis=1)
+    yield sample(draw.distinct(2, 3, 4), axis=(0, 2), keepdims=True)
+    yield sample(draw.distinct(0, 3), axis=1)
+
+
+@sum.errors
+@mean.errors
+@max.errors
+@logsumexp.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), axis=2), ShapeError, r"axis 2 .* shape \(2, 3\)")
+    yield ErrorInput(sample(draw.normal(2, 3), axis=(0, 0)), ArgumentError, "twice")
+    yield ErrorInput(sample(draw.normal(2, 3), axis=0.5), ArgumentError, "whole numbers")
+
+
+@var.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(1, 3), axis=0, ddof=1), ArgumentError, "ddof 1")
+    yield ErrorInput(sample(draw.normal(0, 3), axis=0), ShapeError, "over no elements")
+    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
+
+
+@min.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(0, 3), axis=0), ShapeError, "over no elements")
+
+
+@primitive(
+    flops=lambda output, x, shape: 0,
+    oracle=lambda torch, x, shape: torch.broadcast_to(x, shape),
+    any_dtype=True,
+)
+def broadcast_to(x, *, shape):
+    """x repeated along new axes and axes of length 1, without copying it."""
+    try:
+        return np.broadcast_to(x, shape)
+    except ValueError:
+        raise ShapeError(f"broadcast_to: shape {x.shape} doesn't broadcast to {shape}") from None
+
+
+broadcast_to.vjp("x")(lambda g, x_shape: sum_to(g, shape=x_shape))
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, shape: x.sum_to_size(shape),
+    any_dtype=True,
+)
+def sum_to(x, *, shape):
+    """The transpose of broadcasting: x summed to `shape` over what broadcasting would repeat."""
+    shape = tuple(shape)
+    extra = x.ndim - len(shape)
+    repeated = [a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 != x.shape[a])]
+    summed = np.sum(x, axis=tuple(repeated), keepdims=True)
+    if extra < 0 or summed.shape[extra:] != shape:
+        raise ShapeError(f"sum_to: shape {x.shape} is not what {shape} broadcasts to")
+    return summed.reshape(shape)
+
+
+sum_to.vjp("x")(lambda g, x_shape: broadcast_to(g, shape=x_shape))
+
+
+@broadcast_to.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3), shape=(2, 3))
+    yield sample(draw.normal(2, 1, 3), shape=(4, 2, 5, 3))
+    yield sample(draw.normal(), shape=(2,))
+
+
+@sum_to.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), shape=(3,))
+    yield sample(draw.normal(4, 2, 5, 3), shape=(2, 1, 3))
+    yield sample(draw.normal(2, 3), shape=(2, 3))
+    yield sample(draw.normal(2), shape=())
+
+
+@broadcast_to.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), shape=(2, 4)), ShapeError, r"\(2, 3\) .* \(2, 4\)")
+
+
+@sum_to.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), shape=(2, 4)), ShapeError, r"\(2, 3\) .* \(2, 4\)")

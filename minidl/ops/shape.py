@@ -1,0 +1,325 @@
+"""Ops that move numbers without changing them, and indexing with its transpose."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.autograd.tensor import Tensor
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+__all__ = [
+    "reshape",
+    "transpose",
+    "concatenate",
+    "stack",
+    "split",
+    "pad",
+    "getitem",
+    "scatter_add",
+    "embedding",
+]
+
+
+def _none(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
+    return 0
+
+
+@primitive(flops=_none, oracle=lambda torch, x, shape: torch.reshape(x, shape), any_dtype=True)
+def reshape(x, *, shape):
+    """x in another shape, last axis fastest; one length may be -1."""
+    try:
+        return x.reshape(shape)
+    except (ValueError, TypeError):
+        raise ShapeError(
+            f"reshape: {x.size} elements of shape {x.shape} can't take shape {shape}"
+        ) from None
+
+
+reshape.vjp("x")(lambda g, x_shape: g.reshape(x_shape))
+
+
+@reshape.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 6), shape=(3, 4))
+    yield sample(draw.normal(2, 3, 4), shape=(2, -1))
+    yield sample(draw.normal(1), shape=())
+    yield sample(draw.normal(0, 3), shape=(3, 0))
+
+
+@reshape.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), shape=(4, 2)), ShapeError, r"6 elements .* \(4, 2\)")
+    yield ErrorInput(sample(draw.normal(2, 3), shape=(-1, -1)), ShapeError, "can't take")
+
+
+@primitive(
+    flops=_none,
+    oracle=lambda torch, x, axes=None: torch.permute(x, axes or tuple(range(x.ndim))[::-1]),
+    any_dtype=True,
+)
+def transpose(x, *, axes=None):
+    """x with its axes in the order `axes`; reversed when left out. A view."""
+    try:
+        return x.transpose(axes)
+    except (ValueError, TypeError):
+        raise ShapeError(
+            f"transpose: axes {axes} are not an order of the {x.ndim} axes of shape {x.shape}"
+        ) from None
+
+
+@transpose.vjp("x")
+def _(g, axes):
+    return g.transpose(None if axes is None else tuple(int(a) for a in np.argsort(
+        [a % g.ndim for a in axes])))
+
+
+@transpose.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3, 4))
+    yield sample(draw.normal(2, 3, 4), axes=(1, 2, 0))
+    yield sample(draw.normal(2, 3, 4), axes=(0, -1, 1))
+
+
+@transpose.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), axes=(0, 0)), ShapeError, r"axes \(0, 0\)")
+    yield ErrorInput(sample(draw.normal(2, 3), axes=(0, 1, 2)), ShapeError, "the 2 axes")
+
+
+@primitive(flops=_none, oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis), any_dtype=True)
+def join(*arrays, axis):
+    """The arrays one after the other along an axis that exists. See `concatenate`."""
+    try:
+        return np.concatenate(arrays, axis)
+    except ValueError as error:
+        shapes = [x.shape for x in arrays]
+        raise ShapeError(
+            f"concatenate: shapes {shapes} can't be joined along axis {axis}: {error}"
+        ) from None
+
+
+@join.vjp("arrays")
+def _(g, arrays_shape, axis):
+    axis %= g.ndim
+    ends = np.cumsum([shape[axis] for shape in arrays_shape])
+    before = (slice(None),) * axis
+    return [
+        g[(*before, slice(int(end) - shape[axis], int(end)))]
+        for shape, end in zip(arrays_shape, ends, strict=True)
+    ]
+
+
+@composite(oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis))
+def concatenate(*arrays, axis=0):
+    """The arrays, given one by one or as one sequence, joined along `axis`."""
+    return join(*_several("concatenate", arrays), axis=axis)
+
+
+@composite(oracle=lambda torch, *arrays, axis: torch.stack(arrays, axis))
+def stack(*arrays, axis=0):
+    """Arrays of one shape, given one by one or as one sequence, along a new axis."""
+    arrays = _several("stack", arrays)
+    shape = arrays[0].shape
+    if any(x.shape != shape for x in arrays):
+        raise ShapeError(f"stack expected equal shapes, got {[x.shape for x in arrays]}")
+    if not -len(shape) - 1 <= axis <= len(shape):
+        raise ShapeError(f"stack: axis {axis} doesn't exist in a stack of shape {shape} arrays")
+    place = axis % (len(shape) + 1)
+    one = (*shape[:place], 1, *shape[place:])
+    return join(*(reshape(x, shape=one) for x in arrays), axis=place)
+
+
+def _several(who: str, arrays: Sequence[Any]) -> Sequence[Any]:
+    if len(arrays) == 1 and isinstance(arrays[0], tuple | list):
+        arrays = arrays[0]
+    if not arrays:
+        raise ArgumentError(f"{who} expected one array or more, got none")
+    return arrays
+
+
+@join.samples
+@concatenate.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.normal(1, 3), axis=0)
+    yield sample(draw.normal(2, 3), draw.normal(2, 0), draw.normal(2, 4), axis=-1)
+    yield sample(draw.normal(2, 3), axis=1)
+
+
+@stack.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.normal(2, 3), axis=0)
+    yield sample(draw.normal(2, 3), draw.normal(2, 3), axis=-1)
+    yield sample(draw.normal(), draw.normal(), axis=0)
+
+
+@concatenate.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), draw.normal(2, 4), axis=0), ShapeError, "axis 0")
+    yield ErrorInput(sample([], axis=0), ArgumentError, "got none")
+
+
+@stack.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), draw.normal(2, 4), axis=0), ShapeError, "equal")
+    yield ErrorInput(sample(draw.normal(2), axis=3), ShapeError, "axis 3")
+
+
+@composite()
+def split(x, sections, axis=0):
+    """x cut along `axis`: a list of parts.
+
+    sections: how many equal parts, or their lengths.
+    Raises ShapeError where the parts don't make up the axis.
+    """
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"split: axis {axis} doesn't exist in an array of shape {x.shape}")
+    axis %= x.ndim
+    length = x.shape[axis]
+    if isinstance(sections, int):
+        if sections < 1 or length % sections:
+            raise ShapeError(f"split: axis {axis} of length {length} isn't {sections} equal parts")
+        lengths = [length // sections] * sections
+    else:
+        lengths = list(sections)
+        if any(n < 0 for n in lengths) or np.sum(lengths) != length:
+            raise ShapeError(f"split: lengths {lengths} don't make up axis {axis} of {length}")
+    ends = np.cumsum(lengths)
+    before = (slice(None),) * axis
+    return [
+        getitem(x, key=(*before, slice(int(end - n), int(end))))
+        for n, end in zip(lengths, ends, strict=True)
+    ]
+
+
+@primitive(
+    flops=_none,
+    oracle=lambda torch, x, widths, value=0.0: torch.nn.functional.pad(
+        x, [n for ends in widths[::-1] for n in ends], value=value
+    ),
+    any_dtype=True,
+)
+def pad(x, *, widths, value=0.0):
+    """x with `value` around it; widths: (before, after) for each axis."""
+    if len(widths) != x.ndim or any(len(ends) != 2 or min(ends) < 0 for ends in widths):
+        raise ShapeError(
+            f"pad expected (before, after), each 0 or more, for the {x.ndim} axes of shape "
+            f"{x.shape}, got {widths}"
+        )
+    return np.pad(x, widths, constant_values=value)
+
+
+@pad.vjp("x")
+def _(g, x_shape, widths):
+    return g[
+        tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape, strict=True))
+    ]
+
+
+@pad.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), widths=((0, 0), (1, 2)))
+    yield sample(draw.normal(2, 3, 2), widths=((1, 0), (0, 0), (0, 3)), value=0.5)
+
+
+@pad.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), widths=((1, 1),)), ShapeError, "the 2 axes")
+    yield ErrorInput(sample(draw.normal(2), widths=((-1, 1),)), ShapeError, "0 or more")
+
+
+def _ndarray_key(key: Any) -> Any:
+    """An index with Tensors in it as one NumPy understands."""
+    if isinstance(key, tuple):
+        return tuple(_ndarray_key(part) for part in key)
+    return key.data if isinstance(key, Tensor) else key
+
+
+@primitive(
+    flops=_none,
+    oracle=lambda torch, x, key: x[key],
+    any_dtype=True,
+)
+def getitem(x, *, key):
+    """x[key], with NumPy's rules for slices, None, ..., integer arrays and masks."""
+    return x[_ndarray_key(key)]
+
+
+getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
+
+
+@primitive(
+    flops=lambda output, x, **settings: x.size,
+    oracle=lambda torch, x, key, shape: _torch_scatter_add(torch, x, key, shape),
+    any_dtype=True,
+)
+def scatter_add(x, *, key, shape):
+    """The transpose of x[key]: zeros of `shape`, with x added at [key]."""
+    output = np.zeros(shape, x.dtype)
+    key = _ndarray_key(key)
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, np.ndarray | list) for part in parts):
+        np.add.at(output, key, x)  # the same element may be named twice
+    else:
+        output[key] = x
+    return output
+
+
+scatter_add.vjp("x")(lambda g, key: g[key])
+
+
+def _torch_scatter_add(torch: Any, x: Any, key: Any, shape: Any) -> Any:
+    if isinstance(key, np.ndarray):
+        return torch.zeros(shape, dtype=x.dtype).index_put((torch.tensor(key),), x, accumulate=True)
+    output = torch.zeros(shape, dtype=x.dtype)
+    output[key] = x
+    return output
+
+
+@getitem.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), key=1)
+    yield sample(draw.normal(3, 4), key=(slice(None), slice(0, 3, 2)))
+    yield sample(draw.normal(3, 4), key=(Ellipsis, None, -1))
+    yield sample(draw.normal(3, 4), key=np.array([0, 2, 2, 1]))
+    yield sample(draw.normal(3, 4), key=np.array([[True, False, True, False]] * 3))
+
+
+@scatter_add.samples
+def _(draw: Draw):
+    yield sample(draw.normal(4), key=1, shape=(3, 4))
+    yield sample(draw.normal(3, 2), key=(slice(None), slice(0, 3, 2)), shape=(3, 4))
+    yield sample(draw.normal(4, 2), key=np.array([0, 2, 2, 1]), shape=(3, 2))
+
+
+@composite(oracle=lambda torch, weight, indices: torch.nn.functional.embedding(
+    torch.as_tensor(indices), weight))
+def embedding(weight, indices):
+    """Rows of a table.
+
+    weight: (num, dim).  indices: integers of any shape.  Returns (*indices.shape, dim).
+    Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
+    """
+    rows = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    if rows.dtype.kind not in "iu":
+        raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
+    count = weight.shape[0]
+    if rows.size and not 0 <= rows.min() <= rows.max() < count:
+        wrong = rows[(rows < 0) | (rows >= count)].flat[0]
+        raise ArgumentError(f"embedding expected indices from 0 to {count - 1}, got {wrong}")
+    return getitem(weight, key=rows)
+
+
+@embedding.samples
+def _(draw: Draw):
+    yield sample(draw.normal(5, 3), draw.integers(5, 4))
+    yield sample(draw.normal(5, 3), draw.integers(5, 2, 3))
+    yield sample(draw.normal(5, 3), draw.integers(5, 0))
+
+
+@embedding.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(5, 3), np.array([0, 5])), ArgumentError, "0 to 4, got 5")
+    yield ErrorInput(sample(draw.normal(5, 3), np.array([0.5])), DTypeError, "got float64")

@@ -1,0 +1,41 @@
+"""The one source of random numbers.
+
+`md.manual_seed(n)` seeds it. Every draw in the library (initial weights, dropout,
+shuffling) comes from `generator()`, whose state a checkpoint can save.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ArgumentError, StateError
+
+__all__ = ["manual_seed", "generator", "get_state", "set_state"]
+
+_generator = np.random.Generator(np.random.PCG64())
+
+
+def manual_seed(n: int) -> None:
+    """Seed every random draw that follows. `n` is a whole number, 0 or more."""
+    global _generator
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise ArgumentError(f"manual_seed expected a whole number from 0 up, got {n!r}")
+    _generator = np.random.Generator(np.random.PCG64(int(n)))
+
+
+def generator() -> np.random.Generator:
+    """The generator all draws come from."""
+    return _generator
+
+
+def get_state() -> dict[str, Any]:
+    """The generator's state as plain numbers, for `set_state`."""
+    return dict(_generator.bit_generator.state)
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Go on drawing from where `get_state` was taken."""
+    try:
+        _generator.bit_generator.state = state
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"set_state expected a state from get_state, got {state!r}") from error
