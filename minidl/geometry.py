@@ -111,20 +111,14 @@ def transposed_output_size(
     kernel_size: Pair,
     stride: Pair,
     padding: Padding,
-    output_padding: Pair,
     dilation: Pair,
 ) -> Pair:
     """The size a transposed convolution makes: the input size of the convolution it transposes."""
     sizes = []
-    for size, k, s, (before, after), extra, d in zip(
-        input_size, kernel_size, stride, padding, output_padding, dilation, strict=True
+    for size, k, s, (before, after), d in zip(
+        input_size, kernel_size, stride, padding, dilation, strict=True
     ):
-        if extra >= max(s, d):
-            raise ArgumentError(
-                f"{who}: output_padding {output_padding} must be smaller than stride {stride} "
-                f"or dilation {dilation}"
-            )
-        sizes.append((size - 1) * s - before - after + d * (k - 1) + 1 + extra)
+        sizes.append((size - 1) * s - before - after + d * (k - 1) + 1)
     if min(sizes) < 1:
         raise ShapeError(
             f"{who}: input {tuple(input_size)} with padding {padding} leaves an output of "

@@ -70,7 +70,12 @@ def register_op_hook(hook: OpHook) -> HookHandle:
 class Op:
     """A named op with what tests need to know of it: samples, errors and an outside oracle."""
 
-    def __init__(self, function: Callable[..., Any], oracle: Callable[..., Any] | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        oracle: Callable[..., Any] | None,
+        labels: tuple[str, ...] = (),
+    ) -> None:
         self.function = function
         self.name = function.__name__
         self.oracle = oracle
@@ -80,16 +85,24 @@ class Op:
         self.__doc__ = function.__doc__
         self.__signature__ = inspect.signature(function)
         self.__module__ = function.__module__
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
         self.array_names = [
             p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
         ]
+        self._variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._is_label = [name in labels for name in self.array_names]
         ops[self.name] = self
 
+    def differentiable(self, position: int) -> bool:
+        """Whether input `position`, if it is a float array, has a gradient."""
+        return self._variadic or not self._is_label[position]
+
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
-        if not inputs or not isinstance(inputs[0], Tensor | np.ndarray | tuple | list):
-            got = type(inputs[0]).__name__ if inputs else "nothing"
-            raise DTypeError(f"{self.name} expected a Tensor or ndarray first, got {got}")
+        if not self._variadic and inputs and not isinstance(inputs[0], Tensor | np.ndarray):
+            raise DTypeError(
+                f"{self.name} expected a Tensor or ndarray as {self.array_names[0]}, got "
+                f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
+            )
         return self.function(*inputs, **settings)
 
     def __repr__(self) -> str:
@@ -132,15 +145,15 @@ class Primitive(Op):
         any_dtype: bool,
         composition: Callable[..., Any] | None,
     ) -> None:
-        super().__init__(function, oracle)
+        super().__init__(function, oracle, labels)
         self.flops = flops
         self.saves = saves
         self.composition = composition
         self._any_dtype = any_dtype
         parameters = inspect.signature(function).parameters.values()
-        self._variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self._settings = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-        self._is_label = [name in labels for name in self.array_names]
+        settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self._settings = {p.name for p in settings}
+        self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
         self._rules: list[_Rule] = []
         self._rule_of: dict[int, _Rule] = {}
 
@@ -159,13 +172,15 @@ class Primitive(Op):
         return declare
 
     def differentiable(self, position: int) -> bool:
-        """Whether input `position` has a gradient rule."""
+        """Whether there is a gradient rule for input `position`."""
         return (0 if self._variadic else position) in self._rule_of
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         if not self._variadic and len(inputs) < len(self.array_names):
             # Inputs given by name, or left out (None).
             inputs += tuple(settings.pop(name, None) for name in self.array_names[len(inputs) :])
+        if self._defaults:
+            settings = self._defaults | settings
         arrays, with_tensors = self._arrays(inputs)
         result = self.function(*arrays, **settings)
         saved = ()
@@ -223,6 +238,11 @@ class Primitive(Op):
                 "give all the same dtype, for example with .astype(np.float32)"
             )
         target = next(iter(floats)) if floats else None
+        if arraylike and not floats and any(isinstance(arrays[i], float) for i in scalars):
+            raise DTypeError(
+                f"{self.name} got {' and '.join(sorted(map(str, arraylike)))} beside a float: "
+                "convert the array, for example with .astype(np.float32)"
+            )
         if target is None and not arraylike:
             target = self._dtype_of_numbers([arrays[i] for i in scalars])
         for position, x in enumerate(arrays):
@@ -338,7 +358,7 @@ class _Call(Node):
             positions = rule.positions if not self.op._variadic else range(len(self.parents))
             if any(needs[i] for i in positions):
                 parts = rule.function(g, **{name: self._want(name, kept, needs) for name in rule.wants})
-                if len(positions) == 1:
+                if len(rule.positions) == 1 and not self.op._variadic:
                     parts = (parts,)
                 for i, part in zip(positions, parts, strict=True):
                     if needs[i] and part is not None:
@@ -433,7 +453,7 @@ def primitive(
     flops: flops(output, *inputs, **settings); a multiply-add counts two.
     oracle: oracle(torch, *inputs, **settings), the same by another library, for the tests.
     saves: names of what forward returns behind its output, for the rules.
-    labels: inputs that are integers or masks: any dtype, no gradient.
+    labels: inputs of any dtype that take no gradient: labels, indices, masks.
     any_dtype: whether integers and booleans may be computed with.
     composition: for a fused op, the composition of primitives that it stands for; it is what
         `create_graph=True` differentiates.
@@ -443,6 +463,11 @@ def primitive(
     )
 
 
-def composite(oracle: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Op]:
-    """Decorator: an op made of primitives, which give its gradient and FLOPs."""
-    return lambda function: Op(function, oracle)
+def composite(
+    oracle: Callable[..., Any] | None = None, labels: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Op]:
+    """Decorator: an op made of primitives, which give its gradient and FLOPs.
+
+    oracle, labels: as for a primitive.
+    """
+    return lambda function: Op(function, oracle, labels)

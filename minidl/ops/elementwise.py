@@ -236,12 +236,9 @@ def clip(x, *, low=None, high=None):
 
 @clip.vjp("x")
 def _(g, x, low, high):
-    inside = True
     if low is not None:
-        inside = (x >= low) & inside
-    if high is not None:
-        inside = (x <= high) & inside
-    return where(inside, g, 0.0)
+        g = where(x >= low, g, 0.0)
+    return g if high is None else where(x <= high, g, 0.0)
 
 
 @exp.samples

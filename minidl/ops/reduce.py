@@ -32,6 +32,11 @@ def reduced_axes(who: str, axis: Any, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
+def _check_float(who: str, x: Any) -> None:
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{who} expected float32 or float64, got {x.dtype}: use .astype()")
+
+
 def _count(who: str, axis: Any, shape: Sequence[int]) -> int:
     """How many elements are reduced to one; an error where there is none."""
     count = math.prod(shape[a] for a in reduced_axes(who, axis, shape))
@@ -70,6 +75,7 @@ def _(g, x_shape, axis, keepdims):
 @composite(oracle=lambda torch, x, axis=None, keepdims=False: torch.mean(x, axis, keepdims))
 def mean(x, *, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
+    _check_float("mean", x)
     return sum(x, axis=axis, keepdims=keepdims) * (1.0 / _count("mean", axis, x.shape))
 
 
@@ -80,6 +86,7 @@ def mean(x, *, axis=None, keepdims=False):
 )
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """The variance over `axis`: the squares' sum divided by n - ddof."""
+    _check_float("var", x)
     count = _count("var", axis, x.shape)
     if ddof >= count:
         raise ArgumentError(f"var: ddof {ddof} leaves nothing of {count} elements to divide by")

@@ -72,8 +72,9 @@ def transpose(x, *, axes=None):
 
 @transpose.vjp("x")
 def _(g, axes):
-    return g.transpose(None if axes is None else tuple(int(a) for a in np.argsort(
-        [a % g.ndim for a in axes])))
+    if axes is not None:
+        axes = tuple(int(a) for a in np.argsort([a % g.ndim for a in axes]))
+    return transpose(g, axes=axes)
 
 
 @transpose.samples
@@ -167,7 +168,8 @@ def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2), axis=3), ShapeError, "axis 3")
 
 
-@composite()
+@composite(oracle=lambda torch, x, sections, axis=0: torch.split(
+    x, x.shape[axis] // sections if isinstance(sections, int) else sections, axis))
 def split(x, sections, axis=0):
     """x cut along `axis`: a list of parts.
 
@@ -192,6 +194,19 @@ def split(x, sections, axis=0):
         getitem(x, key=(*before, slice(int(end - n), int(end))))
         for n, end in zip(lengths, ends, strict=True)
     ]
+
+
+@split.samples
+def _(draw: Draw):
+    yield sample(draw.normal(4, 3), 2)
+    yield sample(draw.normal(4, 6), [1, 0, 5], axis=-1)
+
+
+@split.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(4, 3), 3), ShapeError, "4 isn't 3 equal parts")
+    yield ErrorInput(sample(draw.normal(4, 3), [1, 2]), ShapeError, "don't make up axis 0 of 4")
+    yield ErrorInput(sample(draw.normal(4), 2, axis=1), ShapeError, "axis 1 doesn't exist")
 
 
 @primitive(

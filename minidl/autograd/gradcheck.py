@@ -1,0 +1,193 @@
+"""Gradient checking: the tape's gradients against finite differences."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import engine
+from minidl.autograd.tensor import Tensor, grad
+from minidl.errors import ArgumentError, DTypeError, GradError
+
+__all__ = ["gradcheck"]
+
+FULL_JACOBIAN = 4096  # up to so many entries each is checked; beyond, random directions are
+DIRECTIONS = 8
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Any,
+    eps: float = 1e-6,
+    atol: float = 1e-6,
+    rtol: float = 1e-5,
+    order: int = 1,
+) -> bool:
+    """Compare the gradients of `fn` with central differences; True if they agree.
+
+    fn: takes the inputs, returns a Tensor or several, and gives the same for the same inputs.
+    inputs: a float64 Tensor or ndarray or a sequence of them; ndarrays and the Tensors that
+        require a gradient are checked. Integer arrays are handed through.
+    eps: the step of the differences.  atol, rtol: |difference| <= atol + rtol * |numerical|.
+    order: 2 also checks the gradient of the gradient.
+    Small functions have every entry of their Jacobian checked, large ones random directions.
+    Raises GradError naming the worst entry, DTypeError for float32, whose differences are noise.
+    """
+    if order not in (1, 2):
+        raise ArgumentError(f"gradcheck: order must be 1 or 2, got {order!r}")
+    if not eps > 0:
+        raise ArgumentError(f"gradcheck: eps must be more than 0, got {eps!r}")
+    given = [inputs] if isinstance(inputs, Tensor | np.ndarray) else list(inputs)
+    tensors = [_prepared(position, x) for position, x in enumerate(given)]
+    checked = [i for i, x in enumerate(tensors) if isinstance(x, Tensor) and x.requires_grad]
+    if not checked:
+        raise ArgumentError("gradcheck expected an input that requires a gradient, got none")
+    names = _names(fn, len(tensors))
+    with engine.enable_grad():
+        _check(fn, tensors, checked, names, eps, atol, rtol, "gradcheck")
+        if order == 2:
+            _check_second(fn, tensors, checked, names, eps, atol, rtol)
+    return True
+
+
+def _prepared(position: int, x: Any) -> Any:
+    """A copy to step away from: a Tensor of its own for what is checked, else x itself."""
+    array = x.data if isinstance(x, Tensor) else x
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return x
+    wanted = x.requires_grad if isinstance(x, Tensor) else True
+    if not wanted:
+        return x
+    if array.dtype != np.float64:
+        raise DTypeError(
+            f"gradcheck needs float64, got {array.dtype} as input {position}: finite differences "
+            "of anything shorter are noise; use .astype(np.float64)"
+        )
+    if not np.isfinite(array).all():
+        raise GradError(f"gradcheck: input {position} holds a NaN or an infinity")
+    return Tensor(array.copy(), requires_grad=True)
+
+
+def _names(fn: Callable[..., Any], count: int) -> list[str]:
+    """What `fn` calls its inputs."""
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()  # type: ignore[assignment]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [f"{i} ({named[i]})" if i < len(named) else str(i) for i in range(count)]
+
+
+def _outputs(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
+    """The float outputs of fn, as a list."""
+    result = fn(*inputs)
+    results = [result] if isinstance(result, Tensor) else list(result)
+    for r in results:
+        if not isinstance(r, Tensor):
+            raise DTypeError(f"gradcheck: fn must return Tensors, got {type(r).__name__}")
+    return [r for r in results if r.dtype.kind == "f"]
+
+
+def _check(
+    fn: Callable[..., Any], tensors: list[Any], checked: list[int], names: list[str],
+    eps: float, atol: float, rtol: float, who: str,
+) -> None:  # fmt: skip
+    outputs = _outputs(fn, tensors)
+    again = _outputs(fn, tensors)
+    if any(not np.array_equal(a.data, b.data, equal_nan=True) for a, b in zip(outputs, again, strict=True)):
+        raise GradError(f"{who}: fn gives different outputs for the same inputs (randomness?)")
+    entries = sum(tensors[i].size for i in checked) * sum(out.size for out in outputs)
+    compare = _every_entry if entries <= FULL_JACOBIAN else _directions
+    worst = (0.0, "")
+    for error, numerical, analytical, where in compare(fn, tensors, checked, names, outputs, eps):
+        excess = error - (atol + rtol * abs(numerical))
+        if excess > worst[0] or not np.isfinite(error):
+            text = f"numerically {numerical:.9g}, by the tape {analytical:.9g}, at {where}"
+            if not np.isfinite(error):
+                raise GradError(f"{who}: a gradient is not finite: {text}")
+            worst = (excess, text)
+    if worst[1]:
+        raise GradError(f"{who}: gradients disagree, worst {worst[1]} (atol={atol}, rtol={rtol})")
+
+
+def _gradients(outputs: list[Tensor], starts: list[Any], inputs: list[Tensor]) -> list[np.ndarray]:
+    """The gradient of the outputs, weighed by `starts`, for each input; the graph is kept."""
+    roots = [(out.edge, g) for out, g in zip(outputs, starts, strict=True) if out.requires_grad]
+    found = engine.run(roots, set(inputs), retain_graph=True, create_graph=False)
+    return [found.get(x, np.zeros(x.shape)) for x in inputs]
+
+
+def _every_entry(fn, tensors, checked, names, outputs, eps):  # type: ignore[no-untyped-def]
+    """(error, numerical, analytical, where) for every entry of the Jacobian."""
+    inputs = [tensors[i] for i in checked]
+    rows = {}  # the tape's derivative of each output entry for all inputs
+    for o, output in enumerate(outputs):
+        for place in np.ndindex(output.shape):
+            starts = [np.zeros(out.shape) for out in outputs]
+            starts[o][place] = 1.0
+            rows[o, place] = _gradients(outputs, starts, inputs)
+    for i, x in zip(range(len(inputs)), inputs, strict=True):
+        for at in np.ndindex(x.shape):
+            step = np.zeros(x.shape)
+            step[at] = eps
+            columns = _differences(fn, tensors, {checked[i]: step}, eps)
+            for (o, place), gradients in rows.items():
+                numerical, analytical = float(columns[o][place]), float(gradients[i][at])
+                where = f"input {names[checked[i]]} {list(at)}, output {o} {list(place)}"
+                yield abs(numerical - analytical), numerical, analytical, where
+
+
+def _directions(fn, tensors, checked, names, outputs, eps):  # type: ignore[no-untyped-def]
+    """The same along random directions, an input at a time: v . (J u) both ways."""
+    random = np.random.default_rng(0)
+    inputs = [tensors[i] for i in checked]
+    for direction in range(DIRECTIONS):
+        starts = [random.standard_normal(out.shape) / np.sqrt(out.size + 1) for out in outputs]
+        gradients = _gradients(outputs, starts, inputs)
+        for i, g in zip(checked, gradients, strict=True):
+            u = random.standard_normal(g.shape)
+            columns = _differences(fn, tensors, {i: eps * u}, eps)
+            numerical = sum(float((v * c).sum()) for v, c in zip(starts, columns, strict=True))
+            analytical = float((g * u).sum())
+            worst = list(map(int, np.unravel_index(np.argmax(np.abs(g)), g.shape)))
+            where = f"input {names[i]} along random direction {direction} (largest entry {worst})"
+            yield abs(numerical - analytical), numerical, analytical, where
+
+
+def _differences(
+    fn: Callable[..., Any], tensors: list[Any], steps: dict[int, np.ndarray], eps: float
+) -> list[np.ndarray]:
+    """(fn(x + step) - fn(x - step)) / (2 eps), for each output."""
+    sides = []
+    for sign in (1, -1):
+        moved = [
+            Tensor(x.data + sign * steps[i], requires_grad=True) if i in steps else x
+            for i, x in enumerate(tensors)
+        ]
+        sides.append([out.data for out in _outputs(fn, moved)])
+    return [(plus - minus) / (2 * eps) for plus, minus in zip(*sides, strict=True)]
+
+
+def _check_second(
+    fn: Callable[..., Any], tensors: list[Any], checked: list[int], names: list[str],
+    eps: float, atol: float, rtol: float,
+) -> None:  # fmt: skip
+    """Check the function (inputs, v) -> v . J, whose gradient is the second derivative."""
+    random = np.random.default_rng(1)
+    starts = [
+        Tensor(random.standard_normal(out.shape), requires_grad=True)
+        for out in _outputs(fn, tensors)
+        if out.requires_grad
+    ]
+
+    def first(*arguments: Any) -> list[Tensor]:
+        given, v = arguments[: len(tensors)], arguments[len(tensors) :]
+        outputs = [out for out in _outputs(fn, given) if out.requires_grad]
+        found = grad(outputs, [given[i] for i in checked], True, list(v))
+        return [g for g in found if g is not None]
+
+    count = len(tensors)
+    places = [*checked, *range(count, count + len(starts))]
+    all_names = [*names, *(f"gradient of output {i}" for i in range(len(starts)))]
+    _check(first, [*tensors, *starts], places, all_names, eps, atol, rtol, "gradcheck, order 2")

@@ -1,0 +1,182 @@
+"""Activations. The gradient of relu and its kin at a kink is that of the flat side."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import primitive
+from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.errors import DTypeError, ShapeError
+from minidl.ops.elementwise import exp, where
+from minidl.ops.reduce import reduced_axes, sum
+
+__all__ = [
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softmax",
+    "log_softmax",
+]
+
+
+def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
+    return output.size
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.relu(x))
+def relu(x):
+    """max(x, 0).  Source: Nair and Hinton 2010."""
+    return np.maximum(x, 0)
+
+
+relu.vjp("x")(lambda g, output: where(output > 0, g, 0.0))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
+def relu6(x):
+    """min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
+    return np.clip(x, 0, 6)
+
+
+relu6.vjp("x")(lambda g, output: where(output > 0, where(output < 6, g, 0.0), 0.0))
+
+
+@primitive(
+    flops=_each, oracle=lambda torch, x, slope=0.01: torch.nn.functional.leaky_relu(x, slope)
+)
+def leaky_relu(x, *, slope=0.01):
+    """x, times `slope` where it is negative.  Source: Maas et al. 2013."""
+    return np.where(x > 0, x, x * slope)
+
+
+leaky_relu.vjp("x")(lambda g, x, slope: where(x > 0, g, g * slope))
+
+
+@primitive(flops=_each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
+def elu(x, *, alpha=1.0):
+    """x, but alpha * (exp(x) - 1) where it is negative.  Source: Clevert et al. 2015."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+elu.vjp("x")(lambda g, output, alpha: where(output > 0, g, g * (output + alpha)))
+
+
+@primitive(flops=lambda output, x: 4 * x.size, oracle=lambda torch, x: torch.sigmoid(x))
+def sigmoid(x):
+    """1 / (1 + exp(-x)), written so that nothing overflows."""
+    small = np.exp(-np.abs(x))  # at most 1
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+sigmoid.vjp("x")(lambda g, output: g * output * (1 - output))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.tanh(x))
+def tanh(x):
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+tanh.vjp("x")(lambda g, output: g * (1 - output * output))
+
+
+@primitive(
+    flops=lambda output, x: 4 * x.size,
+    oracle=lambda torch, x: torch.nn.functional.softplus(x, threshold=1000),
+)
+def softplus(x):
+    """log(1 + exp(x)), written so that nothing overflows."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+softplus.vjp("x")(lambda g, x: g * sigmoid(x))
+
+
+def _one_axis(who: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    axes = reduced_axes(who, axis, shape)
+    if len(axes) != 1 or shape[axes[0]] == 0:
+        raise ShapeError(f"{who} expected one axis that isn't empty, got {axis} of shape {shape}")
+    return axes
+
+
+@primitive(
+    flops=lambda output, x, **settings: 5 * x.size,
+    oracle=lambda torch, x, axis=-1: torch.softmax(x, axis),
+)
+def softmax(x, *, axis=-1):
+    """exp(x) / sum(exp(x)) along `axis`, with the maximum taken out first."""
+    axes = _one_axis("softmax", axis, x.shape)
+    e = np.exp(x - x.max(axis=axes, keepdims=True))
+    return e / e.sum(axis=axes, keepdims=True)
+
+
+@softmax.vjp("x")
+def _(g, output, axis):
+    return (g - sum(g * output, axis=axis, keepdims=True)) * output
+
+
+@primitive(
+    flops=lambda output, x, **settings: 5 * x.size,
+    oracle=lambda torch, x, axis=-1: torch.log_softmax(x, axis),
+)
+def log_softmax(x, *, axis=-1):
+    """log(softmax(x)) without losing the small ones."""
+    axes = _one_axis("log_softmax", axis, x.shape)
+    shifted = x - x.max(axis=axes, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True))
+
+
+@log_softmax.vjp("x")
+def _(g, output, axis):
+    return g - exp(output) * sum(g, axis=axis, keepdims=True)
+
+
+@relu.samples
+@relu6.samples
+@leaky_relu.samples
+@elu.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.nonzero(3, 4))
+    yield sample(draw.nonzero(2, 3, 3, 2) * 4)
+    yield sample(draw.nonzero(0, 3))
+
+
+@sigmoid.samples
+@tanh.samples
+@softplus.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4))
+    yield sample(draw.normal(2, 3) * 20)
+
+
+@softmax.samples
+@log_softmax.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4))
+    yield sample(draw.normal(2, 3, 4), axis=1)
+    yield sample(draw.normal(2, 3) * 30, axis=0)
+    yield sample(draw.normal(0, 3))
+
+
+@relu.errors
+@relu6.errors
+@leaky_relu.errors
+@elu.errors
+@sigmoid.errors
+@tanh.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
+    yield ErrorInput(sample([1.0]), DTypeError, "got list")
+
+
+@softmax.errors
+@log_softmax.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(draw.normal(2, 3), axis=2), ShapeError, "axis 2")
+    yield ErrorInput(sample(draw.normal(2, 3), axis=(0, 1)), ShapeError, "one axis")
+    yield ErrorInput(sample(draw.normal(2, 0)), ShapeError, "isn't empty")

@@ -1,0 +1,369 @@
+"""Convolution, its two gradients, and transposed convolution.
+
+The three primitives are closed under differentiation: the gradients of each are the other two.
+Shapes: x (N, H, W, C), weight (kh, kw, C/groups, K), y (N, OH, OW, K).
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.geometry import Padding, Pair, output_size, pad_pair, pair, transposed_output_size
+from minidl.ops.elementwise import add
+from minidl.ops.reduce import sum
+from minidl.ops.shape import pad
+
+__all__ = ["conv2d", "conv_transpose2d"]
+
+
+def torch_conv2d(torch: Any, x: Any, weight: Any, bias: Any = None, **s: Any) -> Any:
+    """Channels-last convolution by torch, for the oracles; padding ((top, bottom), (left, right))."""
+    (top, bottom), (left, right) = s["padding"]
+    planes = torch.nn.functional.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
+    y = torch.nn.functional.conv2d(
+        planes, weight.permute(3, 2, 0, 1), bias, s["stride"], 0, s["dilation"], s["groups"]
+    )
+    return y.permute(0, 2, 3, 1)
+
+
+def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **settings: Any) -> Any:
+    """The gradient of torch_conv2d for x (of=0) or weight (of=1), differentiable itself."""
+    inputs = [t if t.requires_grad else t.clone().requires_grad_() for t in (x, weight)]
+    y = torch_conv2d(torch, *inputs, **settings)
+    return torch.autograd.grad(y, inputs[of], dy, create_graph=True)[0]
+
+
+@primitive(
+    flops=lambda output, x, weight, bias, **settings: (
+        2 * output.size * math.prod(weight.shape[:3])
+    ),
+    oracle=torch_conv2d,
+)
+def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
+    """conv2d with its settings in normal form: pairs, and padding ((top, bottom), (left, right))."""
+    y = kernels.use("im2col").conv2d(x, weight, stride, padding, dilation, groups)
+    if bias is not None:
+        y += bias
+    return y
+
+
+@convolution.vjp("x")
+def _(g, weight, x_shape, stride, padding, dilation, groups):
+    return convolution_input_grad(
+        g, weight, input_size=x_shape[1:3],
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+@convolution.vjp("weight")
+def _(g, x, weight_shape, stride, padding, dilation, groups):
+    return convolution_weight_grad(
+        x, g, kernel_size=weight_shape[:2],
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+convolution.vjp("bias")(lambda g: sum(g, axis=(0, 1, 2)))
+
+
+@primitive(
+    flops=lambda output, dy, weight, **settings: 2 * dy.size * math.prod(weight.shape[:3]),
+    oracle=lambda torch, dy, weight, input_size, **settings: _torch_gradient(
+        torch,
+        dy,
+        torch.zeros(len(dy), *input_size, weight.shape[2] * settings["groups"], dtype=dy.dtype),
+        weight,
+        of=0,
+        **settings,
+    ),
+)
+def convolution_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
+    """The gradient of a convolution for its x, of shape (N, *input_size, C)."""
+    return kernels.use("im2col").conv2d_input_grad(
+        dy, weight, input_size, stride, padding, dilation, groups
+    )
+
+
+@convolution_input_grad.vjp("dy")
+def _(g, weight, stride, padding, dilation, groups):
+    return convolution(
+        g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+@convolution_input_grad.vjp("weight")
+def _(g, dy, weight_shape, stride, padding, dilation, groups):
+    return convolution_weight_grad(
+        g, dy, kernel_size=weight_shape[:2],
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+@primitive(
+    flops=lambda output, x, dy, **settings: 2 * dy.size * math.prod(output.shape[:3]),
+    oracle=lambda torch, x, dy, kernel_size, **settings: _torch_gradient(
+        torch,
+        dy,
+        x,
+        torch.zeros(
+            *kernel_size, x.shape[3] // settings["groups"], dy.shape[3], dtype=x.dtype
+        ),
+        of=1,
+        **settings,
+    ),
+)
+def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups):
+    """The gradient of a convolution for its weight, of shape (*kernel_size, C/groups, K)."""
+    return kernels.use("im2col").conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, groups
+    )
+
+
+@convolution_weight_grad.vjp("x")
+def _(g, dy, x_shape, stride, padding, dilation, groups):
+    return convolution_input_grad(
+        dy, g, input_size=x_shape[1:3],
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+@convolution_weight_grad.vjp("dy")
+def _(g, x, stride, padding, dilation, groups):
+    return convolution(
+        x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def check_images(who: str, x: Any, channels: int) -> None:
+    """An error unless x is (N, H, W, channels), with a hint where it looks channels-first."""
+    if x.ndim != 4:
+        raise ShapeError(
+            f"{who} expected images as a (N, H, W, C) array, got shape {x.shape}"
+            + (": add the batch axis with x[None]" if x.ndim == 3 else "")
+        )
+    if x.shape[3] != channels:
+        hint = ""
+        if x.shape[1] == channels:
+            hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
+        raise ShapeError(
+            f"{who} expected {channels} input channels (axis -1 of a (N, H, W, C) array), "
+            f"got shape {x.shape}{hint}"
+        )
+    if x.dtype.kind != "f":
+        raise DTypeError(
+            f"{who} expected float32 or float64 images, got {x.dtype}: convert them, for example "
+            "with x.astype(np.float32) / 255"
+        )
+
+
+def _check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
+    if weight.ndim != 4:
+        raise ShapeError(
+            f"{who} expected a weight of 4 axes (kh, kw, channels, channels), got {weight.shape}"
+        )
+    if bias is not None and bias.shape != (outputs,):
+        raise ShapeError(f"{who} expected a bias of shape ({outputs},), got {bias.shape}")
+
+
+def check_groups(who: str, groups: Any, **channels: int) -> None:
+    """An error unless `groups` is a whole number that divides each of the numbers of channels."""
+    if isinstance(groups, bool) or not isinstance(groups, int | np.integer) or groups < 1:
+        raise ArgumentError(f"{who}: groups must be a whole number from 1 up, got {groups!r}")
+    for name, count in channels.items():
+        if count % groups:
+            raise ArgumentError(f"{who}: groups={groups} doesn't divide {name}={count}")
+
+
+@composite(
+    oracle=lambda torch, x, weight, bias=None, **settings: torch_conv2d(
+        torch, x, weight, bias, **_normal(x, weight, **settings)
+    )
+)
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Two-dimensional convolution (cross-correlation) of images.
+
+    x: (N, H, W, C); weight: (kh, kw, C/groups, K); bias: (K,).  Returns (N, OH, OW, K).
+    stride, dilation: pixels, a number or a pair.  padding: pixels, see `geometry.pad_pair`.
+    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+    """
+    _check_weight("conv2d", weight, bias, weight.shape[-1])
+    check_groups("conv2d", groups, out_channels=weight.shape[3])
+    check_images("conv2d", x, weight.shape[2] * groups)
+    settings = _normal(x, weight, stride, padding, dilation, groups)
+    output_size(
+        "conv2d", x.shape[1:3], weight.shape[:2],
+        settings["stride"], settings["padding"], settings["dilation"],
+    )  # fmt: skip
+    return convolution(x, weight, bias, **settings)
+
+
+def _normal(
+    x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> dict[str, Any]:
+    """conv2d's settings in normal form."""
+    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
+    padding = pad_pair(padding, weight.shape[:2], stride, dilation, x.shape[1:3])
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@composite(
+    oracle=lambda torch, x, weight, bias=None, stride=1, padding=0, output_padding=0, **settings: (
+        torch.nn.functional.conv_transpose2d(
+            x.permute(0, 3, 1, 2), weight.permute(3, 2, 0, 1), bias,
+            stride, padding, output_padding, **settings,
+        ).permute(0, 2, 3, 1)
+    )
+)  # fmt: skip
+def conv_transpose2d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+):
+    """The transpose of a convolution: what conv2d does to gradients, done to images.
+
+    x: (N, H, W, C); weight: (kh, kw, K/groups, C); bias: (K,).
+    Returns (N, OH, OW, K), OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 +
+    output_padding; with padding="same", OH = H * stride.
+    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    """
+    who = "conv_transpose2d"
+    _check_weight(who, weight, None, 0)
+    check_images(who, x, weight.shape[3])
+    check_groups(who, groups, in_channels=weight.shape[3])
+    _check_weight(who, weight, bias, weight.shape[2] * groups)
+    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
+    size, edges, zeros = _transposed_geometry(
+        x.shape[1:3], weight.shape[:2], stride, padding, dilation, output_padding
+    )
+    y = convolution_input_grad(
+        x, weight, input_size=size, stride=stride, padding=edges, dilation=dilation, groups=groups
+    )
+    if any(zeros):
+        y = pad(y, widths=((0, 0), (0, zeros[0]), (0, zeros[1]), (0, 0)))
+    return y if bias is None else add(y, bias)
+
+
+def _transposed_geometry(
+    input_size: Pair, kernel_size: Pair, stride: Pair, padding: Any, dilation: Pair, extra: Any
+) -> tuple[Pair, Padding, Pair]:
+    """Of a transposed convolution: output size, padding, and rows and columns of zeros behind it.
+
+    Output padding takes back padding at the bottom and right; what is left of it, the kernel
+    doesn't reach.
+    """
+    who = "conv_transpose2d"
+    same_size = (input_size[0] * stride[0], input_size[1] * stride[1])
+    edges = pad_pair(padding, kernel_size, stride, dilation, same_size)
+    extra = pair(extra, "output_padding", 0)
+    if padding == "same":  # the output is same_size, also where the kernel is less than the stride
+        extents = [d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+        extra = tuple(max(0, s - e) for s, e in zip(stride, extents, strict=True))
+    elif any(e and e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ArgumentError(
+            f"{who}: output_padding {extra} must be smaller than stride {stride} or dilation "
+            f"{dilation}"
+        )
+    kept = [(before, max(0, after - e)) for (before, after), e in zip(edges, extra, strict=True)]
+    zeros = [max(0, e - after) for (_, after), e in zip(edges, extra, strict=True)]
+    size = transposed_output_size(who, input_size, kernel_size, stride, (kept[0], kept[1]), dilation)
+    return size, (kept[0], kept[1]), (zeros[0], zeros[1])
+
+
+# (N, H, W, C), kernel and outputs, and settings in normal form: every setting with the others,
+# odd sizes, non-square kernels, batches of one, borders wider than the kernel's reach.
+_GRID = [
+    ((2, 5, 6, 3), (3, 3, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    ((1, 5, 5, 1), (5, 5, 6), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    ((2, 7, 5, 4), (3, 2, 6), (2, 1), ((1, 0), (0, 1)), (1, 1), 2),
+    ((1, 9, 8, 2), (3, 3, 2), (1, 2), ((1, 1), (2, 2)), (2, 3), 1),
+    ((3, 4, 4, 6), (1, 1, 9), (1, 1), ((0, 0), (0, 0)), (1, 1), 3),
+    ((2, 6, 7, 2), (1, 1, 3), (2, 3), ((0, 0), (0, 0)), (1, 1), 1),
+    ((2, 8, 7, 4), (2, 4, 4), (3, 2), ((0, 3), (2, 1)), (2, 1), 4),
+    ((1, 1, 1, 3), (3, 3, 5), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    ((1, 3, 3, 1), (2, 2, 1), (1, 1), ((4, 0), (0, 4)), (1, 1), 1),
+    ((0, 5, 5, 2), (3, 3, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+]
+
+
+def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
+    """(shape of x, of weight, of y, settings) of each case."""
+    for shape, (kh, kw, k), stride, padding, dilation, groups in _GRID:
+        n, h, w, c = shape
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        size = output_size("sample", (h, w), (kh, kw), stride, padding, dilation)
+        yield shape, (kh, kw, c // groups, k), (n, *size, k), settings
+
+
+@convolution.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for i, (x, weight, y, settings) in enumerate(_geometries()):
+        bias = draw.normal(y[3]) if i % 2 else None
+        yield sample(draw.normal(*x), draw.normal(*weight), bias, **settings)
+
+
+@convolution_input_grad.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for x, weight, y, settings in _geometries():
+        yield sample(draw.normal(*y), draw.normal(*weight), input_size=x[1:3], **settings)
+
+
+@convolution_weight_grad.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for x, weight, y, settings in _geometries():
+        yield sample(draw.normal(*x), draw.normal(*y), kernel_size=weight[:2], **settings)
+
+
+@conv2d.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    x, weight, bias = draw.normal(2, 7, 6, 4), draw.normal(3, 3, 4, 2), draw.normal(2)
+    yield sample(x, weight, bias)
+    for padding in (1, (2, 1), ((0, 1), (1, 2)), "valid", "same"):
+        yield sample(x, weight, padding=padding)
+        yield sample(x, weight, bias, stride=2, padding=padding, dilation=(1, 2))
+    yield sample(x, draw.normal(2, 4, 2, 4), stride=(2, 3), padding="same", groups=2)
+
+
+@conv_transpose2d.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    x = draw.normal(2, 3, 4, 4)
+    yield sample(x, draw.normal(3, 3, 5, 4))
+    yield sample(x, draw.normal(4, 3, 5, 4), draw.normal(5), stride=2, padding=1)
+    yield sample(x, draw.normal(3, 2, 3, 4), draw.normal(6), stride=(2, 3), groups=2)
+    yield sample(x, draw.normal(2, 3, 1, 4), stride=3, padding=(1, 0), output_padding=(2, 1))
+    yield sample(x, draw.normal(3, 3, 2, 4), padding=1, dilation=2, output_padding=1)
+    yield sample(draw.normal(1, 1, 1, 2), draw.normal(4, 4, 3, 2))
+
+
+@conv2d.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    x, w = draw.normal(2, 8, 8, 3), draw.normal(3, 3, 3, 4)
+    first = draw.normal(2, 3, 8, 8)
+    yield ErrorInput(sample(first, w), ShapeError, "3 input channels.*channels-first; use x.trans")
+    yield ErrorInput(sample(draw.normal(2, 8, 8, 5), w), ShapeError, "3 input channels")
+    yield ErrorInput(sample(draw.normal(8, 8, 3), w), ShapeError, r"x\[None\]")
+    yield ErrorInput(sample(x, draw.normal(3, 3, 3)), ShapeError, "weight of 4 axes")
+    yield ErrorInput(sample(x, draw.normal(9, 9, 3, 4)), ShapeError, "doesn't fit an input")
+    yield ErrorInput(sample(x, w, draw.normal(3)), ShapeError, r"bias of shape \(4,\)")
+    yield ErrorInput(sample(x, w, groups=3), ArgumentError, "groups=3 doesn't divide")
+    yield ErrorInput(sample(x, w, stride=0), ArgumentError, "stride must be .* got 0")
+    yield ErrorInput(sample(x, w, padding=-1), ArgumentError, "padding must be")
+    yield ErrorInput(sample(x, w, padding="full"), ArgumentError, "got 'full'")
+    yield ErrorInput(sample(x, w, dilation=1.5), ArgumentError, "dilation must be .* got 1.5")
+    yield ErrorInput(sample((x * 9).astype(np.uint8), w), DTypeError, r"uint8.*astype.*/ 255")
+    yield ErrorInput(sample(x.astype(np.float64), w), DTypeError, "float32 and float64")
+    yield ErrorInput(sample([[1.0]], w), DTypeError, "got list")
+
+
+@conv_transpose2d.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    x, w = draw.normal(2, 4, 4, 3), draw.normal(3, 3, 5, 3)
+    yield ErrorInput(sample(draw.normal(2, 3, 4, 4), w), ShapeError, "channels-first")
+    yield ErrorInput(sample(x, w, output_padding=1), ArgumentError, "output_padding")
+    yield ErrorInput(sample(x, w, padding=9), ShapeError, "leaves an output of")
+    yield ErrorInput(sample(x, w, groups=2), ArgumentError, "groups=2 doesn't divide")
+    yield ErrorInput(sample(x, w, draw.normal(3)), ShapeError, r"bias of shape \(5,\)")

@@ -1,0 +1,138 @@
+"""Matrix products."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.errors import DTypeError, ShapeError
+from minidl.ops.elementwise import add
+from minidl.ops.shape import reshape
+
+__all__ = ["matmul", "linear"]
+
+
+def _swap(x: Any) -> Any:
+    """The last two axes exchanged."""
+    return x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+@primitive(
+    flops=lambda output, x, y: 2 * output.size * x.shape[-1],
+    oracle=lambda torch, x, y: torch.matmul(x, y),
+)
+def matrix_product(x, y):
+    """x @ y of matrices, or of stacks of them.  x: (..., n, k), y: (..., k, m) -> (..., n, m)."""
+    multiply = kernels.use("gemm").matmul
+    if x.ndim == y.ndim == 2:
+        return multiply(x, y)
+    stacks = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x = np.broadcast_to(x, (*stacks, *x.shape[-2:]))
+    y = np.broadcast_to(y, (*stacks, *y.shape[-2:]))
+    output = np.empty((*stacks, x.shape[-2], y.shape[-1]), x.dtype)
+    for index in np.ndindex(*stacks):
+        output[index] = multiply(x[index], y[index])
+    return output
+
+
+matrix_product.vjp("x")(lambda g, y: matrix_product(g, _swap(y)))
+matrix_product.vjp("y")(lambda g, x: matrix_product(_swap(x), g))
+
+
+@composite(oracle=lambda torch, x, y: torch.matmul(x, y))
+def matmul(x, y):
+    """x @ y with NumPy's rules: a vector is a row on the left and a column on the right.
+
+    Raises ShapeError where the inner lengths differ or the stacks don't broadcast.
+    """
+    for name, array in (("x", x), ("y", y)):
+        if not hasattr(array, "shape"):
+            raise DTypeError(f"matmul expected a Tensor or ndarray as {name}, got {array!r:.50}")
+        if array.ndim == 0:
+            raise ShapeError(f"matmul expected {name} with axes, got a number: use * instead")
+    rows = reshape(x, shape=(1, *x.shape)) if x.ndim == 1 else x
+    columns = reshape(y, shape=(*y.shape, 1)) if y.ndim == 1 else y
+    if rows.shape[-1] != columns.shape[-2]:
+        raise ShapeError(
+            f"matmul: the last axis of {x.shape} must be as long as the "
+            f"{'only' if y.ndim == 1 else 'second last'} axis of {y.shape}"
+        )
+    try:
+        np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: stacks of {x.shape} and {y.shape} don't broadcast") from None
+    product = matrix_product(rows, columns)
+    shape = list(product.shape)
+    if x.ndim == 1:
+        del shape[-2]
+    if y.ndim == 1:
+        del shape[-1]
+    return reshape(product, shape=tuple(shape)) if len(shape) != product.ndim else product
+
+
+@composite(
+    oracle=lambda torch, x, weight, bias=None: torch.nn.functional.linear(x, weight.T, bias)
+)
+def linear(x, weight, bias=None):
+    """x @ weight + bias.
+
+    x: (..., in_features); weight: (in_features, out_features); bias: (out_features,).
+    Raises ShapeError where the features differ.
+    """
+    if x.ndim < 1 or x.shape[-1] != weight.shape[0]:
+        raise ShapeError(
+            f"linear expected {weight.shape[0]} features on the last axis, got shape {x.shape}"
+            + (": flatten it first, for example with nn.Flatten()" if x.ndim > 2 else "")
+        )
+    rows = x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+    y = matrix_product(rows, weight)
+    if bias is not None:
+        y = add(y, bias)
+    return y if x.ndim == 2 else reshape(y, shape=(*x.shape[:-1], weight.shape[1]))
+
+
+@matrix_product.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), draw.normal(4, 5))
+    yield sample(draw.normal(1, 7), draw.normal(7, 1))
+    yield sample(draw.normal(2, 3, 4), draw.normal(2, 4, 2))
+    yield sample(draw.normal(2, 1, 3, 4), draw.normal(5, 4, 2))
+    yield sample(draw.normal(37, 9), draw.normal(9, 6))
+    yield sample(draw.normal(0, 4), draw.normal(4, 5))
+
+
+@matmul.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), draw.normal(4, 5))
+    yield sample(draw.normal(4), draw.normal(4))
+    yield sample(draw.normal(4), draw.normal(2, 4, 3))
+    yield sample(draw.normal(2, 3, 4), draw.normal(4))
+    yield sample(draw.normal(2, 3, 4), draw.normal(4, 5))
+
+
+@matmul.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(draw.normal(2, 3), draw.normal(2, 3)), ShapeError, r"\(2, 3\)")
+    yield ErrorInput(sample(draw.normal(2, 3), draw.normal()), ShapeError, "use \\*")
+    yield ErrorInput(sample(draw.normal(2, 3, 4), draw.normal(3, 4, 5)), ShapeError, "stacks")
+    yield ErrorInput(sample(draw.normal(2, 3), np.ones((3, 2))), DTypeError, "float32 and float64")
+
+
+@linear.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5))
+    yield sample(draw.normal(3, 4), draw.normal(4, 5))
+    yield sample(draw.normal(2, 3, 4), draw.normal(4, 1), draw.normal(1))
+    yield sample(draw.normal(4), draw.normal(4, 5), draw.normal(5))
+    yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
+
+
+@linear.errors
+def _(draw: Draw):
+    w = draw.normal(4, 5)
+    yield ErrorInput(sample(draw.normal(3, 5), w), ShapeError, r"4 features .* \(3, 5\)")
+    yield ErrorInput(sample(draw.normal(3, 2, 2, 1), w), ShapeError, "flatten it first")
+    yield ErrorInput(sample(np.arange(8).reshape(2, 4), w), DTypeError, "got int64")
