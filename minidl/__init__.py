@@ -1,6 +1,74 @@
-"""minidl: a deep-learning engine for CPUs, on NumPy, Numba and h5py."""
+"""minidl: a deep-learning engine for CPUs, on NumPy, Numba and h5py.
 
-from minidl import ops as _ops
-from minidl.autograd import *
+    import minidl as md
+    from minidl import nn, optim
+
+Importing it compiles nothing; Numba, h5py and the larger parts are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from minidl import errors, ops
+from minidl.autograd import (
+    Tensor,
+    detect_anomaly,
+    enable_grad,
+    from_numpy,
+    grad,
+    gradcheck,
+    no_grad,
+    register_op_hook,
+    tensor,
+)
 from minidl.config import config, set_num_threads
 from minidl.random import manual_seed
+
+if TYPE_CHECKING:
+    from minidl import autograd, data, io, kernels, models, nn, optim, train
+    from minidl.io import load_weights, save_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Tensor",
+    "autograd",
+    "config",
+    "data",
+    "detect_anomaly",
+    "enable_grad",
+    "errors",
+    "from_numpy",
+    "grad",
+    "gradcheck",
+    "io",
+    "kernels",
+    "load_weights",
+    "manual_seed",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "register_op_hook",
+    "save_weights",
+    "set_num_threads",
+    "tensor",
+    "train",
+]
+
+_FROM_IO = ("load_weights", "save_weights")
+_PACKAGES = ("autograd", "data", "io", "kernels", "models", "nn", "optim", "train")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what was left out at first, when it is asked for."""
+    if name in _FROM_IO:
+        return getattr(importlib.import_module("minidl.io"), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"minidl.{name}")
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -152,7 +152,7 @@ class Primitive(Op):
         self._any_dtype = any_dtype
         parameters = inspect.signature(function).parameters.values()
         settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-        self._settings = {p.name for p in settings}
+        self._settings = [p.name for p in settings]
         self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
         self._rules: list[_Rule] = []
         self._rule_of: dict[int, _Rule] = {}
@@ -176,9 +176,8 @@ class Primitive(Op):
         return (0 if self._variadic else position) in self._rule_of
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
-        if not self._variadic and len(inputs) < len(self.array_names):
-            # Inputs given by name, or left out (None).
-            inputs += tuple(settings.pop(name, None) for name in self.array_names[len(inputs) :])
+        if not self._variadic and len(inputs) != len(self.array_names):
+            inputs = self._bind(inputs, settings)
         if self._defaults:
             settings = self._defaults | settings
         arrays, with_tensors = self._arrays(inputs)
@@ -195,6 +194,14 @@ class Primitive(Op):
             return output
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
         return Tensor(output, node=node)
+
+    def _bind(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
+        """All the arrays: also those given by name, or left out (None). Settings given by place
+        are entered into `settings`."""
+        count = len(self.array_names)
+        settings.update(zip(self._settings, inputs[count:], strict=False))
+        inputs = inputs[:count]
+        return inputs + tuple(settings.pop(name, None) for name in self.array_names[len(inputs) :])
 
     def _arrays(self, inputs: tuple[Any, ...]) -> tuple[list[Any], bool]:
         """The inputs as ndarrays of one dtype, and whether a Tensor was among them."""

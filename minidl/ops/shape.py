@@ -309,15 +309,19 @@ def _(draw: Draw):
     yield sample(draw.normal(4, 2), key=np.array([0, 2, 2, 1]), shape=(3, 2))
 
 
-@composite(oracle=lambda torch, weight, indices: torch.nn.functional.embedding(
-    torch.as_tensor(indices), weight))
-def embedding(weight, indices):
+@composite(
+    oracle=lambda torch, indices, weight: torch.nn.functional.embedding(
+        torch.as_tensor(indices), weight
+    ),
+    labels=("indices",),
+)
+def embedding(indices, weight):
     """Rows of a table.
 
-    weight: (num, dim).  indices: integers of any shape.  Returns (*indices.shape, dim).
+    indices: integers of any shape; weight: (num, dim).  Returns (*indices.shape, dim).
     Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
     """
-    rows = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    rows = indices.data if isinstance(indices, Tensor) else indices
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
     count = weight.shape[0]
@@ -329,12 +333,12 @@ def embedding(weight, indices):
 
 @embedding.samples
 def _(draw: Draw):
-    yield sample(draw.normal(5, 3), draw.integers(5, 4))
-    yield sample(draw.normal(5, 3), draw.integers(5, 2, 3))
-    yield sample(draw.normal(5, 3), draw.integers(5, 0))
+    yield sample(draw.integers(5, 4), draw.normal(5, 3))
+    yield sample(draw.integers(5, 2, 3), draw.normal(5, 3))
+    yield sample(draw.integers(5, 0), draw.normal(5, 3))
 
 
 @embedding.errors
 def _(draw: Draw):
-    yield ErrorInput(sample(draw.normal(5, 3), np.array([0, 5])), ArgumentError, "0 to 4, got 5")
-    yield ErrorInput(sample(draw.normal(5, 3), np.array([0.5])), DTypeError, "got float64")
+    yield ErrorInput(sample(np.array([0, 5]), draw.normal(5, 3)), ArgumentError, "0 to 4, got 5")
+    yield ErrorInput(sample(np.array([0.5]), draw.normal(5, 3)), DTypeError, "got float64")

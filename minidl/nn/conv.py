@@ -1,0 +1,203 @@
+"""Convolution layers over images (N, H, W, C). Arguments and shapes are the ops'.
+
+Weights start with variance 2 / fan_in (He et al. 2015), which keeps the scale of activations
+through layers with ReLU; biases start at 0.
+"""
+
+from typing import Any
+
+from minidl import ops
+from minidl.geometry import Pair, pad_pair, pair
+from minidl.nn import init
+from minidl.nn.activation import activate, check_activation
+from minidl.nn.linear import options
+from minidl.nn.module import Module, Parameter, new_array
+from minidl.nn.settings import positive
+from minidl.ops.conv import check_groups
+
+__all__ = ["Conv2d", "ConvTranspose2d", "DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d"]
+
+Size = int | tuple[int, int]
+
+
+class _Convolution(Module):
+    """What convolution layers share: kernel_size, stride, padding, dilation, weight, bias."""
+
+    def _set(self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, activation: Any) -> None:
+        self.kernel_size: Pair = pair(kernel_size, "kernel_size")
+        self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
+        pad_pair(padding, self.kernel_size, self.stride, self.dilation, (1, 1))  # fails early
+        self.padding = padding
+        self.activation = check_activation(type(self).__name__, activation)
+
+    def _set_weights(self, shape: tuple[int, ...], fan_in: int, outputs: int, bias: bool) -> None:
+        self.weight = Parameter(new_array(*shape))
+        init.kaiming_uniform(self.weight, fan=fan_in)
+        self.bias = Parameter(new_array(outputs)) if bias else None
+        if self.bias is not None:
+            init.zeros(self.bias)
+
+    def extra_repr(self) -> str:
+        text = f"{self._channels()}, {_short(self.kernel_size)}"
+        for name, plain in (("stride", (1, 1)), ("padding", 0), ("dilation", (1, 1)), ("groups", 1)):
+            value = getattr(self, name, plain)
+            if value != plain:
+                text += f", {name}={_short(value)!r}"
+        return text + options(self)
+
+    def _channels(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}"  # type: ignore[attr-defined]
+
+
+def _short(value: Any) -> Any:
+    """3 for (3, 3)."""
+    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+class Conv2d(_Convolution):
+    """Convolution.  (N, H, W, in_channels) -> (N, OH, OW, out_channels).
+
+    weight: (kh, kw, in_channels/groups, out_channels); bias: (out_channels,).
+    padding: an int, a pair, ((top, bottom), (left, right)), "valid" or "same".
+    activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Any = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        self.in_channels = positive("Conv2d", "in_channels", in_channels)
+        self.out_channels = positive("Conv2d", "out_channels", out_channels)
+        check_groups("Conv2d", groups, in_channels=in_channels, out_channels=out_channels)
+        self.groups = groups
+        self._set(kernel_size, stride, padding, dilation, activation)
+        kh, kw = self.kernel_size
+        inputs = in_channels // groups
+        self._set_weights((kh, kw, inputs, out_channels), kh * kw * inputs, out_channels, bias)
+
+    def forward(self, x: Any) -> Any:
+        y = ops.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+        return activate(y, self.activation)
+
+
+class ConvTranspose2d(_Convolution):
+    """Transposed convolution.  (N, H, W, in_channels) -> (N, OH, OW, out_channels).
+
+    OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 + output_padding; with "same",
+    OH = H * stride.  weight: (kh, kw, out_channels/groups, in_channels); bias: (out_channels,).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Any = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        activation: str | None = None,
+    ) -> None:
+        self.in_channels = positive("ConvTranspose2d", "in_channels", in_channels)
+        self.out_channels = positive("ConvTranspose2d", "out_channels", out_channels)
+        check_groups("ConvTranspose2d", groups, in_channels=in_channels, out_channels=out_channels)
+        self.groups = groups
+        self._set(kernel_size, stride, padding, dilation, activation)
+        self.output_padding = pair(output_padding, "output_padding", 0)
+        kh, kw = self.kernel_size
+        outputs = out_channels // groups
+        # each output sees about kh*kw / (stride*stride) pixels of the inputs of its group
+        seen = max(1, kh * kw // (self.stride[0] * self.stride[1])) * (in_channels // groups)
+        self._set_weights((kh, kw, outputs, in_channels), seen, out_channels, bias)
+
+    def forward(self, x: Any) -> Any:
+        y = ops.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding,
+            self.groups, self.dilation,
+        )  # fmt: skip
+        return activate(y, self.activation)
+
+
+class DepthwiseConv2d(_Convolution):
+    """Each channel with its own filters.  (N, H, W, channels) -> (N, OH, OW, channels * multiplier).
+
+    weight: (kh, kw, channels, multiplier); bias: (channels * multiplier,).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Any = 0,
+        dilation: Size = 1,
+        multiplier: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        self.channels = positive("DepthwiseConv2d", "channels", channels)
+        self.multiplier = positive("DepthwiseConv2d", "multiplier", multiplier)
+        self._set(kernel_size, stride, padding, dilation, activation)
+        kh, kw = self.kernel_size
+        self._set_weights((kh, kw, channels, multiplier), kh * kw, channels * multiplier, bias)
+
+    def forward(self, x: Any) -> Any:
+        y = ops.depthwise_conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation
+        )
+        return activate(y, self.activation)
+
+    def _channels(self) -> str:
+        return str(self.channels) + (f", x{self.multiplier}" if self.multiplier > 1 else "")
+
+
+class PointwiseConv2d(Conv2d):
+    """A 1x1 convolution: every pixel through one Linear.  (N, H, W, in) -> (N, H, W, out).
+
+    weight: (1, 1, in_channels, out_channels); bias: (out_channels,).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, bias: bool = True, activation: str | None = None
+    ) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias, activation=activation)
+
+
+class SeparableConv2d(Module):
+    """A depthwise convolution without bias, then a pointwise one.
+
+    (N, H, W, in_channels) -> (N, OH, OW, out_channels).  Parts: depthwise, pointwise.
+    Source: Chollet 2016, "Xception".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Any = 0,
+        dilation: Size = 1,
+        multiplier: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        self.depthwise = DepthwiseConv2d(
+            in_channels, kernel_size, stride, padding, dilation, multiplier, bias=False
+        )
+        self.pointwise = PointwiseConv2d(in_channels * multiplier, out_channels, bias, activation)
+
+    def forward(self, x: Any) -> Any:
+        return self.pointwise(self.depthwise(x))

@@ -1,0 +1,166 @@
+"""Initial values of weights. Each function fills a Tensor in place and returns it.
+
+Fans: a Linear weight is (in, out), a convolution's (kh, kw, in, out); a window of kh x kw inputs
+counts as that many. `fan_in` and `fan_out` can be given where the shape doesn't tell them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl import random
+from minidl.autograd.tensor import Tensor
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+__all__ = [
+    "constant",
+    "gain",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+GAINS = {
+    None: 1.0,
+    "linear": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2),
+    "relu6": math.sqrt(2),
+    "leaky_relu": math.sqrt(2 / (1 + 0.01**2)),
+}
+
+
+def gain(nonlinearity: str | None) -> float:
+    """By how much the standard deviation must grow to outweigh a nonlinearity."""
+    if nonlinearity not in GAINS:
+        raise ArgumentError(f"init: nonlinearity must be one of {list(GAINS)}, got {nonlinearity!r}")
+    return GAINS[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out): how many inputs an output of `tensor` sees, and the other way round."""
+    _check(tensor)
+    if tensor.ndim < 2:
+        raise ShapeError(f"init needs a weight of two axes or more, got shape {tensor.shape}")
+    window = math.prod(tensor.shape[:-2])
+    return window * tensor.shape[-2], window * tensor.shape[-1]
+
+
+def _check(tensor: Any) -> None:
+    if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
+        raise DTypeError(f"init fills float Tensors in place, got {tensor!r:.60}")
+
+
+def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Uniform from low to high."""
+    _check(tensor)
+    tensor.data[...] = random.generator().uniform(low, high, tensor.shape)
+    return tensor
+
+
+def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Gaussian."""
+    _check(tensor)
+    tensor.data[...] = random.generator().normal(mean, std, tensor.shape)
+    return tensor
+
+
+def constant(tensor: Tensor, value: float) -> Tensor:
+    """`value` everywhere."""
+    _check(tensor)
+    tensor.data[...] = value
+    return tensor
+
+
+def zeros(tensor: Tensor) -> Tensor:
+    """0 everywhere."""
+    return constant(tensor, 0.0)
+
+
+def ones(tensor: Tensor) -> Tensor:
+    """1 everywhere."""
+    return constant(tensor, 1.0)
+
+
+def _uniform_of(tensor: Tensor, std: float) -> Tensor:
+    """Uniform around 0 with that standard deviation: a uniform's is its bound over sqrt(3)."""
+    bound = math.sqrt(3) * std
+    return uniform(tensor, -bound, bound)
+
+
+def _xavier_std(tensor: Tensor, factor: float, fan_in: int | None, fan_out: int | None) -> float:
+    if fan_in is None or fan_out is None:
+        fan_in, fan_out = fans(tensor)
+    return factor * math.sqrt(2 / max(1, fan_in + fan_out))
+
+
+def xavier_uniform(
+    tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
+) -> Tensor:
+    """Uniform with variance 2 gain^2 / (fan_in + fan_out).  Source: Glorot and Bengio 2010, eq. 16."""
+    return _uniform_of(tensor, _xavier_std(tensor, gain, fan_in, fan_out))
+
+
+def xavier_normal(
+    tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
+) -> Tensor:
+    """Gaussian with variance 2 gain^2 / (fan_in + fan_out).  Source: Glorot and Bengio 2010."""
+    return normal(tensor, 0.0, _xavier_std(tensor, gain, fan_in, fan_out))
+
+
+def _kaiming_std(tensor: Tensor, mode: str, nonlinearity: str | None, fan: int | None) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f"init: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    if fan is None:
+        fan = fans(tensor)[mode == "fan_out"]
+    return gain(nonlinearity) / math.sqrt(max(1, fan))
+
+
+def kaiming_uniform(
+    tensor: Tensor, mode: str = "fan_in", nonlinearity: str | None = "relu", fan: int | None = None
+) -> Tensor:
+    """Uniform with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
+    return _uniform_of(tensor, _kaiming_std(tensor, mode, nonlinearity, fan))
+
+
+def kaiming_normal(
+    tensor: Tensor, mode: str = "fan_in", nonlinearity: str | None = "relu", fan: int | None = None
+) -> Tensor:
+    """Gaussian with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
+    return normal(tensor, 0.0, _kaiming_std(tensor, mode, nonlinearity, fan))
+
+
+def lecun_uniform(tensor: Tensor, fan_in: int | None = None) -> Tensor:
+    """Uniform with variance 1 / fan_in.  Source: LeCun et al. 1998, "Efficient BackProp", eq. 16."""
+    return kaiming_uniform(tensor, nonlinearity=None, fan=fan_in)
+
+
+def lecun_normal(tensor: Tensor, fan_in: int | None = None) -> Tensor:
+    """Gaussian with variance 1 / fan_in.  Source: LeCun et al. 1998, "Efficient BackProp"."""
+    return kaiming_normal(tensor, nonlinearity=None, fan=fan_in)
+
+
+def orthogonal(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Rows or columns, whichever are fewer, orthogonal and of length `gain`.
+
+    A convolution's weight is taken as a matrix of (kh*kw*in, out).
+    Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning".
+    """
+    fan_in, _ = fans(tensor)
+    columns = tensor.shape[-1]
+    tall = (max(fan_in, columns), min(fan_in, columns))
+    q, r = np.linalg.qr(random.generator().standard_normal(tall))
+    q *= np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices
+    matrix = q if fan_in >= columns else q.T
+    tensor.data[...] = gain * matrix.reshape(tensor.shape)
+    return tensor

@@ -1,0 +1,62 @@
+"""Linear and Embedding."""
+
+from typing import Any
+
+from minidl import ops
+from minidl.nn import init
+from minidl.nn.activation import activate, check_activation
+from minidl.nn.module import Module, Parameter, new_array
+from minidl.nn.settings import positive
+
+__all__ = ["Linear", "Embedding"]
+
+
+class Linear(Module):
+    """x @ weight + bias.  (..., in_features) -> (..., out_features).
+
+    weight: (in_features, out_features); bias: (out_features,).
+    activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
+    Starts with variance gain^2 / in_features, where the gain is the activation's, and bias 0.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, activation: str | None = None
+    ) -> None:
+        self.in_features = positive("Linear", "in_features", in_features)
+        self.out_features = positive("Linear", "out_features", out_features)
+        self.activation = check_activation("Linear", activation)
+        self.weight = Parameter(new_array(in_features, out_features))
+        init.kaiming_uniform(self.weight, nonlinearity=activation)
+        self.bias = Parameter(new_array(out_features) * 0) if bias else None
+        if self.bias is not None:
+            init.zeros(self.bias)
+
+    def forward(self, x: Any) -> Any:
+        return activate(ops.linear(x, self.weight, self.bias), self.activation)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + options(self)
+
+
+def options(layer: Any) -> str:
+    """The settings of a layer that differ from a plain one, for its repr."""
+    text = "" if layer.bias is not None else ", bias=False"
+    return text if layer.activation is None else f"{text}, activation={layer.activation!r}"
+
+
+class Embedding(Module):
+    """Rows of a table.  Integers of any shape -> (*shape, dim).
+
+    weight: (num, dim), Gaussian at the start.
+    """
+
+    def __init__(self, num: int, dim: int) -> None:
+        self.num, self.dim = positive("Embedding", "num", num), positive("Embedding", "dim", dim)
+        self.weight = Parameter(new_array(num, dim))
+        init.normal(self.weight)
+
+    def forward(self, indices: Any) -> Any:
+        return ops.embedding(indices, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.num}, {self.dim}"

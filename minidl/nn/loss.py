@@ -1,0 +1,82 @@
+"""Losses as modules. Each is called with predictions and targets."""
+
+from typing import Any
+
+from minidl import ops
+from minidl.errors import ArgumentError
+from minidl.nn.module import Module
+from minidl.ops.loss import REDUCTIONS
+
+__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss"]
+
+
+class _Loss(Module):
+    def __init__(self, reduction: str = "mean") -> None:
+        if reduction not in REDUCTIONS:
+            raise ArgumentError(
+                f"{type(self).__name__}: reduction must be one of {REDUCTIONS}, got {reduction!r}"
+            )
+        self.reduction = reduction
+
+    def extra_repr(self) -> str:
+        return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
+
+
+class CrossEntropyLoss(_Loss):
+    """Softmax cross-entropy on logits (N, C), against labels (N,) or probabilities (N, C).
+
+    See `ops.cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ArgumentError(
+                f"CrossEntropyLoss: label_smoothing must be from 0 to 1, got {label_smoothing}"
+            )
+        self.weight, self.label_smoothing, self.ignore_index = weight, label_smoothing, ignore_index
+
+    def forward(self, logits: Any, target: Any) -> Any:
+        return ops.cross_entropy(
+            logits, target, self.weight, self.ignore_index, self.label_smoothing, self.reduction
+        )
+
+
+class BCEWithLogitsLoss(_Loss):
+    """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape."""
+
+    def forward(self, logits: Any, target: Any) -> Any:
+        return ops.binary_cross_entropy_with_logits(logits, target, self.reduction)
+
+
+class MSELoss(_Loss):
+    """Squared difference."""
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        return ops.mse_loss(prediction, target, self.reduction)
+
+
+class L1Loss(_Loss):
+    """Absolute difference."""
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        return ops.l1_loss(prediction, target, self.reduction)
+
+
+class HuberLoss(_Loss):
+    """Half the squared difference up to `delta`, linear beyond."""
+
+    def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        if not delta > 0:
+            raise ArgumentError(f"HuberLoss: delta must be more than 0, got {delta}")
+        self.delta = delta
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        return ops.huber_loss(prediction, target, self.delta, self.reduction)

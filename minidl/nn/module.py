@@ -1,0 +1,290 @@
+"""Module: a layer or network, whose state is a tree of named arrays."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from minidl.autograd.primitive import HookHandle
+from minidl.autograd.tensor import Tensor, tensor
+from minidl.config import config
+from minidl.errors import ArgumentError, DTypeError, StateError
+
+__all__ = ["Module", "Parameter", "Buffer", "LoadReport"]
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A Tensor that belongs to a Module and is trained. Copies what it is given."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(_float_array(data, "Parameter"), requires_grad=True)
+
+
+class Buffer(Tensor):
+    """A Tensor that belongs to a Module and is saved with it, but not trained."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(tensor(data).data)
+
+
+def _float_array(data: Any, who: str) -> np.ndarray:
+    array = tensor(data).data
+    if array.dtype.kind != "f":
+        raise DTypeError(f"{who} expected float32 or float64, got {array.dtype}: use .astype()")
+    return array
+
+
+class LoadReport(NamedTuple):
+    """What `load_state_dict` found. Each of `misshaped` is (name, expected shape, found shape)."""
+
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} loaded"]
+        lines += [f"missing: {name}" for name in self.missing]
+        lines += [f"unexpected: {name}" for name in self.unexpected]
+        lines += [f"shape of {n}: expected {want}, got {got}" for n, want, got in self.misshaped]
+        return "\n  ".join(lines)
+
+
+class Module:
+    """Base of all layers and networks: give `forward`, and assign parts to attributes.
+
+        class Net(nn.Module):
+            def __init__(self):
+                self.body = nn.Linear(4, 8, activation="relu")
+                self.head = nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+    Attributes that are Parameters, Buffers and Modules are its state, in the order they were
+    first assigned; their names, joined with dots, are those of `state_dict()`.
+    """
+
+    training = True
+    frozen = False
+    _forward_hooks: tuple[Any, ...] | list[Any] = ()
+
+    def forward(self, *inputs: Any, **settings: Any) -> Any:
+        """What the module computes. Subclasses give it; callers call the module itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
+        output = self.forward(*inputs, **settings)
+        for hook in tuple(self._forward_hooks):
+            replaced = hook(self, inputs, output)
+            if replaced is not None:
+                output = replaced
+        return output
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, list | tuple | dict):
+            parts = value.values() if isinstance(value, dict) else value
+            if any(isinstance(part, Module | Parameter) for part in parts):
+                raise ArgumentError(
+                    f"{type(self).__name__}.{name} = a {type(value).__name__} of modules would "
+                    "hide them from the state: use nn.ModuleList or nn.Sequential"
+                )
+        object.__setattr__(self, name, value)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(module, inputs, output)` after every forward; what it returns, if anything,
+        replaces the output. Use the result's `.remove()`, or a `with`, to end it."""
+        if not self._forward_hooks:
+            object.__setattr__(self, "_forward_hooks", [])
+        assert isinstance(self._forward_hooks, list)
+        self._forward_hooks.append(hook)
+        return HookHandle(self._forward_hooks, hook)
+
+    # The tree
+
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """(name, module) of the direct parts."""
+        return ((name, part) for name, part in vars(self).items() if isinstance(part, Module))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """(dotted name, module) of itself, named "", and of all parts, each once."""
+        seen: set[int] = set()
+
+        def walk(module: Module, name: str) -> Iterator[tuple[str, Module]]:
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+                for child_name, child in module.children():
+                    yield from walk(child, f"{name}.{child_name}" if name else child_name)
+
+        return walk(self, prefix)
+
+    def modules(self) -> Iterator["Module"]:
+        return (module for _, module in self.named_modules())
+
+    def _named_state(self, kind: type[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, tensor) of every place in the tree; a shared tensor has several."""
+        for name, value in vars(self).items():
+            if isinstance(value, kind):
+                yield name, value
+        for child_name, child in self.children():
+            for name, value in child._named_state(kind):
+                yield f"{child_name}.{name}", value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter), each parameter once."""
+        return _each_once(self._named_state(Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(dotted name, buffer), each buffer once."""
+        return _each_once(self._named_state(Buffer))
+
+    def buffers(self) -> Iterator[Buffer]:
+        return (buffer for _, buffer in self.named_buffers())
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers its parameters hold."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    @property
+    def num_trainable(self) -> int:
+        """How many of them are trained: those that require a gradient."""
+        return sum(p.size for p in self.parameters() if p.requires_grad)
+
+    # State
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers by dotted name."""
+        return {name: value.data.copy() for name, value in self._named_tensors()}
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return self._named_state((Parameter, Buffer))  # type: ignore[arg-type]
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> LoadReport:
+        """Copy arrays of `state` into the parameters and buffers of the same names.
+
+        strict: every name must be there, with its shape, and no other; else nothing is loaded
+            and one StateError lists all that is wrong. Otherwise what fits is loaded.
+        Arrays are converted to the dtype of what they are loaded into.
+        """
+        places = dict(self._named_tensors())
+        arrays = {name: np.asarray(getattr(a, "data", a)) for name, a in state.items()}
+        wrong_kind = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.kind not in "fiub"]
+        if wrong_kind:
+            raise StateError(f"load_state_dict expected arrays of numbers, got {wrong_kind}")
+        shared = places.keys() & arrays.keys()
+        misshaped = [
+            (name, place.shape, arrays[name].shape)
+            for name, place in places.items()
+            if name in shared and arrays[name].shape != place.shape
+        ]
+        unfit = {name for name, _, _ in misshaped}
+        report = LoadReport(
+            loaded=[name for name in places if name in shared and name not in unfit],
+            missing=[name for name in places if name not in shared],
+            unexpected=[name for name in arrays if name not in shared],
+            misshaped=misshaped,
+        )
+        if strict and (report.missing or report.unexpected or report.misshaped):
+            raise StateError(
+                f"load_state_dict: the state doesn't fit {type(self).__name__}: {report}\n"
+                "(strict=False loads what fits)"
+            )
+        for name in report.loaded:
+            places[name].data[...] = arrays[name]
+        return report
+
+    # Modes
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Training mode for all parts: dropout drops, batch normalisation uses its batch."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Evaluation mode for all parts."""
+        return self.train(False)
+
+    def freeze(self: Self) -> Self:
+        """No parameter of it is trained, and its batch normalisations keep their statistics.
+
+        Lasts until `unfreeze()`, whatever `train()` says. Parts added later aren't frozen.
+        """
+        return self._set_frozen(True)
+
+    def unfreeze(self: Self) -> Self:
+        """Undo `freeze()`, for it and all its parts."""
+        return self._set_frozen(False)
+
+    def _set_frozen(self: Self, frozen: bool) -> Self:
+        for module in self.modules():
+            module.frozen = frozen
+        for parameter in self.parameters():
+            parameter.requires_grad = not frozen
+            if frozen:
+                parameter.grad = None
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def apply(self: Self, fn: Callable[["Module"], Any]) -> Self:
+        """Call `fn` on every part, the inner ones first, and on itself."""
+        for module in reversed(list(self.modules())):
+            fn(module)
+        return self
+
+    def astype(self: Self, dtype: Any) -> Self:
+        """Convert its parameters and float buffers in place; gradients are forgotten."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise DTypeError(f"Module.astype expected float32 or float64, got {dtype}")
+        for _, place in self._named_tensors():
+            if place.dtype.kind == "f":
+                place._data = place.data.astype(dtype)
+                place.grad = None
+        return self
+
+    # Looks
+
+    def extra_repr(self) -> str:
+        """The settings that `repr` shows between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        extra = self.extra_repr()
+        if self.frozen:
+            extra = f"{extra}, frozen" if extra else "frozen"
+        lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in self.children()]
+        if not lines:
+            return f"{name}({extra})"
+        body = "\n  ".join([extra, *lines] if extra else lines)
+        return f"{name}(\n  {body}\n)"
+
+
+def _each_once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    seen: set[int] = set()
+    for name, value in named:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value
+
+
+def new_array(*shape: int) -> np.ndarray:
+    """An array for a new parameter, not yet filled."""
+    return np.empty(shape, config.default_dtype)

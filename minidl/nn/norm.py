@@ -1,0 +1,125 @@
+"""Normalisation layers."""
+
+from typing import Any
+
+import numpy as np
+
+from minidl import ops
+from minidl.errors import ArgumentError, ShapeError
+from minidl.nn.activation import activate, check_activation
+from minidl.nn.module import Buffer, Module, Parameter, new_array
+from minidl.nn.settings import positive
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
+
+
+class _BatchNorm(Module):
+    """weight, bias: (C,), trained; running_mean, running_var: (C,), moved by each training batch."""
+
+    axes: int
+    layout: str
+
+    def __init__(
+        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, activation: str | None = None
+    ) -> None:
+        who = type(self).__name__
+        self.channels = positive(who, "channels", channels)
+        if not eps >= 0 or not 0 <= momentum <= 1:
+            raise ArgumentError(
+                f"{who}: eps must be 0 or more and momentum from 0 to 1, got {eps} and {momentum}"
+            )
+        self.eps, self.momentum = float(eps), float(momentum)
+        self.activation = check_activation(who, activation)
+        self.weight, self.bias = Parameter(new_array(channels)), Parameter(new_array(channels))
+        self.weight.data[...], self.bias.data[...] = 1, 0
+        self.running_mean = Buffer(np.zeros_like(self.bias.data))
+        self.running_var = Buffer(np.ones_like(self.bias.data))
+
+    def forward(self, x: Any, residual: Any = None) -> Any:
+        who = type(self).__name__
+        if x.ndim != self.axes or x.shape[-1] != self.channels:
+            hint = ""
+            if x.ndim == self.axes == 4 and x.shape[1] == self.channels:
+                hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
+            raise ShapeError(f"{who} expected {self.layout.format(self.channels)}, got {x.shape}{hint}")
+        if residual is not None and residual.shape != x.shape:
+            raise ShapeError(f"{who}: residual has shape {residual.shape}, x {x.shape}: must be equal")
+        y = ops.batch_norm(
+            x,
+            self.running_mean.data,
+            self.running_var.data,
+            self.weight,
+            self.bias,
+            self.training and not self.frozen,
+            self.momentum,
+            self.eps,
+        )
+        return activate(y if residual is None else y + residual, self.activation)
+
+    def extra_repr(self) -> str:
+        text = f"{self.channels}, eps={self.eps:g}, momentum={self.momentum:g}"
+        return text if self.activation is None else f"{text}, activation={self.activation!r}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of features.  (N, channels) -> (N, channels).
+
+    eps is added to the variance; momentum is the new value's weight in the running statistics.
+    Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
+    running statistics and leaves them as they are.
+    Source: Ioffe and Szegedy 2015, "Batch Normalization".
+    """
+
+    axes, layout = 2, "(N, {})"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images.  (N, H, W, channels) -> (N, H, W, channels).
+
+    eps is added to the variance; momentum is the new value's weight in the running statistics.
+    Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
+    running statistics and leaves them as they are.
+    Source: Ioffe and Szegedy 2015, "Batch Normalization".
+    """
+
+    axes, layout = 4, "(N, H, W, {})"
+
+
+class LayerNorm(Module):
+    """Each row normalised over its last axes.  (..., *shape) -> (..., *shape).
+
+    shape: an int or several; weight, bias: of that shape.
+    Source: Ba et al. 2016, "Layer Normalization".
+    """
+
+    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        sizes = shape if isinstance(shape, tuple | list) else (shape,)
+        self.shape = tuple(positive("LayerNorm", "shape", n) for n in sizes)
+        self.eps = float(eps)
+        self.weight, self.bias = Parameter(new_array(*self.shape)), Parameter(new_array(*self.shape))
+        self.weight.data[...], self.bias.data[...] = 1, 0
+
+    def forward(self, x: Any) -> Any:
+        return ops.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}, eps={self.eps:g}"
+
+
+class LocalResponseNorm(Module):
+    """Each activation divided by those of `size` neighbouring channels.  (N, H, W, C).
+
+    Source: Krizhevsky et al. 2012; alpha is divided by size, as in PyTorch.
+    """
+
+    def __init__(
+        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    ) -> None:
+        self.size = positive("LocalResponseNorm", "size", size)
+        self.alpha, self.beta, self.k = alpha, beta, k
+
+    def forward(self, x: Any) -> Any:
+        return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha:g}, beta={self.beta:g}, k={self.k:g}"

@@ -1,0 +1,66 @@
+"""Pooling layers over images (N, H, W, C)."""
+
+from typing import Any
+
+from minidl import ops
+from minidl.geometry import pair
+from minidl.nn.module import Module
+
+__all__ = ["AvgPool2d", "GlobalAvgPool2d", "MaxPool2d"]
+
+
+class _Pool(Module):
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+    ) -> None:
+        self.kernel_size = pair(kernel_size, "kernel_size")
+        self.stride = self.kernel_size if stride is None else pair(stride, "stride")
+        self.padding, self.ceil_mode = padding, ceil_mode
+
+    def extra_repr(self) -> str:
+        text = f"{self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        return text + (", ceil_mode=True" if self.ceil_mode else "")
+
+
+class MaxPool2d(_Pool):
+    """The largest of each window.  (N, H, W, C) -> (N, OH, OW, C).
+
+    stride: the kernel size where left out.  ceil_mode: keep a last partial window.
+    """
+
+    def forward(self, x: Any) -> Any:
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+
+
+class AvgPool2d(_Pool):
+    """The mean of each window.  (N, H, W, C) -> (N, OH, OW, C).
+
+    Padding is left out of the mean unless `count_include_pad`.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Any) -> Any:
+        return ops.avg_pool2d(
+            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+
+class GlobalAvgPool2d(Module):
+    """The mean of each channel.  (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`."""
+
+    def __init__(self, keepdims: bool = False) -> None:
+        self.keepdims = keepdims
+
+    def forward(self, x: Any) -> Any:
+        return ops.global_avg_pool2d(x, self.keepdims)

@@ -1,0 +1,71 @@
+"""Layers that change shapes, and Dropout."""
+
+import math
+from typing import Any
+
+from minidl import ops
+from minidl.errors import ArgumentError, ShapeError
+from minidl.geometry import pad_pair
+from minidl.nn.module import Module
+from minidl.ops.upsample import MODES
+
+__all__ = ["Dropout", "Flatten", "Upsample", "ZeroPad2d"]
+
+
+class Flatten(Module):
+    """(N, ...) -> (N, features), the last axis fastest: features in the order (H, W, C)."""
+
+    def forward(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class ZeroPad2d(Module):
+    """Zeros around images.  padding: an int, a pair, or ((top, bottom), (left, right))."""
+
+    def __init__(self, padding: Any) -> None:
+        if isinstance(padding, str):
+            raise ArgumentError(f"ZeroPad2d: padding must be numbers of pixels, got {padding!r}")
+        self.padding = pad_pair(padding, (1, 1), (1, 1), (1, 1), (1, 1))
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim != 4:
+            raise ShapeError(f"ZeroPad2d expected images (N, H, W, C), got shape {x.shape}")
+        return ops.pad(x, widths=((0, 0), *self.padding, (0, 0)))
+
+    def extra_repr(self) -> str:
+        return str(self.padding)
+
+
+class Upsample(Module):
+    """Images made larger.  (N, H, W, C) -> (N, floor(H * scale), floor(W * scale), C).
+
+    mode: "nearest" or "bilinear".
+    """
+
+    def __init__(
+        self, scale_factor: Any, mode: str = "nearest", align_corners: bool = False
+    ) -> None:
+        if mode not in MODES:
+            raise ArgumentError(f"Upsample: mode must be one of {MODES}, got {mode!r}")
+        self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
+
+    def forward(self, x: Any) -> Any:
+        return ops.upsample(x, self.scale_factor, self.mode, self.align_corners)
+
+    def extra_repr(self) -> str:
+        return f"{self.scale_factor}, mode={self.mode!r}"
+
+
+class Dropout(Module):
+    """In training, each element is dropped with probability p and the others grow by 1/(1 - p)."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"Dropout: p must be a probability from 0 to 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        return ops.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
