@@ -159,7 +159,7 @@ def _(draw: Draw) -> Iterator[Sample]:
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(3, 4))
     yield sample(draw.normal(2, 3, 4), axis=1)
-    yield sample(draw.normal(2, 3) * 30, axis=0)
+    yield sample(draw.normal(2, 3) * 3, axis=0)
     yield sample(draw.normal(0, 3))
 
 

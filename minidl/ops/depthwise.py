@@ -12,7 +12,7 @@ import numpy as np
 from minidl import kernels
 from minidl.autograd.primitive import composite, primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.errors import ShapeError
+from minidl.errors import DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
 from minidl.ops.conv import check_images, torch_conv2d
 from minidl.ops.reduce import sum
@@ -212,4 +212,4 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(x, draw.normal(3, 3, 3)), ShapeError, "4 axes")
     yield ErrorInput(sample(x, draw.normal(9, 9, 3, 1)), ShapeError, "doesn't fit an input")
     yield ErrorInput(sample(x, w, draw.normal(4)), ShapeError, r"bias of shape \(3,\)")
-    yield ErrorInput(sample(np.ones((1, 8, 8, 3), np.uint8), w), Exception, "uint8")
+    yield ErrorInput(sample(np.ones((1, 8, 8, 3), np.uint8), w), DTypeError, "uint8")

@@ -79,8 +79,9 @@ def _check_channels(x: Any, **columns: Any) -> None:
 @composite(
     oracle=lambda torch, x, running_mean, running_var, weight=None, bias=None, training=False,
     momentum=0.1, eps=1e-5: torch.nn.functional.batch_norm(
-        x.reshape(-1, x.shape[-1]), torch.as_tensor(running_mean).clone(),
-        torch.as_tensor(running_var).clone(), weight, bias, training, momentum, eps,
+        x.reshape(-1, x.shape[-1]),
+        *(s if s is None else torch.as_tensor(s.copy()) for s in (running_mean, running_var)),
+        weight, bias, training, momentum, eps,
     ).reshape(x.shape),
     labels=("running_mean", "running_var"),
 )  # fmt: skip
@@ -195,7 +196,7 @@ def _(draw: Draw) -> Iterator[Sample]:
     x, weight, bias = draw.normal(2, 4, 3, 3), draw.normal(3), draw.normal(3)
     yield sample(x, mean, var, weight, bias)
     yield sample(x, mean, var, eps=1e-3)
-    yield sample(x, mean, var, None, bias, True, 0.1)
+    yield sample(x, None, None, None, bias, True, 0.1)
     yield sample(draw.normal(5, 3), None, None, weight, bias, training=True)
 
 

@@ -36,7 +36,7 @@ def max_pool2d(
     for p, q, (rows, columns), (i0, j0) in _windows((h, w), kernel_size, stride, padding, size):
         window = x[:, rows, columns]  # (N, kh', kw', C): less at the borders
         width = window.shape[2]
-        flat = window.reshape(n, -1, c)
+        flat = window.reshape(n, window.shape[1] * width, c)
         best = np.argmax(flat, axis=1)
         y[:, p, q] = np.take_along_axis(flat, best[:, None], axis=1)[:, 0]
         indices[:, p, q] = (best // width + i0) * kernel_size[1] + best % width + j0

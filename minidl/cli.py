@@ -1,0 +1,178 @@
+"""The command `minidl`."""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import minidl as md
+from minidl.errors import MinidlError
+
+__all__ = ["main"]
+
+# What suits each data set: (epochs, batch size, first learning rate)
+RECIPES = {"digits": (30, 32, 0.03), "mnist": (10, 64, 0.03)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (MinidlError, ImportError, OSError) as error:
+        print(f"minidl {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minidl",
+        description="A deep-learning engine for CPUs, written from scratch on NumPy, Numba and h5py.",
+        epilog="`minidl COMMAND --help` tells what a command takes.",
+    )
+    parser.add_argument("--version", action="version", version=f"minidl {md.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_train(commands)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train LeNet-5 on handwritten digits",
+        description="Train LeNet-5 on handwritten digits, report its accuracy on the test part, and "
+        "save weights.h5, settings.json and history.json. Ctrl-C saves what there is.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl train\n"
+        "      scikit-learn's 1,797 digits, upsampled to 32x32\n"
+        "  minidl train --data mnist --data-dir mnist --download\n"
+        "      MNIST's 70,000, fetched into the folder mnist if they aren't there\n",
+    )
+    train.set_defaults(run=_train)
+    train.add_argument(
+        "--data", choices=sorted(RECIPES), default="digits",
+        help="what to train on: scikit-learn's digits or MNIST (default: digits)",
+    )  # fmt: skip
+    train.add_argument(
+        "--data-dir", type=Path, metavar="DIR",
+        help="the folder with MNIST's four idx.gz files (default: data/mnist)",
+    )  # fmt: skip
+    train.add_argument(
+        "--download", action="store_true", help="fetch MNIST's files that aren't in the folder"
+    )
+    epochs = ", ".join(f"{recipe[0]} for {name}" for name, recipe in sorted(RECIPES.items()))
+    train.add_argument(
+        "--epochs", type=_whole, metavar="N", help=f"passes over the training part (default: {epochs})"
+    )
+    train.add_argument(
+        "--batch-size", type=_whole, metavar="N", help="images a step (default: by data set)"
+    )
+    train.add_argument(
+        "--lr", type=_rate, metavar="X", help="first learning rate (default: by data set)"
+    )
+    train.add_argument(
+        "--seed", type=int, default=0, metavar="N",
+        help="where all random numbers come from; the same seed gives the same bits (default: 0)",
+    )  # fmt: skip
+    train.add_argument(
+        "--threads", type=_whole, metavar="N", help="threads to use (default: all cores)"
+    )
+    train.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="the folder to save in, made if it isn't there (default: runs/lenet5-DATA)",
+    )  # fmt: skip
+
+
+def _whole(text: str) -> int:
+    """A whole number from 1 up, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return number
+
+
+def _rate(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
+
+
+_whole.__name__, _rate.__name__ = "whole number", "number"  # as argparse's errors call them
+
+
+def _train(options: argparse.Namespace) -> int:
+    from minidl import data, models, optim, train
+
+    settings = _settings(options)
+    folder = options.output or Path("runs") / f"lenet5-{options.data}"
+    folder.mkdir(parents=True, exist_ok=True)
+    md.manual_seed(options.seed)
+    if options.threads:
+        md.set_num_threads(options.threads)
+    training, test = _load(options)
+    loader = data.DataLoader(training, settings["batch_size"], shuffle=True)
+    test_loader = data.DataLoader(test, 256)
+    model = models.lenet5()
+    optimizer = optim.SGD(model.parameters(), lr=settings["lr"], momentum=0.9, weight_decay=5e-4)
+    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
+    trainer = train.Trainer(model, optimizer, metrics=["accuracy"], scheduler=scheduler)
+    print(
+        f"LeNet-5, {model.num_parameters:,} parameters, on {options.data}: {len(training):,} images "
+        f"to train on, {len(test):,} to test on; {md.config.num_threads} threads, seed {options.seed}"
+    )
+    try:
+        trainer.fit(loader, settings["epochs"])
+    except KeyboardInterrupt:
+        _save(folder, model, settings, trainer.history, None)
+        print(f"\nInterrupted in epoch {trainer.epoch + 1}: what there is was saved in {folder}")
+        return 130
+    result = trainer.evaluate(test_loader)
+    right = round(result["accuracy"] * len(test))
+    print(f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), loss {result['loss']:.4f}")
+    _save(folder, model, settings, trainer.history, result)
+    print(f"saved weights.h5, settings.json and history.json in {folder}")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    epochs, batch_size, lr = RECIPES[options.data]
+    return {
+        "model": "lenet5",
+        "data": options.data,
+        "epochs": options.epochs or epochs,
+        "batch_size": options.batch_size or batch_size,
+        "optimizer": "SGD(momentum=0.9, weight_decay=5e-4), cosine schedule",
+        "lr": options.lr or lr,
+        "seed": options.seed,
+        "minidl": md.__version__,
+        "python": platform.python_version(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _load(options: argparse.Namespace) -> Any:
+    """The training and the test part."""
+    from minidl import data
+
+    if options.data == "mnist":
+        return data.mnist(options.data_dir or Path("data") / "mnist", download=options.download)
+    return data.digits()
+
+
+def _save(
+    folder: Path, model: Any, settings: dict[str, Any], history: Any, test: dict[str, float] | None
+) -> None:
+    """Weights, settings and history, each file whole or not at all."""
+    from minidl.io import atomic_write
+
+    md.save_weights(model, folder / "weights.h5")
+    record = {"epochs": history.rows, "test": test}
+    for name, content in (("settings.json", settings), ("history.json", record)):
+        with atomic_write(folder / name) as temporary:
+            Path(temporary).write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,154 @@
+"""DataLoader: a dataset in batches, epoch after epoch."""
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from minidl import random
+from minidl.data.dataset import Dataset
+from minidl.errors import ArgumentError, DTypeError, StateError
+
+__all__ = ["DataLoader"]
+
+Batch = tuple[np.ndarray, ...]
+
+
+class DataLoader:
+    """Iterate over `dataset` in batches; each `iter()` is one epoch.
+
+    batch_size: items in a batch; the last batch of an epoch may be smaller, or with `drop_last`
+        is left out.
+    shuffle: another order each epoch, which derives from `seed` and the epoch's number alone.
+    seed: a whole number from 0 up; None draws one from minidl's generator.
+    workers: threads that prepare batches ahead. The batches are the same for any number of them.
+    Batches are tuples of ndarrays (batch_size, ...).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+        workers: int = 0,
+    ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise DTypeError(
+                f"DataLoader expected a Dataset, got {type(dataset).__name__}: wrap arrays in "
+                "minidl.data.ArrayDataset(x, y), or subclass minidl.data.Dataset"
+            )
+        self.dataset = dataset
+        self.batch_size = _whole(batch_size, "batch_size", 1)
+        self.shuffle = shuffle
+        self.seed = int(random.generator().integers(2**63)) if seed is None else seed
+        _whole(self.seed, "seed", 0)
+        self.drop_last = drop_last
+        self.workers = _whole(workers, "workers", 0)
+        if not len(self):
+            raise ArgumentError(
+                f"DataLoader has no batch to give: {len(dataset)} items, batch_size={batch_size}, "
+                f"drop_last={drop_last}"
+            )
+        self._epoch = 0
+        self._position = 0  # batches of this epoch handed out
+        self._running: object | None = None  # the pass that began this epoch, until it ends
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that goes on or, between epochs, comes next; from 0."""
+        return self._epoch
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full if self.drop_last or not rest else full + 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._running is not None:  # the last pass was left before its end
+            self._begin(self._epoch + 1)
+        self._running = this_pass = object()
+        return self._pass(this_pass, self._indices()[self._position :])
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it stands, as plain numbers: seed, epoch, and batches of it handed out."""
+        return {"seed": self.seed, "epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Make the next `iter()` go on with the batch after those handed out.
+
+        A state taken after an epoch's last batch, before the loop ended, leaves that epoch empty.
+        Raises StateError for what is no such state, or doesn't fit the number of batches.
+        """
+        if not isinstance(state, dict) or set(state) != set(self.state_dict()):
+            raise StateError(
+                f"DataLoader expected a state with {', '.join(self.state_dict())}, got {state!r}"
+            )
+        try:
+            seed, epoch, position = (
+                _whole(state[name], name, 0) for name in ("seed", "epoch", "position")
+            )
+        except ArgumentError as error:
+            raise StateError(f"bad state: {error}") from error
+        if position > len(self):
+            raise StateError(
+                f"DataLoader can't go on after batch {position} of an epoch of {len(self)}: the "
+                "state is of another dataset or batch_size"
+            )
+        self.seed = seed
+        self._begin(epoch, position)
+
+    def _begin(self, epoch: int, position: int = 0) -> None:
+        self._epoch, self._position, self._running = epoch, position, None
+
+    def _pass(self, this_pass: object, rest: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """The batches of the item numbers `rest`; keeps the loader's position.
+
+        Once another pass has begun, an older one still gives its batches but counts no more.
+        """
+        with contextlib.closing(self._batches(rest)) as batches:
+            for batch in batches:
+                if self._running is this_pass:
+                    self._position += 1
+                yield batch
+        if self._running is this_pass:
+            self._begin(self._epoch + 1)
+
+    def _indices(self) -> list[np.ndarray]:
+        """The item numbers of each batch of this epoch."""
+        count = len(self.dataset)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self._epoch]).permutation(count)
+        else:
+            order = np.arange(count)
+        return [order[i * self.batch_size :][: self.batch_size] for i in range(len(self))]
+
+    def _batches(self, rest: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
+        if not self.workers:
+            yield from map(self.dataset.batch, rest)
+            return
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-loader")
+        try:
+            todo = iter(rest)
+            # Bounded look-ahead: a batch being made for each worker, and one waiting.
+            ahead: deque[Future[Batch]] = deque(
+                pool.submit(self.dataset.batch, indices)
+                for indices in islice(todo, 2 * self.workers)
+            )
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(self.dataset.batch, i) for i in islice(todo, 1))
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{name} must be a whole number from {least} up, got {value!r}")
+    return int(value)

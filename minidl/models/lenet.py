@@ -1,0 +1,38 @@
+"""LeNet-5: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", figure 2."""
+
+from typing import Any
+
+from minidl import nn
+
+__all__ = ["LeNet5", "lenet5"]
+
+
+class LeNet5(nn.Module):
+    """Digits of 32x32 pixels to class scores.  (N, 32, 32, in_channels) -> (N, num_classes).
+
+    As it is written today: ReLU for the scaled tanh, maximum for trained averages in the
+    subsampling, every map of C3 connected to all of S2, a linear layer for the RBF output.
+    61,706 parameters for ten classes and one channel.
+    """
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 6, 5, activation="relu"),  # C1: 28x28x6
+            nn.MaxPool2d(2),  # S2: 14x14x6
+            nn.Conv2d(6, 16, 5, activation="relu"),  # C3: 10x10x16
+            nn.MaxPool2d(2),  # S4: 5x5x16
+            nn.Flatten(),
+        )
+        self.classifier = nn.Sequential(
+            nn.Linear(5 * 5 * 16, 120, activation="relu"),  # C5
+            nn.Linear(120, 84, activation="relu"),  # F6
+            nn.Linear(84, num_classes),
+        )
+
+    def forward(self, x: Any) -> Any:
+        return self.classifier(self.features(x))
+
+
+def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
+    """A new LeNet5."""
+    return LeNet5(num_classes, in_channels)

@@ -1,0 +1,55 @@
+"""Adadelta."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minidl.optim._checks import FRACTION, FROM_ZERO
+from minidl.optim.optimizer import Optimizer, Params, pieces
+
+__all__ = ["Adadelta"]
+
+
+class Adadelta(Optimizer):
+    """w -= lr d, where d = g sqrt(u + eps) / sqrt(v + eps).
+
+    v is a running mean of g^2, u one of d^2 up to the step before, both of rate rho: a step has the
+    units of w. Weight decay adds weight_decay w to g.
+
+    Source: Zeiler 2012, "ADADELTA: an adaptive learning rate method", algorithm 1 and equation 14,
+    whose lr is 1.
+    """
+
+    settings: ClassVar = {
+        "lr": FROM_ZERO,
+        "rho": FRACTION,
+        "eps": FROM_ZERO,
+        "weight_decay": FROM_ZERO,
+    }
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
+
+    def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
+        return ("square_avg", "acc_delta")
+
+    def _update(
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
+    ) -> None:
+        lr, rho, eps, decay = group["lr"], group["rho"], group["eps"], group["weight_decay"]
+        for w, g, v, u in pieces(p, grad, state["square_avg"], state["acc_delta"]):
+            if decay:
+                g = g + decay * w
+            v *= rho
+            v += (1 - rho) * (g * g)
+            d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+            u *= rho
+            u += (1 - rho) * (d * d)
+            w -= lr * d

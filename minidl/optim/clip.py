@@ -1,0 +1,68 @@
+"""Gradient clipping, between `backward()` and the optimizer's `step()`."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minidl.autograd import Tensor
+from minidl.errors import GradError
+from minidl.optim._checks import ABOVE_ZERO, NORM_ORDER, POSITIVE_OR_INF, check, gradients
+from minidl.optim.optimizer import pieces
+
+__all__ = ["clip_grad_norm", "clip_grad_value"]
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float = 2.0) -> float:
+    """Scale all gradients alike, in place, so that their norm, as one vector, is at most max_norm.
+
+    norm_type: the p of the norm, from 1; `math.inf` for the largest magnitude. Tensors without a
+    gradient count for nothing. Returns the norm before the scaling; with max_norm `math.inf`,
+    nothing is scaled.
+    Raises GradError, and scales nothing, if the norm isn't finite; ShapeError or DTypeError if a
+    gradient is unlike its tensor.
+    Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
+    networks", algorithm 1, with the 1e-6 that PyTorch adds to the norm.
+    """
+    who = "clip_grad_norm"
+    max_norm = check(who, "max_norm", POSITIVE_OR_INF, max_norm)
+    norm_type = check(who, "norm_type", NORM_ORDER, norm_type)
+    numbered = gradients(who, params)
+    total = _norm(numbered, norm_type)
+    if not math.isfinite(total):
+        raise GradError(f"clip_grad_norm: the norm of the gradients is {total}: they are too large")
+    if total + 1e-6 > max_norm:
+        for _, g in numbered:
+            g *= max_norm / (total + 1e-6)
+    return total
+
+
+def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
+    """The p-norm; dividing by the largest magnitude first, no power overflows or underflows."""
+    largest = np.float64(0)  # not a Python float, so that float32 is divided as float64
+    for i, g in numbered:
+        here = np.float64(np.max(np.abs(g), initial=0))
+        if not math.isfinite(here):
+            raise GradError(
+                f"clip_grad_norm: the gradient of parameter {i}, of shape {g.shape}, holds "
+                f"{here}: md.detect_anomaly() names the op it came from"
+            )
+        largest = max(largest, here)
+    if largest == 0 or p == math.inf:
+        return float(largest)
+    total = 0.0
+    for _, g in numbered:
+        for (part,) in pieces(g):
+            total += float(np.sum(np.abs(part / largest) ** p))
+    return float(largest * total ** (1 / p))
+
+
+def clip_grad_value(params: Iterable[Tensor], clip_value: float) -> None:
+    """Cut every entry of the gradients, in place, to the range from -clip_value to clip_value.
+
+    A NaN stays. Raises ShapeError or DTypeError for a gradient unlike its tensor.
+    """
+    who = "clip_grad_value"
+    limit = check(who, "clip_value", ABOVE_ZERO, clip_value)
+    for _, g in gradients(who, params):
+        np.clip(g, -limit, limit, out=g)

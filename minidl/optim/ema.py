@@ -1,0 +1,110 @@
+"""An exponential moving average of a model's parameters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from minidl.autograd import Tensor
+from minidl.errors import StateError
+from minidl.optim._checks import BELOW_ONE, alike, array_like, check, load, tensors
+from minidl.optim.optimizer import pieces
+
+__all__ = ["EMA"]
+
+
+class EMA:
+    """Averages that follow the parameters: average = decay average + (1 - decay) parameter.
+
+    model_or_params: a Module, whose buffers are kept too, as they were at the last update; or an
+        iterable of tensors.
+    The averages begin at the values the tensors have now. Call `update` after each optimizer step.
+
+    Source: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging"; in
+    this exponential form Kingma and Ba 2015, "Adam", section 7.2, but without the correction for a
+    start at 0.
+    Raises ArgumentError for no parameters or a decay outside [0, 1), DTypeError for no tensors.
+    """
+
+    def __init__(self, model_or_params: Any, decay: float = 0.999) -> None:
+        self.decay: float = check("EMA", "decay", BELOW_ONE, decay)
+        self._model = model_or_params if hasattr(model_or_params, "named_parameters") else None
+        params = model_or_params if self._model is None else self._model.parameters()
+        self._params = tensors("EMA", params)
+        self._averages = {name: t.data.copy() for group in self._now() for name, t in group.items()}
+
+    def _now(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters and buffers by name. A Module is asked anew: its parts can be replaced."""
+        if self._model is None:
+            return {str(i): p for i, p in enumerate(self._params)}, {}
+        return dict(self._model.named_parameters()), dict(self._model.named_buffers())
+
+    def _fitting(self, who: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters and buffers, if they are still those that the averages are of."""
+        params, buffers = self._now()
+        now = {**params, **buffers}
+        odd = [
+            name
+            for name in {**self._averages, **now}
+            if name not in now
+            or name not in self._averages
+            or not alike(now[name], self._averages[name])
+        ]
+        if odd:
+            raise StateError(
+                f"EMA.{who}: the model has changed since the averages began, in "
+                f"{', '.join(odd)}: make a new EMA"
+            )
+        return params, buffers
+
+    def update(self) -> None:
+        """Move the averages towards the parameters, and copy the buffers.
+
+        Raises StateError if the model's names, shapes or dtypes have changed.
+        """
+        params, buffers = self._fitting("update")
+        for name, p in params.items():
+            for average, w in pieces(self._averages[name], p.data):
+                # So written, what stands still is averaged to itself, to the bit.
+                average += (1 - self.decay) * (w - average)
+        for name, b in buffers.items():
+            self._averages[name][...] = b.data
+
+    @contextmanager
+    def average_parameters(self) -> Iterator[None]:
+        """Inside, the model holds the averages; after, its own values again, also on an exception.
+
+        What is written to parameters or buffers inside is lost. Raises as `update` does.
+        """
+        params, buffers = self._fitting("average_parameters")
+        own = [(t, t.data) for t in (*params.values(), *buffers.values())]
+        try:
+            for name, t in (*params.items(), *buffers.items()):
+                t.data = self._averages[name].copy()
+            yield
+        finally:
+            for t, data in own:
+                t.data = data
+
+    def copy_to(self) -> None:
+        """Write the averages into the model, for good. Raises as `update` does."""
+        params, buffers = self._fitting("copy_to")
+        for name, t in (*params.items(), *buffers.items()):
+            t.data[...] = self._averages[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"decay": ..., "averages": {name: array}}; the arrays are copies."""
+        return {
+            "decay": self.decay,
+            "averages": {name: array.copy() for name, array in self._averages.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from where `state_dict` was taken.
+
+        Raises one StateError that lists every missing, unexpected and misshaped name, and then
+        leaves the averages as they were.
+        """
+        rules = {f"averages.{name}": array_like(array) for name, array in self._averages.items()}
+        values = load("EMA.load_state_dict", state, {"decay": BELOW_ONE, **rules})
+        self.decay = values["decay"]
+        self._averages = {name: values[f"averages.{name}"] for name in self._averages}

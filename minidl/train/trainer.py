@@ -1,0 +1,165 @@
+"""Trainer: the training loop."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import no_grad
+from minidl.errors import ArgumentError, GradError
+from minidl.nn import CrossEntropyLoss, Module
+from minidl.optim.lr_scheduler import ReduceLROnPlateau
+from minidl.train.callbacks import Callback, ProgressBar
+from minidl.train.history import History
+from minidl.train.metrics import Means, Metric, by_name
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a model on batches (x, target) and measures it.
+
+    loss: loss(outputs, target) -> scalar Tensor; CrossEntropyLoss where left out.
+    metrics: names ("accuracy") or functions of outputs and targets.
+    scheduler: stepped after each epoch.  ema: averages that are updated after each step and used
+    for measuring.  callbacks: see `train.Callback`.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Any,
+        loss: Callable[[Any, Any], Any] | None = None,
+        metrics: Iterable[str | Metric] = (),
+        scheduler: Any = None,
+        ema: Any = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = CrossEntropyLoss() if loss is None else loss
+        self.metrics = by_name(metrics)
+        self.scheduler = scheduler
+        self.ema = ema
+        self.callbacks = list(callbacks)
+        self.epoch = 0
+        self.history = History()
+
+    def fit(
+        self, loader: Any, epochs: int, validation: Any = None, progress: bool = True
+    ) -> History:
+        """Train until `epochs` epochs are done in all, and return the history.
+
+        loader: gives the batches of an epoch each time it is iterated over.
+        validation: a loader to measure on after each epoch.
+        Raises GradError, naming epoch and batch, when the loss is not finite any more.
+        """
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+            raise ArgumentError(f"fit expected a number of epochs, 0 or more, got {epochs!r}")
+        batches = len(loader)
+        if batches == 0:
+            raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
+        listeners = [*self.callbacks, ProgressBar()] if progress else self.callbacks
+        with _told(listeners, self, batches * max(0, epochs - self.epoch)):
+            while self.epoch < epochs:
+                start = time.perf_counter()
+                row = {"epoch": self.epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
+                row |= self._train_epoch(loader, listeners)
+                if validation is not None:
+                    row |= {f"val_{n}": v for n, v in self.evaluate(validation).items()}
+                self._step_scheduler(row)
+                row["seconds"] = time.perf_counter() - start
+                self.history.rows.append(row)
+                self.epoch += 1
+                for listener in listeners:
+                    listener.on_epoch_end(self, row)
+        return self.history
+
+    def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:
+        self.model.train()
+        means = Means()
+        for number, (x, target) in enumerate(loader):
+            outputs, loss = self._train_batch(x, target)
+            if not math.isfinite(loss):
+                raise GradError(
+                    f"the loss is {loss} at epoch {self.epoch + 1}, batch {number + 1}: lower the "
+                    "learning rate, look for bad data, or run under md.detect_anomaly() to see "
+                    "which op it comes from"
+                )
+            means.add(len(x), {"loss": loss} | self._measure(outputs, target))
+            for listener in listeners:
+                listener.on_batch_end(self, means.result())
+        return means.result()
+
+    def _train_batch(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
+        """One step of the optimizer; the outputs and the loss before it."""
+        self.optimizer.zero_grad()
+        outputs = self.model(x)
+        loss = self.loss(outputs, target)
+        value = float(loss)
+        if math.isfinite(value):
+            loss.backward()
+            self.optimizer.step()
+            if self.ema is not None:
+                self.ema.update()
+        return outputs.data, value
+
+    def _measure(self, outputs: np.ndarray, target: Any) -> dict[str, float]:
+        return {name: metric(outputs, np.asarray(target)) for name, metric in self.metrics.items()}
+
+    def _step_scheduler(self, row: dict[str, float]) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(row.get("val_loss", row["loss"]))
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
+    def evaluate(self, loader: Any) -> dict[str, float]:
+        """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
+        means = Means()
+        with self._evaluating():
+            for x, target in loader:
+                outputs = self.model(x)
+                loss = float(self.loss(outputs, target))
+                means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
+        if not means.result():
+            raise ArgumentError("evaluate: the loader has no batches")
+        return means.result()
+
+    def predict(self, loader: Any) -> np.ndarray:
+        """The model's outputs for a loader of x, (x,) or (x, target), in evaluation mode: (N, ...)."""
+        outputs = []
+        with self._evaluating():
+            for batch in loader:
+                x = batch[0] if isinstance(batch, tuple | list) else batch
+                outputs.append(self.model(x).data)
+        if not outputs:
+            raise ArgumentError("predict: the loader has no batches")
+        return np.concatenate(outputs)
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode with the averaged weights, if there are any; then all as it was."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
+        self.model.eval()
+        try:
+            with averaged, no_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+@contextlib.contextmanager
+def _told(listeners: Sequence[Callback], trainer: Trainer, batches: int) -> Iterator[None]:
+    """Tell the listeners that training begins, and, however it ends, that it ended."""
+    for listener in listeners:
+        listener.on_fit_begin(trainer, batches)
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            listener.on_fit_end(trainer)

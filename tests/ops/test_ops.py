@@ -1,0 +1,185 @@
+"""Every op of the table on every sample it declares. A new op without its parts fails here."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from op_cases import OPS, cases, cotangents, largest_difference
+
+import minidl as md
+from minidl.autograd.primitive import Primitive
+
+CASES = cases(np.float64)
+GRADIENT_CASES = [case for case in CASES if case.differentiable]
+CASES32 = cases(np.float32)
+RECORDED = np.load(Path(__file__).parent / "torch_outputs.npz")
+
+# Ops whose bad input is found by the composite that calls them, or that take anything.
+NO_ERRORS = {
+    "alias", "avg_pooling", "avg_pooling_grad", "batch_norm_train", "channel_window_sum",
+    "convolution", "convolution_input_grad", "convolution_weight_grad", "depthwise_convolution",
+    "depthwise_input_grad", "depthwise_weight_grad", "equal", "getitem", "greater",
+    "greater_equal", "join", "label_cross_entropy", "less", "less_equal", "matrix_product",
+    "max_pooling", "max_pooling_gather", "max_pooling_scatter", "negative", "not_equal",
+    "scatter_add", "sign", "softplus", "where", "abs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_declares_its_parts(name):
+    op = OPS[name]
+    assert op.__doc__, "a docstring"
+    assert list(op.sample_inputs()), "sample inputs"
+    assert op.oracle is not None, "an outside oracle"
+    assert bool(list(op.error_inputs())) == (name not in NO_ERRORS), "error inputs"
+    if isinstance(op, Primitive):
+        assert callable(op.flops), "a FLOP formula"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_agrees_with_recorded_torch(case):
+    for name, array in case.run().items():
+        assert array.dtype.kind != "f" or array.dtype == np.float64 or case.name == "astype"
+        assert largest_difference(array, RECORDED[f"{case}/{name}"]) < 1e-9, name
+
+
+@pytest.mark.parametrize("case", CASES32, ids=str)
+def test_float32_stays_float32(case):
+    """float32 in, float32 out, and as close to float64 on the same numbers as float32 can be."""
+
+    def widen(x):
+        return x.astype(np.float64) if x.dtype == np.float32 else x
+
+    exact = case.run(widen) if "class_weights" not in case.sample.settings else None
+    for name, array in case.run().items():
+        assert array.dtype.kind != "f" or array.dtype == np.float32 or case.name == "astype"
+        if exact is not None:
+            assert largest_difference(array, exact[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES, ids=str)
+def test_gradcheck(case):
+    function, inputs = case.function()
+    md.gradcheck(function, inputs, order=2)
+
+
+def strided(x):
+    """The same numbers, every second one of a larger array, last axis first."""
+    if x.ndim == 0:
+        return x
+    larger = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    larger[..., ::2] = x
+    return np.asfortranarray(larger)[..., ::2]
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+@pytest.mark.parametrize("change", [strided, read_only])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_memory_layout_changes_nothing(case, change):
+    plain, changed = case.run(), case.run(change)
+    for name, array in plain.items():
+        assert largest_difference(changed[name], array) < 1e-13, name
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_inputs_are_left_alone(case):
+    arrays = [x for x in case.sample.inputs if isinstance(x, np.ndarray)]
+    before = [x.copy() for x in arrays]
+    case.run()
+    for x, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(x, copy)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_reference_kernels_agree(case, monkeypatch):
+    fast = case.run()
+    monkeypatch.setattr(md.config, "kernels", "reference")
+    for name, array in case.run().items():
+        assert largest_difference(array, fast[name]) < 1e-12, name
+
+
+FUSED = [case for case in GRADIENT_CASES if getattr(case.op, "composition", None)]
+
+
+@pytest.mark.parametrize("case", FUSED, ids=str)
+def test_fused_op_is_its_composition(case):
+    function, inputs = case.function()
+    tensors = [md.tensor(x, requires_grad=True) for x in inputs]
+    fused = function(*tensors)[0]
+    full = list(case.sample.inputs)
+    for place, x in zip(case.differentiable, tensors, strict=True):
+        full[place] = x
+    composed = case.op.composition(*full, **case.sample.settings)
+    assert largest_difference(fused.data, composed.data) < 1e-12
+    v = md.tensor(cotangents({"output0": fused.data})[0])
+    for a, b in zip(
+        md.grad((fused * v).sum(), tensors), md.grad((composed * v).sum(), tensors), strict=True
+    ):
+        assert largest_difference(a.data, b.data) < 1e-11
+
+
+@pytest.mark.parametrize("case", [c for c in GRADIENT_CASES if isinstance(c.op, Primitive)], ids=str)
+def test_rules_give_arrays_of_their_own(case):
+    """A gradient is g, a view of it or new: never memory that the op's inputs or output live in."""
+    function, inputs = case.function()
+    tensors = [md.tensor(x, requires_grad=True) for x in inputs]
+    output = function(*tensors)[0]
+    g = np.ones(output.shape)
+    parts = output.edge.vjp(g, [parent is not None for parent in output.edge.parents])
+    for part in parts:
+        if part is not None:
+            assert not any(np.shares_memory(part, x.data) for x in tensors)
+            assert not np.shares_memory(part, output.data)
+    kept = [part for part in parts if part is not None and not np.shares_memory(part, g)]
+    for i, a in enumerate(kept):
+        assert not any(np.shares_memory(a, b) for b in kept[:i])
+
+
+ERRORS = [
+    pytest.param(name, error, id=f"{name}-{i}")
+    for name, op in OPS.items()
+    for i, error in enumerate(op.error_inputs())
+]
+
+
+@pytest.mark.parametrize(("name", "error"), ERRORS)
+def test_bad_input(name, error):
+    """One clear error, on ndarrays and on Tensors."""
+    assert issubclass(error.error, md.errors.MinidlError)
+    inputs, settings = error.sample.inputs, error.sample.settings
+    with pytest.raises(error.error, match=error.match):
+        OPS[name](*inputs, **settings)
+    if all(not isinstance(x, np.ndarray) or x.dtype.kind in "fiu" for x in inputs):
+        tensors = [
+            md.from_numpy(x, requires_grad=True)
+            if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64)
+            else x
+            for x in inputs
+        ]
+        with pytest.raises(error.error) as raised:
+            OPS[name](*tensors, **settings)
+        assert re.search(error.match, str(raised.value)) or "no gradient for" in str(raised.value)
+
+
+def test_flops_of_lenet():
+    """Convolutions and products of LeNet-5: 416,520 multiply-adds (LeCun's figure by hand)."""
+    from minidl import models
+
+    counted = []
+    names = ("convolution", "matrix_product")
+    with (
+        md.register_op_hook(
+            lambda op, inputs, settings, output: counted.append(
+                op.flops(output, *inputs, **settings) if op.name in names else 0
+            )
+        ),
+        md.no_grad(),
+    ):
+        models.lenet5()(np.zeros((1, 32, 32, 1), np.float32))
+    assert sum(counted) == 2 * 416_520

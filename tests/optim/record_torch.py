@@ -1,0 +1,200 @@
+"""Record what PyTorch's optimizers, schedules, clipping and averages do, as an oracle for tests.
+
+    python tests/optim/record_torch.py
+
+writes torch_trajectories.npz beside this file. It needs the extra `oracle`; the tests that read
+the file need NumPy alone. "meta" in it is JSON that says what each recording is of.
+"""
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+TARGET = Path(__file__).with_name("torch_trajectories.npz")
+STEPS = 20
+SHAPES = [(2, 3), (4,), ()]
+
+TWO_GROUPS = [
+    {"params": [0, 2], "lr": 0.03, "weight_decay": 0.02},
+    {"params": [1]},
+]
+
+# (class, settings, groups, steps at which parameter 1 is frozen)
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}, None, []),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}, None, []),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}, None, []),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}, None, []),
+    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}, None, []),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, TWO_GROUPS, []),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, None, [4, 5, 6, 11]),
+    ("Adagrad", {}, None, []),
+    ("Adagrad", {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
+    ("Adadelta", {}, None, []),
+    ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-4, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
+    ("RMSprop", {}, None, []),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.1}, None, []),
+    ("RMSprop", {"momentum": 0.9}, None, []),
+    ("RMSprop", {"centered": True}, None, []),
+    (
+        "RMSprop",
+        {"alpha": 0.8, "momentum": 0.7, "centered": True, "weight_decay": 0.1},
+        TWO_GROUPS,
+        [0, 1, 9],
+    ),
+    ("Adam", {}, None, []),
+    ("Adam", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-4}, None, []),
+    ("Adam", {"betas": [0.0, 0.5], "weight_decay": 0.1}, None, []),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
+    ("AdamW", {}, None, []),
+    ("AdamW", {"weight_decay": 0.5, "betas": [0.8, 0.95], "eps": 1e-4}, TWO_GROUPS, [0, 1, 9]),
+    ("Nadam", {}, None, []),
+    ("Nadam", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-4, "momentum_decay": 0.1}, None, []),
+    ("Nadam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
+]
+
+BASES = [0.1, 0.03]
+EPOCHS = 30
+SCHEDULERS = [
+    ("StepLR", {"step_size": 7}, None),
+    ("StepLR", {"step_size": 1, "gamma": 0.7}, None),
+    ("MultiStepLR", {"milestones": [3, 10, 11, 25]}, None),
+    ("MultiStepLR", {"milestones": [20, 5, 5], "gamma": 0.5}, None),
+    ("ExponentialLR", {"gamma": 0.9}, None),
+    ("CosineAnnealingLR", {"T_max": 30}, None),
+    ("CosineAnnealingLR", {"T_max": 8, "eta_min": 0.01}, None),
+    ("PolynomialLR", {}, None),
+    ("PolynomialLR", {"total_iters": 25, "power": 0.9}, None),
+    ("ReduceLROnPlateau", {"patience": 2}, None),
+    ("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "threshold": 0.1, "min_lr": 0.01}, None),
+    (
+        "ReduceLROnPlateau",
+        {"mode": "max", "patience": 1, "cooldown": 3, "threshold": 0.05, "threshold_mode": "abs"},
+        None,
+    ),
+    ("ReduceLROnPlateau", {"mode": "max", "patience": 0, "factor": 0.9, "eps": 0.002}, None),
+    ("LinearWarmup", {"steps": 6}, None),
+    ("LinearWarmup", {"steps": 4, "start_factor": 0.25}, ("CosineAnnealingLR", {"T_max": 20})),
+    ("LinearWarmup", {"steps": 1}, ("StepLR", {"step_size": 5})),
+]
+
+CLIPS = [(1.0, 2.0), (0.5, 1.0), (2.0, 3.0), (0.3, math.inf), (1e6, 2.0)]
+DECAYS = [0.5, 0.99]
+
+
+def torch_optimizer(name, params, settings, groups):
+    cls = getattr(torch.optim, {"Nadam": "NAdam"}.get(name, name))
+    chosen = [{**g, "params": [params[i] for i in g["params"]]} for g in groups or []] or params
+    return cls(chosen, **settings, foreach=False)
+
+
+def optimize(case, dtype, start, gradients):
+    """What becomes of each parameter in STEPS steps."""
+    name, settings, groups, frozen = case
+    # NAdam keeps a product in the default dtype.
+    torch.set_default_dtype(dtype)
+    params = [torch.nn.Parameter(torch.tensor(a, dtype=dtype)) for a in start]
+    optimizer = torch_optimizer(name, params, settings, groups)
+    paths = [[] for _ in params]
+    for step in range(STEPS):
+        for i, p in enumerate(params):
+            skipped = i == 1 and step in frozen
+            p.grad = None if skipped else torch.tensor(gradients[i][step], dtype=dtype)
+        optimizer.step()
+        for p, path in zip(params, paths, strict=True):
+            path.append(p.detach().numpy().copy())
+    torch.set_default_dtype(torch.float32)
+    return [np.stack(path) for path in paths]
+
+
+def torch_scheduler(name, optimizer, settings, after):
+    schedulers = torch.optim.lr_scheduler
+    if name != "LinearWarmup":
+        return getattr(schedulers, name)(optimizer, **settings)
+    steps, start = settings["steps"], settings.get("start_factor", 0.1)
+    rise = schedulers.LinearLR(optimizer, start, total_iters=steps)
+    if after is None:
+        return rise
+    then = getattr(schedulers, after[0])(optimizer, **after[1])
+    return schedulers.SequentialLR(optimizer, [rise, then], milestones=[steps])
+
+
+def schedule(case, metrics):
+    """The two groups' learning rates at epochs 0 to EPOCHS."""
+    name, settings, after = case
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in BASES]
+    optimizer = torch.optim.SGD(groups)
+    scheduler = torch_scheduler(name, optimizer, settings, after)
+    rates = [[g["lr"] for g in optimizer.param_groups]]
+    for metric in metrics:
+        optimizer.step()
+        scheduler.step(*([metric] if name == "ReduceLROnPlateau" else []))
+        rates.append([g["lr"] for g in optimizer.param_groups])
+    return np.array(rates)
+
+
+def clip(max_norm, norm_type, gradients):
+    params = [torch.nn.Parameter(torch.zeros(g.shape[1:], dtype=torch.float64)) for g in gradients]
+    for p, g in zip(params, gradients, strict=True):
+        p.grad = torch.tensor(g[0])
+    total = torch.nn.utils.clip_grad_norm_(params, max_norm, norm_type, foreach=False)
+    return total.item(), [p.grad.numpy() for p in params]
+
+
+def average(decay, path):
+    """The averages of a parameter that moves along `path`, counted from its first place."""
+    module = torch.nn.Module()
+    module.p = torch.nn.Parameter(torch.tensor(path[0]))
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    model = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=ema)
+    averages = []
+    for place in path:  # the first update only copies
+        module.p.data = torch.tensor(place)
+        model.update_parameters(module)
+        averages.append(model.module.p.detach().numpy().copy())
+    return np.stack(averages)
+
+
+def main():
+    rng = np.random.default_rng(0)
+    start = [rng.normal(size=shape) for shape in SHAPES]
+    gradients = [
+        rng.normal(size=(STEPS, *shape)) * 10 ** rng.uniform(-3, 1, size=(STEPS, *shape))
+        for shape in SHAPES
+    ]
+    gradients[0][3:6, 0, 0] = 0
+    metrics = np.round(1 / np.arange(1, EPOCHS + 1) + rng.normal(0, 0.05, EPOCHS), 2)
+    arrays = {"metrics": metrics}
+    for i in range(len(SHAPES)):
+        arrays[f"start.{i}"], arrays[f"gradients.{i}"] = start[i], gradients[i]
+    for k, case in enumerate(OPTIMIZERS):
+        for dtype in (torch.float32, torch.float64):
+            for i, path in enumerate(optimize(case, dtype, start, gradients)):
+                arrays[f"optimizer.{k}.{str(dtype).removeprefix('torch.')}.{i}"] = path
+    for k, case in enumerate(SCHEDULERS):
+        arrays[f"scheduler.{k}"] = schedule(case, metrics)
+    totals = []
+    for k, (max_norm, norm_type) in enumerate(CLIPS):
+        total, clipped = clip(max_norm, norm_type, gradients)
+        totals.append(total)
+        arrays.update({f"clip.{k}.{i}": g for i, g in enumerate(clipped)})
+    for k, decay in enumerate(DECAYS):
+        arrays[f"ema.{k}"] = average(decay, gradients[0])
+    meta = {
+        "torch": torch.__version__,
+        "optimizers": OPTIMIZERS,
+        "bases": BASES,
+        "schedulers": SCHEDULERS,
+        "clips": [[*case, total] for case, total in zip(CLIPS, totals, strict=True)],
+        "decays": DECAYS,
+    }
+    np.savez_compressed(TARGET, meta=np.array(json.dumps(meta)), **arrays)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()

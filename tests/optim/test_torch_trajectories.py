@@ -1,0 +1,109 @@
+"""Optimizers, schedules, clipping and averages against what PyTorch did (record_torch.py)."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl import optim
+from minidl.autograd import Tensor
+from minidl.optim import lr_scheduler
+
+with np.load(Path(__file__).with_name("torch_trajectories.npz")) as file:
+    RECORDED = dict(file)
+META = json.loads(str(RECORDED["meta"]))
+COUNT = 3  # parameters, of shapes (2, 3), (4,) and ()
+
+
+def title(case):
+    return " ".join(str(part) for part in case[:2])
+
+
+def classes(module, base):
+    """Every class that `module` offers below `base`."""
+    found = (getattr(module, name) for name in module.__all__)
+    return {c.__name__ for c in found if inspect.isclass(c) and issubclass(c, base)} - {
+        base.__name__
+    }
+
+
+def test_every_optimizer_is_recorded():
+    assert {case[0] for case in META["optimizers"]} == classes(optim, optim.Optimizer)
+
+
+def test_every_scheduler_is_recorded():
+    recorded = {case[0] for case in META["schedulers"]}
+    assert recorded == classes(lr_scheduler, lr_scheduler.LRScheduler)
+
+
+def test_every_setting_is_recorded():
+    for name in classes(optim, optim.Optimizer):
+        settings = set(getattr(optim, name).settings)
+        tried = {s for case in META["optimizers"] if case[0] == name for s in case[1]}
+        assert tried == settings
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", range(len(META["optimizers"])), ids=map(title, META["optimizers"]))
+def test_optimizer(k, dtype):
+    name, settings, groups, frozen = META["optimizers"][k]
+    params = [Tensor(RECORDED[f"start.{i}"].astype(dtype), True) for i in range(COUNT)]
+    chosen = params
+    if groups:
+        chosen = [{**g, "params": [params[i] for i in g["params"]]} for g in groups]
+    optimizer = getattr(optim, name)(chosen, **settings)
+    paths = [RECORDED[f"optimizer.{k}.{dtype}.{i}"] for i in range(COUNT)]
+    # In float32 a few roundings of numbers about 1 remain beside a number near 0.
+    close = {"rtol": 1e-12} if dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
+    for step in range(len(paths[0])):
+        for i, p in enumerate(params):
+            g = RECORDED[f"gradients.{i}"][step, ...].astype(dtype)
+            p.grad = None if i == 1 and step in frozen else g
+        optimizer.step()
+        for p, path in zip(params, paths, strict=True):
+            assert p.data.dtype == path.dtype == dtype
+            np.testing.assert_allclose(p.data, path[step, ...], **close, err_msg=f"step {step}")
+
+
+@pytest.mark.parametrize("k", range(len(META["schedulers"])), ids=map(title, META["schedulers"]))
+def test_scheduler(k):
+    name, settings, after = META["schedulers"][k]
+    groups = [{"params": [Tensor(np.zeros(1), True)], "lr": lr} for lr in META["bases"]]
+    optimizer = optim.SGD(groups)
+    if after:
+        settings = {**settings, "after": getattr(lr_scheduler, after[0])(optimizer, **after[1])}
+    scheduler = getattr(lr_scheduler, name)(optimizer, **settings)
+    rates = [scheduler.get_last_lr()]
+    for metric in RECORDED["metrics"]:
+        scheduler.step(*([metric] if scheduler.needs_metric else []))
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        assert scheduler.get_last_lr() == rates[-1]
+    assert scheduler.last_epoch == len(RECORDED["metrics"])
+    np.testing.assert_allclose(rates, RECORDED[f"scheduler.{k}"], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("k", range(len(META["clips"])), ids=map(title, META["clips"]))
+def test_clip_grad_norm(k):
+    max_norm, norm_type, total = META["clips"][k]
+    params = [Tensor(np.zeros(RECORDED[f"start.{i}"].shape), True) for i in range(COUNT)]
+    for i, p in enumerate(params):
+        p.grad = RECORDED[f"gradients.{i}"][0, ...].copy()
+    found = optim.clip_grad_norm(params, max_norm, norm_type)
+    assert type(found) is float
+    assert found == pytest.approx(total, rel=1e-12)
+    for i, p in enumerate(params):
+        np.testing.assert_allclose(p.grad, RECORDED[f"clip.{k}.{i}"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", range(len(META["decays"])), ids=META["decays"])
+def test_ema(k):
+    path = RECORDED["gradients.0"]  # a parameter that is moved along the recorded gradients
+    p = Tensor(path[0].copy(), True)
+    ema = optim.EMA([p], META["decays"][k])
+    for place, average in zip(path[1:], RECORDED[f"ema.{k}"][1:], strict=True):
+        p.data[...] = place
+        ema.update()
+        found = ema.state_dict()["averages"]["0"]
+        np.testing.assert_allclose(found, average, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,97 @@
+"""The shape of the house: which floor imports which, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidl
+
+ROOT = Path(minidl.__file__).parent
+
+# From the ground up; rooms of one set stand on one floor.
+FLOORS = [
+    {"errors"},
+    {"config", "random", "geometry"},
+    {"reference", "kernels"},
+    {"autograd"},
+    {"ops"},
+    {"nn"},
+    {"optim", "io", "data", "models"},
+    {"train", "analysis"},
+    {"apps"},
+    {"cli", "__main__"},
+]
+FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module):
+    """`minidl.ops.conv` stands in the room `ops`; the package's face stands in none."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def imports(path):
+    """The minidl modules that a file imports, at its top or anywhere inside."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("minidl"):
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                yield full if node.module == "minidl" else node.module
+        elif isinstance(node, ast.Import):
+            yield from (n.name for n in node.names if n.name.startswith("minidl"))
+
+
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    relative = path.relative_to(ROOT)
+    here = relative.parts[0].removesuffix(".py")
+    assert here in FLOOR_OF, f"{here} has no floor yet"
+    for module in imports(path):
+        there = room_of(module)
+        if there in FLOOR_OF and there != here:
+            assert FLOOR_OF[there] <= FLOOR_OF[here], f"{relative} imports {module}, which is above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_rooms_not_halls(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_numba_lives_in_kernels_only():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        if "import numba" in text or "from numba" in text:
+            assert path.relative_to(ROOT).parts[0] == "kernels"
+
+
+def test_importing_compiles_nothing_and_imports_no_extra():
+    heavy = ["numba", "h5py", "tqdm", "torch", "sklearn", "matplotlib", "PIL", "safetensors", "onnx"]
+    code = f"""
+import sys
+import minidl
+from minidl import nn, optim
+print([name for name in {heavy} if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_public_names():
+    """The names that DESIGN promises so far, where it promises them."""
+    import minidl as md
+    from minidl import data, models, nn, optim, train
+
+    for name in minidl.__all__:
+        assert getattr(md, name) is not None
+    for package in (data, models, nn, optim, train):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = md.nothing
+    assert set(minidl.__all__) <= set(dir(md))
