@@ -66,7 +66,10 @@ def _add_train(commands: Any) -> None:
     )
     epochs = ", ".join(f"{recipe[0]} for {name}" for name, recipe in sorted(RECIPES.items()))
     train.add_argument(
-        "--epochs", type=_whole, metavar="N", help=f"passes over the training part (default: {epochs})"
+        "--epochs",
+        type=_whole,
+        metavar="N",
+        help=f"passes over the training part (default: {epochs})",
     )
     train.add_argument(
         "--batch-size", type=_whole, metavar="N", help="images a step (default: by data set)"
@@ -134,7 +137,9 @@ def _train(options: argparse.Namespace) -> int:
         return 130
     result = trainer.evaluate(test_loader)
     right = round(result["accuracy"] * len(test))
-    print(f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), loss {result['loss']:.4f}")
+    print(
+        f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), loss {result['loss']:.4f}"
+    )
     _save(folder, model, settings, trainer.history, result)
     print(f"saved weights.h5, settings.json and history.json in {folder}")
     return 0

@@ -1,8 +1,8 @@
 """Settings of the process: default dtype, kernels, threads.
 
-    md.config.default_dtype = np.float64     # what Python floats become
-    md.config.kernels = "reference"          # run on the plain NumPy twins
-    md.set_num_threads(2)
+md.config.default_dtype = np.float64     # what Python floats become
+md.config.kernels = "reference"          # run on the plain NumPy twins
+md.set_num_threads(2)
 """
 
 import ctypes
@@ -49,7 +49,7 @@ class Config:
 
     @property
     def kernels(self) -> str:
-        """"fast" (Numba) or "reference" (the plain NumPy twins)."""
+        """ "fast" (Numba) or "reference" (the plain NumPy twins)."""
         return self._kernels
 
     @kernels.setter

@@ -24,7 +24,7 @@ def _is_int(value: Any) -> bool:
 
 def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     """`value` as a pair of whole numbers, each at least `least`; one number stands for both."""
-    numbers = (value, value) if _is_int(value) else value
+    numbers: Any = (value, value) if _is_int(value) else value
     if (
         not isinstance(numbers, tuple | list)
         or len(numbers) != 2

@@ -37,7 +37,7 @@ class Case:
             for i, x in enumerate(self.sample.inputs)
             if isinstance(x, np.ndarray)
             and x.dtype.kind == "f"
-            and i < (len(self.op.array_names) if not self.op._variadic else i + 1)
+            and i < (len(self.op.array_names) if not self.op.variadic else i + 1)
             and self.op.differentiable(i)
         ]
 
@@ -72,7 +72,9 @@ class Case:
             for i, x in enumerate(self.sample.inputs)
         ]
         outputs = self.outputs(inputs)
-        found = {f"output{i}": np.asarray(getattr(out, "data", out)) for i, out in enumerate(outputs)}
+        found = {
+            f"output{i}": np.asarray(getattr(out, "data", out)) for i, out in enumerate(outputs)
+        }
         if tensors:
             total = sum(
                 (out * v).sum()
@@ -91,7 +93,7 @@ class Case:
         tensors = {
             i: torch.tensor(self.sample.inputs[i], requires_grad=True) for i in self.differentiable
         }
-        labels = {i for i, name in enumerate(self.op.array_names) if self.op._is_label[i]}
+        labels = {i for i in range(len(self.op.array_names)) if self.op.is_label(i)}
         inputs = [
             tensors[i]
             if i in tensors

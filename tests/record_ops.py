@@ -20,7 +20,9 @@ def main() -> None:
         for name, array in case.run_oracle(torch).items()
     }
     np.savez_compressed(TARGET, **arrays)
-    print(f"{len(arrays)} arrays, {TARGET.stat().st_size / 1024:.0f} KiB, torch {torch.__version__}")
+    print(
+        f"{len(arrays)} arrays, {TARGET.stat().st_size / 1024:.0f} KiB, torch {torch.__version__}"
+    )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,17 @@ def test_numba_lives_in_kernels_only():
 
 
 def test_importing_compiles_nothing_and_imports_no_extra():
-    heavy = ["numba", "h5py", "tqdm", "torch", "sklearn", "matplotlib", "PIL", "safetensors", "onnx"]
+    heavy = [
+        "numba",
+        "h5py",
+        "tqdm",
+        "torch",
+        "sklearn",
+        "matplotlib",
+        "PIL",
+        "safetensors",
+        "onnx",
+    ]
     code = f"""
 import sys
 import minidl

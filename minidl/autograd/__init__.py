@@ -2,7 +2,9 @@
 
 from minidl.autograd.engine import detect_anomaly, enable_grad, no_grad
 from minidl.autograd.gradcheck import gradcheck
-from minidl.autograd.primitive import composite, primitive, register_op_hook
+from minidl.autograd.hooks import register_op_hook
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.tensor import Tensor, from_numpy, grad, tensor
 
 __all__ = [

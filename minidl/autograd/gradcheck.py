@@ -95,7 +95,10 @@ def _check(
 ) -> None:  # fmt: skip
     outputs = _outputs(fn, tensors)
     again = _outputs(fn, tensors)
-    if any(not np.array_equal(a.data, b.data, equal_nan=True) for a, b in zip(outputs, again, strict=True)):
+    if any(
+        not np.array_equal(a.data, b.data, equal_nan=True)
+        for a, b in zip(outputs, again, strict=True)
+    ):
         raise GradError(f"{who}: fn gives different outputs for the same inputs (randomness?)")
     entries = sum(tensors[i].size for i in checked) * sum(out.size for out in outputs)
     compare = _every_entry if entries <= FULL_JACOBIAN else _directions
@@ -162,7 +165,7 @@ def _differences(
     sides = []
     for sign in (1, -1):
         moved = [
-            Tensor(x.data + sign * steps[i], requires_grad=True) if i in steps else x
+            Tensor(np.asarray(x.data + sign * steps[i]), requires_grad=True) if i in steps else x
             for i, x in enumerate(tensors)
         ]
         sides.append([out.data for out in _outputs(fn, moved)])

@@ -32,6 +32,10 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: np.ndarray, requires_grad: bool = False, node: Any = None) -> None:
+        if not isinstance(data, np.ndarray):
+            raise DTypeError(
+                f"Tensor() wraps an ndarray, got {type(data).__name__}: md.tensor() converts"
+            )
         self._data = data
         self._node = node
         self.grad: np.ndarray | None = None
@@ -310,7 +314,9 @@ def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     try:
         array = np.array(a, dtype=dtype)
     except (TypeError, ValueError) as error:
-        raise DTypeError(f"tensor() expected an array of numbers, got {a!r:.100}: {error}") from error
+        raise DTypeError(
+            f"tensor() expected an array of numbers, got {a!r:.100}: {error}"
+        ) from error
     if dtype is None and array.dtype == np.float64 and not isinstance(a, np.ndarray | np.generic):
         array = array.astype(config.default_dtype)
     return Tensor(_numbers(array, "tensor()"), requires_grad)

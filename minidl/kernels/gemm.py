@@ -33,8 +33,18 @@ def _multiply(a, row_stride, k_stride, b, c):
                     x, y = i * row_stride, next_i * row_stride
                     cx, cy = c[i, j0:j1], c[next_i, j0:j1]
                     for k in range(k0, fours, 4):
-                        b0, b1, b2, b3 = b[k, j0:j1], b[k + 1, j0:j1], b[k + 2, j0:j1], b[k + 3, j0:j1]
-                        p, q, r, s = k * k_stride, (k + 1) * k_stride, (k + 2) * k_stride, (k + 3) * k_stride
+                        b0, b1, b2, b3 = (
+                            b[k, j0:j1],
+                            b[k + 1, j0:j1],
+                            b[k + 2, j0:j1],
+                            b[k + 3, j0:j1],
+                        )
+                        p, q, r, s = (
+                            k * k_stride,
+                            (k + 1) * k_stride,
+                            (k + 2) * k_stride,
+                            (k + 3) * k_stride,
+                        )
                         x0, x1, x2, x3 = a[x + p], a[x + q], a[x + r], a[x + s]
                         y0, y1, y2, y3 = a[y + p], a[y + q], a[y + r], a[y + s]
                         for j in range(j1 - j0):

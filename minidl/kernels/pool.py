@@ -29,7 +29,9 @@ def _max(x, kernel_size, stride, corner, y, indices):
                         else:
                             for k in range(c):
                                 # a NaN beats all, and the first of equals stays
-                                if source[k] > best[k] or (source[k] != source[k] and best[k] == best[k]):
+                                if source[k] > best[k] or (
+                                    source[k] != source[k] and best[k] == best[k]
+                                ):
                                     best[k], place[k] = source[k], here
 
 

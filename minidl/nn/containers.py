@@ -42,7 +42,9 @@ class ModuleList(Module):
 
     def __setitem__(self, index: int, module: Module) -> None:
         if not isinstance(module, Module):
-            raise DTypeError(f"{type(self).__name__} expected a Module, got {type(module).__name__}")
+            raise DTypeError(
+                f"{type(self).__name__} expected a Module, got {type(module).__name__}"
+            )
         if not -len(self) <= index < len(self):
             raise ArgumentError(f"{type(self).__name__} has {len(self)} modules, no index {index}")
         setattr(self, str(index % len(self)), module)

@@ -23,7 +23,9 @@ Size = int | tuple[int, int]
 class _Convolution(Module):
     """What convolution layers share: kernel_size, stride, padding, dilation, weight, bias."""
 
-    def _set(self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, activation: Any) -> None:
+    def _set(
+        self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, activation: Any
+    ) -> None:
         self.kernel_size: Pair = pair(kernel_size, "kernel_size")
         self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
         pad_pair(padding, self.kernel_size, self.stride, self.dilation, (1, 1))  # fails early
@@ -39,7 +41,12 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         text = f"{self._channels()}, {_short(self.kernel_size)}"
-        for name, plain in (("stride", (1, 1)), ("padding", 0), ("dilation", (1, 1)), ("groups", 1)):
+        for name, plain in (
+            ("stride", (1, 1)),
+            ("padding", 0),
+            ("dilation", (1, 1)),
+            ("groups", 1),
+        ):
             value = getattr(self, name, plain)
             if value != plain:
                 text += f", {name}={_short(value)!r}"

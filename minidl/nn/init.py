@@ -43,7 +43,9 @@ GAINS = {
 def gain(nonlinearity: str | None) -> float:
     """By how much the standard deviation must grow to outweigh a nonlinearity."""
     if nonlinearity not in GAINS:
-        raise ArgumentError(f"init: nonlinearity must be one of {list(GAINS)}, got {nonlinearity!r}")
+        raise ArgumentError(
+            f"init: nonlinearity must be one of {list(GAINS)}, got {nonlinearity!r}"
+        )
     return GAINS[nonlinearity]
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minidl.autograd.primitive import HookHandle
+from minidl.autograd.hooks import HookHandle
 from minidl.autograd.tensor import Tensor, tensor
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, StateError

@@ -41,9 +41,13 @@ class _BatchNorm(Module):
             hint = ""
             if x.ndim == self.axes == 4 and x.shape[1] == self.channels:
                 hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
-            raise ShapeError(f"{who} expected {self.layout.format(self.channels)}, got {x.shape}{hint}")
+            raise ShapeError(
+                f"{who} expected {self.layout.format(self.channels)}, got {x.shape}{hint}"
+            )
         if residual is not None and residual.shape != x.shape:
-            raise ShapeError(f"{who}: residual has shape {residual.shape}, x {x.shape}: must be equal")
+            raise ShapeError(
+                f"{who}: residual has shape {residual.shape}, x {x.shape}: must be equal"
+            )
         y = ops.batch_norm(
             x,
             self.running_mean.data,
@@ -96,7 +100,10 @@ class LayerNorm(Module):
         sizes = shape if isinstance(shape, tuple | list) else (shape,)
         self.shape = tuple(positive("LayerNorm", "shape", n) for n in sizes)
         self.eps = float(eps)
-        self.weight, self.bias = Parameter(new_array(*self.shape)), Parameter(new_array(*self.shape))
+        self.weight, self.bias = (
+            Parameter(new_array(*self.shape)),
+            Parameter(new_array(*self.shape)),
+        )
         self.weight.data[...], self.bias.data[...] = 1, 0
 
     def forward(self, x: Any) -> Any:
@@ -112,9 +119,7 @@ class LocalResponseNorm(Module):
     Source: Krizhevsky et al. 2012; alpha is divided by size, as in PyTorch.
     """
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = positive("LocalResponseNorm", "size", size)
         self.alpha, self.beta, self.k = alpha, beta, k
 

@@ -1,25 +1,64 @@
 """The differentiable ops, a file a family. Importing this enters them all into the tape's table."""
 
 from minidl.ops.activation import (
-    elu, leaky_relu, log_softmax, relu, relu6, sigmoid, softmax, softplus, tanh,
+    elu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    softmax,
+    softplus,
+    tanh,
 )
 from minidl.ops.conv import conv2d, conv_transpose2d
 from minidl.ops.depthwise import depthwise_conv2d
 from minidl.ops.dropout import dropout
 from minidl.ops.elementwise import (
-    abs, add, alias, astype, clip, divide, equal, exp, greater, greater_equal, less, less_equal,
-    log, multiply, negative, not_equal, power, sign, sqrt, subtract, where,
+    abs,
+    add,
+    alias,
+    astype,
+    clip,
+    divide,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    sign,
+    sqrt,
+    subtract,
+    where,
 )
 from minidl.ops.linalg import linear, matmul
 from minidl.ops.loss import (
-    binary_cross_entropy_with_logits, cross_entropy, huber_loss, l1_loss, mse_loss,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
 )
 from minidl.ops.norm import batch_norm, layer_norm, local_response_norm
 from minidl.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from minidl.ops.recurrent import gru, lstm, rnn
 from minidl.ops.reduce import broadcast_to, logsumexp, max, mean, min, sum, sum_to, var
 from minidl.ops.shape import (
-    concatenate, embedding, getitem, pad, reshape, scatter_add, split, stack, transpose,
+    concatenate,
+    embedding,
+    getitem,
+    pad,
+    reshape,
+    scatter_add,
+    split,
+    stack,
+    transpose,
 )
 from minidl.ops.upsample import upsample
 

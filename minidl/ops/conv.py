@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import Padding, Pair, output_size, pad_pair, pair, transposed_output_size
@@ -40,9 +41,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 
 
 @primitive(
-    flops=lambda output, x, weight, bias, **settings: (
-        2 * output.size * math.prod(weight.shape[:3])
-    ),
+    flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:3]),
     oracle=torch_conv2d,
 )
 def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
@@ -92,9 +91,7 @@ def convolution_input_grad(dy, weight, *, input_size, stride, padding, dilation,
 
 @convolution_input_grad.vjp("dy")
 def _(g, weight, stride, padding, dilation, groups):
-    return convolution(
-        g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    return convolution(g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 @convolution_input_grad.vjp("weight")
@@ -111,9 +108,7 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
         torch,
         dy,
         x,
-        torch.zeros(
-            *kernel_size, x.shape[3] // settings["groups"], dy.shape[3], dtype=x.dtype
-        ),
+        torch.zeros(*kernel_size, x.shape[3] // settings["groups"], dy.shape[3], dtype=x.dtype),
         of=1,
         **settings,
     ),
@@ -135,9 +130,7 @@ def _(g, dy, x_shape, stride, padding, dilation, groups):
 
 @convolution_weight_grad.vjp("dy")
 def _(g, x, stride, padding, dilation, groups):
-    return convolution(
-        x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    return convolution(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def check_images(who: str, x: Any, channels: int) -> None:
@@ -270,7 +263,9 @@ def _transposed_geometry(
         )
     kept = [(before, max(0, after - e)) for (before, after), e in zip(edges, extra, strict=True)]
     zeros = [max(0, e - after) for (_, after), e in zip(edges, extra, strict=True)]
-    size = transposed_output_size(who, input_size, kernel_size, stride, (kept[0], kept[1]), dilation)
+    size = transposed_output_size(
+        who, input_size, kernel_size, stride, (kept[0], kept[1]), dilation
+    )
     return size, (kept[0], kept[1]), (zeros[0], zeros[1])
 
 

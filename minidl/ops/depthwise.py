@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
@@ -34,9 +35,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 
 
 @primitive(
-    flops=lambda output, x, weight, bias, **settings: (
-        2 * output.size * math.prod(weight.shape[:2])
-    ),
+    flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:2]),
     oracle=_torch_depthwise,
 )
 def depthwise_convolution(x, weight, bias=None, *, stride, padding, dilation):
@@ -146,7 +145,9 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
     check_images("depthwise_conv2d", x, weight.shape[2])
     outputs = weight.shape[2] * weight.shape[3]
     if bias is not None and bias.shape != (outputs,):
-        raise ShapeError(f"depthwise_conv2d expected a bias of shape ({outputs},), got {bias.shape}")
+        raise ShapeError(
+            f"depthwise_conv2d expected a bias of shape ({outputs},), got {bias.shape}"
+        )
     settings = _normal(x, weight, stride, padding, dilation)
     output_size("depthwise_conv2d", x.shape[1:3], weight.shape[:2], **settings)
     return depthwise_convolution(x, weight, bias, **settings)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl import random
-from minidl.autograd.primitive import composite
+from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError
 

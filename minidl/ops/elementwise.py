@@ -226,7 +226,9 @@ def sign(x):
 sign.vjp("x")(lambda g: 0.0 * g)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True)
+@primitive(
+    flops=_each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True
+)
 def clip(x, *, low=None, high=None):
     """x, but `low` where it is less and `high` where it is more; None for no bound."""
     if low is None and high is None:
@@ -334,7 +336,10 @@ def _(draw: Draw):
 
 
 @primitive(
-    flops=_none, oracle=lambda torch, c, x, y: torch.where(c, x, y), labels=("condition",), any_dtype=True
+    flops=_none,
+    oracle=lambda torch, c, x, y: torch.where(c, x, y),
+    labels=("condition",),
+    any_dtype=True,
 )
 def where(condition, x, y):
     """x where the condition holds, y elsewhere; all three broadcast."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import DTypeError, ShapeError
 from minidl.ops.elementwise import add
@@ -73,9 +74,7 @@ def matmul(x, y):
     return reshape(product, shape=tuple(shape)) if len(shape) != product.ndim else product
 
 
-@composite(
-    oracle=lambda torch, x, weight, bias=None: torch.nn.functional.linear(x, weight.T, bias)
-)
+@composite(oracle=lambda torch, x, weight, bias=None: torch.nn.functional.linear(x, weight.T, bias))
 def linear(x, weight, bias=None):
     """x @ weight + bias.
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -50,7 +51,12 @@ def _targets(labels: np.ndarray, classes: int, smoothing: float, dtype: Any) -> 
 
 
 def _label_cross_entropy_composition(
-    logits: Any, labels: np.ndarray, *, row_weights: np.ndarray, class_weights: Any, smoothing: float
+    logits: Any,
+    labels: np.ndarray,
+    *,
+    row_weights: np.ndarray,
+    class_weights: Any,
+    smoothing: float,
 ) -> Any:
     targets = _targets(labels, logits.shape[1], smoothing, logits.dtype) * row_weights[:, None]
     return _dense_cross_entropy(logits, targets, class_weights)
@@ -64,15 +70,15 @@ def _dense_cross_entropy(logits: Any, targets: Any, class_weights: Any) -> Any:
 
 @primitive(
     flops=lambda output, logits, labels, **settings: 6 * logits.size,
-    oracle=lambda torch, logits, labels, row_weights, class_weights, smoothing: torch.as_tensor(
-        row_weights
-    )
-    * torch.nn.functional.cross_entropy(
-        logits,
-        torch.as_tensor(labels),
-        None if class_weights is None else torch.as_tensor(class_weights),
-        label_smoothing=smoothing,
-        reduction="none",
+    oracle=lambda torch, logits, labels, row_weights, class_weights, smoothing: (
+        torch.as_tensor(row_weights)
+        * torch.nn.functional.cross_entropy(
+            logits,
+            torch.as_tensor(labels),
+            None if class_weights is None else torch.as_tensor(class_weights),
+            label_smoothing=smoothing,
+            reduction="none",
+        )
     ),
     saves=("probabilities",),
     labels=("labels",),
@@ -107,14 +113,23 @@ def _(g, labels, probabilities, row_weights, class_weights, smoothing):
 
 
 def _torch_cross_entropy(
-    torch: Any, logits: Any, target: Any, weight: Any = None, ignore_index: Any = None, **settings: Any
+    torch: Any,
+    logits: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: Any = None,
+    **settings: Any,
 ) -> Any:
     if isinstance(target, np.ndarray):
         target = torch.as_tensor(target)
     if isinstance(weight, np.ndarray):
         weight = torch.as_tensor(weight)
     return torch.nn.functional.cross_entropy(
-        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index, **settings
+        logits,
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        **settings,
     )
 
 
@@ -155,7 +170,12 @@ def cross_entropy(
 
 
 def _from_labels(
-    logits: Any, labels: np.ndarray, weight: Any, ignore_index: Any, smoothing: float, reduction: str
+    logits: Any,
+    labels: np.ndarray,
+    weight: Any,
+    ignore_index: Any,
+    smoothing: float,
+    reduction: str,
 ) -> Any:
     """cross_entropy for integer labels."""
     rows, classes = logits.shape
@@ -191,9 +211,7 @@ def _from_labels(
 def _(draw: Draw) -> Iterator[Sample]:
     ones = np.ones(4, draw.dtype)
     labels = draw.integers(3, 4)
-    yield sample(
-        draw.normal(4, 3), labels, row_weights=ones, class_weights=None, smoothing=0.0
-    )
+    yield sample(draw.normal(4, 3), labels, row_weights=ones, class_weights=None, smoothing=0.0)
     yield sample(
         draw.normal(4, 3) * 10,
         labels.astype(np.uint8),
@@ -299,9 +317,7 @@ def huber_loss(prediction, target, delta=1.0, reduction="mean"):
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be more than 0, got {delta}")
     distance = abs(prediction - target)
-    losses = where(
-        distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta)
-    )
+    losses = where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
     return _reduce("huber_loss", losses, reduction)
 
 

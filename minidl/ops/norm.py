@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -47,9 +48,7 @@ def batch_norm_train(x, weight, bias, *, eps, running_mean=None, running_var=Non
 @batch_norm_train.vjp("x", "weight", "bias")
 def _(g, x, weight, mean, var, eps):
     rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, x.shape[-1])  # (N*H*W, C)
-    dx, dweight, dbias = kernels.use("norm").batch_norm_grad(
-        g_rows, rows, weight, mean, var, eps
-    )
+    dx, dweight, dbias = kernels.use("norm").batch_norm_grad(g_rows, rows, weight, mean, var, eps)
     return dx.reshape(x.shape), dweight, dbias
 
 
@@ -122,8 +121,8 @@ def batch_norm(
 
 
 @composite(
-    oracle=lambda torch, x, shape, weight=None, bias=None, eps=1e-5: (
-        torch.nn.functional.layer_norm(x, shape, weight, bias, eps)
+    oracle=lambda torch, x, shape, weight=None, bias=None, eps=1e-5: torch.nn.functional.layer_norm(
+        x, shape, weight, bias, eps
     )
 )
 def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
@@ -145,9 +144,9 @@ def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
 
 @primitive(
     flops=lambda output, x, before, after: x.size * (before + after),
-    oracle=lambda torch, x, before, after: torch.nn.functional.pad(x, (before, after))
-    .unfold(-1, before + after + 1, 1)
-    .sum(-1),
+    oracle=lambda torch, x, before, after: (
+        torch.nn.functional.pad(x, (before, after)).unfold(-1, before + after + 1, 1).sum(-1)
+    ),
 )
 def channel_window_sum(x, *, before, after):
     """For each channel (last axis), the sum of those from `before` before it to `after` after."""
@@ -208,7 +207,9 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(x[:0], mean, var, training=True), ShapeError, "at least two")
     yield ErrorInput(sample(x, None, None), ArgumentError, "needs running_mean")
     yield ErrorInput(sample(x.astype(np.int32), mean, var), DTypeError, "got int32")
-    yield ErrorInput(sample(x.astype(np.float64), mean, var), DTypeError, "one dtype, got float64 and float32")
+    yield ErrorInput(
+        sample(x.astype(np.float64), mean, var), DTypeError, "one dtype, got float64 and float32"
+    )
 
 
 @layer_norm.samples

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
@@ -24,7 +25,9 @@ def _moved(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
     return 0
 
 
-def _torch_max_pool(torch: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, size: Any) -> Any:
+def _torch_max_pool(
+    torch: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, size: Any
+) -> Any:
     """Each window's largest, from unfolded planes padded with -inf (to where the last ones end)."""
     (top, _), (left, _) = padding
     ends = [(n - 1) * s + k for n, s, k in zip(size, stride, kernel_size, strict=True)]
@@ -74,9 +77,7 @@ def max_pooling_scatter(dy, indices, *, input_size, kernel_size, stride, padding
 
 @max_pooling_scatter.vjp("dy")
 def _(g, indices, kernel_size, stride, padding):
-    return max_pooling_gather(
-        g, indices, kernel_size=kernel_size, stride=stride, padding=padding
-    )
+    return max_pooling_gather(g, indices, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 @primitive(
@@ -98,7 +99,13 @@ def _(g, indices, x_shape, kernel_size, stride, padding):
 
 
 def _torch_avg_pool(
-    torch: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, size: Any, count_include_pad: bool
+    torch: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    size: Any,
+    count_include_pad: bool,
 ) -> Any:
     """Sums of windows, divided by the sums of the same windows over ones."""
 
@@ -119,9 +126,7 @@ def _torch_avg_pool(
 @primitive(flops=_window_flops, oracle=_torch_avg_pool)
 def avg_pooling(x, *, kernel_size, stride, padding, size, count_include_pad):
     """avg_pool2d with its settings in normal form; `size` is (OH, OW)."""
-    return kernels.use("pool").avg_pool2d(
-        x, kernel_size, stride, padding, size, count_include_pad
-    )
+    return kernels.use("pool").avg_pool2d(x, kernel_size, stride, padding, size, count_include_pad)
 
 
 @avg_pooling.vjp("x")
@@ -201,9 +206,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False):
         x.permute(0, 3, 1, 2), kernel_size, stride, padding, ceil_mode, count_include_pad
     ).permute(0, 2, 3, 1)
 )  # fmt: skip
-def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=False
-):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=False):
     """The mean of each window.
 
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.
@@ -242,7 +245,10 @@ _GRID = [
 def _geometries() -> Iterator[tuple[Any, dict[str, Any]]]:
     for shape, kernel_size, stride, padding, ceil_mode in _GRID:
         size = output_size("sample", shape[1:3], kernel_size, stride, padding, ceil_mode=ceil_mode)
-        yield shape, {"kernel_size": kernel_size, "stride": stride, "padding": padding, "size": size}
+        yield (
+            shape,
+            {"kernel_size": kernel_size, "stride": stride, "padding": padding, "size": size},
+        )
 
 
 @max_pooling.samples

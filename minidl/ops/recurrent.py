@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import composite
+from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ShapeError
 from minidl.ops.activation import sigmoid, tanh
@@ -68,7 +68,11 @@ def _torch_lstm(
     h, c = (_torch_start(torch, x, weight_hh, state) for state in (h, c))
     zero = torch.zeros_like(bias)
     return _torch_steps(
-        torch, lambda x, h, c: torch.lstm_cell(x, (h, c), weight_ih.T, weight_hh.T, bias, zero), x, h, c
+        torch,
+        lambda x, h, c: torch.lstm_cell(x, (h, c), weight_ih.T, weight_hh.T, bias, zero),
+        x,
+        h,
+        c,
     )
 
 
@@ -76,7 +80,9 @@ def _torch_gru(torch: Any, x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h:
     h = _torch_start(torch, x, weight_hh, h)
     size = weight_hh.shape[0]
     # torch's gates are r, z, n where ours are z, r, h
-    order = torch.cat([torch.arange(size, 2 * size), torch.arange(size), torch.arange(2 * size, 3 * size)])
+    order = torch.cat(
+        [torch.arange(size, 2 * size), torch.arange(size), torch.arange(2 * size, 3 * size)]
+    )
     w_ih, w_hh, b = weight_ih[:, order].T, weight_hh[:, order].T, bias[:, order]
     return _torch_steps(torch, lambda x, h: (torch.gru_cell(x, h, w_ih, w_hh, b[0], b[1]),), x, h)
 

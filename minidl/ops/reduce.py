@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.elementwise import astype, exp
@@ -96,9 +97,9 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
 
 @primitive(
     flops=_input_size,
-    oracle=lambda torch, x, axis=None, keepdims=False: torch.amax(x, axis or (), keepdims)
-    if axis is None
-    else torch.amax(x, axis, keepdims),
+    oracle=lambda torch, x, axis=None, keepdims=False: (
+        torch.amax(x, axis or (), keepdims) if axis is None else torch.amax(x, axis, keepdims)
+    ),
     any_dtype=True,
 )
 def max(x, *, axis=None, keepdims=False):
@@ -109,9 +110,9 @@ def max(x, *, axis=None, keepdims=False):
 
 @primitive(
     flops=_input_size,
-    oracle=lambda torch, x, axis=None, keepdims=False: torch.amin(x, axis or (), keepdims)
-    if axis is None
-    else torch.amin(x, axis, keepdims),
+    oracle=lambda torch, x, axis=None, keepdims=False: (
+        torch.amin(x, axis or (), keepdims) if axis is None else torch.amin(x, axis, keepdims)
+    ),
     any_dtype=True,
 )
 def min(x, *, axis=None, keepdims=False):

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import composite, primitive
+from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -168,8 +169,11 @@ def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2), axis=3), ShapeError, "axis 3")
 
 
-@composite(oracle=lambda torch, x, sections, axis=0: torch.split(
-    x, x.shape[axis] // sections if isinstance(sections, int) else sections, axis))
+@composite(
+    oracle=lambda torch, x, sections, axis=0: torch.split(
+        x, x.shape[axis] // sections if isinstance(sections, int) else sections, axis
+    )
+)
 def split(x, sections, axis=0):
     """x cut along `axis`: a list of parts.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import composite
+from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, ShapeError
 from minidl.ops.linalg import matmul
@@ -60,7 +60,9 @@ def upsample(x, scale_factor, mode="nearest", align_corners=False):
         raise ArgumentError(f"upsample: mode must be one of {MODES}, got {mode!r}")
     scales = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
     n, h, w, c = x.shape
-    if len(scales) != 2 or not all(s > 0 and n * s >= 1 for n, s in zip((h, w), scales, strict=True)):
+    if len(scales) != 2 or not all(
+        s > 0 and n * s >= 1 for n, s in zip((h, w), scales, strict=True)
+    ):
         raise ArgumentError(
             f"upsample: scale_factor {scale_factor!r} leaves nothing of images {h}x{w}"
         )

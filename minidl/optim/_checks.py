@@ -169,6 +169,12 @@ def tensors(who: str, params: Any) -> list[Tensor]:
     return found
 
 
+def check_float(who: str, p: Tensor) -> None:
+    """Raise DTypeError unless it is a float tensor."""
+    if p.dtype.kind != "f":
+        raise DTypeError(f"{who} expected float32 or float64, got {p.dtype}: use .astype()")
+
+
 def check_gradient(who: str, p: Tensor) -> None:
     """Raise DTypeError or ShapeError unless `.grad` is None or an ndarray like `.data`."""
     g = p.grad

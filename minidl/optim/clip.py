@@ -54,7 +54,8 @@ def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
     for _, g in numbered:
         for (part,) in pieces(g):
             total += float(np.sum(np.abs(part / largest) ** p))
-    return float(largest * total ** (1 / p))
+    root: float = total ** (1 / p)
+    return float(largest) * root
 
 
 def clip_grad_value(params: Iterable[Tensor], clip_value: float) -> None:

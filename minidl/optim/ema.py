@@ -6,7 +6,7 @@ from typing import Any
 
 from minidl.autograd import Tensor
 from minidl.errors import StateError
-from minidl.optim._checks import BELOW_ONE, alike, array_like, check, load, tensors
+from minidl.optim._checks import BELOW_ONE, alike, array_like, check, check_float, load, tensors
 from minidl.optim.optimizer import pieces
 
 __all__ = ["EMA"]
@@ -30,6 +30,8 @@ class EMA:
         self._model = model_or_params if hasattr(model_or_params, "named_parameters") else None
         params = model_or_params if self._model is None else self._model.parameters()
         self._params = tensors("EMA", params)
+        for i, p in enumerate(self._params):
+            check_float(f"EMA, parameter {i},", p)
         self._averages = {name: t.data.copy() for group in self._now() for name, t in group.items()}
 
     def _now(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

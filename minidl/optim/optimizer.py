@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl.autograd import Tensor
-from minidl.errors import ArgumentError, DTypeError, StateError
+from minidl.errors import ArgumentError, StateError
 from minidl.optim._checks import (
     FROM_ZERO,
     Rule,
     alike,
     array_like,
     check,
+    check_float,
     check_gradient,
     counts,
     flatten,
@@ -101,8 +102,7 @@ class Optimizer:
     def _check_new(self, who: str, p: Tensor) -> None:
         if p in self._state:
             raise ArgumentError(f"{who} is in another group already: give each tensor once")
-        if p.dtype.kind != "f":
-            raise DTypeError(f"{who} expected float32 or float64, got {p.dtype}: use .astype()")
+        check_float(who, p)
         if p.requires_grad and p.edge is not p:
             raise ArgumentError(
                 f"{who} was computed from other tensors: optimise those, or .detach() it"

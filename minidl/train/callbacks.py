@@ -36,7 +36,9 @@ class ProgressBar(Callback):
 
     def on_batch_end(self, trainer: "Trainer", means: dict[str, float]) -> None:
         self._bar.set_description(f"epoch {trainer.epoch + 1}", refresh=False)
-        self._bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
+        self._bar.set_postfix(
+            {name: f"{value:.4f}" for name, value in means.items()}, refresh=False
+        )
         self._bar.update()
 
     def on_epoch_end(self, trainer: "Trainer", row: dict[str, Any]) -> None:

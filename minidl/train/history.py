@@ -28,6 +28,8 @@ class History:
 def describe(row: dict[str, Any]) -> str:
     """A row as a line for people."""
     numbers = [
-        f"{name} {value:.4f}" for name, value in row.items() if name not in ("epoch", "lr", "seconds")
+        f"{name} {value:.4f}"
+        for name, value in row.items()
+        if name not in ("epoch", "lr", "seconds")
     ]
     return f"epoch {row['epoch']:>3}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)"

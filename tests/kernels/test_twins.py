@@ -39,7 +39,7 @@ def test_families_are_the_same():
     assert slow == set(FAMILIES)
 
 
-@pytest.mark.parametrize(("family", "fast", "slow"), pairs(), ids=FAMILIES)
+@pytest.mark.parametrize(("family", "fast", "slow"), list(pairs()), ids=FAMILIES)
 def test_names_and_signatures_are_the_same(family, fast, slow):
     assert fast.keys() == slow.keys()
     for name, function in fast.items():
@@ -158,7 +158,11 @@ def norm_arguments(draw, name):
 def gemm_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     lengths = st.sampled_from([0, 1, 2, 3, 5, 31, 32, 33, 64, 70])
-    rows, depth, columns = draw(lengths), draw(st.sampled_from([1, 3, 4, 9, 255, 256, 262])), draw(lengths)
+    rows, depth, columns = (
+        draw(lengths),
+        draw(st.sampled_from([1, 3, 4, 9, 255, 256, 262])),
+        draw(lengths),
+    )
     a = numbers(depth, rows).T if draw(st.booleans()) else numbers(rows, depth)
     b = numbers(columns, depth).T if draw(st.booleans()) else numbers(depth, columns)
     return a, b

@@ -124,7 +124,9 @@ def test_fused_op_is_its_composition(case):
         assert largest_difference(a.data, b.data) < 1e-11
 
 
-@pytest.mark.parametrize("case", [c for c in GRADIENT_CASES if isinstance(c.op, Primitive)], ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in GRADIENT_CASES if isinstance(c.op, Primitive)], ids=str
+)
 def test_rules_give_arrays_of_their_own(case):
     """A gradient is g, a view of it or new: never memory that the op's inputs or output live in."""
     function, inputs = case.function()

@@ -51,7 +51,12 @@ OPTIMIZERS = [
     ("Adam", {"betas": [0.0, 0.5], "weight_decay": 0.1}, None, []),
     ("Adam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
     ("AdamW", {}, None, []),
-    ("AdamW", {"weight_decay": 0.5, "betas": [0.8, 0.95], "eps": 1e-4}, TWO_GROUPS, [0, 1, 9]),
+    (
+        "AdamW",
+        {"lr": 0.05, "weight_decay": 0.5, "betas": [0.8, 0.95], "eps": 1e-4},
+        TWO_GROUPS,
+        [0, 1, 9],
+    ),
     ("Nadam", {}, None, []),
     ("Nadam", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-4, "momentum_decay": 0.1}, None, []),
     ("Nadam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),

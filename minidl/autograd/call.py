@@ -1,0 +1,166 @@
+"""A recorded call of a primitive: the tape's node, and the vjp rules it runs."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.engine import Node, mode
+from minidl.autograd.tensor import Tensor, grad, ops
+from minidl.errors import GradError
+
+__all__ = ["Call", "Rule", "check_finite"]
+
+RESERVED = ("output", "needs")
+
+
+class Rule:
+    """A vjp rule, and which names of the call it wants."""
+
+    def __init__(self, op: Any, positions: list[int], function: Callable[..., Any]) -> None:
+        self.positions = positions
+        self.function = function
+        self.wants = list(inspect.signature(function).parameters)[1:]
+        known = {*op.array_names, *op.saves, *op.settings, *RESERVED}
+        for name in self.wants:
+            if name not in known and name.removesuffix("_shape") not in op.array_names:
+                raise TypeError(
+                    f"a vjp rule of {op.name} wants {name!r}, which is not one of {known}"
+                )
+
+
+class Call(Node):
+    """One recorded call of a primitive, with just what its rules want."""
+
+    __slots__ = ("op", "rules", "kept", "shapes", "place")
+
+    def __init__(
+        self,
+        op: Any,
+        parents: tuple[Any, ...],
+        rules: list[Rule],
+        arrays: list[Any],
+        settings: dict[str, Any],
+        output: np.ndarray,
+        saved: Sequence[Any],
+    ) -> None:
+        super().__init__(parents)
+        self.op, self.rules = op, rules
+        self.shapes = [None if x is None else x.shape for x in arrays]
+        self.place = _caller() if mode.detecting else ""
+        sources = dict(settings)
+        sources.update(zip(op.saves, saved, strict=True))
+        if op.variadic:
+            sources[op.array_names[0]] = arrays
+        else:
+            sources.update(zip(op.array_names, arrays, strict=True))
+        sources["output"] = output
+        kept: dict[str, Any] = {}
+        for rule in rules:
+            for name in rule.wants:
+                if name in sources:
+                    kept[name] = sources[name]
+        if op.composition is not None:
+            kept.update({name: sources[name] for name in (*op.array_names, *settings)})
+        self.kept: dict[str, Any] | None = kept
+
+    def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
+        if self.kept is None:
+            raise GradError(
+                f"backward() through {self.op.name} a second time: its graph was freed by the "
+                "first; pass retain_graph=True to the first, or run the forward again"
+            )
+        if self.op.composition is not None and isinstance(g, Tensor):
+            return self._through_composition(g, needs)
+        kept = self._as_tensors(g) if isinstance(g, Tensor) else self.kept
+        gradients: list[Any] = [None] * len(self.parents)
+        for rule in self.rules:
+            positions = rule.positions if not self.op.variadic else range(len(self.parents))
+            if any(needs[i] for i in positions):
+                parts = rule.function(
+                    g, **{name: self._want(name, kept, needs) for name in rule.wants}
+                )
+                if len(rule.positions) == 1 and not self.op.variadic:
+                    parts = (parts,)
+                for i, part in zip(positions, parts, strict=True):
+                    if needs[i] and part is not None:
+                        gradients[i] = self._finish(part, i)
+        return gradients
+
+    def _want(self, name: str, kept: dict[str, Any], needs: Sequence[bool]) -> Any:
+        if name in kept:
+            return kept[name]
+        if name == "needs":
+            return needs
+        if self.op.variadic:
+            return self.shapes
+        return self.shapes[self.op.array_names.index(name.removesuffix("_shape"))]
+
+    def _as_tensors(self, g: Tensor) -> dict[str, Any]:
+        """What was kept, as the Tensors of the graph, so that the rules' results are recorded."""
+        assert self.kept is not None
+        kept = dict(self.kept)
+        for position, parent in enumerate(self.parents):
+            name = self.op.array_names[0 if self.op.variadic else position]
+            if self.op.variadic and name in kept:
+                raise GradError(f"{self.op.name}: a variadic primitive's rule can't use its inputs")
+            if parent is not None and name in kept:
+                leaf = isinstance(parent, Tensor)
+                kept[name] = parent if leaf else Tensor(kept[name], node=parent)
+        if "output" in kept:
+            kept["output"] = Tensor(kept["output"], node=self)
+        return kept
+
+    def _through_composition(self, g: Tensor, needs: Sequence[bool]) -> list[Any]:
+        """The gradients of a fused op as those of the composition it stands for."""
+        kept = self._as_tensors(g)
+        # Aliases cut what lies below the inputs from this little graph, and link its results to it.
+        inputs = [
+            ops["alias"](kept[name]) if parent is not None else kept[name]
+            for name, parent in zip(self.op.array_names, self.parents, strict=True)
+        ]
+        settings = {name: kept[name] for name in self.op.settings if name in kept}
+        assert self.op.composition is not None
+        output = self.op.composition(*inputs, **settings)
+        wanted = [i for i, need in enumerate(needs) if need]
+        parts = grad(output, [inputs[i] for i in wanted], True, [g])
+        gradients: list[Any] = [None] * len(needs)
+        for i, part in zip(wanted, parts, strict=True):
+            gradients[i] = part
+        return gradients
+
+    def _finish(self, part: Any, position: int) -> Any:
+        """A rule's result made fit for the input: broadcasting undone, an ndarray or Tensor."""
+        if not isinstance(part, Tensor):
+            part = np.asarray(part)
+        shape = self.shapes[position]
+        if part.shape != shape:
+            part = ops["sum_to"](part, shape=shape)
+        if mode.detecting:
+            where = f" (called at {self.place})" if self.place else ""
+            array = part.data if isinstance(part, Tensor) else part
+            check_finite(array, f"the gradient of {self.op.name}{where} has")
+        return part
+
+    def free(self) -> None:
+        self.kept = None
+        self.parents = ()
+
+
+def check_finite(array: np.ndarray, who: str) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        what = "a NaN" if np.isnan(array).any() else "an infinity"
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise GradError(
+            f"detect_anomaly: {who} {what}, first at index {first} of shape {array.shape}"
+        )
+
+
+def _caller() -> str:
+    """file:line of the innermost frame outside minidl."""
+    frame = sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("minidl."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,94 @@
+"""Op: a function of arrays with a name, and what tests need to know of it."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.samples import Draw, ErrorInput, Sample
+from minidl.autograd.tensor import Tensor, ops
+from minidl.errors import DTypeError
+
+__all__ = ["Op", "composite"]
+
+
+class Op:
+    """A named op with what tests need to know of it: samples, errors and an outside oracle."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        oracle: Callable[..., Any] | None,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.oracle = oracle
+        self._samples: Callable[[Draw], Iterable[Sample]] | None = None
+        self._errors: Callable[[Draw], Iterable[ErrorInput]] | None = None
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__signature__ = inspect.signature(function)
+        self.__module__ = function.__module__
+        parameters = list(inspect.signature(function).parameters.values())
+        self.array_names = [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._labels = [name in labels for name in self.array_names]
+        ops[self.name] = self
+
+    def differentiable(self, position: int) -> bool:
+        """Whether input `position`, if it is a float array, has a gradient."""
+        return not self.is_label(position)
+
+    def is_label(self, position: int) -> bool:
+        """Whether input `position` is of any dtype and takes no gradient."""
+        return not self.variadic and self._labels[position]
+
+    def input_name(self, position: int) -> str:
+        """What input `position` is called."""
+        return f"input {position}" if self.variadic else self.array_names[position]
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        if not self.variadic and inputs and not isinstance(inputs[0], Tensor | np.ndarray):
+            raise DTypeError(
+                f"{self.name} expected a Tensor or ndarray as {self.array_names[0]}, got "
+                f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
+            )
+        return self.function(*inputs, **settings)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def samples(
+        self, function: Callable[[Draw], Iterable[Sample]]
+    ) -> Callable[[Draw], Iterable[Sample]]:
+        """Decorator: a generator of Samples, drawn with a Draw."""
+        self._samples = function
+        return function
+
+    def errors(
+        self, function: Callable[[Draw], Iterable[ErrorInput]]
+    ) -> Callable[[Draw], Iterable[ErrorInput]]:
+        """Decorator: a generator of ErrorInputs."""
+        self._errors = function
+        return function
+
+    def sample_inputs(self, dtype: Any = np.float64) -> Iterator[Sample]:
+        """The same inputs at every call: tests, recordings and other libraries see equal numbers."""
+        return iter(self._samples(Draw(dtype)) if self._samples else ())
+
+    def error_inputs(self) -> Iterator[ErrorInput]:
+        return iter(self._errors(Draw(np.float32)) if self._errors else ())
+
+
+def composite(
+    oracle: Callable[..., Any] | None = None, labels: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Op]:
+    """Decorator: an op made of primitives, which give its gradient and FLOPs.
+
+    oracle, labels: as for a primitive.
+    """
+    return lambda function: Op(function, oracle, labels)

@@ -1,0 +1,132 @@
+"""What a table of layers is made of: settings with inputs, and calls that fail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import minidl as md
+from minidl import nn
+from minidl.autograd.samples import Draw
+
+Make = Callable[[Draw], Any]
+Shaped = Callable[..., Make]
+
+
+@dataclass
+class Call:
+    """Arguments, to be given later."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __str__(self) -> str:
+        named = [f"{name}={value!r}" for name, value in self.kwargs.items()]
+        return ", ".join([*map(repr, self.args), *named])
+
+
+def with_(*args: Any, **kwargs: Any) -> Call:
+    return Call(args, kwargs)
+
+
+def normal(*shape: int) -> Make:
+    return lambda draw: draw.normal(*shape)
+
+
+def nonzero(*shape: int) -> Make:
+    """Away from kinks at 0."""
+    return lambda draw: draw.nonzero(*shape)
+
+
+def distinct(*shape: int) -> Make:
+    """Without near-ties, for maxima."""
+    return lambda draw: draw.distinct(*shape)
+
+
+def uniform(low: float, high: float, *shape: int) -> Make:
+    return lambda draw: draw.uniform(low, high, *shape)
+
+
+def exactly(array: Any) -> Make:
+    return lambda draw: array
+
+
+def call(layer: nn.Module, *inputs: Any) -> Any:
+    return layer(*inputs)
+
+
+def nothing(layer: nn.Module) -> None:
+    pass
+
+
+@dataclass
+class Case:
+    """A layer and what to call it with.
+
+    order: up to which derivative it is checked.  zero_rows: whether it takes an empty batch.
+    prepare: what is done to the layer first.  forward: how it is called.
+    """
+
+    settings: Call
+    inputs: list[Make]
+    order: int = 1
+    zero_rows: bool = True
+    prepare: Callable[[nn.Module], Any] = nothing
+    forward: Callable[..., Any] = call
+    cls: type[nn.Module] = field(default=nn.Module)
+
+    def build(self, dtype: Any = np.float64) -> nn.Module:
+        """The layer, no two of its numbers alike (a bias of zeros would hide its own absence)."""
+        md.manual_seed(1)
+        layer = self.cls(*self.settings.args, **self.settings.kwargs).astype(dtype)
+        draw = Draw(dtype)
+        for name, place in layer._named_tensors():
+            array = (
+                draw.uniform(0.5, 2, *place.shape) if "var" in name else draw.normal(*place.shape)
+            )
+            place.data[...] = array * 0.6
+        self.prepare(layer)
+        return layer
+
+    def draw(self, dtype: Any = np.float64) -> list[Any]:
+        draw = Draw(dtype)
+        return [make(draw) for make in self.inputs]
+
+    def __str__(self) -> str:
+        shapes = "-".join("x".join(map(str, np.shape(x))) for x in self.draw())
+        return f"{self.cls.__name__}({self.settings})-{shapes}"
+
+
+@dataclass
+class ErrorCase:
+    """A constructor call, or with `inputs` the call of the layer, that must raise `error`."""
+
+    settings: Call
+    error: type[Exception]
+    match: str
+    inputs: list[Any] | None = None
+    prepare: Callable[[nn.Module], Any] = nothing
+    cls: type[nn.Module] = field(default=nn.Module)
+
+    def __str__(self) -> str:
+        return f"{self.cls.__name__}({self.settings})-{self.match}"
+
+
+@dataclass
+class LayerInfo:
+    cls: type[nn.Module]
+    cases: list[Case]
+    errors: list[ErrorCase]
+
+    def __post_init__(self) -> None:
+        for case in (*self.cases, *self.errors):
+            case.cls = self.cls
+
+
+def float32(*shape: int) -> np.ndarray:
+    return Draw(np.float32).normal(*shape)
+
+
+def bytes_(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.uint8)

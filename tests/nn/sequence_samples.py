@@ -1,0 +1,84 @@
+"""The tables of recurrent layers, and of containers, whose modules stand in a row."""
+
+from collections.abc import Callable
+
+import numpy as np
+from layer_cases import Case, ErrorCase, LayerInfo, call, float32, normal, with_
+
+import minidl as md
+from minidl import nn
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+
+def with_state(layer: nn.Module, x: md.Tensor, *state: md.Tensor) -> tuple[md.Tensor, ...]:
+    outputs, last = layer(x, state if len(state) > 1 else state[0])
+    return outputs, last
+
+
+def recurrent(states: int) -> list[Case]:
+    state = [normal(2, 2)] * states
+    return [
+        Case(with_(3, 2), [normal(2, 3, 3)]),
+        Case(with_(1, 3), [normal(1, 1, 1)], order=2),
+        Case(with_(3, 2), [normal(2, 2, 3), *state], forward=with_state, order=2),
+    ]
+
+
+recurrent_errors = [
+    ErrorCase(with_(0, 3), ArgumentError, r"(RNN|LSTM|GRU): input_size must be"),
+    ErrorCase(with_(3, 1.5), ArgumentError, r"(RNN|LSTM|GRU): hidden_size must be .* got 1.5"),
+    ErrorCase(with_(4, 2), ShapeError, r"\(N, T, 4\), got shape \(2, 4\)", [float32(2, 4)]),
+    ErrorCase(with_(4, 2), ShapeError, r"\(N, T, 4\), got shape \(2, 3, 5\)", [float32(2, 3, 5)]),
+    ErrorCase(with_(4, 2), ShapeError, "one step in time or more", [float32(2, 0, 4)]),
+    ErrorCase(with_(4, 2), DTypeError, "float64", [np.ones((2, 3, 4))]),
+    ErrorCase(with_(4, 2), DTypeError, "got list", [[1.0]]),
+]
+x, h = float32(2, 3, 4), float32(3, 2)
+one_state = [
+    *recurrent_errors,
+    ErrorCase(with_(4, 2), ShapeError, r"state of shape \(2, 2\), got \(3, 2\)", [x, h]),
+]
+two_states = [
+    *recurrent_errors,
+    ErrorCase(
+        with_(4, 2), ShapeError, r"state\[1\] of shape \(2, 2\), got \(3, 2\)", [x, (h[:2], h)]
+    ),
+    ErrorCase(with_(4, 2), ArgumentError, r"LSTM expected a state \(h, c\), got", [x, h]),
+    ErrorCase(with_(4, 2), ArgumentError, r"LSTM expected a state \(h, c\), got", [x, (h,)]),
+]
+
+
+def in_turn(layer: nn.ModuleList, x: md.Tensor) -> md.Tensor:
+    for part in layer:
+        x = part(x)
+    return x
+
+
+def stack(forward: Callable[..., md.Tensor] = call) -> Case:
+    parts = nn.Conv2d(2, 2, 2, activation="tanh"), nn.Flatten(), nn.Linear(4, 3)
+    return Case(with_(*parts), [normal(2, 3, 2, 2)], order=2, forward=forward)
+
+
+SEQUENCES = [
+    LayerInfo(nn.RNN, recurrent(1), one_state),
+    LayerInfo(nn.LSTM, recurrent(2), two_states),
+    LayerInfo(nn.GRU, recurrent(1), one_state),
+    LayerInfo(
+        nn.Sequential,
+        [stack(), Case(with_(), [normal(2, 3)])],
+        [
+            ErrorCase(with_(np.tanh), DTypeError, "Sequential expected Modules, got ufunc"),
+            ErrorCase(with_([nn.ReLU(), None]), DTypeError, "expected Modules, got NoneType"),
+        ],
+    ),
+    LayerInfo(
+        nn.ModuleList,
+        [stack(in_turn)],
+        [
+            ErrorCase(with_(1), DTypeError, "ModuleList expected Modules, got int"),
+            ErrorCase(
+                with_(nn.ReLU()), NotImplementedError, "ModuleList has no forw", [float32(2)]
+            ),
+        ],
+    ),
+]

@@ -1,0 +1,272 @@
+"""Schedules: their shape, groups, saving and errors. Values are in test_torch_trajectories.py."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.autograd import Tensor, tensor
+from minidl.errors import ArgumentError, DTypeError, StateError
+from minidl.optim import SGD, lr_scheduler
+from minidl.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LinearWarmup,
+    LRScheduler,
+    MultiStepLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
+
+
+def sgd(*rates):
+    return SGD([{"params": [Tensor(np.zeros(1), True)], "lr": lr} for lr in rates or (0.1,)])
+
+
+MAKE = {
+    "StepLR": lambda o: StepLR(o, 3),
+    "MultiStepLR": lambda o: MultiStepLR(o, [2, 5], 0.5),
+    "ExponentialLR": lambda o: ExponentialLR(o, 0.9),
+    "CosineAnnealingLR": lambda o: CosineAnnealingLR(o, 10, 0.01),
+    "PolynomialLR": lambda o: PolynomialLR(o, 8, 0.9),
+    "ReduceLROnPlateau": lambda o: ReduceLROnPlateau(o, patience=1, factor=0.5, cooldown=1),
+    "LinearWarmup": lambda o: LinearWarmup(o, 4),
+    "LinearWarmup cosine": lambda o: LinearWarmup(o, 3, after=CosineAnnealingLR(o, 6)),
+    "LinearWarmup plateau": lambda o: LinearWarmup(o, 3, after=ReduceLROnPlateau(o, patience=0)),
+}
+each = pytest.mark.parametrize("title", MAKE)
+METRICS = [3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
+
+
+def run(scheduler, metrics):
+    """The rates after each step."""
+    rates = []
+    for metric in metrics:
+        scheduler.step(*([metric] if scheduler.needs_metric else []))
+        rates.append(scheduler.get_last_lr())
+    return rates
+
+
+def test_every_scheduler_is_here():
+    assert {t.split()[0] for t in MAKE} == set(lr_scheduler.__all__) - {"LRScheduler"}
+
+
+@each
+@pytest.mark.parametrize("steps", range(0, 12, 3))
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_resumes_to_the_bit(title, steps, optimizer_first):
+    ours = sgd(0.1, 0.03)
+    scheduler = MAKE[title](ours)
+    run(scheduler, METRICS[:steps])
+    # As JSON has it; the lr of a group was changed by hand since.
+    ours.param_groups[1]["lr"] *= 0.5
+    states = json.loads(json.dumps([ours.state_dict(), scheduler.state_dict()]))
+
+    theirs = sgd(5.0, 5.0)
+    other = MAKE[title](theirs)
+    for target, state in list(zip((theirs, other), states, strict=True))[
+        :: 1 if optimizer_first else -1
+    ]:
+        target.load_state_dict(state)
+    assert other.last_epoch == scheduler.last_epoch == steps
+    assert other.get_last_lr() == scheduler.get_last_lr()
+    assert run(other, METRICS[steps:]) == run(scheduler, METRICS[steps:])
+    assert other.state_dict() == scheduler.state_dict()
+    assert theirs.state_dict()["groups"] == ours.state_dict()["groups"]
+
+
+@each
+def test_a_scheduler_made_after_loading_the_optimizer_resumes_too(title):
+    ours = sgd(0.1, 0.03)
+    scheduler = MAKE[title](ours)
+    run(scheduler, METRICS[:5])
+    theirs = sgd(5.0, 5.0)
+    theirs.load_state_dict(ours.state_dict())
+    other = MAKE[title](theirs)
+    other.load_state_dict(scheduler.state_dict())
+    assert run(other, METRICS[5:]) == run(scheduler, METRICS[5:])
+
+
+@each
+def test_rates_are_python_floats(title):
+    optimizer = sgd(0.1)
+    optimizer.param_groups[0]["lr"] = np.float64(0.1)
+    scheduler = MAKE[title](optimizer)
+    run(scheduler, METRICS)
+    assert [type(lr) for lr in scheduler.get_last_lr()] == [float]
+
+
+@pytest.mark.parametrize("title", [title for title in MAKE if "lateau" not in title])
+def test_a_group_added_late_joins_in(title):
+    """It goes as one that was there from the start, from its next step; but for a plateau, which
+    lowers rates from where they are."""
+    early = sgd(0.1, 0.03)
+    late = sgd(0.1)
+    schedulers = MAKE[title](early), MAKE[title](late)
+    for scheduler in schedulers:
+        run(scheduler, METRICS[:5])
+    late.add_param_group({"params": [Tensor(np.zeros(1), True)], "lr": 0.03})
+    assert run(schedulers[0], METRICS[5:7])[1] == run(schedulers[1], METRICS[5:7])[1]
+
+
+@given(
+    st.floats(1e-6, 10),
+    st.integers(1, 50),
+    st.floats(0, 1),
+    st.integers(0, 60),
+)
+def test_warmup_is_a_line_that_ends_at_the_base(base, steps, start, epoch):
+    scheduler = LinearWarmup(sgd(base), steps, start)
+    run(scheduler, [None] * epoch)
+    (lr,) = scheduler.get_last_lr()
+    if epoch >= steps:
+        assert lr == base
+    else:
+        line = np.interp(epoch, [0, steps], [start * base, base])
+        assert lr == pytest.approx(line, rel=1e-9, abs=1e-15)
+
+
+@given(st.integers(1, 20), st.integers(0, 40))
+def test_warmup_hands_over(steps, epochs):
+    """From the end of the rise the rates are those of `after` alone."""
+    optimizer = sgd(0.1)
+    scheduler = LinearWarmup(optimizer, steps, after=ExponentialLR(optimizer, 0.9))
+    assert scheduler.after.last_epoch == 0
+    run(scheduler, [None] * steps)
+    alone = ExponentialLR(sgd(0.1), 0.9)
+    assert scheduler.get_last_lr() == alone.get_last_lr()
+    assert run(scheduler, [None] * epochs) == run(alone, [None] * epochs)
+
+
+def test_plateau_after_a_warmup_looks_at_the_metric_only_then():
+    optimizer = sgd(1.0)
+    scheduler = LinearWarmup(optimizer, 2, 0.5, after=ReduceLROnPlateau(optimizer, patience=0))
+    assert scheduler.needs_metric
+    assert run(scheduler, [1, 1, 2, 2, 1]) == [[0.75], [1.0], [1.0], [0.1], [0.1]]
+
+
+def test_one_needs_a_metric_the_others_do_not():
+    needing = {title for title, make in MAKE.items() if make(sgd()).needs_metric}
+    assert needing == {"ReduceLROnPlateau", "LinearWarmup plateau"}
+
+
+def test_plateau_takes_a_tensor_and_counts_a_nan_as_bad():
+    scheduler = ReduceLROnPlateau(sgd(1.0), patience=1, factor=0.5)
+    assert run(scheduler, [tensor(1.0), math.nan, math.nan, tensor([0.5])])[-1] == [0.5]
+    assert scheduler.best == 0.5
+
+
+def test_two_optimizers_rates_do_not_meet():
+    a, b = sgd(0.1), sgd(0.1)
+    run(StepLR(a, 1), [None] * 3)
+    assert b.param_groups[0]["lr"] == 0.1
+    assert a.param_groups[0]["initial_lr"] == 0.1
+
+
+def test_step_follows_the_schedule_of_its_group():
+    """The scheduler's rate is what the optimizer uses."""
+    p = Tensor(np.zeros(1), True)
+    optimizer = SGD([p], lr=1.0)
+    scheduler = StepLR(optimizer, 1, 0.5)
+    for _ in range(3):
+        p.grad = np.ones(1)
+        optimizer.step()
+        scheduler.step()
+    assert p.data == -1.75
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (
+            lambda o: StepLR([1], 1),
+            DTypeError,
+            "StepLR expected an optimizer of minidl.optim first, got a list",
+        ),
+        (
+            lambda o: StepLR(o, 0),
+            ArgumentError,
+            "StepLR expected step_size to be a whole number from 1 up, got 0",
+        ),
+        (lambda o: StepLR(o, 1.5), ArgumentError, "step_size .* got 1.5"),
+        (lambda o: StepLR(o, True), ArgumentError, "step_size .* got True"),
+        (lambda o: StepLR(o, 1, -0.1), ArgumentError, "gamma to be .* above 0, got -0.1"),
+        (
+            lambda o: MultiStepLR(o, []),
+            ArgumentError,
+            r"MultiStepLR expected milestones to be a list .* got \[\]",
+        ),
+        (lambda o: MultiStepLR(o, [0, 3]), ArgumentError, r"milestones .* got \[0, 3\]"),
+        (lambda o: MultiStepLR(o, 3), ArgumentError, "milestones .* got 3"),
+        (lambda o: MultiStepLR(o, [3], math.nan), ArgumentError, "MultiStepLR .* gamma .* got nan"),
+        (lambda o: ExponentialLR(o, 0), ArgumentError, "ExponentialLR expected gamma .* got 0"),
+        (lambda o: CosineAnnealingLR(o, 0), ArgumentError, "T_max .* got 0"),
+        (lambda o: CosineAnnealingLR(o, 5, -1), ArgumentError, "eta_min .* got -1"),
+        (lambda o: PolynomialLR(o, 0), ArgumentError, "total_iters .* got 0"),
+        (lambda o: PolynomialLR(o, 5, -1), ArgumentError, "power .* got -1"),
+        (
+            lambda o: ReduceLROnPlateau(o, "lower"),
+            ArgumentError,
+            "mode to be 'min' or 'max', got 'lower'",
+        ),
+        (
+            lambda o: ReduceLROnPlateau(o, threshold_mode=1),
+            ArgumentError,
+            "threshold_mode .* 'rel'",
+        ),
+        (lambda o: ReduceLROnPlateau(o, factor=1), ArgumentError, "factor .* below 1, got 1"),
+        (lambda o: ReduceLROnPlateau(o, patience=-1), ArgumentError, "patience .* got -1"),
+        (lambda o: ReduceLROnPlateau(o, cooldown=0.5), ArgumentError, "cooldown .* got 0.5"),
+        (lambda o: ReduceLROnPlateau(o, min_lr=-1), ArgumentError, "min_lr .* got -1"),
+        (lambda o: ReduceLROnPlateau(o, eps="x"), ArgumentError, "eps .* got 'x'"),
+        (lambda o: ReduceLROnPlateau(o, threshold=-1), ArgumentError, "threshold .* got -1"),
+        (
+            lambda o: ReduceLROnPlateau(o).step(None),
+            DTypeError,
+            "ReduceLROnPlateau.step expected the metric as a number, got None",
+        ),
+        (lambda o: LinearWarmup(o, 0), ArgumentError, "LinearWarmup expected steps .* got 0"),
+        (lambda o: LinearWarmup(o, 5, 1.5), ArgumentError, "start_factor .* from 0 to 1, got 1.5"),
+        (
+            lambda o: LinearWarmup(o, 5, after=StepLR(sgd(), 1)),
+            ArgumentError,
+            "`after` to be a scheduler of the same optimizer, got one of another",
+        ),
+        (lambda o: LinearWarmup(o, 5, after=StepLR), ArgumentError, "`after` .* got type"),
+    ],
+)
+def test_refuses(make, error, text):
+    optimizer = sgd(0.1)
+    with pytest.raises(error, match=text):
+        make(optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda s: s.pop("lr"), "missing: lr"),
+        (lambda s: s.pop("after"), r"missing: after\.last_epoch, after\.lr"),
+        (lambda s: s.update(gamma=1), "unexpected: gamma"),
+        (lambda s: s.update(last_epoch=-1), r"last_epoch \(expected a whole number .* got -1\)"),
+        (lambda s: s["after"].update(lr=[1, 2]), r"after\.lr \(expected a list of 1 numbers"),
+    ],
+)
+def test_a_refused_state_changes_nothing(spoil, text):
+    scheduler = MAKE["LinearWarmup cosine"](sgd(0.1))
+    before = scheduler.state_dict()
+    other = MAKE["LinearWarmup cosine"](sgd(0.5))
+    run(other, [None] * 5)
+    state = other.state_dict()
+    spoil(state)
+    with pytest.raises(StateError, match=f"LinearWarmup.load_state_dict loaded nothing.*{text}"):
+        scheduler.load_state_dict(state)
+    assert scheduler.state_dict() == before
+
+
+def test_base_class_is_what_all_share():
+    assert all(issubclass(getattr(lr_scheduler, t.split()[0]), LRScheduler) for t in MAKE)
