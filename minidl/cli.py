@@ -13,6 +13,8 @@ from minidl.errors import MinidlError
 
 __all__ = ["main"]
 
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
 # What suits each data set: (epochs, batch size, first learning rate)
 RECIPES = {"digits": (30, 32, 0.03), "mnist": (10, 64, 0.03)}
 
@@ -25,12 +27,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (MinidlError, ImportError, OSError) as error:
         print(f"minidl {options.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"minidl {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minidl",
-        description="A deep-learning engine for CPUs, written from scratch on NumPy, Numba and h5py.",
+        description="A deep-learning engine for CPUs, from scratch on NumPy, Numba and h5py.",
         epilog="`minidl COMMAND --help` tells what a command takes.",
     )
     parser.add_argument("--version", action="version", version=f"minidl {md.__version__}")
@@ -43,7 +48,7 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train LeNet-5 on handwritten digits",
-        description="Train LeNet-5 on handwritten digits, report its accuracy on the test part, and "
+        description="Train LeNet-5 on handwritten digits, report its accuracy on the test part and\n"
         "save weights.h5, settings.json and history.json. Ctrl-C saves what there is.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
@@ -113,36 +118,36 @@ def _train(options: argparse.Namespace) -> int:
     from minidl import data, models, optim, train
 
     settings = _settings(options)
-    folder = options.output or Path("runs") / f"lenet5-{options.data}"
-    folder.mkdir(parents=True, exist_ok=True)
     md.manual_seed(options.seed)
     if options.threads:
         md.set_num_threads(options.threads)
     training, test = _load(options)
-    loader = data.DataLoader(training, settings["batch_size"], shuffle=True)
-    test_loader = data.DataLoader(test, 256)
+    folder = options.output or Path("runs") / f"lenet5-{options.data}"
+    folder.mkdir(parents=True, exist_ok=True)
     model = models.lenet5()
     optimizer = optim.SGD(model.parameters(), lr=settings["lr"], momentum=0.9, weight_decay=5e-4)
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
     trainer = train.Trainer(model, optimizer, metrics=["accuracy"], scheduler=scheduler)
     print(
-        f"LeNet-5, {model.num_parameters:,} parameters, on {options.data}: {len(training):,} images "
-        f"to train on, {len(test):,} to test on; {md.config.num_threads} threads, seed {options.seed}"
+        f"LeNet-5 ({model.num_parameters:,} parameters) on {options.data}: "
+        f"{len(training):,} images to train on, {len(test):,} to test on; "
+        f"{md.config.num_threads} threads, seed {options.seed}"
     )
+    result = None
     try:
-        trainer.fit(loader, settings["epochs"])
+        trainer.fit(data.DataLoader(training, settings["batch_size"], True), settings["epochs"])
+        result = trainer.evaluate(data.DataLoader(test, 256))
     except KeyboardInterrupt:
-        _save(folder, model, settings, trainer.history, None)
-        print(f"\nInterrupted in epoch {trainer.epoch + 1}: what there is was saved in {folder}")
-        return 130
-    result = trainer.evaluate(test_loader)
-    right = round(result["accuracy"] * len(test))
-    print(
-        f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), loss {result['loss']:.4f}"
-    )
+        print(f"\ninterrupted after {trainer.epoch} whole epochs: saving what there is")
+    if result is not None:
+        right = round(result["accuracy"] * len(test))
+        print(
+            f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), "
+            f"loss {result['loss']:.4f}"
+        )
     _save(folder, model, settings, trainer.history, result)
     print(f"saved weights.h5, settings.json and history.json in {folder}")
-    return 0
+    return INTERRUPTED if result is None else 0
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _save(
     folder: Path, model: Any, settings: dict[str, Any], history: Any, test: dict[str, float] | None
 ) -> None:
     """Weights, settings and history, each file whole or not at all."""
-    from minidl.io import atomic_write
+    from minidl.io.atomic import atomic_write
 
     md.save_weights(model, folder / "weights.h5")
     record = {"epochs": history.rows, "test": test}

@@ -1,4 +1,4 @@
-"""What the op tests, the live comparisons and the recording script share: each op on each sample."""
+"""Each op on each of its samples: for the op tests, the live comparisons and the recording."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -34,7 +34,7 @@ class Rule:
 class Call(Node):
     """One recorded call of a primitive, with just what its rules want."""
 
-    __slots__ = ("op", "rules", "kept", "shapes", "place")
+    __slots__ = ("kept", "op", "place", "rules", "shapes")
 
     def __init__(
         self,
@@ -64,20 +64,15 @@ class Call(Node):
                     kept[name] = sources[name]
         if op.composition is not None:
             kept.update({name: sources[name] for name in (*op.array_names, *settings)})
-        self.kept: dict[str, Any] | None = kept
+        self.kept = kept
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
-        if self.kept is None:
-            raise GradError(
-                f"backward() through {self.op.name} a second time: its graph was freed by the "
-                "first; pass retain_graph=True to the first, or run the forward again"
-            )
         if self.op.composition is not None and isinstance(g, Tensor):
             return self._through_composition(g, needs)
-        kept = self._as_tensors(g) if isinstance(g, Tensor) else self.kept
-        gradients: list[Any] = [None] * len(self.parents)
+        kept = self._as_tensors() if isinstance(g, Tensor) else self.kept
+        gradients: list[Any] = [None] * len(needs)
         for rule in self.rules:
-            positions = rule.positions if not self.op.variadic else range(len(self.parents))
+            positions = rule.positions if not self.op.variadic else range(len(needs))
             if any(needs[i] for i in positions):
                 parts = rule.function(
                     g, **{name: self._want(name, kept, needs) for name in rule.wants}
@@ -98,11 +93,10 @@ class Call(Node):
             return self.shapes
         return self.shapes[self.op.array_names.index(name.removesuffix("_shape"))]
 
-    def _as_tensors(self, g: Tensor) -> dict[str, Any]:
+    def _as_tensors(self) -> dict[str, Any]:
         """What was kept, as the Tensors of the graph, so that the rules' results are recorded."""
-        assert self.kept is not None
         kept = dict(self.kept)
-        for position, parent in enumerate(self.parents):
+        for position, parent in enumerate(self.parents or ()):
             name = self.op.array_names[0 if self.op.variadic else position]
             if self.op.variadic and name in kept:
                 raise GradError(f"{self.op.name}: a variadic primitive's rule can't use its inputs")
@@ -115,11 +109,11 @@ class Call(Node):
 
     def _through_composition(self, g: Tensor, needs: Sequence[bool]) -> list[Any]:
         """The gradients of a fused op as those of the composition it stands for."""
-        kept = self._as_tensors(g)
+        kept = self._as_tensors()
         # Aliases cut what lies below the inputs from this little graph, and link its results to it.
         inputs = [
             ops["alias"](kept[name]) if parent is not None else kept[name]
-            for name, parent in zip(self.op.array_names, self.parents, strict=True)
+            for name, parent in zip(self.op.array_names, self.parents or (), strict=True)
         ]
         settings = {name: kept[name] for name in self.op.settings if name in kept}
         assert self.op.composition is not None
@@ -145,8 +139,11 @@ class Call(Node):
         return part
 
     def free(self) -> None:
-        self.kept = None
-        self.parents = ()
+        super().free()
+        self.kept = {}
+
+    def __repr__(self) -> str:
+        return str(self.op.name)
 
 
 def check_finite(array: np.ndarray, who: str) -> None:

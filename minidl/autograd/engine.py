@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from minidl.errors import GradError
+
 __all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
 
 
@@ -67,13 +69,13 @@ _order = itertools.count()
 
 
 class Node:
-    """One recorded call. Subclasses give `vjp` and `free`."""
+    """One recorded call. Subclasses give `vjp` and `free`; once freed, its parents are None."""
 
     __slots__ = ("order", "parents")
 
     def __init__(self, parents: tuple[Any, ...]) -> None:
         self.order = next(_order)
-        self.parents = parents
+        self.parents: tuple[Any, ...] | None = parents
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         """For the gradient `g` of the output, the gradients of the inputs that `needs` asks for.
@@ -85,7 +87,7 @@ class Node:
 
     def free(self) -> None:
         """Let go of all that was kept for `vjp`, and of the parents."""
-        raise NotImplementedError
+        self.parents = None
 
 
 class _Gradients:
@@ -149,12 +151,13 @@ def run(
     with enable_grad() if create_graph else no_grad():
         while heap:
             node = heapq.heappop(heap)[1]
+            parents = _parents(node)
             g = gradients.pop(node)
             if wanted is not None and node in wanted:
                 found[node] = g
-            needs = [p is not None and (useful is None or p in useful) for p in node.parents]
+            needs = [p is not None and (useful is None or p in useful) for p in parents]
             if any(needs):
-                for parent, need, part in zip(node.parents, needs, node.vjp(g, needs), strict=True):
+                for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
                         new = part is not g and getattr(part, "base", None) is None
                         give(parent, part, new)
@@ -162,6 +165,15 @@ def run(
                 node.free()
     found.update(gradients.own())
     return found
+
+
+def _parents(node: Node) -> tuple[Any, ...]:
+    if node.parents is None:
+        raise GradError(
+            f"backward through {node} a second time: its graph was freed by the first; "
+            "pass retain_graph=True to the first, or run the forward again"
+        )
+    return node.parents
 
 
 def _leading_to(wanted: set[Any], roots: Iterable[Any]) -> set[Any]:
@@ -173,9 +185,9 @@ def _leading_to(wanted: set[Any], roots: Iterable[Any]) -> set[Any]:
         if place is not None and place not in seen:
             seen.add(place)
             if isinstance(place, Node):
-                stack.extend(place.parents)
+                stack.extend(_parents(place))
     useful = wanted & seen
     for node in sorted((p for p in seen if isinstance(p, Node)), key=lambda node: node.order):
-        if any(parent in useful for parent in node.parents):
+        if any(parent in useful for parent in _parents(node)):
             useful.add(node)
     return useful

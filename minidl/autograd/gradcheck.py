@@ -121,7 +121,7 @@ def _gradients(outputs: list[Tensor], starts: list[Any], inputs: list[Tensor]) -
     return [found.get(x, np.zeros(x.shape)) for x in inputs]
 
 
-def _every_entry(fn, tensors, checked, names, outputs, eps):  # type: ignore[no-untyped-def]
+def _every_entry(fn, tensors, checked, names, outputs, eps):
     """(error, numerical, analytical, where) for every entry of the Jacobian."""
     inputs = [tensors[i] for i in checked]
     rows = {}  # the tape's derivative of each output entry for all inputs
@@ -141,7 +141,7 @@ def _every_entry(fn, tensors, checked, names, outputs, eps):  # type: ignore[no-
                 yield abs(numerical - analytical), numerical, analytical, where
 
 
-def _directions(fn, tensors, checked, names, outputs, eps):  # type: ignore[no-untyped-def]
+def _directions(fn, tensors, checked, names, outputs, eps):
     """The same along random directions, an input at a time: v . (J u) both ways."""
     random = np.random.default_rng(0)
     inputs = [tensors[i] for i in checked]

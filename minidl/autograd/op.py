@@ -77,7 +77,7 @@ class Op:
         return function
 
     def sample_inputs(self, dtype: Any = np.float64) -> Iterator[Sample]:
-        """The same inputs at every call: tests, recordings and other libraries see equal numbers."""
+        """The same inputs at every call: tests, recordings and other libraries see one set."""
         return iter(self._samples(Draw(dtype)) if self._samples else ())
 
     def error_inputs(self) -> Iterator[ErrorInput]:

@@ -33,7 +33,7 @@ from minidl.autograd.engine import mode
 from minidl.autograd.hooks import op_hooks
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
-from minidl.errors import ArgumentError, GradError
+from minidl.errors import GradError
 
 __all__ = ["Primitive", "primitive"]
 

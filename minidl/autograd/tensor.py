@@ -27,7 +27,7 @@ class Tensor:
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
-    __slots__ = ("_data", "_node", "_requires_grad", "grad", "__weakref__")
+    __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "grad")
     # NumPy leaves `ndarray + Tensor` to Tensor.__radd__.
     __array_ufunc__ = None
 
@@ -243,7 +243,7 @@ class Tensor:
         return ops["transpose"](self, axes=_unpack(axes) or None)
 
     @property
-    def T(self) -> "Tensor":
+    def T(self) -> "Tensor":  # noqa: N802
         return self.transpose()
 
     def astype(self, dtype: Any) -> "Tensor":

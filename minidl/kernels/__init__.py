@@ -15,7 +15,7 @@ _families: dict[tuple[str, str], Any] = {}
 
 
 def use(family: str) -> Any:
-    """The module of kernels called `family`: Numba's, or its twin if `md.config.kernels` says so."""
+    """The kernels called `family`: Numba's, or their twins if `md.config.kernels` says so."""
     key = (config.kernels, family)
     if key not in _families:
         package = "minidl.kernels" if config.kernels == "fast" else "minidl.reference"

@@ -15,6 +15,7 @@ from minidl.config import config
 
 __all__ = ["kernel", "helper"]
 
+MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 FAST_MATH = {"contract", "nsz", "arcp", "reassoc"}
 
 # Numba's work queue, the fallback where no OpenMP or TBB is found, allows one launch at a time.
@@ -50,7 +51,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def launch(*arguments: Any) -> Any:
         with _launch:
-            numba.set_num_threads(min(config.num_threads, numba.config.NUMBA_NUM_THREADS))
+            numba.set_num_threads(min(config.num_threads, MAX_THREADS))
             return compiled(*arguments)
 
     launch.compiled = compiled  # type: ignore[attr-defined]

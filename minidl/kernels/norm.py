@@ -87,7 +87,7 @@ def _parts(x: np.ndarray, *shape: int) -> np.ndarray:
 
 
 def batch_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> Arrays3:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, and the mean and (biased) var of each column."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias; and each column's mean and (biased) var."""
     x = np.ascontiguousarray(x)
     parts = _parts(x)
     _sums(x, parts)

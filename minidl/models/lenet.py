@@ -1,4 +1,4 @@
-"""LeNet-5: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", figure 2."""
+"""LeNet-5: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition"."""
 
 from typing import Any
 
@@ -10,8 +10,9 @@ __all__ = ["LeNet5", "lenet5"]
 class LeNet5(nn.Module):
     """Digits of 32x32 pixels to class scores.  (N, 32, 32, in_channels) -> (N, num_classes).
 
-    As it is written today: ReLU for the scaled tanh, maximum for trained averages in the
-    subsampling, every map of C3 connected to all of S2, a linear layer for the RBF output.
+    The paper's figure 2, as it is written today: ReLU for the scaled tanh, maxima for trained
+    averages in the subsampling, every map of C3 connected to all of S2, a linear layer for the
+    RBF output.
     61,706 parameters for ten classes and one channel.
     """
 

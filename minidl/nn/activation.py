@@ -5,6 +5,7 @@ from typing import Any
 from minidl import ops
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
+from minidl.nn.settings import real
 
 __all__ = [
     "ELU",
@@ -29,7 +30,7 @@ BY_NAME = {
 
 def check_activation(who: str, activation: str | None) -> str | None:
     """`activation` itself, or an error unless it is None or one of those known by name."""
-    if activation is not None and activation not in BY_NAME:
+    if activation is not None and (not isinstance(activation, str) or activation not in BY_NAME):
         raise ArgumentError(
             f"{who}: activation must be None or one of {list(BY_NAME)}, got {activation!r}"
         )
@@ -66,7 +67,7 @@ class LeakyReLU(Module):
     """x, times `slope` where it is negative."""
 
     def __init__(self, slope: float = 0.01) -> None:
-        self.slope = slope
+        self.slope = real("LeakyReLU", "slope", slope)
 
     def forward(self, x: Any) -> Any:
         return ops.leaky_relu(x, slope=self.slope)
@@ -79,7 +80,7 @@ class ELU(Module):
     """x, but alpha * (exp(x) - 1) where it is negative."""
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+        self.alpha = real("ELU", "alpha", alpha)
 
     def forward(self, x: Any) -> Any:
         return ops.elu(x, alpha=self.alpha)

@@ -37,7 +37,8 @@ class ModuleList(Module):
     def __getitem__(self, index: Any) -> Any:
         modules = list(self)
         if isinstance(index, slice):
-            return type(self)(*modules[index])
+            row = Sequential if isinstance(self, Sequential) else ModuleList  # not a subclass,
+            return row(*modules[index])  # whose constructor may take other things
         return modules[index]
 
     def __setitem__(self, index: int, module: Module) -> None:

@@ -26,11 +26,13 @@ class _Convolution(Module):
     def _set(
         self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, activation: Any
     ) -> None:
-        self.kernel_size: Pair = pair(kernel_size, "kernel_size")
-        self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
+        who = type(self).__name__
+        self.kernel_size: Pair = pair(kernel_size, f"{who}: kernel_size")
+        self.stride = pair(stride, f"{who}: stride")
+        self.dilation = pair(dilation, f"{who}: dilation")
         pad_pair(padding, self.kernel_size, self.stride, self.dilation, (1, 1))  # fails early
         self.padding = padding
-        self.activation = check_activation(type(self).__name__, activation)
+        self.activation = check_activation(who, activation)
 
     def _set_weights(self, shape: tuple[int, ...], fan_in: int, outputs: int, bias: bool) -> None:
         self.weight = Parameter(new_array(*shape))
@@ -44,8 +46,10 @@ class _Convolution(Module):
         for name, plain in (
             ("stride", (1, 1)),
             ("padding", 0),
+            ("output_padding", (0, 0)),
             ("dilation", (1, 1)),
             ("groups", 1),
+            ("multiplier", 1),
         ):
             value = getattr(self, name, plain)
             if value != plain:
@@ -58,7 +62,8 @@ class _Convolution(Module):
 
 def _short(value: Any) -> Any:
     """3 for (3, 3)."""
-    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+    is_pair = isinstance(value, tuple) and isinstance(value[0], int)
+    return value[0] if is_pair and value[0] == value[1] else value
 
 
 class Conv2d(_Convolution):
@@ -122,7 +127,7 @@ class ConvTranspose2d(_Convolution):
         check_groups("ConvTranspose2d", groups, in_channels=in_channels, out_channels=out_channels)
         self.groups = groups
         self._set(kernel_size, stride, padding, dilation, activation)
-        self.output_padding = pair(output_padding, "output_padding", 0)
+        self.output_padding = pair(output_padding, "ConvTranspose2d: output_padding", 0)
         kh, kw = self.kernel_size
         outputs = out_channels // groups
         # each output sees about kh*kw / (stride*stride) pixels of the inputs of its group
@@ -138,7 +143,7 @@ class ConvTranspose2d(_Convolution):
 
 
 class DepthwiseConv2d(_Convolution):
-    """Each channel with its own filters.  (N, H, W, channels) -> (N, OH, OW, channels * multiplier).
+    """Each channel with its own filters.  (N, H, W, C) -> (N, OH, OW, C * multiplier).
 
     weight: (kh, kw, channels, multiplier); bias: (channels * multiplier,).
     """
@@ -167,7 +172,7 @@ class DepthwiseConv2d(_Convolution):
         return activate(y, self.activation)
 
     def _channels(self) -> str:
-        return str(self.channels) + (f", x{self.multiplier}" if self.multiplier > 1 else "")
+        return str(self.channels)
 
 
 class PointwiseConv2d(Conv2d):
@@ -180,6 +185,9 @@ class PointwiseConv2d(Conv2d):
         self, in_channels: int, out_channels: int, bias: bool = True, activation: str | None = None
     ) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias, activation=activation)
+
+    def extra_repr(self) -> str:
+        return self._channels() + options(self)
 
 
 class SeparableConv2d(Module):

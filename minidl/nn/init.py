@@ -102,21 +102,23 @@ def _uniform_of(tensor: Tensor, std: float) -> Tensor:
 
 def _xavier_std(tensor: Tensor, factor: float, fan_in: int | None, fan_out: int | None) -> float:
     if fan_in is None or fan_out is None:
-        fan_in, fan_out = fans(tensor)
+        of_shape = fans(tensor)
+        fan_in = of_shape[0] if fan_in is None else fan_in
+        fan_out = of_shape[1] if fan_out is None else fan_out
     return factor * math.sqrt(2 / max(1, fan_in + fan_out))
 
 
 def xavier_uniform(
     tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
 ) -> Tensor:
-    """Uniform with variance 2 gain^2 / (fan_in + fan_out).  Source: Glorot and Bengio 2010, eq. 16."""
+    """Uniform with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010, eq. 16."""
     return _uniform_of(tensor, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
 def xavier_normal(
     tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
 ) -> Tensor:
-    """Gaussian with variance 2 gain^2 / (fan_in + fan_out).  Source: Glorot and Bengio 2010."""
+    """Gaussian with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
     return normal(tensor, 0.0, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
@@ -143,7 +145,7 @@ def kaiming_normal(
 
 
 def lecun_uniform(tensor: Tensor, fan_in: int | None = None) -> Tensor:
-    """Uniform with variance 1 / fan_in.  Source: LeCun et al. 1998, "Efficient BackProp", eq. 16."""
+    """Uniform with variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp", eq. 16."""
     return kaiming_uniform(tensor, nonlinearity=None, fan=fan_in)
 
 

@@ -27,7 +27,7 @@ class Linear(Module):
         self.activation = check_activation("Linear", activation)
         self.weight = Parameter(new_array(in_features, out_features))
         init.kaiming_uniform(self.weight, nonlinearity=activation)
-        self.bias = Parameter(new_array(out_features) * 0) if bias else None
+        self.bias = Parameter(new_array(out_features)) if bias else None
         if self.bias is not None:
             init.zeros(self.bias)
 

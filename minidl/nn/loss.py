@@ -3,8 +3,10 @@
 from typing import Any
 
 from minidl import ops
+from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
+from minidl.nn.settings import real
 from minidl.ops.loss import REDUCTIONS
 
 __all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss"]
@@ -19,7 +21,14 @@ class _Loss(Module):
         self.reduction = reduction
 
     def extra_repr(self) -> str:
-        return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
+        """The settings that differ from a plain loss's."""
+        settings = self._settings()
+        if self.reduction != "mean":
+            settings.append(f"reduction={self.reduction!r}")
+        return ", ".join(settings)
+
+    def _settings(self) -> list[str]:
+        return []
 
 
 class CrossEntropyLoss(_Loss):
@@ -36,16 +45,31 @@ class CrossEntropyLoss(_Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
-        if not 0.0 <= label_smoothing <= 1.0:
+        smoothing = real("CrossEntropyLoss", "label_smoothing", label_smoothing)
+        if not 0.0 <= smoothing <= 1.0:
             raise ArgumentError(
                 f"CrossEntropyLoss: label_smoothing must be from 0 to 1, got {label_smoothing}"
             )
-        self.weight, self.label_smoothing, self.ignore_index = weight, label_smoothing, ignore_index
+        self.weight, self.label_smoothing, self.ignore_index = weight, smoothing, ignore_index
 
     def forward(self, logits: Any, target: Any) -> Any:
         return ops.cross_entropy(
             logits, target, self.weight, self.ignore_index, self.label_smoothing, self.reduction
         )
+
+    def _settings(self) -> list[str]:
+        settings = [] if self.weight is None else [f"weight={_values(self.weight)}"]
+        if self.label_smoothing:
+            settings.append(f"label_smoothing={self.label_smoothing:g}")
+        if self.ignore_index is not None:
+            settings.append(f"ignore_index={self.ignore_index}")
+        return settings
+
+
+def _values(weight: Any) -> str:
+    """[0.5, 1.0, 2.0], or of many the first alone."""
+    values = [float(w) for w in (weight.data if isinstance(weight, Tensor) else weight)]
+    return str(values) if len(values) <= 5 else f"[{values[0]}, ...]"
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -74,9 +98,12 @@ class HuberLoss(_Loss):
 
     def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
+        self.delta = real("HuberLoss", "delta", delta)
         if not delta > 0:
             raise ArgumentError(f"HuberLoss: delta must be more than 0, got {delta}")
-        self.delta = delta
 
     def forward(self, prediction: Any, target: Any) -> Any:
         return ops.huber_loss(prediction, target, self.delta, self.reduction)
+
+    def _settings(self) -> list[str]:
+        return [] if self.delta == 1 else [f"delta={self.delta:g}"]

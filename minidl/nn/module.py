@@ -91,7 +91,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, list | tuple | dict):
             parts = value.values() if isinstance(value, dict) else value
-            if any(isinstance(part, Module | Parameter) for part in parts):
+            if any(isinstance(part, Module | Parameter | Buffer) for part in parts):
                 raise ArgumentError(
                     f"{type(self).__name__}.{name} = a {type(value).__name__} of modules would "
                     "hide them from the state: use nn.ModuleList or nn.Sequential"
@@ -179,7 +179,7 @@ class Module:
         Arrays are converted to the dtype of what they are loaded into.
         """
         places = dict(self._named_tensors())
-        arrays = {name: np.asarray(getattr(a, "data", a)) for name, a in state.items()}
+        arrays = {n: a.data if isinstance(a, Tensor) else np.asarray(a) for n, a in state.items()}
         wrong_kind = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.kind not in "fiub"]
         if wrong_kind:
             raise StateError(f"load_state_dict expected arrays of numbers, got {wrong_kind}")
@@ -243,9 +243,17 @@ class Module:
             parameter.grad = None
 
     def apply(self: Self, fn: Callable[["Module"], Any]) -> Self:
-        """Call `fn` on every part, the inner ones first, and on itself."""
-        for module in reversed(list(self.modules())):
-            fn(module)
+        """Call `fn` on every part, each once and after its own parts, and last on itself."""
+        seen: set[int] = set()
+
+        def walk(module: Module) -> None:
+            if id(module) not in seen:
+                seen.add(id(module))
+                for _, child in module.children():
+                    walk(child)
+                fn(module)
+
+        walk(self)
         return self
 
     def astype(self: Self, dtype: Any) -> Self:

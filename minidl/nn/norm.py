@@ -8,13 +8,13 @@ from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn.activation import activate, check_activation
 from minidl.nn.module import Buffer, Module, Parameter, new_array
-from minidl.nn.settings import positive
+from minidl.nn.settings import check_array, positive, real
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 
 
 class _BatchNorm(Module):
-    """weight, bias: (C,), trained; running_mean, running_var: (C,), moved by each training batch."""
+    """weight, bias: (C,), trained; running_mean, running_var: (C,), moved by training batches."""
 
     axes: int
     layout: str
@@ -24,11 +24,11 @@ class _BatchNorm(Module):
     ) -> None:
         who = type(self).__name__
         self.channels = positive(who, "channels", channels)
-        if not eps >= 0 or not 0 <= momentum <= 1:
+        self.eps, self.momentum = real(who, "eps", eps), real(who, "momentum", momentum)
+        if self.eps < 0 or not 0 <= self.momentum <= 1:
             raise ArgumentError(
                 f"{who}: eps must be 0 or more and momentum from 0 to 1, got {eps} and {momentum}"
             )
-        self.eps, self.momentum = float(eps), float(momentum)
         self.activation = check_activation(who, activation)
         self.weight, self.bias = Parameter(new_array(channels)), Parameter(new_array(channels))
         self.weight.data[...], self.bias.data[...] = 1, 0
@@ -37,6 +37,7 @@ class _BatchNorm(Module):
 
     def forward(self, x: Any, residual: Any = None) -> Any:
         who = type(self).__name__
+        check_array(who, x)
         if x.ndim != self.axes or x.shape[-1] != self.channels:
             hint = ""
             if x.ndim == self.axes == 4 and x.shape[1] == self.channels:
@@ -99,7 +100,11 @@ class LayerNorm(Module):
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
         sizes = shape if isinstance(shape, tuple | list) else (shape,)
         self.shape = tuple(positive("LayerNorm", "shape", n) for n in sizes)
-        self.eps = float(eps)
+        self.eps = real("LayerNorm", "eps", eps)
+        if not self.shape or self.eps < 0:
+            raise ArgumentError(
+                f"LayerNorm: shape must have an axis and eps be 0 or more, got {shape} and {eps}"
+            )
         self.weight, self.bias = (
             Parameter(new_array(*self.shape)),
             Parameter(new_array(*self.shape)),
@@ -107,6 +112,7 @@ class LayerNorm(Module):
         self.weight.data[...], self.bias.data[...] = 1, 0
 
     def forward(self, x: Any) -> Any:
+        check_array("LayerNorm", x)
         return ops.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -121,7 +127,8 @@ class LocalResponseNorm(Module):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = positive("LocalResponseNorm", "size", size)
-        self.alpha, self.beta, self.k = alpha, beta, k
+        self.alpha = real("LocalResponseNorm", "alpha", alpha)
+        self.beta, self.k = real("LocalResponseNorm", "beta", beta), real("LocalResponseNorm", "k", k)
 
     def forward(self, x: Any) -> Any:
         return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

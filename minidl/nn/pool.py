@@ -3,7 +3,7 @@
 from typing import Any
 
 from minidl import ops
-from minidl.geometry import pair
+from minidl.geometry import pad_pair, pair
 from minidl.nn.module import Module
 
 __all__ = ["AvgPool2d", "GlobalAvgPool2d", "MaxPool2d"]
@@ -13,8 +13,10 @@ class _Pool(Module):
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
     ) -> None:
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "stride")
+        who = type(self).__name__
+        self.kernel_size = pair(kernel_size, f"{who}: kernel_size")
+        self.stride = self.kernel_size if stride is None else pair(stride, f"{who}: stride")
+        pad_pair(padding, self.kernel_size, self.stride, (1, 1), (1, 1))  # fails early
         self.padding, self.ceil_mode = padding, ceil_mode
 
     def extra_repr(self) -> str:
@@ -55,6 +57,9 @@ class AvgPool2d(_Pool):
             x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
 
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (", count_include_pad=True" if self.count_include_pad else "")
+
 
 class GlobalAvgPool2d(Module):
     """The mean of each channel.  (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`."""
@@ -64,3 +69,6 @@ class GlobalAvgPool2d(Module):
 
     def forward(self, x: Any) -> Any:
         return ops.global_avg_pool2d(x, self.keepdims)
+
+    def extra_repr(self) -> str:
+        return "keepdims=True" if self.keepdims else ""

@@ -4,6 +4,7 @@
 from typing import Any
 
 from minidl import ops
+from minidl.errors import ArgumentError
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter, new_array
 from minidl.nn.settings import positive
@@ -66,6 +67,9 @@ class LSTM(_Recurrent):
         self.bias.data[hidden_size : 2 * hidden_size] = 1
 
     def forward(self, x: Any, state: Any = None) -> Any:
+        if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
+            got = getattr(state, "shape", None) or type(state).__name__
+            raise ArgumentError(f"LSTM expected a state (h, c), each (N, H), got {got}")
         h, c = (None, None) if state is None else state
         outputs, h, c = ops.lstm(x, *self._weights(), h, c)
         return outputs, (h, c)

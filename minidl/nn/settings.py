@@ -1,12 +1,14 @@
-"""Checks of the settings that layers share."""
+"""Checks that layers share: of their settings and of what they are called with."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError
+from minidl.autograd.tensor import Tensor
+from minidl.errors import ArgumentError, DTypeError
 
-__all__ = ["positive"]
+__all__ = ["check_array", "positive", "real"]
 
 
 def positive(who: str, name: str, value: Any) -> int:
@@ -14,3 +16,20 @@ def positive(who: str, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{who}: {name} must be a whole number from 1 up, got {value!r}")
     return int(value)
+
+
+def real(who: str, name: str, value: Any) -> float:
+    """`value` as a float, or an error unless it is a finite number."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if isinstance(value, bool) or not number or not math.isfinite(value):
+        raise ArgumentError(f"{who}: {name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def check_array(who: str, x: Any) -> None:
+    """An error unless x is a Tensor or ndarray."""
+    if not isinstance(x, Tensor | np.ndarray):
+        raise DTypeError(
+            f"{who} expected a Tensor or ndarray, got {type(x).__name__}: "
+            "md.tensor() makes a tensor of lists"
+        )

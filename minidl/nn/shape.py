@@ -7,6 +7,7 @@ from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import pad_pair
 from minidl.nn.module import Module
+from minidl.nn.settings import check_array, real
 from minidl.ops.upsample import MODES
 
 __all__ = ["Dropout", "Flatten", "Upsample", "ZeroPad2d"]
@@ -16,6 +17,9 @@ class Flatten(Module):
     """(N, ...) -> (N, features), the last axis fastest: features in the order (H, W, C)."""
 
     def forward(self, x: Any) -> Any:
+        check_array("Flatten", x)
+        if x.ndim == 0:
+            raise ShapeError(f"Flatten expected a (N, ...) array, got shape {x.shape}")
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
@@ -28,6 +32,7 @@ class ZeroPad2d(Module):
         self.padding = pad_pair(padding, (1, 1), (1, 1), (1, 1), (1, 1))
 
     def forward(self, x: Any) -> Any:
+        check_array("ZeroPad2d", x)
         if x.ndim != 4:
             raise ShapeError(f"ZeroPad2d expected images (N, H, W, C), got shape {x.shape}")
         return ops.pad(x, widths=((0, 0), *self.padding, (0, 0)))
@@ -47,22 +52,29 @@ class Upsample(Module):
     ) -> None:
         if mode not in MODES:
             raise ArgumentError(f"Upsample: mode must be one of {MODES}, got {mode!r}")
+        several = isinstance(scale_factor, tuple | list)
+        scales = tuple(scale_factor) if several else (scale_factor, scale_factor)
+        if len(scales) != 2 or any(real("Upsample", "scale_factor", s) <= 0 for s in scales):
+            raise ArgumentError(
+                f"Upsample: scale_factor must be a number above 0 or a pair, got {scale_factor!r}"
+            )
         self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Any:
         return ops.upsample(x, self.scale_factor, self.mode, self.align_corners)
 
     def extra_repr(self) -> str:
-        return f"{self.scale_factor}, mode={self.mode!r}"
+        corners = ", align_corners=True" if self.align_corners else ""
+        return f"{self.scale_factor}, mode={self.mode!r}{corners}"
 
 
 class Dropout(Module):
     """In training, each element is dropped with probability p and the others grow by 1/(1 - p)."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
+        self.p = real("Dropout", "p", p)
+        if not 0 <= self.p <= 1:
             raise ArgumentError(f"Dropout: p must be a probability from 0 to 1, got {p}")
-        self.p = p
 
     def forward(self, x: Any) -> Any:
         return ops.dropout(x, self.p, self.training)

@@ -24,7 +24,7 @@ __all__ = ["conv2d", "conv_transpose2d"]
 
 
 def torch_conv2d(torch: Any, x: Any, weight: Any, bias: Any = None, **s: Any) -> Any:
-    """Channels-last convolution by torch, for the oracles; padding ((top, bottom), (left, right))."""
+    """Channels-last convolution by torch, for oracles; padding ((top, bottom), (left, right))."""
     (top, bottom), (left, right) = s["padding"]
     planes = torch.nn.functional.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
     y = torch.nn.functional.conv2d(
@@ -45,7 +45,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
     oracle=torch_conv2d,
 )
 def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
-    """conv2d with its settings in normal form: pairs, and padding ((top, bottom), (left, right))."""
+    """conv2d with its settings in normal form: pairs, padding ((top, bottom), (left, right))."""
     y = kernels.use("im2col").conv2d(x, weight, stride, padding, dilation, groups)
     if bias is not None:
         y += bias

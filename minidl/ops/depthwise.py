@@ -174,7 +174,7 @@ def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
     """(shape of x, of weight, of y, settings) of each case."""
     for shape, (kh, kw, multiplier), stride, padding, dilation in _GRID:
         n, h, w, c = shape
-        settings = {"stride": stride, "padding": padding, "dilation": dilation}
+        settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
         size = output_size("sample", (h, w), (kh, kw), **settings)
         yield shape, (kh, kw, c, multiplier), (n, *size, c * multiplier), settings
 

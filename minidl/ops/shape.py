@@ -123,7 +123,7 @@ def concatenate(*arrays, axis=0):
 @composite(oracle=lambda torch, *arrays, axis: torch.stack(arrays, axis))
 def stack(*arrays, axis=0):
     """Arrays of one shape, given one by one or as one sequence, along a new axis."""
-    arrays = _several("stack", arrays)
+    arrays = tuple(_several("stack", arrays))
     shape = arrays[0].shape
     if any(x.shape != shape for x in arrays):
         raise ShapeError(f"stack expected equal shapes, got {[x.shape for x in arrays]}")

@@ -13,7 +13,8 @@ from minidl.reference.im2col import col2im, im2col
 def depthwise_conv2d(
     x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
-    """y[n, p, q, c*m + e] = sum over i, j of x[n, p*stride + i*dilation - top, ..., c] * w[i, j, c, e]."""
+    """y[n, p, q, c*m + e] = the sum over i and j of
+    x[n, p*stride + i*dilation - top, q*stride + j*dilation - left, c] * weight[i, j, c, e]."""
     kh, kw, c, multiplier = weight.shape
     columns = im2col(x, (kh, kw), stride, padding, dilation)  # (N, OH, OW, kh, kw, C)
     y = np.einsum("npqijc,ijce->npqce", columns, weight)

@@ -53,7 +53,8 @@ def conv2d(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """y[n, p, q, k] = sum over i, j, c of x[n, p*stride + i*dilation - top, ..., c] * w[i, j, c, k]."""
+    """y[n, p, q, k] = the sum over i, j and c of
+    x[n, p*stride + i*dilation - top, q*stride + j*dilation - left, c] * weight[i, j, c, k]."""
     kh, kw, _, _ = weight.shape
     outputs = []
     for part, w in zip(np.split(x, groups, 3), np.split(weight, groups, 3), strict=True):

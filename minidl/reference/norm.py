@@ -10,7 +10,7 @@ Arrays3 = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def batch_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> Arrays3:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, and the mean and (biased) var of each column."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias; and each column's mean and (biased) var."""
     mean, var = x.mean(axis=0), x.var(axis=0)
     y = (x - mean) / np.sqrt(var + x.dtype.type(eps)) * weight + bias
     return y, mean, var

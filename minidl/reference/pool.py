@@ -6,6 +6,7 @@ An index is the place of the first maximum in its window, i * kw + j; a NaN is t
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def max_pool2d(
 
 def _picked(
     indices: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding
-) -> tuple[np.ndarray, ...]:
+) -> Any:
     """`indices` as an index into x."""
     n, oh, ow, c = np.indices(indices.shape)
     rows = oh * stride[0] - padding[0][0] + indices // kernel_size[1]

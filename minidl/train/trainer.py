@@ -129,7 +129,7 @@ class Trainer:
         return means.result()
 
     def predict(self, loader: Any) -> np.ndarray:
-        """The model's outputs for a loader of x, (x,) or (x, target), in evaluation mode: (N, ...)."""
+        """The outputs (N, ...) for a loader of x, (x,) or (x, target), in evaluation mode."""
         outputs = []
         with self._evaluating():
             for batch in loader:

@@ -1,5 +1,6 @@
 """What a table of layers is made of: settings with inputs, and calls that fail."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ class Call:
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    def of(self, function: Callable[..., Any]) -> Any:
+        return function(*copy.deepcopy(self.args), **self.kwargs)
 
     def __str__(self) -> str:
         named = [f"{name}={value!r}" for name, value in self.kwargs.items()]
@@ -79,7 +83,7 @@ class Case:
     def build(self, dtype: Any = np.float64) -> nn.Module:
         """The layer, no two of its numbers alike (a bias of zeros would hide its own absence)."""
         md.manual_seed(1)
-        layer = self.cls(*self.settings.args, **self.settings.kwargs).astype(dtype)
+        layer = self.settings.of(self.cls).astype(dtype)
         draw = Draw(dtype)
         for name, place in layer._named_tensors():
             array = (

@@ -88,7 +88,7 @@ def test_dtype_is_kept(case: Case, dtype: Any):
 
 @of_every_case
 def test_new_layers_are_float32(case: Case):
-    layer = case.cls(*case.settings.args, **case.settings.kwargs)
+    layer = case.settings.of(case.cls)
     for name, array in layer.state_dict().items():
         assert array.dtype == np.float32, name
         assert np.isfinite(array).all(), name
@@ -253,13 +253,13 @@ def test_every_layer_with_an_activation_is_tested_with_it():
 @pytest.mark.parametrize("case", ERRORS)
 def test_errors(case: ErrorCase):
     def attempt() -> None:
-        layer = case.cls(*case.settings.args, **case.settings.kwargs)
+        layer = case.settings.of(case.cls)
         if case.inputs is not None:
             case.prepare(layer)
             layer(*case.inputs)
 
     if case.inputs is not None:  # the settings alone are right
-        case.cls(*case.settings.args, **case.settings.kwargs)
+        case.settings.of(case.cls)
     with pytest.raises(case.error, match=case.match) as caught:
         attempt()
     assert isinstance(caught.value, md.errors.MinidlError) or case.error is NotImplementedError
