@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from minidl.errors import GradError
 
 __all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
@@ -108,7 +110,9 @@ class _Gradients:
         if self._in_place and place in self._own:
             self.sums[place] += g
         else:
-            self.sums[place] = self.sums[place] + g
+            total = self.sums[place] + g
+            # the sum of arrays without axes is a NumPy scalar
+            self.sums[place] = np.asarray(total) if self._in_place else total
             self._own.add(place)
         return False
 

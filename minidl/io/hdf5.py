@@ -6,17 +6,20 @@ bytes (little-endian, C order), which loading verifies.
 """
 
 import hashlib
-import importlib.metadata
 import io
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
+from minidl import __version__
 from minidl.errors import DTypeError, FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.guarded import MAX_BYTES, GuardedFile, open_guarded
+
+if TYPE_CHECKING:
+    from minidl.nn.module import LoadReport, Module
 
 __all__ = ["load_weights", "save_weights"]
 
@@ -24,7 +27,7 @@ FORMAT = "minidl weights"
 FORMAT_VERSION = 1
 
 
-def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
+def save_weights(model: "Module", path: str | os.PathLike[str]) -> None:
     """Write every parameter and buffer of `model` to the HDF5 file `path`, atomically.
 
     Raises StateError for arrays that aren't integers or floats of up to 64 bits, and OSError
@@ -40,12 +43,12 @@ def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load_weights(
-    model: Any, path: str | os.PathLike[str], strict: bool = True, max_bytes: int = MAX_BYTES
-) -> Any:
+    model: "Module", path: str | os.PathLike[str], strict: bool = True, max_bytes: int = MAX_BYTES
+) -> "LoadReport":
     """Load what `save_weights` wrote into `model`: all of it or, where anything is wrong, nothing.
 
-    strict: every name and shape must match. Otherwise what matches is loaded, and the result is
-    the report of `model.load_state_dict(..., strict=False)`.
+    strict: every name and shape must match; otherwise what matches is loaded, and the report
+        lists the rest.
     max_bytes: the most memory that the file's datasets may take.
     Raises FileFormatError for another format, a damaged file or a wrong checksum, StateError
     for names and shapes that don't match, OSError where the system refuses.
@@ -66,7 +69,7 @@ def load_weights(
     return model.load_state_dict(found, strict=strict)
 
 
-def _state(model: Any, who: str) -> dict[str, np.ndarray]:
+def _state(model: "Module", who: str) -> dict[str, np.ndarray]:
     if not hasattr(model, "state_dict") or not hasattr(model, "load_state_dict"):
         raise DTypeError(f"{who} expected a module first, got {type(model).__name__}")
     return model.state_dict()
@@ -79,7 +82,7 @@ def _compose(state: dict[str, np.ndarray]) -> io.BytesIO:
     with h5py.File(image, "w", libver=("v110", "v110")) as file:
         file.attrs["format"] = np.bytes_(FORMAT)
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["minidl_version"] = np.bytes_(_version())
+        file.attrs["minidl_version"] = np.bytes_(__version__)
         for name, array in state.items():
             if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
                 raise StateError(
@@ -129,10 +132,3 @@ def _read_verified(file: GuardedFile, name: str) -> np.ndarray:
 
 def _sha256(array: np.ndarray) -> str:
     return hashlib.sha256(array.data).hexdigest()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("minidl")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -60,7 +60,7 @@ class CrossEntropyLoss(_Loss):
     def _settings(self) -> list[str]:
         settings = [] if self.weight is None else [f"weight={_values(self.weight)}"]
         if self.label_smoothing:
-            settings.append(f"label_smoothing={self.label_smoothing:g}")
+            settings.append(f"label_smoothing={self.label_smoothing}")
         if self.ignore_index is not None:
             settings.append(f"ignore_index={self.ignore_index}")
         return settings
@@ -106,4 +106,4 @@ class HuberLoss(_Loss):
         return ops.huber_loss(prediction, target, self.delta, self.reduction)
 
     def _settings(self) -> list[str]:
-        return [] if self.delta == 1 else [f"delta={self.delta:g}"]
+        return [] if self.delta == 1 else [f"delta={self.delta}"]

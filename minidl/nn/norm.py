@@ -127,8 +127,9 @@ class LocalResponseNorm(Module):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = positive("LocalResponseNorm", "size", size)
-        self.alpha = real("LocalResponseNorm", "alpha", alpha)
-        self.beta, self.k = real("LocalResponseNorm", "beta", beta), real("LocalResponseNorm", "k", k)
+        who = "LocalResponseNorm"
+        self.alpha, self.beta = real(who, "alpha", alpha), real(who, "beta", beta)
+        self.k = real(who, "k", k)
 
     def forward(self, x: Any) -> Any:
         return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

@@ -39,8 +39,9 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float =
 
 def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
     """The p-norm; dividing by the largest magnitude first, no power overflows or underflows."""
-    largest = np.float64(0)  # not a Python float, so that float32 is divided as float64
+    largest = 0.0
     for i, g in numbered:
+        # np.float64, not a Python float, so that float32 is divided as float64 below
         here = np.float64(np.max(np.abs(g), initial=0))
         if not math.isfinite(here):
             raise GradError(

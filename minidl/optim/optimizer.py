@@ -27,9 +27,10 @@ __all__ = ["Optimizer", "Params", "pieces"]
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
-# Elements worked on at a time: a rule's arrays and temporaries then stay in the L2 cache.
-# Adam on 25 million float32 weights: 58 ms in such pieces, 118 ms on whole arrays.
-PIECE = 32768
+# Bytes of an array worked on at a time. A rule's arrays and temporaries then stay in the L2 cache,
+# and are small enough (below 128 KiB) for malloc to reuse memory without asking the system for it.
+# Adam on 25 million float32 weights: 54 ms in such pieces, 167 ms on whole arrays.
+PIECE = 96 * 1024
 
 
 def pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -42,8 +43,9 @@ def pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         yield arrays
         return
     flat = [a.reshape(-1) for a in arrays]
-    for start in range(0, flat[0].size, PIECE):
-        yield tuple(a[start : start + PIECE] for a in flat)
+    count = PIECE // flat[0].itemsize
+    for start in range(0, flat[0].size, count):
+        yield tuple(a[start : start + count] for a in flat)
 
 
 class Optimizer:
@@ -91,10 +93,6 @@ class Optimizer:
         whole = {"params": params, **self._defaults}
         whole.update((name, value) for name, value in group.items() if name != "params")
         plain = self._plain(who, whole)
-        if plain["lr"] == 0:
-            raise ArgumentError(
-                f"{who} expected lr to be above 0, got 0.0: to hold parameters still, freeze them"
-            )
         self.param_groups.append({"params": params, **plain})
         for p in params:
             self._fit_state(p, plain)

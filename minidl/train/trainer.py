@@ -11,7 +11,6 @@ import numpy as np
 from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
-from minidl.optim.lr_scheduler import ReduceLROnPlateau
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
@@ -111,7 +110,7 @@ class Trainer:
         return {name: metric(outputs, np.asarray(target)) for name, metric in self.metrics.items()}
 
     def _step_scheduler(self, row: dict[str, float]) -> None:
-        if isinstance(self.scheduler, ReduceLROnPlateau):
+        if self.scheduler is not None and self.scheduler.needs_metric:
             self.scheduler.step(row.get("val_loss", row["loss"]))
         elif self.scheduler is not None:
             self.scheduler.step()

@@ -28,6 +28,13 @@ def test_gradients_add_up():
     np.testing.assert_array_equal(x.grad, [6])
 
 
+def test_a_gradient_without_axes_is_an_array():
+    x = md.tensor(2.0, requires_grad=True)
+    (x + x + x).backward()
+    assert isinstance(x.grad, np.ndarray)
+    assert x.grad == 3
+
+
 def test_a_tensor_used_many_times():
     x = leaf(3.0)
     y = x

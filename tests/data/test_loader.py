@@ -1,4 +1,4 @@
-"""Datasets and the loader: order, batches, going on in mid-epoch, threads."""
+"""The loader: order, batches, going on in mid-epoch, threads."""
 
 import json
 import math
@@ -8,24 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from squares import Squares
 
 import minidl.random
-from minidl.autograd.tensor import Tensor
-from minidl.data import ArrayDataset, DataLoader, Dataset
-from minidl.errors import ArgumentError, DTypeError, MinidlError, ShapeError, StateError
-
-
-class Squares(Dataset):
-    """Item i is (i * i, [i, -i])."""
-
-    def __init__(self, length):
-        self.length = length
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, index):
-        return np.int64(index * index), np.array([index, -index], np.float32)
+from minidl.data import ArrayDataset, DataLoader
+from minidl.errors import ArgumentError, DTypeError, MinidlError, StateError
 
 
 def numbered(length):
@@ -37,92 +24,13 @@ def order(loader):
     return [batch[0].tolist() for batch in loader]
 
 
+def items_of(loader):
+    """The items of one epoch in a row."""
+    return [item for batch in order(loader) for item in batch]
+
+
 def loader_threads():
     return [t for t in threading.enumerate() if t.name.startswith("minidl-loader")]
-
-
-# Datasets
-
-
-def test_array_dataset_gives_rows_side_by_side():
-    x, y = np.arange(12.0).reshape(4, 3), np.array([5, 6, 7, 8])
-    dataset = ArrayDataset(x, y)
-    assert len(dataset) == 4
-    row, label = dataset[2]
-    assert row.tolist() == [6, 7, 8]
-    assert isinstance(label, np.ndarray)
-    assert label == 7
-    rows, labels = dataset.batch([3, 0, 3])
-    assert rows.tolist() == [[9, 10, 11], [0, 1, 2], [9, 10, 11]]
-    assert labels.tolist() == [8, 5, 8]
-    assert [len(items) for items in list(dataset)] == [2] * 4
-    with pytest.raises(IndexError):
-        dataset[4]
-
-
-def test_array_dataset_shares_and_batches_are_copies():
-    x = np.zeros((4, 2))
-    dataset = ArrayDataset(x)
-    batch = dataset.batch(np.array([0, 1]))[0]
-    batch[:] = 9
-    assert x.max() == 0
-    x[1] = 5
-    assert dataset[1][0].tolist() == [5, 5]
-
-
-def test_array_dataset_takes_tensors_and_any_number_of_arrays():
-    y = np.arange(3)
-    dataset = ArrayDataset(Tensor(np.ones((3, 2), np.float32), requires_grad=True), y, y, y)
-    batch = dataset.batch([0, 2])
-    assert [type(part) for part in batch] == [np.ndarray] * 4
-    assert batch[0].dtype == np.float32
-
-
-def test_own_dataset_is_stacked():
-    squares, pairs = Squares(10).batch([3, 1])
-    assert squares.tolist() == [9, 1]
-    assert squares.dtype == np.int64
-    assert pairs.tolist() == [[3, -3], [1, -1]]
-    assert pairs.dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("arrays", "error", "match"),
-    [
-        ([], ArgumentError, "at least one array"),
-        ([np.zeros(3), np.zeros(4)], ShapeError, "one length .*got lengths 3, 4"),
-        ([np.zeros((0, 3))], ShapeError, "at least one item"),
-        ([np.zeros(())], ShapeError, "argument 0 has no axes"),
-        ([np.zeros(2), [1, 2]], DTypeError, "argument 1 is a list: convert it"),
-        ([np.array([[1], [1, 2]], object)], DTypeError, "argument 0 has dtype object"),
-        ([np.array(["a", "b"])], DTypeError, "argument 0 has dtype <U1"),
-        ([None], DTypeError, "argument 0 is a NoneType"),
-    ],
-)
-def test_array_dataset_refuses(arrays, error, match):
-    with pytest.raises(error, match=match):
-        ArrayDataset(*arrays)
-
-
-def test_own_datasets_with_faults():
-    class Ragged(Squares):
-        def __getitem__(self, index):
-            return (np.zeros(1 + index // 2),)
-
-    class Bare(Squares):
-        def __getitem__(self, index):
-            return np.zeros(2)
-
-    with pytest.raises(ShapeError, match=r"Ragged: items 1 and 2 .*\[\(1,\)\] and \[\(2,\)\]"):
-        Ragged(4).batch([1, 2])
-    with pytest.raises(DTypeError, match=r"Bare\[3\] must be a tuple of arrays, got ndarray"):
-        Bare(4).batch([3])
-    with pytest.raises(ArgumentError, match="at least one index"):
-        Squares(4).batch([])
-    with pytest.raises(NotImplementedError, match="Dataset must define __len__"):
-        len(Dataset())
-    with pytest.raises(NotImplementedError, match="Dataset must define __getitem__"):
-        Dataset()[0]
 
 
 # Batches and order
@@ -149,7 +57,7 @@ def test_an_epoch_has_each_item_once(length, size, shuffle, drop_last):
         return
     loader = DataLoader(numbered(length), size, shuffle, 3, drop_last)
     batches = order(loader)
-    items = sum(batches, [])
+    items = [item for batch in batches for item in batch]
     kept = length // size * size if drop_last else length
     assert len(items) == len(set(items)) == kept
     assert set(items) <= set(range(length))
@@ -193,7 +101,7 @@ def test_an_epoch_left_early_is_followed_by_the_next():
     for _ in loader:
         break
     assert loader.epoch == 0
-    assert sum(order(loader), []) == np.random.default_rng([1, 1]).permutation(20).tolist()
+    assert items_of(loader) == np.random.default_rng([1, 1]).permutation(20).tolist()
     assert loader.epoch == 2
 
 
@@ -312,7 +220,7 @@ def test_bad_arguments(arguments, error, match):
 def test_numpy_integers_are_whole_numbers():
     size, seed = np.int32(2), np.uint64(2**63)
     loader = DataLoader(numbered(4), size, True, seed, workers=np.int8(1))
-    assert sum(order(loader), []) == np.random.default_rng([2**63, 0]).permutation(4).tolist()
+    assert items_of(loader) == np.random.default_rng([2**63, 0]).permutation(4).tolist()
 
 
 # Threads
@@ -378,9 +286,13 @@ def test_an_exception_reaches_the_caller_in_its_place(workers):
             return super().__getitem__(index)
 
     seen = []
-    with pytest.raises(LookupError, match="item 7 is broken"):
+
+    def train():
         for squares, _ in DataLoader(Broken(100), 2, workers=workers):
             seen.append(squares.tolist())
+
+    with pytest.raises(LookupError, match="item 7 is broken"):
+        train()
     assert seen == [[0, 1], [4, 9], [16, 25]]
     assert loader_threads() == []
 

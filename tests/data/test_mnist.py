@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import importlib
 import struct
 import threading
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from minidl.data import mnist
-from minidl.data.mnist import FILES
 from minidl.errors import FileFormatError
 
+source = importlib.import_module("minidl.data.mnist")  # the file, beside the function of that name
+FILES = source.FILES
 NAMES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -195,17 +197,16 @@ def mirror(tmp_path, monkeypatch):
     offered = tmp_path / "mirror"
     write(offered, GOOD)
     handler = functools.partial(QuietHandler, directory=str(offered))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr("minidl.data.mnist.MIRROR", f"http://127.0.0.1:{server.server_port}/")
     for name, content in GOOD.items():
         monkeypatch.setitem(FILES, name, hashlib.sha256(content).hexdigest())
-    yield offered
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        monkeypatch.setattr(source, "MIRROR", f"http://127.0.0.1:{server.server_port}/")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield offered
+        server.shutdown()
+        thread.join()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -238,7 +239,7 @@ def test_download_fetches_only_what_is_missing(mirror, folder):
 
 
 def test_download_from_a_folder(mirror, monkeypatch, tmp_path):
-    monkeypatch.setattr("minidl.data.mnist.MIRROR", mirror.as_uri() + "/")
+    monkeypatch.setattr(source, "MIRROR", mirror.as_uri() + "/")
     assert len(mnist(tmp_path / "new", download=True)[0]) == 30
 
 
@@ -255,7 +256,7 @@ def test_a_wrong_download_is_not_kept(mirror, tmp_path, fault):
         }[fault]
     )
     target = tmp_path / "new"
-    with pytest.raises(FileFormatError, match="train-labels-idx1-ubyte.gz unpacked has SHA-256"):
+    with pytest.raises(FileFormatError, match=r"train-labels-idx1-ubyte\.gz unpacked has SHA-256"):
         mnist(target, download=True)
     assert [file.name for file in target.iterdir()] == ["train-images-idx3-ubyte.gz"]
 
@@ -268,6 +269,6 @@ def test_a_mirror_without_the_file(mirror, tmp_path):
 
 
 def test_no_mirror(tmp_path, monkeypatch):
-    monkeypatch.setattr("minidl.data.mnist.MIRROR", (tmp_path / "gone").as_uri() + "/")
+    monkeypatch.setattr(source, "MIRROR", (tmp_path / "gone").as_uri() + "/")
     with pytest.raises(OSError, match="mnist: could not download file:"):
         mnist(tmp_path / "new", download=True)

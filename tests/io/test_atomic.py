@@ -52,9 +52,14 @@ def test_temporary_is_hidden_beside_the_target_which_stays_whole_meanwhile(tmp_p
 def test_a_failed_block_leaves_the_old_file_and_no_temporary(tmp_path, error):
     target = tmp_path / "w.h5"
     target.write_text("old")
-    with pytest.raises(type(error)) as caught, atomic_write(target) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def fail():
+        with atomic_write(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        fail()
     assert caught.value is error
     assert target.read_text() == "old"
     assert names(tmp_path) == ["w.h5"]
@@ -140,7 +145,7 @@ def test_a_folder_as_target(tmp_path):
 
 def test_a_missing_folder(tmp_path):
     target = tmp_path / "runs" / "w"
-    with pytest.raises(FileNotFoundError, match="could not write .*w: the folder .*runs does not"):
+    with pytest.raises(FileNotFoundError, match=r"could not write .*w: the folder .*runs does not"):
         write(target, "text")
     assert names(tmp_path) == []
 
@@ -161,7 +166,7 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
         monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PermissionError, match="could not write .*w: .*check the permissions"):
+    with pytest.raises(PermissionError, match=r"could not write .*w: .*check the permissions"):
         write(folder / "w", "text")
     folder.chmod(0o755)
     assert names(folder) == []
@@ -175,7 +180,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="could not write .*w: No space left.*make room") as caught:
+    with pytest.raises(OSError, match=r"could not write .*w: No space left.*make room") as caught:
         write(target, "new")
     assert caught.value.errno == errno.ENOSPC
     assert target.read_text() == "old"

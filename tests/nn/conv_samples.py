@@ -51,9 +51,13 @@ def depthwise_convolutions() -> Iterator[Case]:
 def window_errors(*channels: int) -> Iterator[ErrorCase]:
     """What no layer with windows takes."""
     for kernel_size in (0, -1, 1.5, True, (3, 3, 3), "3", None):
-        yield ErrorCase(with_(*channels, kernel_size), ArgumentError, "kernel_size must be a whole")
+        yield ErrorCase(
+            with_(*channels, kernel_size), ArgumentError, "2d: kernel_size must be a whole"
+        )
     for stride in (0, (1, 0), 2.0):
-        yield ErrorCase(with_(*channels, 3, stride=stride), ArgumentError, "stride must be a whole")
+        yield ErrorCase(
+            with_(*channels, 3, stride=stride), ArgumentError, "2d: stride must be a whole"
+        )
     for padding in (-1, "full", ((1, 1),), (1, 2, 3), 0.5, ((1, -1), (0, 0)), None):
         yield ErrorCase(with_(*channels, 3, padding=padding), ArgumentError, "padding must be")
 
@@ -61,7 +65,9 @@ def window_errors(*channels: int) -> Iterator[ErrorCase]:
 def convolution_errors(*channels: int) -> Iterator[ErrorCase]:
     yield from window_errors(*channels)
     for dilation in (0, (1, -1)):
-        yield ErrorCase(with_(*channels, 3, dilation=dilation), ArgumentError, "dilation must be")
+        yield ErrorCase(
+            with_(*channels, 3, dilation=dilation), ArgumentError, "2d: dilation must be"
+        )
     for activation in ("gelu", "ReLU", nn.ReLU, 1):
         text = r"2d: activation must be None or one of \['relu', 'relu6', .*, got "
         yield ErrorCase(with_(*channels, 3, activation=activation), ArgumentError, text)
@@ -124,7 +130,7 @@ CONVOLUTIONS = [
                 r"output_padding \(2, 2\) must be smaller than stride \(2, 2\) or dilation",
                 [float32(1, 4, 4, 3)],
             ),
-            ErrorCase(with_(3, 4, 3, output_padding=-1), ArgumentError, "output_padding must be"),
+            ErrorCase(with_(3, 4, 3, output_padding=-1), ArgumentError, "2d: output_padding must"),
         ],
     ),
     LayerInfo(

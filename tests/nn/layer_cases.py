@@ -1,8 +1,8 @@
 """What a table of layers is made of: settings with inputs, and calls that fail."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,15 @@ def call(layer: nn.Module, *inputs: Any) -> Any:
     return layer(*inputs)
 
 
+def outputs_of(result: Any) -> Iterator[md.Tensor]:
+    """The tensors of a layer's result, which may be nested tuples."""
+    if isinstance(result, tuple):
+        for part in result:
+            yield from outputs_of(part)
+    else:
+        yield result
+
+
 def nothing(layer: nn.Module) -> None:
     pass
 
@@ -78,18 +87,16 @@ class Case:
     zero_rows: bool = True
     prepare: Callable[[nn.Module], Any] = nothing
     forward: Callable[..., Any] = call
-    cls: type[nn.Module] = field(default=nn.Module)
+    cls: type[nn.Module] = nn.Module
 
     def build(self, dtype: Any = np.float64) -> nn.Module:
         """The layer, no two of its numbers alike (a bias of zeros would hide its own absence)."""
         md.manual_seed(1)
         layer = self.settings.of(self.cls).astype(dtype)
-        draw = Draw(dtype)
-        for name, place in layer._named_tensors():
-            array = (
-                draw.uniform(0.5, 2, *place.shape) if "var" in name else draw.normal(*place.shape)
-            )
-            place.data[...] = array * 0.6
+        random = np.random.default_rng(4)
+        for name, place in (*layer.named_parameters(), *layer.named_buffers()):
+            array = 0.6 * random.standard_normal(place.shape)
+            place.data[...] = np.abs(array) + 0.5 if "var" in name else array
         self.prepare(layer)
         return layer
 
@@ -111,7 +118,7 @@ class ErrorCase:
     match: str
     inputs: list[Any] | None = None
     prepare: Callable[[nn.Module], Any] = nothing
-    cls: type[nn.Module] = field(default=nn.Module)
+    cls: type[nn.Module] = nn.Module
 
     def __str__(self) -> str:
         return f"{self.cls.__name__}({self.settings})-{self.match}"
@@ -124,8 +131,8 @@ class LayerInfo:
     errors: list[ErrorCase]
 
     def __post_init__(self) -> None:
-        for case in (*self.cases, *self.errors):
-            case.cls = self.cls
+        self.cases = [replace(case, cls=self.cls) for case in self.cases]
+        self.errors = [replace(case, cls=self.cls) for case in self.errors]
 
 
 def float32(*shape: int) -> np.ndarray:

@@ -43,8 +43,8 @@ two_states = [
     ErrorCase(
         with_(4, 2), ShapeError, r"state\[1\] of shape \(2, 2\), got \(3, 2\)", [x, (h[:2], h)]
     ),
-    ErrorCase(with_(4, 2), ArgumentError, r"LSTM expected a state \(h, c\), got", [x, h]),
-    ErrorCase(with_(4, 2), ArgumentError, r"LSTM expected a state \(h, c\), got", [x, (h,)]),
+    ErrorCase(with_(4, 2), ArgumentError, r"state \(h, c\), each \(N, H\), got \(3, 2\)", [x, h]),
+    ErrorCase(with_(4, 2), ArgumentError, r"state \(h, c\), each .* got tuple", [x, (h,)]),
 ]
 
 
