@@ -188,6 +188,17 @@ def test_attributes(hostile):
                 file.attribute(name)
 
 
+def test_a_huge_attribute_is_not_read(tmp_path):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w", libver="v110") as file:
+        file.attrs["format"] = np.bytes_(b"x" * 70_000)
+    with (
+        open_guarded(path) as file,
+        pytest.raises(FileFormatError, match="'format' of '/' is not one string"),
+    ):
+        file.attribute("format")
+
+
 # What the system refuses
 
 

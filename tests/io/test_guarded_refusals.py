@@ -123,6 +123,19 @@ def test_a_chunk_that_unpacks_to_more_than_its_size(hostile):
     refused(hostile, "a chunk of dataset 'w' unpacks to more than 131072 bytes")
 
 
+def test_a_chunk_larger_than_the_file(tmp_path):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        dataset = file.create_dataset("w", (9999,), "u1", chunks=(9999,), compression="gzip")
+        dataset.id.write_direct_chunk((0,), zlib.compress(bytes(9999)).ljust(1234, b"\0"))
+    size, changed = (n.to_bytes(4, "little") for n in (1234, 2**31 - 1))
+    content = path.read_bytes()
+    assert content.count(size) == 1
+    path.write_bytes(content.replace(size, changed))
+    with pytest.raises(FileFormatError, match="a chunk of dataset 'w' is larger than the file"):
+        read_all(path)
+
+
 def test_a_chunk_that_is_no_deflate_stream(hostile):
     dataset = hostile.create_dataset("w", (64,), "u1", chunks=(64,), compression="gzip")
     dataset.id.write_direct_chunk((0,), b"\x00" * 32)
@@ -220,6 +233,15 @@ def test_wide_numbers(hostile):
     wide.set_size(16)
     declare(hostile, "w", (2,), dtype=wide)
     refused(hostile, "'w' doesn't hold integers or floats of up to 64 bits")
+
+
+def test_a_float_that_needs_more_bits_than_it_is_stored_in(hostile):
+    wide = h5py.h5t.IEEE_F64LE.copy()
+    wide.set_fields(63, 48, 15, 0, 48)  # 15 bits of exponent, as in a quadruple
+    wide.set_ebias(16383)
+    declare(hostile, "w", (2,), dtype=wide)
+    # Where long double is no wider than double, h5py has no type for it at all.
+    refused(hostile, "'w' doesn't hold integers or floats of up to 64 bits|precision")
 
 
 def test_ragged_rows(hostile):

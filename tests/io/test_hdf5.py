@@ -145,15 +145,19 @@ def test_loose_loading_takes_what_fits_and_reports_the_rest(saved):
     np.testing.assert_array_equal(other.state["conv1.bias"], np.zeros(5))
 
 
-def test_data_of_another_shape_are_not_read(tmp_path):
-    # A terabyte is declared, and a reading of it would end in a MemoryError.
+def test_data_that_do_not_fit_are_not_read(tmp_path):
+    # Two terabytes are declared, and a reading of them would end in a MemoryError.
     path = tmp_path / "w.h5"
-    save_weights(Model(w=np.zeros(3)), path)
+    save_weights(Model(w=np.zeros(3), b=np.zeros(2)), path)
     with h5py.File(path, "r+") as file:
-        file.create_dataset("big", shape=(2**37,), dtype="f8", chunks=(2**10,))
-    other = Model(w=np.ones(3))
-    assert load_weights(other, path, strict=False, max_bytes=2**41) == ["unexpected big"]
+        del file["b"]
+        for name in ("b", "more"):
+            file.create_dataset(name, shape=(2**37,), dtype="f8", chunks=(2**10,))
+    other = Model(w=np.ones(3), b=np.ones(2))
+    report = load_weights(other, path, strict=False, max_bytes=2**42)
+    assert report == [f"b has shape ({2**37},)", "unexpected more"]
     np.testing.assert_array_equal(other.state["w"], np.zeros(3))
+    np.testing.assert_array_equal(other.state["b"], np.ones(2))
 
 
 # Damage

@@ -133,7 +133,7 @@ def test_orthogonal(shape, gain):
 
 
 def test_orthogonal_matrices_are_uniformly_distributed():
-    """Every entry has mean 0 and variance 1/n, which a QR without the signs' care would not give."""
+    """Every entry has mean 0 and variance 1/n, as QR alone would not give."""
     md.manual_seed(7)
     entries = np.stack([init.orthogonal(tensor(3, 3)).data for _ in range(4000)])
     np.testing.assert_allclose(entries.mean(axis=0), 0, atol=5 * math.sqrt(1 / 3 / 4000))
