@@ -23,15 +23,15 @@ from minidl.autograd import (
 )
 from minidl.config import config, set_num_threads
 from minidl.random import manual_seed
+from minidl.version import __version__
 
 if TYPE_CHECKING:
     from minidl import autograd, data, io, kernels, models, nn, optim, train
     from minidl.io import load_weights, save_weights
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Tensor",
+    "__version__",
     "autograd",
     "config",
     "data",

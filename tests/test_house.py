@@ -13,7 +13,7 @@ ROOT = Path(minidl.__file__).parent
 
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
-    {"errors"},
+    {"errors", "version"},
     {"config", "random", "geometry"},
     {"reference", "kernels"},
     {"autograd"},

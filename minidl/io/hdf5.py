@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from minidl import __version__
 from minidl.errors import DTypeError, FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.guarded import MAX_BYTES, GuardedFile, open_guarded
+from minidl.version import __version__
 
 if TYPE_CHECKING:
     from minidl.nn.module import LoadReport, Module

@@ -1,13 +1,10 @@
 """Callbacks: small objects that a Trainer tells what it does."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.auto import tqdm
 
 from minidl.train.history import describe
-
-if TYPE_CHECKING:
-    from minidl.train.trainer import Trainer
 
 __all__ = ["Callback", "ProgressBar"]
 
@@ -15,34 +12,34 @@ __all__ = ["Callback", "ProgressBar"]
 class Callback:
     """Give those of these methods that you need; the others do nothing."""
 
-    def on_fit_begin(self, trainer: "Trainer", batches: int) -> None:
+    def on_fit_begin(self, trainer: Any, batches: int) -> None:
         """Training begins, with `batches` batches to go."""
 
-    def on_batch_end(self, trainer: "Trainer", means: dict[str, float]) -> None:
+    def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         """A batch is done; `means` are those of the epoch so far."""
 
-    def on_epoch_end(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         """An epoch is done; `row` is its row of the history."""
 
-    def on_fit_end(self, trainer: "Trainer") -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """Training ends, also by an error or Ctrl-C."""
 
 
 class ProgressBar(Callback):
     """A bar over the whole training with loss, metrics and the time left, and a line an epoch."""
 
-    def on_fit_begin(self, trainer: "Trainer", batches: int) -> None:
+    def on_fit_begin(self, trainer: Any, batches: int) -> None:
         self._bar = tqdm(total=batches, unit="batch", dynamic_ncols=True)
 
-    def on_batch_end(self, trainer: "Trainer", means: dict[str, float]) -> None:
+    def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         self._bar.set_description(f"epoch {trainer.epoch + 1}", refresh=False)
         self._bar.set_postfix(
             {name: f"{value:.4f}" for name, value in means.items()}, refresh=False
         )
         self._bar.update()
 
-    def on_epoch_end(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         self._bar.write(describe(row))
 
-    def on_fit_end(self, trainer: "Trainer") -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         self._bar.close()

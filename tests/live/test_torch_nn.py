@@ -15,7 +15,7 @@ from torch_compare import (
     padded,
     torch,
     torch_dtype,
-)  # fmt: skip
+)
 
 from minidl import nn
 

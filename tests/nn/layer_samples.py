@@ -20,7 +20,7 @@ from layer_cases import (
     normal,
     uniform,
     with_,
-)  # fmt: skip
+)
 from loss_samples import LOSSES
 from sequence_samples import SEQUENCES
 
