@@ -51,7 +51,8 @@ def parameter(*shape):
     return md.tensor(random.normal(0, 1 / np.sqrt(shape[0]), shape), requires_grad=True)
 
 
-parameters = {"w1": parameter(2, 16), "b1": parameter(16), "w2": parameter(16, 2), "b2": parameter(2)}
+shapes = {"w1": (2, 16), "b1": (16,), "w2": (16, 2), "b2": (2,)}
+parameters = {name: parameter(*shape) for name, shape in shapes.items()}
 
 
 def network(points, w1, b1, w2, b2):

@@ -36,7 +36,7 @@ def _unroll(x, channel, stride, padding, dilation, columns):
 
 @kernel
 def _roll(columns, channel, stride, padding, dilation, x):
-    """x[..., channel:] = the transpose of _unroll. A thread has a whole image: no two add at once."""
+    """x[..., channel:] = the transpose of _unroll; a thread has a whole image to itself."""
     n, h, w, _ = x.shape
     _, oh, ow, kh, kw, c = columns.shape
     for image in prange(n):

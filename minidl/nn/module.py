@@ -184,6 +184,13 @@ class Module:
         if wrong_kind:
             raise StateError(f"load_state_dict expected arrays of numbers, got {wrong_kind}")
         shared = places.keys() & arrays.keys()
+        wrong_kind = [
+            f"{n} ({arrays[n].dtype} into {places[n].dtype})"
+            for n in shared
+            if arrays[n].dtype.kind == "f" and places[n].dtype.kind != "f"
+        ]
+        if wrong_kind:
+            raise StateError(f"load_state_dict can't load floats into integers: {wrong_kind}")
         misshaped = [
             (name, place.shape, arrays[name].shape)
             for name, place in places.items()

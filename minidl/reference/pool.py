@@ -44,9 +44,7 @@ def max_pool2d(
     return y, indices
 
 
-def _picked(
-    indices: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding
-) -> Any:
+def _picked(indices: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding) -> Any:
     """`indices` as an index into x."""
     n, oh, ow, c = np.indices(indices.shape)
     rows = oh * stride[0] - padding[0][0] + indices // kernel_size[1]

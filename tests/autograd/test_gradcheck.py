@@ -86,7 +86,7 @@ def test_tensors_without_gradient_and_labels_are_handed_through():
     [
         (lambda: md.gradcheck(ops.exp, np.ones(2, np.float32)), errors.DTypeError, "needs float64"),
         (lambda: md.gradcheck(ops.exp, []), errors.ArgumentError, "requires a gradient, got none"),
-        (lambda: md.gradcheck(ops.exp, np.array([np.nan])), errors.GradError, "input 0 holds a NaN"),
+        (lambda: md.gradcheck(ops.exp, np.array([np.nan])), errors.GradError, "0 holds a NaN"),
         (lambda: md.gradcheck(ops.exp, np.ones(2), order=3), errors.ArgumentError, "1 or 2, got 3"),
         (lambda: md.gradcheck(ops.exp, np.ones(2), eps=0.0), errors.ArgumentError, "more than 0"),
         (lambda: md.gradcheck(lambda x: 1.0, [np.ones(2)]), TypeError, "iterable|Tensors"),

@@ -103,7 +103,7 @@ def test_arrays_are_not_weak():
     x = md.tensor([1.0, 2.0])
     with pytest.raises(errors.DTypeError, match=r"float32 and float64.*astype\(np.float32\)"):
         x * np.ones(2)
-    with pytest.raises(errors.DTypeError, match="int64 of shape .2,. beside float32"):
+    with pytest.raises(errors.DTypeError, match=r"int64 of shape \(2,\) beside float32"):
         x * np.arange(2)
     assert (x * np.array([True, False])).dtype == np.float32
 
