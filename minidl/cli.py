@@ -1,19 +1,25 @@
 """The command `minidl`."""
 
 import argparse
+import errno
 import json
+import math
 import platform
 import sys
+import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.errors import MinidlError
+from minidl.errors import ArgumentError, MinidlError
 
 __all__ = ["main"]
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
+SAVED = ("weights.h5", "settings.json", "history.json")
 
 # What suits each data set
 RECIPES: dict[str, dict[str, Any]] = {
@@ -126,7 +132,7 @@ def _train(options: argparse.Namespace) -> int:
         md.set_num_threads(options.threads)
     training, test = _load(options)
     folder = options.output or Path("runs") / f"lenet5-{options.data}"
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_output(folder)
     model = models.lenet5()
     optimizer = optim.SGD(model.parameters(), **settings["optimizer"])
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
@@ -141,7 +147,8 @@ def _train(options: argparse.Namespace) -> int:
         trainer.fit(data.DataLoader(training, settings["batch_size"], True), settings["epochs"])
         result = trainer.evaluate(data.DataLoader(test, 256))
     except KeyboardInterrupt:
-        print(f"\ninterrupted after {trainer.epoch} whole epochs: saving what there is")
+        epochs = "1 whole epoch" if trainer.epoch == 1 else f"{trainer.epoch} whole epochs"
+        print(f"\ninterrupted after {epochs}: saving what there is", flush=True)
     if result is not None:
         right = round(result["accuracy"] * len(test))
         print(
@@ -149,7 +156,7 @@ def _train(options: argparse.Namespace) -> int:
             f"loss {result['loss']:.4f}"
         )
     _save(folder, model, settings, trainer.history, result)
-    print(f"saved weights.h5, settings.json and history.json in {folder}")
+    print(f"saved {', '.join(SAVED)} in {folder}")
     return INTERRUPTED if result is None else 0
 
 
@@ -169,6 +176,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "minidl": md.__version__,
         "python": platform.python_version(),
+        **{package: version(package) for package in ("numpy", "numba", "h5py")},
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -177,19 +185,38 @@ def _load(options: argparse.Namespace) -> Any:
     """The training and the test part."""
     from minidl import data
 
+    if options.data != "mnist" and (options.data_dir or options.download):
+        raise ArgumentError("--data-dir and --download are for MNIST: add --data mnist")
     if options.data == "mnist":
         return data.mnist(options.data_dir or Path("data") / "mnist", download=options.download)
     return data.digits()
 
 
+def _check_output(folder: Path) -> None:
+    """Make the folder, and refuse now what would be refused after the training."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "it is a file, not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        for name in SAVED:
+            if (folder / name).is_dir():
+                raise OSError(errno.EISDIR, f"{name} there is a folder")
+    except OSError as error:
+        raise OSError(f"can't save in {folder}: {error.strerror or error}") from error
+
+
 def _save(
-    folder: Path, model: Any, settings: dict[str, Any], history: Any, test: dict[str, float] | None
+    folder: Path, model: Any, settings: dict[str, Any], history: Any, test: dict[str, Any] | None
 ) -> None:
     """Weights, settings and history, each file whole or not at all."""
     from minidl.io.atomic import atomic_write
 
-    md.save_weights(model, folder / "weights.h5")
+    weights, *texts = SAVED
+    md.save_weights(model, folder / weights)
+    if test is not None:  # JSON knows no NaN or infinity
+        test = {name: value if math.isfinite(value) else None for name, value in test.items()}
     record = {"epochs": history.rows, "test": test}
-    for name, content in (("settings.json", settings), ("history.json", record)):
+    for name, content in zip(texts, (settings, record), strict=True):
         with atomic_write(folder / name) as temporary:
             Path(temporary).write_text(json.dumps(content, indent=1) + "\n")

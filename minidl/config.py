@@ -42,9 +42,14 @@ class Config:
 
     @default_dtype.setter
     def default_dtype(self, dtype: Any) -> None:
-        found = np.dtype(dtype)
-        if found not in (np.float32, np.float64):
-            raise DTypeError(f"config.default_dtype must be float32 or float64, got {found}")
+        try:
+            found = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
+        except TypeError:
+            found = None
+        if found is None or found not in (np.float32, np.float64):
+            raise DTypeError(
+                f"config.default_dtype must be float32 or float64, got {found or repr(dtype)}"
+            )
         self._default_dtype = found
 
     @property
@@ -78,13 +83,13 @@ def set_num_threads(n: int) -> None:
 
     Raises ArgumentError unless 1 <= n <= the cores this process may use.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _cores():
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= _cores():
         raise ArgumentError(
             f"set_num_threads expected a whole number from 1 to {_cores()} "
             f"(the cores this process may use), got {n!r}"
         )
-    config._num_threads = n
-    _set_blas_threads(n)
+    config._num_threads = int(n)
+    _set_blas_threads(int(n))
 
 
 def _set_blas_threads(n: int) -> None:

@@ -34,8 +34,10 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Go on drawing from where `get_state` was taken."""
+    """Go on drawing from where `get_state` was taken. Raises StateError for what is no state."""
+    trial: Any = np.random.PCG64(0)  # NumPy would set half of a bad state before it refuses it
     try:
-        _generator.bit_generator.state = state
-    except (KeyError, TypeError, ValueError) as error:
+        trial.state = state
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise StateError(f"set_state expected a state from get_state, got {state!r}") from error
+    _generator.bit_generator.state = state

@@ -4,10 +4,15 @@ Floating-point flags never include nnan or ninf: NaNs and infinities behave.
 """
 
 import functools
+import os
 import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+# How long an OpenMP thread spins for the others before it sleeps; GNU's library reads it when it is
+# loaded. Its own choice is some milliseconds, in which a busy neighbour slows every kernel tenfold.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numba
 

@@ -3,8 +3,11 @@
 from typing import Any
 
 from minidl import nn
+from minidl.errors import ShapeError
 
 __all__ = ["LeNet5", "lenet5"]
+
+SIZE = 32  # height and width in pixels
 
 
 class LeNet5(nn.Module):
@@ -31,7 +34,17 @@ class LeNet5(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
+        _check_size(x)
         return self.classifier(self.features(x))
+
+
+def _check_size(x: Any) -> None:
+    """Refuse images of another size; other axes and channels are the first layer's to refuse."""
+    if getattr(x, "ndim", 0) == 4 and x.shape[1] == x.shape[2] != SIZE:
+        raise ShapeError(
+            f"LeNet5 expected images of {SIZE}x{SIZE} pixels, got shape {x.shape}: pad or resize "
+            "them, for example MNIST's 28x28 with nn.ZeroPad2d(2)"
+        )
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:

@@ -1,5 +1,6 @@
 """Callbacks: small objects that a Trainer tells what it does."""
 
+import sys
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -40,6 +41,7 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         self._bar.write(describe(row))
+        sys.stdout.flush()  # so that a log file has each epoch as soon as it is done
 
     def on_fit_end(self, trainer: Any) -> None:
         self._bar.close()

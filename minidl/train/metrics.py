@@ -22,27 +22,35 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 BY_NAME: dict[str, Metric] = {"accuracy": accuracy}
+COLUMNS = ("epoch", "lr", "loss", "seconds")  # of the history, beside the metrics
 
 
 def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
-    """Metrics given as names or functions, by name."""
+    """Metrics given as names or functions, by name.
+
+    Raises ArgumentError for what is neither, and for two columns of the history with one name.
+    """
     if isinstance(metrics, str):
         metrics = (metrics,)
     found: dict[str, Metric] = {}
     for metric in metrics:
-        if isinstance(metric, str):
-            if metric not in BY_NAME:
-                raise ArgumentError(
-                    f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r}"
-                )
-            found[metric] = BY_NAME[metric]
-        elif callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = metric
-        else:
+        function = BY_NAME.get(metric) if isinstance(metric, str) else metric
+        if not callable(function):
             raise ArgumentError(
                 f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r}"
             )
+        name = metric if isinstance(metric, str) else _name(metric)
+        if name in found or name in COLUMNS:
+            raise ArgumentError(
+                f"Trainer: a metric is called {name!r} like another column of the history: "
+                "give it its own __name__"
+            )
+        found[name] = function
     return found
+
+
+def _name(metric: Metric) -> str:
+    return str(getattr(metric, "__name__", type(metric).__name__))
 
 
 class Means:

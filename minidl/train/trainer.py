@@ -56,7 +56,7 @@ class Trainer:
         validation: a loader to measure on after each epoch.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
             raise ArgumentError(f"fit expected a number of epochs, 0 or more, got {epochs!r}")
         batches = len(loader)
         if batches == 0:
@@ -80,7 +80,8 @@ class Trainer:
     def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:
         self.model.train()
         means = Means()
-        for number, (x, target) in enumerate(loader):
+        for number, batch in enumerate(loader):
+            x, target = _pair(batch, "fit")
             outputs, loss = self._train_batch(x, target)
             if not math.isfinite(loss):
                 raise GradError(
@@ -119,7 +120,8 @@ class Trainer:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
         means = Means()
         with self._evaluating():
-            for x, target in loader:
+            for batch in loader:
+                x, target = _pair(batch, "evaluate")
                 outputs = self.model(x)
                 loss = float(self.loss(outputs, target))
                 means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
@@ -152,13 +154,26 @@ class Trainer:
                 module.training = training
 
 
+def _pair(batch: Any, who: str) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        found = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        raise ArgumentError(
+            f"{who} expected batches (x, target), got {found}: a data.ArrayDataset(x, y) in a "
+            "data.DataLoader gives such"
+        )
+    return batch[0], batch[1]
+
+
 @contextlib.contextmanager
 def _told(listeners: Sequence[Callback], trainer: Trainer, batches: int) -> Iterator[None]:
     """Tell the listeners that training begins, and, however it ends, that it ended."""
-    for listener in listeners:
-        listener.on_fit_begin(trainer, batches)
-    try:
-        yield
-    finally:
-        for listener in listeners:
-            listener.on_fit_end(trainer)
+    begun: list[Callback] = []
+    with contextlib.ExitStack() as ends:  # each is told, even if another raises
+        try:
+            for listener in listeners:
+                listener.on_fit_begin(trainer, batches)
+                begun.append(listener)
+            yield
+        finally:
+            for listener in reversed(begun):  # the stack runs the last one first
+                ends.callback(listener.on_fit_end, trainer)
