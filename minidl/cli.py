@@ -140,7 +140,7 @@ def _train(options: argparse.Namespace) -> int:
     print(
         f"LeNet-5 ({model.num_parameters:,} parameters) on {options.data}: "
         f"{len(training):,} images to train on, {len(test):,} to test on; "
-        f"{md.config.num_threads} threads, seed {options.seed}"
+        f"threads: {md.config.num_threads}, seed: {options.seed}"
     )
     result = None
     try:
@@ -156,7 +156,7 @@ def _train(options: argparse.Namespace) -> int:
             f"loss {result['loss']:.4f}"
         )
     _save(folder, model, settings, trainer.history, result)
-    print(f"saved {', '.join(SAVED)} in {folder}")
+    print(f"saved {', '.join(SAVED[:-1])} and {SAVED[-1]} in {folder}")
     return INTERRUPTED if result is None else 0
 
 

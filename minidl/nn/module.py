@@ -1,6 +1,6 @@
 """Module: a layer or network, whose state is a tree of named arrays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -81,6 +81,8 @@ class Module:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
+        for name, x in settings.items():
+            settings[name] = Tensor(x) if isinstance(x, np.ndarray) else x
         output = self.forward(*inputs, **settings)
         for hook in tuple(self._forward_hooks):
             replaced = hook(self, inputs, output)
@@ -178,6 +180,11 @@ class Module:
             and one StateError lists all that is wrong. Otherwise what fits is loaded.
         Arrays are converted to the dtype of what they are loaded into.
         """
+        if not isinstance(state, Mapping):
+            raise DTypeError(
+                f"load_state_dict expected a dict of arrays by name, got {type(state).__name__}: "
+                "md.load_weights() reads files"
+            )
         places = dict(self._named_tensors())
         arrays = {n: a.data if isinstance(a, Tensor) else np.asarray(a) for n, a in state.items()}
         wrong_kind = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.kind not in "fiub"]
@@ -186,8 +193,8 @@ class Module:
         shared = places.keys() & arrays.keys()
         wrong_kind = [
             f"{n} ({arrays[n].dtype} into {places[n].dtype})"
-            for n in shared
-            if arrays[n].dtype.kind == "f" and places[n].dtype.kind != "f"
+            for n in places
+            if n in shared and arrays[n].dtype.kind == "f" and places[n].dtype.kind != "f"
         ]
         if wrong_kind:
             raise StateError(f"load_state_dict can't load floats into integers: {wrong_kind}")
@@ -209,7 +216,11 @@ class Module:
                 "(strict=False loads what fits)"
             )
         for name in report.loaded:
-            places[name].data[...] = arrays[name]
+            place = places[name]
+            if place.data.flags.writeable:
+                place.data[...] = arrays[name]
+            else:
+                place.data = arrays[name].astype(place.dtype)
         return report
 
     # Modes

@@ -7,7 +7,7 @@ import pytest
 
 import minidl as md
 from minidl import nn
-from minidl.errors import ArgumentError, StateError
+from minidl.errors import ArgumentError, DTypeError, StateError
 
 
 class Block(nn.Module):
@@ -131,7 +131,9 @@ def test_state_dict_holds_copies():
 
 def test_loading_copies_and_converts():
     model, other = net(), net()
-    state = {name: array.astype(np.float64) + 1 for name, array in other.state_dict().items()}
+    state = {name: array + 1 for name, array in other.state_dict().items()}
+    wide = {name: array.astype(np.float64) for name, array in state.items() if name != "1.count"}
+    state |= wide
     assert model.load_state_dict(state) == (NAMES, [], [], [])
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, state[name].astype(array.dtype))
@@ -230,6 +232,32 @@ def test_what_holds_no_numbers_is_not_loaded(wrong, strict):
     with pytest.raises(StateError, match=r"arrays of numbers, got \['bias \("):
         model.load_state_dict(state, strict)
     np.testing.assert_array_equal(model.weight.data, before["weight"])
+
+
+def test_floats_are_not_loaded_into_integers():
+    model = net()
+    state = {name: array + 1 for name, array in model.state_dict().items()}
+    state["1.count"] = state["1.count"] + 0.5
+    with pytest.raises(StateError, match=r"floats into integers: \['1.count \(float64 into int64"):
+        model.load_state_dict(state)
+    assert not (model[0].bias.data == state["0.bias"]).any()
+
+
+def test_read_only_arrays_are_replaced():
+    """Such as weights mapped from a file: the load is whole."""
+    model = net()
+    for parameter in model.parameters():
+        parameter.data.flags.writeable = False
+    state = {name: array + 1 for name, array in model.state_dict().items()}
+    model.load_state_dict(state)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+
+
+@pytest.mark.parametrize("wrong", ["weights.h5", None, [np.ones(3)]])
+def test_only_a_dict_is_loaded(wrong):
+    with pytest.raises(DTypeError, match=r"expected a dict of arrays by name, got .*load_weights"):
+        net().load_state_dict(wrong)
 
 
 # Errors

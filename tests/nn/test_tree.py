@@ -205,3 +205,10 @@ def test_settings_pass_through_the_call():
     with_residual = layer(x, residual=md.tensor(x)).data
     np.testing.assert_array_equal(with_residual, layer(x).data + x)
     np.testing.assert_array_equal(layer(x, residual=x).data, with_residual)
+
+
+def test_ndarrays_become_tensors_however_they_are_given():
+    x = np.array([-1.0, 2.0], np.float32)
+    for output in (nn.ReLU()(x), nn.ReLU()(x=x)):
+        assert isinstance(output, md.Tensor)
+        assert output.data.tolist() == [0, 2]

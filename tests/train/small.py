@@ -10,7 +10,7 @@ BATCH = 4  # 22 rows make five whole batches and one of 2 rows
 
 
 def a_model(seed=1):
-    """With momentum-less state (BatchNorm) and random draws (Dropout) in it."""
+    """With running statistics and random draws in it."""
     md.manual_seed(seed)
     return nn.Sequential(
         nn.Linear(FEATURES, 8, activation="tanh"),
