@@ -15,43 +15,65 @@ COLUMN_NUMBERS = 1 << 22  # unrolled at a time: 16 MB of float32
 
 @kernel
 def _unroll(x, channel, stride, padding, dilation, columns):
-    """columns[n, p, q] = the window of x at (p, q), its channels from `channel` on."""
-    n, h, w, _ = x.shape
+    """columns[n, p, q] = the window of x at (p, q), its channels from `channel` on.
+
+    A window's row of kw pixels of all channels lies in one piece in x, if it isn't dilated: there
+    it is copied in one piece.
+    """
+    n, h, w, channels = x.shape
     _, oh, ow, kh, kw, c = columns.shape
+    in_one_piece = c == channels and dilation[1] == 1
+    rows = x.reshape(n, h, w * channels)
+    windows = columns.reshape(n, oh, ow, kh, kw * c)
     for row in prange(n * oh):
         image, p = row // oh, row % oh
-        for q in range(ow):
-            for i in range(kh):
-                y = p * stride[0] + i * dilation[0] - padding[0]
-                for j in range(kw):
-                    z = q * stride[1] + j * dilation[1] - padding[1]
-                    target = columns[image, p, q, i, j]
-                    if 0 <= y < h and 0 <= z < w:
-                        source = x[image, y, z, channel : channel + c]
+        for i in range(kh):
+            y = p * stride[0] + i * dilation[0] - padding[0]
+            for q in range(ow):
+                target = windows[image, p, q, i]
+                left = q * stride[1] - padding[1]
+                if not 0 <= y < h:
+                    target[:] = 0
+                elif in_one_piece and 0 <= left and left + kw <= w:
+                    source = rows[image, y, left * c : (left + kw) * c]
+                    for k in range(kw * c):
+                        target[k] = source[k]
+                else:
+                    for j in range(kw):
+                        z = left + j * dilation[1]
                         for k in range(c):
-                            target[k] = source[k]
-                    else:
-                        target[:] = 0
+                            inside = 0 <= z < w
+                            target[j * c + k] = x[image, y, z, channel + k] if inside else 0
 
 
 @kernel
 def _roll(columns, channel, stride, padding, dilation, x):
     """x[..., channel:] = the transpose of _unroll; a thread has a whole image to itself."""
-    n, h, w, _ = x.shape
+    n, h, w, channels = x.shape
     _, oh, ow, kh, kw, c = columns.shape
+    in_one_piece = c == channels and dilation[1] == 1
+    rows = x.reshape(n, h, w * channels)
+    windows = columns.reshape(n, oh, ow, kh, kw * c)
     for image in prange(n):
         x[image, :, :, channel : channel + c] = 0
         for p in range(oh):
-            for q in range(ow):
-                for i in range(kh):
-                    y = p * stride[0] + i * dilation[0] - padding[0]
-                    for j in range(kw):
-                        z = q * stride[1] + j * dilation[1] - padding[1]
-                        if 0 <= y < h and 0 <= z < w:
-                            source = columns[image, p, q, i, j]
-                            target = x[image, y, z, channel : channel + c]
-                            for k in range(c):
-                                target[k] += source[k]
+            for i in range(kh):
+                y = p * stride[0] + i * dilation[0] - padding[0]
+                if not 0 <= y < h:
+                    continue
+                for q in range(ow):
+                    source = windows[image, p, q, i]
+                    left = q * stride[1] - padding[1]
+                    if in_one_piece and 0 <= left and left + kw <= w:
+                        target = rows[image, y, left * c : (left + kw) * c]
+                        for k in range(kw * c):
+                            target[k] += source[k]
+                    else:
+                        for j in range(kw):
+                            z = left + j * dilation[1]
+                            if 0 <= z < w:
+                                for k in range(c):
+                                    x[image, y, z, channel + k] += source[j * c + k]
 
 
 def im2col(
