@@ -81,6 +81,8 @@ config = Config()
 def set_num_threads(n: int) -> None:
     """Let kernels and BLAS use `n` threads. Results are the same bits for any `n`.
 
+    (Those of the fast kernels: the reference ones multiply with BLAS, which makes no such promise.)
+
     Raises ArgumentError unless 1 <= n <= the cores this process may use.
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= _cores():

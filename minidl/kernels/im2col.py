@@ -34,7 +34,7 @@ def _unroll(x, channel, stride, padding, dilation, columns):
                 left = q * stride[1] - padding[1]
                 if not 0 <= y < h:
                     target[:] = 0
-                elif in_one_piece and 0 <= left and left + kw <= w:
+                elif in_one_piece and left >= 0 and left + kw <= w:
                     source = rows[image, y, left * c : (left + kw) * c]
                     for k in range(kw * c):
                         target[k] = source[k]
@@ -64,7 +64,7 @@ def _roll(columns, channel, stride, padding, dilation, x):
                 for q in range(ow):
                     source = windows[image, p, q, i]
                     left = q * stride[1] - padding[1]
-                    if in_one_piece and 0 <= left and left + kw <= w:
+                    if in_one_piece and left >= 0 and left + kw <= w:
                         target = rows[image, y, left * c : (left + kw) * c]
                         for k in range(kw * c):
                             target[k] += source[k]

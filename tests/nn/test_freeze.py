@@ -46,11 +46,13 @@ def test_freeze_and_unfreeze_are_properties_of_all_parts():
     assert model.num_trainable == model.num_parameters
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
-def test_freezing_survives_train_and_eval(mode):
+@pytest.mark.parametrize("before", ["train", "eval"])
+@pytest.mark.parametrize("after", ["train", "eval"])
+def test_freezing_survives_train_and_eval(before, after):
     model = with_head()
+    getattr(model, before)()
     model[0].freeze()
-    getattr(model, mode)()
+    getattr(model, after)()
     assert model[0][1].frozen
     assert not model[0][1].weight.requires_grad
     assert not model.frozen

@@ -160,5 +160,8 @@ def test_without_progress_nothing_is_written(capsys):
 
 
 def test_the_bar_can_be_one_of_the_callbacks(capsys):
-    a_trainer(ProgressBar()).fit(a_loader(), 1, progress=False)
-    assert " 6/6 [" in capsys.readouterr().err
+    bar = ProgressBar()
+    a_trainer(bar).fit(a_loader(), 1, progress=False)
+    written = capsys.readouterr().err
+    assert " 6/6 [" in written
+    assert written.endswith("\n")  # closed by the Trainer, not by going out of scope

@@ -1,0 +1,242 @@
+"""The same seed gives the same bits, whatever the number of threads."""
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import kernels, models, nn, optim
+from minidl.geometry import output_size
+from minidl.reference.pool import max_pool2d
+
+# Arguments of every kernel, large enough for several threads to have a part of the work.
+
+IMAGES, SIZE, CHANNELS, OUTPUTS = 12, (33, 30), 12, 16
+PADDING = ((1, 2), (0, 1))
+ROWS, DEPTH, COLUMNS = 1003, 517, 75
+
+
+def normal(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def window(kernel, stride, dilation=(1, 1)):
+    """Settings of a sliding window, and the gradient of an output of OUTPUTS channels."""
+    size = output_size("test", SIZE, kernel, stride, PADDING, dilation)
+    return (stride, PADDING, dilation), normal(IMAGES, *size, OUTPUTS)
+
+
+def conv_arguments(kernel, stride, dilation, groups):
+    x, w = normal(IMAGES, *SIZE, CHANNELS), normal(*kernel, CHANNELS // groups, OUTPUTS)
+    settings, dy = window(kernel, stride, dilation)
+    return {
+        "conv2d": (x, w, *settings, groups),
+        "conv2d_input_grad": (dy, w, SIZE, *settings, groups),
+        "conv2d_weight_grad": (x, dy, kernel, *settings, groups),
+    }
+
+
+def depthwise_arguments(multiplier):
+    x, w = normal(IMAGES, *SIZE, OUTPUTS // multiplier), normal(3, 3, OUTPUTS // multiplier, 2)
+    settings, dy = window((3, 3), (2, 1))
+    return {
+        "depthwise_conv2d": (x, w[..., :multiplier], *settings),
+        "depthwise_conv2d_input_grad": (dy, w[..., :multiplier], SIZE, *settings),
+        "depthwise_conv2d_weight_grad": (x, dy, (3, 3), *settings),
+    }
+
+
+def column_arguments():
+    settings, dy = window((3, 2), (1, 1), (2, 1))
+    columns = normal(*dy.shape[:3], 3, 2, CHANNELS)
+    return {
+        "im2col": (normal(IMAGES, *SIZE, CHANNELS), (3, 2), *settings),
+        "col2im": (columns, SIZE, *settings),
+    }
+
+
+def pool_arguments():
+    """Overlapping windows, so that gradients meet in an element."""
+    x, geometry = normal(IMAGES, *SIZE, OUTPUTS), ((3, 3), (2, 2), PADDING)
+    dy = window((3, 3), (2, 2))[1]
+    size = dy.shape[1:3]
+    indices = max_pool2d(x, *geometry, size)[1]
+    return {
+        "max_pool2d": (x, *geometry, size),
+        "max_pool2d_scatter": (dy, indices, SIZE, *geometry),
+        "max_pool2d_gather": (x, indices, *geometry),
+        "avg_pool2d": (x, *geometry, size, False),
+        "avg_pool2d_grad": (dy, SIZE, *geometry, True),
+    }
+
+
+def norm_arguments():
+    x = normal(8 * ROWS, COLUMNS) + np.float32(3)
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    return {
+        "batch_norm": (x, normal(COLUMNS), normal(COLUMNS), 1e-5),
+        "batch_norm_grad": (normal(8 * ROWS, COLUMNS), x, normal(COLUMNS), mean, var, 1e-5),
+        "channel_window_sum": (x, 2, 3),
+    }
+
+
+def matmul_arguments():
+    return [
+        {"matmul": (normal(ROWS, DEPTH), normal(DEPTH, COLUMNS))},
+        {"matmul": (normal(DEPTH, ROWS).T, normal(COLUMNS, DEPTH).T)},
+        {"matmul": (normal(7, 9000), normal(9000, 5))},  # few results, each a long sum
+    ]
+
+
+CASES = {
+    "im2col": [
+        column_arguments(),
+        conv_arguments((3, 3), (1, 1), (1, 1), 1),
+        conv_arguments((5, 5), (2, 1), (1, 1), 1),
+        conv_arguments((3, 2), (1, 2), (2, 1), 4),
+        conv_arguments((1, 1), (1, 1), (1, 1), 1),
+    ],
+    "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
+    "pool": [pool_arguments()],
+    "norm": [norm_arguments()],
+    "gemm": matmul_arguments(),
+}
+
+
+def digest(arrays):
+    """A SHA-256 over dtypes, shapes and bytes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def run_kernel(family, number, name):
+    result = getattr(kernels.use(family), name)(*CASES[family][number][name])
+    return digest(result if isinstance(result, tuple) else (result,))
+
+
+KERNELS = [
+    (family, number, name)
+    for family, cases in CASES.items()
+    for number, arguments in enumerate(cases)
+    for name in arguments
+]
+
+
+def train_lenet(seed=0, steps=3):
+    """LeNet-5 with dropout in it, trained for some steps: weights, momenta and the losses."""
+    md.manual_seed(seed)
+    whole = models.lenet5()
+    model = nn.Sequential(whole.features, nn.Dropout(0.3), whole.classifier)
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    losses = []
+    for step in range(steps):
+        random = np.random.default_rng(step)
+        x = random.standard_normal((96, 32, 32, 1)).astype(np.float32)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), random.integers(0, 10, 96))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.data)
+    momenta = [state["momentum_buffer"] for state in optimizer.state_dict()["state"].values()]
+    return digest([*model.state_dict().values(), *momenta, *losses])
+
+
+def train_with_batch_norm():
+    """Normalisation, depthwise, grouped and strided convolutions, both pools, upsampling."""
+    md.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3, stride=2, padding="same", groups=2, bias=False),
+        nn.BatchNorm2d(8, activation="relu"),
+        nn.DepthwiseConv2d(8, 3, padding=1, multiplier=2),
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.ConvTranspose2d(16, 8, 2, stride=2),
+        nn.LocalResponseNorm(3),
+        nn.Upsample(2, "bilinear"),
+        nn.AvgPool2d(3, 2),
+        nn.GlobalAvgPool2d(),
+        nn.LayerNorm(8),
+        nn.Linear(8, 5),
+    )
+    optimizer = optim.Adam(model.parameters())
+    random = np.random.default_rng(0)
+    for _ in range(2):
+        x = random.standard_normal((16, 32, 32, 4)).astype(np.float32)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), random.integers(0, 5, 16)).backward()
+        optimizer.step()
+    return digest([*model.state_dict().values(), *(p.grad for p in model.parameters())])
+
+
+def all_digests():
+    """Of everything above, by name: what a process with one thread must find too."""
+    found = {" ".join(map(str, case)): run_kernel(*case) for case in KERNELS}
+    return found | {"lenet": train_lenet(), "batch norm": train_with_batch_norm()}
+
+
+@pytest.fixture
+def with_threads():
+    """Call a function once for each number of threads: one, two, and all that there are."""
+    most = md.config.num_threads
+
+    def call(function):
+        results = []
+        for n in sorted({1, min(2, most), most}):
+            md.set_num_threads(n)
+            results += [function() for _ in range(1 if n == 1 else 3)]  # a race may win once
+        return results
+
+    yield call
+    md.set_num_threads(most)
+
+
+def test_every_kernel_has_a_case():
+    public = set()
+    for module in pkgutil.iter_modules(kernels.__path__):
+        if not module.name.startswith("_"):
+            family = importlib.import_module(f"minidl.kernels.{module.name}")
+            public |= {
+                (module.name, name)
+                for name, value in vars(family).items()
+                if inspect.isfunction(value)
+                and value.__module__ == family.__name__
+                and not name.startswith("_")
+            }
+    assert {(family, name) for family, _, name in KERNELS} == public
+
+
+@pytest.mark.parametrize(("family", "number", "name"), KERNELS)
+def test_kernels_give_the_same_bits_on_any_number_of_threads(family, number, name, with_threads):
+    assert len(set(with_threads(lambda: run_kernel(family, number, name)))) == 1
+
+
+@pytest.mark.parametrize("train", [train_lenet, train_with_batch_norm])
+def test_training_gives_the_same_bits_on_any_number_of_threads(train, with_threads):
+    assert len(set(with_threads(train))) == 1
+
+
+def test_a_seed_decides_training():
+    assert train_lenet(seed=3, steps=2) == train_lenet(seed=3, steps=2)
+    assert train_lenet(seed=3, steps=2) != train_lenet(seed=4, steps=2)
+
+
+def test_a_fresh_process_with_one_thread_finds_the_same_bits():
+    code = "import json, test_determinism; print(json.dumps(test_determinism.all_digests()))"
+    paths = [str(Path(__file__).parent), str(Path(md.__file__).parents[1])]
+    settings = {"NUMBA_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == all_digests()
