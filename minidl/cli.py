@@ -24,7 +24,7 @@ SAVED = ("weights.h5", "settings.json", "history.json")
 # What suits each data set
 RECIPES: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "lr": 0.02, "weight_decay": 5e-3},
-    "mnist": {"epochs": 10, "batch_size": 64, "lr": 0.03, "weight_decay": 5e-4},
+    "mnist": {"epochs": 10, "batch_size": 64, "lr": 0.02, "weight_decay": 2e-3},
 }
 
 
@@ -148,6 +148,9 @@ def _train(options: argparse.Namespace) -> int:
         result = trainer.evaluate(data.DataLoader(test, 256))
     except KeyboardInterrupt:
         epochs = "1 whole epoch" if trainer.epoch == 1 else f"{trainer.epoch} whole epochs"
+        if trainer.epoch == 0 and (folder / SAVED[0]).exists():
+            print(f"\ninterrupted in the first epoch: {folder} keeps what an earlier run saved")
+            return INTERRUPTED
         print(f"\ninterrupted after {epochs}: saving what there is", flush=True)
     if result is not None:
         right = round(result["accuracy"] * len(test))

@@ -23,7 +23,7 @@ def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[An
     for position, x in enumerate(inputs):
         if isinstance(x, Tensor):
             with_tensors, x = True, x._data
-        elif x is not None and not isinstance(x, np.ndarray):
+        elif not isinstance(x, np.ndarray) and (x is not None or not op.takes_none(position)):
             numbers.append(position)
         arrays.append(x)
         if isinstance(x, np.ndarray) and not op.is_label(position):

@@ -38,6 +38,9 @@ class _Switch(contextlib.ContextDecorator):
     def __init__(self) -> None:
         self._before: list[bool] = []
 
+    def _recreate_cm(self) -> "_Switch":
+        return type(self)()  # a decorated function may run in several threads at once
+
     def __enter__(self) -> None:
         self._before.append(getattr(mode, self._attribute))
         setattr(mode, self._attribute, self._value)

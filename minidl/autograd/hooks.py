@@ -15,10 +15,11 @@ class HookHandle:
     """What registering a hook returns: `.remove()` ends it, and so does the end of a `with`."""
 
     def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
+        self._hooks, self._hook, self._active = hooks, hook, True
 
     def remove(self) -> None:
-        if self._hook in self._hooks:
+        if self._active:
+            self._active = False
             self._hooks.remove(self._hook)
 
     def __enter__(self) -> "HookHandle":

@@ -10,7 +10,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample
 from minidl.autograd.tensor import Tensor, ops
 from minidl.errors import DTypeError
 
-__all__ = ["Op", "composite"]
+__all__ = ["Op", "check_arrays", "composite"]
 
 
 class Op:
@@ -37,6 +37,7 @@ class Op:
         ]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self._labels = [name in labels for name in self.array_names]
+        self.optional = {p.name for p in parameters if p.default is None}
         ops[self.name] = self
 
     def differentiable(self, position: int) -> bool:
@@ -46,6 +47,10 @@ class Op:
     def is_label(self, position: int) -> bool:
         """Whether input `position` is of any dtype and takes no gradient."""
         return not self.variadic and self._labels[position]
+
+    def takes_none(self, position: int) -> bool:
+        """Whether input `position` may be left out."""
+        return not self.variadic and self.array_names[position] in self.optional
 
     def input_name(self, position: int) -> str:
         """What input `position` is called."""
@@ -92,3 +97,14 @@ def composite(
     oracle, labels: as for a primitive.
     """
     return lambda function: Op(function, oracle, labels)
+
+
+def check_arrays(who: str, **inputs: Any) -> None:
+    """A DTypeError unless each of `inputs` is a Tensor, an ndarray or None (left out)."""
+    for name, x in inputs.items():
+        optional = name in ("bias", "h", "c")
+        if not isinstance(x, Tensor | np.ndarray) and not (x is None and optional):
+            raise DTypeError(
+                f"{who} expected a Tensor or ndarray as {name}, got {type(x).__name__}: "
+                "md.tensor() makes a tensor of lists"
+            )

@@ -33,7 +33,7 @@ from minidl.autograd.engine import mode
 from minidl.autograd.hooks import op_hooks
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
-from minidl.errors import GradError
+from minidl.errors import ArgumentError, GradError
 
 __all__ = ["Primitive", "primitive"]
 
@@ -86,6 +86,9 @@ class Primitive(Op):
             inputs = self._bind(inputs, settings)
         if self._defaults:
             settings = self._defaults | settings
+        for name, value in settings.items():
+            if isinstance(value, np.floating):  # would draw float32 arithmetic up to float64
+                settings[name] = float(value)
         arrays, with_tensors = as_arrays(self, inputs, self._any_dtype)
         result = self.function(*arrays, **settings)
         saved = ()
@@ -105,6 +108,11 @@ class Primitive(Op):
         """All the arrays: also those given by name, or left out (None). Settings given by place
         are entered into `settings`."""
         count = len(self.array_names)
+        if len(inputs) > count + len(self.settings):
+            raise ArgumentError(
+                f"{self.name} takes {count} arrays and the settings {self.settings}, "
+                f"got {len(inputs)} arguments"
+            )
         settings.update(zip(self.settings, inputs[count:], strict=False))
         inputs = inputs[:count]
         return inputs + tuple(settings.pop(name, None) for name in self.array_names[len(inputs) :])

@@ -23,7 +23,8 @@ Axis = int | Sequence[int] | None
 class Tensor:
     """An array with a gradient.
 
-    data: the ndarray.  grad: an ndarray of the same shape once `backward` has run, else None.
+    data: the ndarray; not to be written to between a forward pass and its backward pass, which
+        reads it.  grad: an ndarray of the same shape once `backward` has run, else None.
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
@@ -166,8 +167,6 @@ class Tensor:
             else:
                 leaf.grad += array
 
-    # Arithmetic
-
     def __add__(self, other: Any) -> "Tensor":
         return ops["add"](self, other)
 
@@ -248,7 +247,7 @@ class Tensor:
 
     def astype(self, dtype: Any) -> "Tensor":
         """The same numbers in another dtype; gradients pass between float dtypes."""
-        return ops["astype"](self, dtype=np.dtype(dtype))
+        return ops["astype"](self, dtype=dtype)
 
     # Elementwise
 
@@ -355,13 +354,15 @@ def grad(
     Raises GradError for an output or input that needs no gradient, or a graph that was freed.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = list(inputs) if isinstance(inputs, tuple | list) else [inputs]  # type: ignore[list-item]
     starts = [grad_outputs] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(starts) != len(outputs):
         raise ArgumentError(
             f"grad() expected a gradient for each of {len(outputs)} outputs, got {len(starts)}"
         )
     for position, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise DTypeError(f"grad() expected Tensors as inputs, got {type(x).__name__}")
         if not x.requires_grad:
             raise GradError(f"grad(): input {position} has requires_grad=False")
     roots = [

@@ -130,7 +130,8 @@ class DataLoader:
 
     def _batches(self, rest: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
         if not self.workers:
-            yield from map(self.dataset.batch, rest)
+            for indices in rest:
+                yield self.dataset.batch(indices)
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-loader")
         try:

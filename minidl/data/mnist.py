@@ -49,7 +49,8 @@ def mnist(
     if missing and not download:
         raise FileNotFoundError(
             f"mnist: {folder.absolute()} lacks {', '.join(f'{name}.gz' for name in missing)}: "
-            f"copy the files there from {MIRROR}, or call mnist(folder, download=True)"
+            f"copy the files there from {MIRROR}, or have them fetched "
+            "(download=True, or --download on the command line)"
         )
     for name in missing:
         _download(folder, name)

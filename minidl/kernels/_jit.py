@@ -35,6 +35,23 @@ def _njit(function: Callable[..., Any], **options: Any) -> Any:
         return numba.njit(fastmath=FAST_MATH, **options)(function)
 
 
+def _after_fork_in_child() -> None:
+    """OpenMP ends a forked child that uses it: there, the plain NumPy twins take over."""
+    config.kernels = "reference"
+    warnings.warn(
+        "minidl: this process was forked after kernels had run, where OpenMP's threads can't be "
+        "used: it computes with the slow reference kernels; start processes by 'spawn' instead",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+@functools.cache
+def _guard_forks_once() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 @functools.cache
 def _say_once(text: str) -> None:
     warnings.warn(f"minidl: {text}", RuntimeWarning, stacklevel=2)
@@ -56,6 +73,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def launch(*arguments: Any) -> Any:
         with _launch:
+            _guard_forks_once()
             numba.set_num_threads(min(config.num_threads, MAX_THREADS))
             return compiled(*arguments)
 

@@ -98,6 +98,14 @@ class Module:
                     f"{type(self).__name__}.{name} = a {type(value).__name__} of modules would "
                     "hide them from the state: use nn.ModuleList or nn.Sequential"
                 )
+        held = vars(self).get(name)
+        if isinstance(held, Parameter | Buffer) and not isinstance(
+            value, Parameter | Buffer | Module | None
+        ):
+            raise DTypeError(
+                f"{type(self).__name__}.{name} is a {type(held).__name__}: assign its numbers to "
+                f".{name}.data, or a new {type(held).__name__}, not {type(value).__name__}"
+            )
         object.__setattr__(self, name, value)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
@@ -276,7 +284,7 @@ class Module:
 
     def astype(self: Self, dtype: Any) -> Self:
         """Convert its parameters and float buffers in place; gradients are forgotten."""
-        dtype = np.dtype(dtype)
+        dtype = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
         if dtype not in (np.float32, np.float64):
             raise DTypeError(f"Module.astype expected float32 or float64, got {dtype}")
         for _, place in self._named_tensors():

@@ -14,28 +14,30 @@ from minidl.ops.activation import (
 from minidl.ops.conv import conv2d, conv_transpose2d
 from minidl.ops.depthwise import depthwise_conv2d
 from minidl.ops.dropout import dropout
-from minidl.ops.elementwise import (
-    abs,
-    add,
+from minidl.ops.comparison import (
     alias,
     astype,
-    clip,
-    divide,
     equal,
-    exp,
     greater,
     greater_equal,
     less,
     less_equal,
+    not_equal,
+    where,
+)
+from minidl.ops.elementwise import (
+    abs,
+    add,
+    clip,
+    divide,
+    exp,
     log,
     multiply,
     negative,
-    not_equal,
     power,
     sign,
     sqrt,
     subtract,
-    where,
 )
 from minidl.ops.linalg import linear, matmul
 from minidl.ops.loss import (

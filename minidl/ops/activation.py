@@ -8,7 +8,8 @@ import numpy as np
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import DTypeError, ShapeError
-from minidl.ops.elementwise import exp, where
+from minidl.ops.comparison import where
+from minidl.ops.elementwise import exp
 from minidl.ops.reduce import reduced_axes, sum
 
 __all__ = [

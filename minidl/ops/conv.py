@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -186,6 +186,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
+    check_arrays("conv2d", x=x, weight=weight, bias=bias)
     _check_weight("conv2d", weight, bias, weight.shape[-1])
     check_groups("conv2d", groups, out_channels=weight.shape[3])
     check_images("conv2d", x, weight.shape[2] * groups)
@@ -225,6 +226,7 @@ def conv_transpose2d(
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     """
     who = "conv_transpose2d"
+    check_arrays(who, x=x, weight=weight, bias=bias)
     _check_weight(who, weight, None, 0)
     check_images(who, x, weight.shape[3])
     check_groups(who, groups, in_channels=weight.shape[3])
@@ -253,6 +255,10 @@ def _transposed_geometry(
     same_size = (input_size[0] * stride[0], input_size[1] * stride[1])
     edges = pad_pair(padding, kernel_size, stride, dilation, same_size)
     extra = pair(extra, "output_padding", 0)
+    if padding == "same" and any(extra):
+        raise ArgumentError(
+            f'{who}: padding="same" sets the output\'s size, drop output_padding={extra}'
+        )
     if padding == "same":  # the output is same_size, also where the kernel is less than the stride
         extents = [d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True)]
         extra = tuple(max(0, s - e) for s, e in zip(stride, extents, strict=True))

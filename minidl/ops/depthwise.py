@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import DTypeError, ShapeError
@@ -137,6 +137,7 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     Source: Howard et al. 2017, "MobileNets", section 3.1.
     """
+    check_arrays("depthwise_conv2d", x=x, weight=weight, bias=bias)
     if weight.ndim != 4:
         raise ShapeError(
             "depthwise_conv2d expected a weight of 4 axes (kh, kw, C, multiplier), "

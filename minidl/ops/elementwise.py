@@ -3,13 +3,12 @@
 The rules don't care for broadcasting: the tape sums a gradient to its input's shape.
 """
 
-from typing import Any
-
 import numpy as np
 
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.comparison import check_broadcast, each, where
 
 __all__ = [
     "add",
@@ -24,45 +23,16 @@ __all__ = [
     "abs",
     "sign",
     "clip",
-    "equal",
-    "not_equal",
-    "less",
-    "less_equal",
-    "greater",
-    "greater_equal",
-    "where",
-    "astype",
-    "alias",
 ]
-
-
-def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
-    """FLOPs of one operation an element."""
-    return output.size
-
-
-def _none(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
-    return 0
-
-
-def _check_broadcast(who: str, x: np.ndarray, y: np.ndarray) -> None:
-    if x.shape != y.shape:
-        try:
-            np.broadcast_shapes(x.shape, y.shape)
-        except ValueError:
-            raise ShapeError(
-                f"{who}: shapes {x.shape} and {y.shape} don't broadcast: aligned at their last "
-                "axes, lengths must be equal or 1"
-            ) from None
 
 
 # Arithmetic
 
 
-@primitive(flops=_each, oracle=lambda torch, x, y: x + y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True)
 def add(x, y):
     """x + y."""
-    _check_broadcast("add", x, y)
+    check_broadcast("add", x, y)
     return x + y
 
 
@@ -70,10 +40,10 @@ add.vjp("x")(lambda g: g)
 add.vjp("y")(lambda g: g)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, y: x - y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x - y, any_dtype=True)
 def subtract(x, y):
     """x - y."""
-    _check_broadcast("subtract", x, y)
+    check_broadcast("subtract", x, y)
     return x - y
 
 
@@ -81,10 +51,10 @@ subtract.vjp("x")(lambda g: g)
 subtract.vjp("y")(lambda g: -g)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, y: x * y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x * y, any_dtype=True)
 def multiply(x, y):
     """x * y."""
-    _check_broadcast("multiply", x, y)
+    check_broadcast("multiply", x, y)
     return x * y
 
 
@@ -92,10 +62,10 @@ multiply.vjp("x")(lambda g, y: g * y)
 multiply.vjp("y")(lambda g, x: g * x)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, y: x / y)
+@primitive(flops=each, oracle=lambda torch, x, y: x / y)
 def divide(x, y):
     """x / y."""
-    _check_broadcast("divide", x, y)
+    check_broadcast("divide", x, y)
     return x / y
 
 
@@ -103,7 +73,7 @@ divide.vjp("x")(lambda g, y: g / y)
 divide.vjp("y")(lambda g, output, y: -g * output / y)
 
 
-@primitive(flops=_each, oracle=lambda torch, x: -x, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x: -x, any_dtype=True)
 def negative(x):
     """-x."""
     return -x
@@ -112,10 +82,10 @@ def negative(x):
 negative.vjp("x")(lambda g: -g)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, y: x**y)
+@primitive(flops=each, oracle=lambda torch, x, y: x**y)
 def power(x, y):
     """x ** y; a gradient for y needs x >= 0."""
-    _check_broadcast("power", x, y)
+    check_broadcast("power", x, y)
     return x**y
 
 
@@ -181,7 +151,7 @@ def _(draw: Draw):
 # Functions
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.exp(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.exp(x))
 def exp(x):
     """e ** x."""
     return np.exp(x)
@@ -190,7 +160,7 @@ def exp(x):
 exp.vjp("x")(lambda g, output: g * output)
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.log(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.log(x))
 def log(x):
     """The natural logarithm."""
     return np.log(x)
@@ -199,7 +169,7 @@ def log(x):
 log.vjp("x")(lambda g, x: g / x)
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.sqrt(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.sqrt(x))
 def sqrt(x):
     """The square root."""
     return np.sqrt(x)
@@ -208,7 +178,7 @@ def sqrt(x):
 sqrt.vjp("x")(lambda g, output: g / (2 * output))
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.abs(x), any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x: torch.abs(x), any_dtype=True)
 def abs(x):
     """|x|; its gradient at 0 is 0."""
     return np.abs(x)
@@ -217,7 +187,7 @@ def abs(x):
 abs.vjp("x")(lambda g, x: g * sign(x))
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
 def sign(x):
     """-1, 0 or 1; its gradient is 0."""
     return np.sign(x)
@@ -226,9 +196,7 @@ def sign(x):
 sign.vjp("x")(lambda g: 0.0 * g)
 
 
-@primitive(
-    flops=_each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True
-)
+@primitive(flops=each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True)
 def clip(x, *, low=None, high=None):
     """x, but `low` where it is less and `high` where it is more; None for no bound."""
     if low is None and high is None:
@@ -283,116 +251,3 @@ def _(draw: Draw):
 @clip.errors
 def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(3)), ArgumentError, "a low or a high bound")
-
-
-# Comparison (bool output, no gradient) and choice
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x == y, any_dtype=True)
-def equal(x, y):
-    """x == y, element by element."""
-    return x == y
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x != y, any_dtype=True)
-def not_equal(x, y):
-    """x != y, element by element."""
-    return x != y
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x < y, any_dtype=True)
-def less(x, y):
-    """x < y, element by element."""
-    return x < y
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x <= y, any_dtype=True)
-def less_equal(x, y):
-    """x <= y, element by element."""
-    return x <= y
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x > y, any_dtype=True)
-def greater(x, y):
-    """x > y, element by element."""
-    return x > y
-
-
-@primitive(flops=_each, oracle=lambda torch, x, y: x >= y, any_dtype=True)
-def greater_equal(x, y):
-    """x >= y, element by element."""
-    return x >= y
-
-
-@equal.samples
-@not_equal.samples
-@less.samples
-@less_equal.samples
-@greater.samples
-@greater_equal.samples
-def _(draw: Draw):
-    yield sample(draw.normal(2, 3), draw.normal(3))
-    yield sample(draw.integers(3, 2, 5).astype(draw.dtype), 1.0)
-
-
-@primitive(
-    flops=_none,
-    oracle=lambda torch, c, x, y: torch.where(c, x, y),
-    labels=("condition",),
-    any_dtype=True,
-)
-def where(condition, x, y):
-    """x where the condition holds, y elsewhere; all three broadcast."""
-    return np.where(condition, x, y)
-
-
-where.vjp("x")(lambda g, condition: where(condition, g, 0.0))
-where.vjp("y")(lambda g, condition: where(condition, 0.0, g))
-
-
-@where.samples
-def _(draw: Draw):
-    yield sample(draw.mask(2, 3), draw.normal(2, 3), draw.normal(2, 3))
-    yield sample(draw.mask(3), draw.normal(2, 1), draw.normal(1, 3))
-    yield sample(draw.mask(2, 3), draw.normal(2, 3), 0.0)
-
-
-@primitive(
-    flops=_none,
-    oracle=lambda torch, x, dtype: x.to(getattr(torch, dtype.name)),
-    saves=("from_dtype",),
-    any_dtype=True,
-)
-def astype(x, *, dtype):
-    """x in another dtype."""
-    if dtype.kind not in "iub" and dtype not in (np.float32, np.float64):
-        raise DTypeError(f"astype expected float32, float64, an integer type or bool, got {dtype}")
-    return x.astype(dtype), x.dtype
-
-
-astype.vjp("x")(lambda g, from_dtype: g.astype(from_dtype))
-
-
-@astype.samples
-def _(draw: Draw):
-    yield sample(draw.normal(2, 3), dtype=np.dtype(np.float64))
-    yield sample(draw.normal(2, 3), dtype=draw.dtype)
-
-
-@astype.errors
-def _(draw: Draw):
-    yield ErrorInput(sample(draw.normal(2), dtype=np.dtype(np.float16)), DTypeError, "got float16")
-
-
-@primitive(flops=_none, oracle=lambda torch, x: x, any_dtype=True)
-def alias(x):
-    """x itself, as a step of its own in the graph."""
-    return x
-
-
-alias.vjp("x")(lambda g: g)
-
-
-@alias.samples
-def _(draw: Draw):
-    yield sample(draw.normal(2, 3))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import DTypeError, ShapeError
@@ -81,6 +81,16 @@ def linear(x, weight, bias=None):
     x: (..., in_features); weight: (in_features, out_features); bias: (out_features,).
     Raises ShapeError where the features differ.
     """
+    check_arrays("linear", x=x, weight=weight, bias=bias)
+    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
+        raise ShapeError(
+            "linear expected a weight (in_features, out_features) and a bias (out_features,), "
+            f"got {weight.shape} and {None if bias is None else bias.shape}"
+        )
+    if x.dtype != weight.dtype and x.dtype.kind == "f":
+        raise DTypeError(
+            f"linear expected x of the weight's dtype {weight.dtype}, got {x.dtype}: use .astype()"
+        )
     if x.ndim < 1 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(
             f"linear expected {weight.shape[0]} features on the last axis, got shape {x.shape}"

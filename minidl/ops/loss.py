@@ -12,7 +12,8 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import log_softmax, softplus
-from minidl.ops.elementwise import abs, where
+from minidl.ops.comparison import where
+from minidl.ops.elementwise import abs
 from minidl.ops.reduce import mean, sum
 
 __all__ = [
@@ -95,9 +96,11 @@ def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing
     targets = _targets(labels, logits.shape[1], smoothing, logits.dtype)
     if class_weights is not None:
         targets *= class_weights
-    # -sum(targets * log_softmax), whose log_softmax is shifted - log(totals)
-    losses = (targets * (np.log(totals) - shifted)).sum(axis=1)
-    return losses * row_weights, e / totals
+    # -sum(targets * log_softmax), whose log_softmax is shifted - log(totals). Where a target or a
+    # row weighs nothing its logarithm may be infinite, and 0 * inf is no 0.
+    terms = np.multiply(targets, np.log(totals) - shifted, where=targets != 0, out=targets)
+    losses = np.where(row_weights != 0, terms.sum(axis=1) * row_weights, 0)
+    return losses, e / totals
 
 
 @label_cross_entropy.vjp("logits")
@@ -162,6 +165,11 @@ def cross_entropy(
             )
     array = target.data if isinstance(target, Tensor) else np.asarray(target)
     if array.dtype.kind == "f" and array.shape == logits.shape:
+        if array.dtype != logits.dtype:
+            raise DTypeError(
+                f"{who} expected probabilities of the logits' dtype {logits.dtype}, got "
+                f"{array.dtype}: use .astype()"
+            )
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
         losses = _dense_cross_entropy(logits, target, weight)
@@ -260,6 +268,11 @@ def _check_same(who: str, prediction: Any, target: Any) -> None:
         raise ShapeError(
             f"{who} expected a target of the prediction's shape {prediction.shape}, got "
             f"{target.shape}: shapes must be equal, nothing is broadcast"
+        )
+    if prediction.dtype != target.dtype:
+        raise DTypeError(
+            f"{who} expected a target of the prediction's dtype {prediction.dtype}, got "
+            f"{target.dtype}: use .astype()"
         )
 
 

@@ -131,7 +131,7 @@ def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     x: (..., *shape); weight, bias: of `shape`.
     Source: Ba et al. 2016, "Layer Normalization", equation 4.
     """
-    shape = tuple(shape)
+    shape, eps = tuple(shape), float(eps)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(f"layer_norm expected last axes of shape {shape}, got shape {x.shape}")
     axes = tuple(range(-len(shape), 0))
@@ -173,10 +173,11 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     x: (N, H, W, C).  As in PyTorch, alpha is divided by size.
     Source: Krizhevsky et al. 2012, "ImageNet Classification with Deep CNNs", section 3.3.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ArgumentError(f"local_response_norm: size must be 1 or more channels, got {size!r}")
     if x.ndim < 2:
         raise ShapeError(f"local_response_norm expected (..., C), got shape {x.shape}")
+    alpha, beta, k = float(alpha), float(beta), float(k)
     squares = channel_window_sum(x * x, before=size // 2, after=(size - 1) // 2)
     return x * power(squares * (alpha / size) + k, -beta)
 

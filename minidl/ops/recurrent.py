@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ShapeError
 from minidl.ops.activation import sigmoid, tanh
@@ -20,6 +20,7 @@ __all__ = ["rnn", "lstm", "gru"]
 
 
 def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, w_hh: Any, b: Any):
+    check_arrays(who, x=x, weight_ih=w_ih, weight_hh=w_hh, bias=b, **dict(zip("hc", state)))
     hidden = w_hh.shape[0]
     if x.ndim != 3 or x.shape[2] != w_ih.shape[0]:
         raise ShapeError(f"{who} expected x of shape (N, T, {w_ih.shape[0]}), got shape {x.shape}")

@@ -10,7 +10,8 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.elementwise import astype, exp
+from minidl.ops.comparison import astype
+from minidl.ops.elementwise import exp
 
 __all__ = ["sum", "mean", "var", "max", "min", "logsumexp", "broadcast_to", "sum_to"]
 
@@ -65,7 +66,16 @@ def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
 )
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return np.sum(x, axis=reduced_axes("sum", axis, x.shape), keepdims=keepdims)
+    return _sum(x, reduced_axes("sum", axis, x.shape), keepdims)
+
+
+def _sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """NumPy's sum; of float32 along other axes than the last, where NumPy adds one by one, the
+    rounding of long sums is kept small by adding in float64."""
+    count = math.prod(x.shape[a] for a in axes)
+    if x.dtype == np.float32 and count > 1024 and x.ndim - 1 not in axes:
+        return np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64).astype(np.float32)
+    return np.sum(x, axis=axes, keepdims=keepdims)
 
 
 @sum.vjp("x")

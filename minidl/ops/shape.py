@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
@@ -249,6 +249,9 @@ def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2), widths=((-1, 1),)), ShapeError, "0 or more")
 
 
+_BASIC = (slice, int, np.integer)  # indices that name no element twice
+
+
 def _ndarray_key(key: Any) -> Any:
     """An index with Tensors in it as one NumPy understands."""
     if isinstance(key, tuple):
@@ -279,10 +282,10 @@ def scatter_add(x, *, key, shape):
     output = np.zeros(shape, x.dtype)
     key = _ndarray_key(key)
     parts = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(part, np.ndarray | list) for part in parts):
-        np.add.at(output, key, x)  # the same element may be named twice
-    else:
+    if all(part is None or part is Ellipsis or isinstance(part, _BASIC) for part in parts):
         output[key] = x
+    else:
+        np.add.at(output, key, x)  # the same element may be named twice
     return output
 
 
@@ -325,6 +328,7 @@ def embedding(indices, weight):
     indices: integers of any shape; weight: (num, dim).  Returns (*indices.shape, dim).
     Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
     """
+    check_arrays("embedding", indices=indices, weight=weight)
     rows = indices.data if isinstance(indices, Tensor) else indices
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")

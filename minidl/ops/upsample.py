@@ -20,6 +20,8 @@ MODES = ("nearest", "bilinear")
 def _matrix(size: int, scale: float, mode: str, align_corners: bool, dtype: Any) -> np.ndarray:
     """(out, size): how much of each input pixel is in each output pixel."""
     out = math.floor(size * scale)
+    if out == size:  # nothing to resample, even if a fractional scale would shift the pixels
+        return np.eye(size, dtype=dtype)
     places = np.arange(out)
     matrix = np.zeros((out, size), dtype)
     if mode == "nearest":

@@ -30,7 +30,8 @@ class ProgressBar(Callback):
     """A bar over the whole training with loss, metrics and the time left, and a line an epoch."""
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
-        self._bar = tqdm(total=batches, unit="batch", dynamic_ncols=True)
+        pause = 0.1 if sys.stderr.isatty() else 10  # seconds between updates: few in a log file
+        self._bar = tqdm(total=batches, unit="batch", dynamic_ncols=True, mininterval=pause)
 
     def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         self._bar.set_description(f"epoch {trainer.epoch + 1}", refresh=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, ShapeError
 
 __all__ = ["accuracy"]
 
@@ -17,6 +17,13 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
 
     outputs: (N, C) scores; targets: (N,) labels or (N, C) probabilities.
     """
+    outputs, targets = (np.asarray(getattr(a, "data", a)) for a in (outputs, targets))
+    rows = outputs.shape[:1]
+    if outputs.ndim != 2 or targets.shape not in (rows, outputs.shape):
+        raise ShapeError(
+            "accuracy expected scores (N, C) and labels (N,) or probabilities (N, C), "
+            f"got shapes {outputs.shape} and {targets.shape}"
+        )
     labels = targets.argmax(axis=1) if targets.ndim == 2 else targets
     return float((outputs.argmax(axis=1) == labels).mean())
 
