@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-ROUNDS = 5
+ROUNDS = 3
 BATCH_SIZES = (64, 256)
 SECONDS = 2.0  # of steps, after warming up
 
