@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.errors import ArgumentError, ShapeError
 
-__all__ = ["Pair", "Padding", "pair", "pad_pair", "output_size", "transposed_output_size"]
+__all__ = ["Pair", "Padding", "corner", "pair", "pad_pair", "output_size", "transposed_output_size"]
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
@@ -69,6 +69,11 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     extent = dilation * (kernel - 1) + 1
     total = max(0, (-(-size // stride) - 1) * stride + extent - size)
     return total // 2, total - total // 2
+
+
+def corner(padding: Padding) -> Pair:
+    """The padding before the first pixel: (top, left)."""
+    return padding[0][0], padding[1][0]
 
 
 def output_size(

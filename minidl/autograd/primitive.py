@@ -60,7 +60,6 @@ class Primitive(Op):
         settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
         self.settings = [p.name for p in settings]
         self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
-        self._rules: list[Rule] = []
         self._rule_of: dict[int, Rule] = {}
 
     def vjp(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -71,7 +70,6 @@ class Primitive(Op):
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             rule = Rule(self, [self.array_names.index(name) for name in names], function)
-            self._rules.append(rule)
             self._rule_of.update(dict.fromkeys(rule.positions, rule))
             return function
 

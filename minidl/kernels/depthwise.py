@@ -6,7 +6,7 @@ The loops over channels, which lie next to each other, are the ones the compiler
 import numpy as np
 from numba import prange
 
-from minidl.geometry import Padding, Pair, output_size
+from minidl.geometry import Padding, Pair, corner, output_size
 from minidl.kernels._jit import kernel
 
 
@@ -72,10 +72,6 @@ def _weight_grad(x, dy, stride, padding, dilation, parts):
                                     target[k, e] += source[k] * g[k * multiplier + e]
 
 
-def _corner(padding: Padding) -> Pair:
-    return padding[0][0], padding[1][0]
-
-
 def depthwise_conv2d(
     x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
@@ -85,7 +81,7 @@ def depthwise_conv2d(
     size = output_size("depthwise_conv2d", (h, w), (kh, kw), stride, padding, dilation)
     y = np.empty((n, *size, c * multiplier), x.dtype)
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
-    _forward(x, weight, stride, _corner(padding), dilation, y)
+    _forward(x, weight, stride, corner(padding), dilation, y)
     return y
 
 
@@ -100,7 +96,7 @@ def depthwise_conv2d_input_grad(
     """The gradient of depthwise_conv2d for x. (N, H, W, C)."""
     dx = np.empty((dy.shape[0], *input_size, weight.shape[2]), dy.dtype)
     dy, weight = np.ascontiguousarray(dy), np.ascontiguousarray(weight)
-    _input_grad(dy, weight, stride, _corner(padding), dilation, dx)
+    _input_grad(dy, weight, stride, corner(padding), dilation, dx)
     return dx
 
 
@@ -116,5 +112,5 @@ def depthwise_conv2d_weight_grad(
     n, _, _, c = x.shape
     parts = np.empty((n, *kernel_size, c, dy.shape[3] // c), x.dtype)
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
-    _weight_grad(x, dy, stride, _corner(padding), dilation, parts)
+    _weight_grad(x, dy, stride, corner(padding), dilation, parts)
     return parts.sum(axis=0)

@@ -6,7 +6,7 @@ Shapes and names as in the twin, `minidl.reference.im2col`.
 import numpy as np
 from numba import prange
 
-from minidl.geometry import Padding, Pair, output_size
+from minidl.geometry import Padding, Pair, corner, output_size
 from minidl.kernels._jit import kernel
 from minidl.kernels.gemm import matmul
 
@@ -83,7 +83,7 @@ def im2col(
     n, h, w, c = x.shape
     size = output_size("im2col", (h, w), kernel_size, stride, padding, dilation)
     columns = np.empty((n, *size, *kernel_size, c), x.dtype)
-    _unroll(np.ascontiguousarray(x), 0, stride, _corner(padding), dilation, columns)
+    _unroll(np.ascontiguousarray(x), 0, stride, corner(padding), dilation, columns)
     return columns
 
 
@@ -92,12 +92,8 @@ def col2im(
 ) -> np.ndarray:
     """The transpose of im2col: every window added back where it came from. (N, H, W, C)."""
     x = np.empty((columns.shape[0], *input_size, columns.shape[5]), columns.dtype)
-    _roll(np.ascontiguousarray(columns), 0, stride, _corner(padding), dilation, x)
+    _roll(np.ascontiguousarray(columns), 0, stride, corner(padding), dilation, x)
     return x
-
-
-def _corner(padding: Padding) -> Pair:
-    return padding[0][0], padding[1][0]
 
 
 def _batches(images: int, numbers_an_image: int) -> list[slice]:
@@ -124,7 +120,7 @@ def conv2d(
         matrix = weight[..., outputs].reshape(kh * kw * c, k // groups)
         for batch in _batches(n, oh * ow * kh * kw * c):
             columns = np.empty((batch.stop - batch.start, oh, ow, kh, kw, c), x.dtype)
-            _unroll(x[batch], group * c, stride, _corner(padding), dilation, columns)
+            _unroll(x[batch], group * c, stride, corner(padding), dilation, columns)
             product = matmul(columns.reshape(-1, kh * kw * c), matrix)  # (N*OH*OW, K/groups)
             y[batch, ..., outputs] = product.reshape(-1, oh, ow, k // groups)
     return y
@@ -148,7 +144,7 @@ def conv2d_input_grad(
         for batch in _batches(n, oh * ow * kh * kw * c):
             part = dy[batch, ..., outputs].reshape(-1, k // groups)  # (N*OH*OW, K/groups)
             columns = matmul(part, matrix.T).reshape(-1, oh, ow, kh, kw, c)
-            _roll(columns, group * c, stride, _corner(padding), dilation, x[batch])
+            _roll(columns, group * c, stride, corner(padding), dilation, x[batch])
     return x
 
 
@@ -169,7 +165,7 @@ def conv2d_weight_grad(
     for group, outputs in enumerate(_parts(k, groups)):
         for batch in _batches(n, oh * ow * kh * kw * c):
             columns = np.empty((batch.stop - batch.start, oh, ow, kh, kw, c), x.dtype)
-            _unroll(x[batch], group * c, stride, _corner(padding), dilation, columns)
+            _unroll(x[batch], group * c, stride, corner(padding), dilation, columns)
             part = dy[batch, ..., outputs].reshape(-1, k // groups)  # (N*OH*OW, K/groups)
             product = matmul(columns.reshape(-1, kh * kw * c).T, part)
             weight[..., outputs] += product.reshape(kh, kw, c, k // groups)

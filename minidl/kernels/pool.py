@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from minidl.geometry import Padding, Pair
+from minidl.geometry import Padding, Pair, corner
 from minidl.kernels._jit import helper, kernel
 
 
@@ -117,17 +117,13 @@ def _mean_grad(dy, kernel_size, stride, padding, count_include_pad, dx):
                             target[k] += source[k] / count
 
 
-def _corner(padding: Padding) -> Pair:
-    return padding[0][0], padding[1][0]
-
-
 def max_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, size: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
     """The largest of each window, and its index (int32)."""
     y = np.empty((x.shape[0], *size, x.shape[3]), x.dtype)
     indices = np.empty(y.shape, np.int32)
-    _max(np.ascontiguousarray(x), kernel_size, stride, _corner(padding), y, indices)
+    _max(np.ascontiguousarray(x), kernel_size, stride, corner(padding), y, indices)
     return y, indices
 
 
@@ -141,7 +137,7 @@ def max_pool2d_scatter(
 ) -> np.ndarray:
     """The gradient of max_pool2d: dy added where the maxima came from."""
     dx = np.empty((dy.shape[0], *input_size, dy.shape[3]), dy.dtype)
-    _scatter(np.ascontiguousarray(dy), indices, kernel_size, stride, _corner(padding), dx)
+    _scatter(np.ascontiguousarray(dy), indices, kernel_size, stride, corner(padding), dx)
     return dx
 
 
@@ -150,7 +146,7 @@ def max_pool2d_gather(
 ) -> np.ndarray:
     """What stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
     y = np.empty(indices.shape, x.dtype)
-    _gather(np.ascontiguousarray(x), indices, kernel_size, stride, _corner(padding), y)
+    _gather(np.ascontiguousarray(x), indices, kernel_size, stride, corner(padding), y)
     return y
 
 
