@@ -1,4 +1,4 @@
-"""Settings of the process: default dtype, kernels, threads.
+"""Settings of the process: default dtype, kernels, threads, where compiled kernels are kept.
 
 md.config.default_dtype = np.float64     # what Python floats become
 md.config.kernels = "reference"          # run on the plain NumPy twins
@@ -7,6 +7,8 @@ md.set_num_threads(2)
 
 import ctypes
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from minidl.errors import ArgumentError, DTypeError
 __all__ = ["config", "set_num_threads"]
 
 KERNELS = ("fast", "reference")
+CONVOLUTIONS = ("auto", "direct", "winograd", "winograd2", "im2col")
 
 
 def _cores() -> int:
@@ -25,14 +28,29 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _user_cache() -> Path | None:
+    """The platform's folder for what programs can make anew."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return chosen if chosen.is_absolute() else home / ".cache"
+
+
 class Config:
     """The one settings object, `md.config`. Assigning an unknown name or value raises."""
 
-    __slots__ = ("_default_dtype", "_kernels", "_num_threads")
+    __slots__ = ("_convolution", "_default_dtype", "_kernels", "_num_threads")
 
     def __init__(self) -> None:
         self._default_dtype = np.dtype(np.float32)
         self._kernels = "fast"
+        self._convolution = "auto"
         self._num_threads = _cores()
 
     @property
@@ -64,14 +82,41 @@ class Config:
         self._kernels = choice
 
     @property
+    def convolution(self) -> str:
+        """The algorithm of convolutions: "auto" chooses by shape (`kernels/choose.py`).
+
+        "direct"; "winograd" or "winograd2", F(4x4, 3x3) or F(2x2, 3x3), for 3x3 kernels of stride
+        1; "im2col". A shape that the chosen one doesn't take is computed as by "direct".
+        """
+        return self._convolution
+
+    @convolution.setter
+    def convolution(self, choice: str) -> None:
+        if choice not in CONVOLUTIONS:
+            raise ArgumentError(f"config.convolution must be one of {CONVOLUTIONS}, got {choice!r}")
+        self._convolution = choice
+
+    @property
     def num_threads(self) -> int:
         """Threads the kernels use; set it with `md.set_num_threads`."""
         return self._num_threads
 
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where compiled kernels are kept: the environment variable MINIDL_CACHE, or `minidl` in
+        NUMBA_CACHE_DIR, or in the user's cache folder. None if the user has no home.
+        """
+        if chosen := os.environ.get("MINIDL_CACHE"):
+            return Path(chosen).absolute()
+        if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+            return Path(chosen).absolute() / "minidl"
+        user = _user_cache()
+        return user and user / "minidl"
+
     def __repr__(self) -> str:
         return (
             f"config(default_dtype={self._default_dtype}, kernels={self._kernels!r}, "
-            f"num_threads={self._num_threads})"
+            f"convolution={self._convolution!r}, num_threads={self._num_threads})"
         )
 
 

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A first example compiles kernels.
+hypothesis.settings.register_profile("minidl", deadline=None)
+hypothesis.settings.load_profile("minidl")
 
 ROOT = Path(__file__).resolve().parents[1]
 

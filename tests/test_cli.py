@@ -13,7 +13,7 @@ import minidl as md
 from minidl import cli, data
 from minidl.train import Trainer
 
-COMMANDS = ["train"]  # of `minidl`
+COMMANDS = ["bench", "doctor", "train", "warmup"]  # of `minidl`
 
 
 def options(command):
@@ -65,7 +65,7 @@ def test_version():
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["trian"], r"invalid choice: 'trian' \(choose from '?train'?\)"),
+        (["trian"], r"invalid choice: 'trian' \(choose from .*train.*\)"),
         (["train", "--data", "cifar"], "argument --data: invalid choice: 'cifar'"),
         (["train", "--epochs", "0"], "argument --epochs: must be 1 or more, got 0"),
         (["train", "--epochs", "1e3"], "argument --epochs: invalid whole number value: '1e3'"),
@@ -78,6 +78,8 @@ def test_version():
         (["train", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["train", "--threads", "0"], "argument --threads: must be 1 or more, got 0"),
         (["train", "--speed", "9"], "unrecognized arguments: --speed 9"),
+        (["warmup", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+        (["doctor", "--mend"], "unrecognized arguments: --mend"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -85,7 +87,7 @@ def test_bad_arguments(arguments, message):
     assert (done.status, done.out) == (2, "")
     usage, *_, last = done.err.splitlines()
     assert usage.startswith("usage: minidl")
-    assert re.fullmatch(rf"minidl( train)?: error: .*{message}.*", last)
+    assert re.fullmatch(rf"minidl( train| warmup)?: error: .*{message}.*", last)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ FLOORS = [
     {"optim", "io", "data", "models"},
     {"train", "analysis"},
     {"apps"},
-    {"cli", "__main__"},
+    {"bench", "cli", "doctor", "warmup", "__main__"},
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -166,7 +166,9 @@ def run(
             if any(needs):
                 for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
-                        new = part is not g and getattr(part, "base", None) is None
+                        # a view's base is an array; that of recycled memory is its lease
+                        base = getattr(part, "base", None)
+                        new = part is not g and not isinstance(base, np.ndarray)
                         give(parent, part, new)
             if not retain_graph:
                 node.free()

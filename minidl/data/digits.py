@@ -1,5 +1,9 @@
 """scikit-learn's handwritten digits: 1,797 small images that need no download."""
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 
 from minidl.data.dataset import ArrayDataset
@@ -19,19 +23,23 @@ def digits(size: int = 32) -> tuple[ArrayDataset, ArrayDataset]:
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 8:
         raise ArgumentError(f"digits: size must be a whole number from 8 up, got {size!r}")
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "minidl.data.digits needs scikit-learn: pip install 'minidl[examples]'"
-        ) from error
-    loaded = load_digits()
-    images = _enlarge(loaded.images / 16.0, size)[..., np.newaxis]  # (N, size, size, 1)
-    labels = loaded.target.astype(np.int64)
+    pixels, labels = _read()
+    images = _enlarge(pixels / 16.0, size)[..., np.newaxis]  # (N, size, size, 1)
     test = _every_fifth(labels)
     mean, deviation = images[~test].mean(), images[~test].std()
     images = ((images - mean) / deviation).astype(np.float32)
     return ArrayDataset(images[~test], labels[~test]), ArrayDataset(images[test], labels[test])
+
+
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 8, 8), 0..16, and labels, from scikit-learn's file: importing it takes 0.8 s."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise ImportError("minidl.data.digits needs scikit-learn: pip install 'minidl[examples]'")
+    file = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file, "rt") as lines:
+        table = np.loadtxt(lines, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def _enlarge(images: np.ndarray, size: int) -> np.ndarray:

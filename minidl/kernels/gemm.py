@@ -1,72 +1,115 @@
-"""Matrix multiplication."""
+"""Matrix multiplication. Shapes and names as in the twin, `minidl.reference.gemm`."""
+
+import functools
 
 import numpy as np
 from numba import prange
 
 from minidl.kernels._jit import kernel
+from minidl.kernels.memory import empty
+from minidl.kernels.microkernel import (
+    ACTIVATIONS,
+    Shape,
+    accumulate,
+    activated,
+    begin,
+    finish,
+    resume,
+    tile_shape,
+)
+from minidl.kernels.simd import clipped, zeros
 
-ROWS_A_PART = 32  # rows of the product that one thread computes at a time
-DEPTH = 256  # how much of b is used before the next row of the product: it stays in the cache
-COLUMNS = 512
+DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
+ROWS_A_PART = 96
 
 
 @kernel
-def _multiply(a, row_stride, k_stride, b, c):
-    """c = a @ b, where a[i, k] is element i*row_stride + k*k_stride of the flat `a`.
+def _pack(b, width, packed):
+    """packed[j, k, :] = b[k, j*width : (j+1)*width], behind the last column zeros."""
+    blocks, depth, _ = packed.shape
+    columns = b.shape[1]
+    for part in prange(blocks * ((depth + 63) // 64)):
+        j, first = part % blocks, part // blocks * 64
+        count = min(width, columns - j * width)
+        for k in range(first, min(depth, first + 64)):
+            for i in range(count):
+                packed[j, k, i] = b[k, j * width + i]
+            for i in range(count, width):
+                packed[j, k, i] = 0
 
-    Two rows and four k's at a time make eight multiply-adds of six numbers read. The loops over j
-    are the ones the compiler vectorises: they run over whole one-dimensional slices.
-    """
-    depth, columns = b.shape
-    rows = c.shape[0]
-    for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
-        first = part * ROWS_A_PART
-        last = min(rows, first + ROWS_A_PART)
-        c[first:last] = 0
-        for k0 in range(0, depth, DEPTH):
-            k1 = min(depth, k0 + DEPTH)
-            fours = k0 + (k1 - k0) // 4 * 4
-            for j0 in range(0, columns, COLUMNS):
-                j1 = min(columns, j0 + COLUMNS)
-                for i in range(first, last, 2):
-                    next_i = min(i + 1, last - 1)  # an odd last row is computed twice over
-                    x, y = i * row_stride, next_i * row_stride
-                    cx, cy = c[i, j0:j1], c[next_i, j0:j1]
-                    for k in range(k0, fours, 4):
-                        b0, b1, b2, b3 = (
-                            b[k, j0:j1],
-                            b[k + 1, j0:j1],
-                            b[k + 2, j0:j1],
-                            b[k + 3, j0:j1],
-                        )
-                        p, q, r, s = (
-                            k * k_stride,
-                            (k + 1) * k_stride,
-                            (k + 2) * k_stride,
-                            (k + 3) * k_stride,
-                        )
-                        x0, x1, x2, x3 = a[x + p], a[x + q], a[x + r], a[x + s]
-                        y0, y1, y2, y3 = a[y + p], a[y + q], a[y + r], a[y + s]
-                        for j in range(j1 - j0):
-                            sum_x = cx[j] + x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
-                            sum_y = cy[j] + y0 * b0[j] + y1 * b1[j] + y2 * b2[j] + y3 * b3[j]
-                            cx[j] = sum_x
-                            cy[j] = sum_y
-                    for k in range(fours, k1):
-                        b0 = b[k, j0:j1]
-                        x0, y0 = a[x + k * k_stride], a[y + k * k_stride]
-                        for j in range(j1 - j0):
-                            sum_x, sum_y = cx[j] + x0 * b0[j], cy[j] + y0 * b0[j]
-                            cx[j] = sum_x
-                            cy[j] = sum_y
+
+@functools.cache
+def _product(rows, vectors, lanes):
+    width = vectors * lanes
+
+    @kernel
+    def multiply(a, row_step, k_step, b, bias, activation, c, sizes, row_part, column_part):
+        """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step], b packed, c flat."""
+        m, depth, n = sizes
+        row_parts, blocks = (m + row_part - 1) // row_part, (n + width - 1) // width
+        column_parts = (blocks + column_part - 1) // column_part
+        for part in prange(row_parts * column_parts):
+            first = part // column_parts * row_part
+            last = min(m, first + row_part)
+            zero = zeros(c, rows, vectors, lanes)
+            for k in range(0, depth, DEPTH):
+                size = min(DEPTH, depth - k)
+                first_block = part % column_parts * column_part
+                for j in range(first_block, min(blocks, first_block + column_part)):
+                    count = n - j * width
+                    for i in range(first, last, rows):
+                        c_rows = clipped(n, last - 1 - i, zero)
+                        a_rows = clipped(row_step, last - 1 - i, zero)
+                        at = i * n + j * width
+                        if k == 0:
+                            acc = begin(zero, bias, j * width)
+                        else:
+                            acc = resume(zero, c, at, c_rows, count, width)
+                        acc = accumulate(
+                            acc, a, i * row_step + k * k_step, a_rows, k_step,
+                            b, (j * depth + k) * width, width, size,
+                        )  # fmt: skip
+                        if k + size == depth:
+                            acc = activated(acc, activation)
+                        finish(acc, c, at, c_rows, count, width)
+
+    return multiply
+
+
+def _packed_columns(b: np.ndarray, shape: Shape) -> np.ndarray:
+    """b (depth, columns) in blocks of columns side by side: (blocks, depth, width)."""
+    packed = empty((-(-b.shape[1] // shape.width), b.shape[0], shape.width), b.dtype)
+    _pack(b, shape.width, packed)
+    return packed
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b.  a: (rows, depth), also as a transposed view;  b: (depth, columns)."""
-    c = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    return product(a, b, None, None)
+
+
+def product(
+    a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, activation: str | None
+) -> np.ndarray:
+    """activation(a @ b + bias)."""
+    (m, depth), n = a.shape, b.shape[1]
+    c = empty((m, n), a.dtype)
+    if c.size == 0:
+        return c
+    if depth == 0:  # an empty sum
+        a, b, depth = np.zeros((m, 1), a.dtype), np.zeros((1, n), a.dtype), 1
+    shape = tile_shape(n, a.dtype)
     if a.T.flags.c_contiguous:
-        flat, strides = a.T.reshape(-1), (1, a.shape[0])
+        flat, row_step, k_step = a.T.reshape(-1), 1, m
     else:
-        flat, strides = np.ascontiguousarray(a).reshape(-1), (a.shape[1], 1)
-    _multiply(flat, *strides, np.ascontiguousarray(b), c)
+        flat, row_step, k_step = np.ascontiguousarray(a).reshape(-1), depth, 1
+    b = _packed_columns(b, shape)
+    blocks = len(b)
+    row_part = min(ROWS_A_PART, -(-m // shape.rows) * shape.rows)
+    column_part = max(1, -(-blocks * -(-m // row_part) // 16))
+    start = np.empty(0, a.dtype) if bias is None else np.resize(bias, blocks * shape.width)
+    _product(*shape)(
+        flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],
+        c.reshape(-1), (m, depth, n), row_part, column_part,
+    )  # fmt: skip
     return c

@@ -1,73 +1,194 @@
 """Normalisation. Shapes and names as in the twin, `minidl.reference.norm`.
 
-Sums over rows are taken in float64 part by part, then over the parts in order.
+Each pass reads and writes an array once, a block of channels at a time, whose means and scales stay
+in registers. Sums over rows are float32 over parts of ROWS_A_PART, then float64 over the parts.
 """
+
+import functools
+from typing import Any
 
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import inlined, kernel
+from minidl.kernels.memory import empty
+from minidl.kernels.microkernel import ACTIVATIONS, activated
+from minidl.kernels.simd import (
+    LANES,
+    fma,
+    load,
+    load_part,
+    spread,
+    store,
+    store_part,
+    where_positive,
+    zeros,
+)
 
 ROWS_A_PART = 256
+PIVOT_ROWS = 64
 
-Arrays3 = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-@kernel
-def _sums(x, parts):
-    """parts[p] = the sum of the rows of part p."""
-    rows, columns = x.shape
-    for part in prange(parts.shape[0]):
-        total = parts[part]
-        total[:] = 0
-        for r in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
-            row = x[r]
-            for c in range(columns):
-                total[c] += row[c]
+Array = np.ndarray
+Optional = np.ndarray | None
 
 
-@kernel
-def _squares(x, mean, parts):
-    """parts[p] = the sum of (row - mean)**2 over part p."""
-    rows, columns = x.shape
-    for part in prange(parts.shape[0]):
-        total = parts[part]
-        total[:] = 0
-        for r in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
-            row = x[r]
-            for c in range(columns):
-                total[c] += (row[c] - mean[c]) ** 2
+@inlined
+def read(array, at, like, count, ragged):
+    """A row of channels; all but `count` are left out where the row is ragged."""
+    if ragged:
+        return load_part(array, at, (0,), like, count)
+    return load(array, at, (0,), like)
 
 
-@kernel
-def _products(dy, x, mean, parts):
-    """parts[p] = the sums of dy and of dy * (x - mean) over part p."""
-    rows, columns = x.shape
-    for part in prange(parts.shape[0]):
-        sums, products = parts[part, 0], parts[part, 1]
-        sums[:] = 0
-        products[:] = 0
-        for r in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
-            row, g = x[r], dy[r]
-            for c in range(columns):
-                sums[c] += g[c]
-                products[c] += g[c] * (row[c] - mean[c])
+@inlined
+def write(tile, array, at, count, ragged):
+    if ragged:
+        store_part(tile, array, at, (0,), count)
+    else:
+        store(tile, array, at, (0,))
 
 
-@kernel
-def _scale(x, mean, scale, bias, y):
-    rows, columns = x.shape
-    for r in prange(rows):
-        for c in range(columns):
-            y[r, c] = (x[r, c] - mean[c]) * scale[c] + bias[c]
+@inlined
+def passed(tile, output, activation):
+    """`tile` where the activation whose input (or output) is given lets a gradient through."""
+    if activation > 0:
+        tile = where_positive(output, tile)
+        if activation == 2:
+            tile = where_positive(spread(6.0, output) - output, tile)
+    return tile
 
 
-@kernel
-def _input_grad(dy, x, mean, scale, mean_dy, along_x, dx):
-    rows, columns = x.shape
-    for r in prange(rows):
-        for c in range(columns):
-            dx[r, c] = scale[c] * (dy[r, c] - mean_dy[c] - (x[r, c] - mean[c]) * along_x[c])
+def _blocks(channels: int, dtype: Any) -> tuple[int, int, bool]:
+    """Vectors in a block of channels, lanes, and whether the last block is ragged."""
+    lanes = LANES[np.dtype(dtype).itemsize]
+    if channels % lanes:
+        return 1, lanes, True
+    return next(v for v in (4, 3, 2, 1) if channels // lanes % v == 0), lanes, False
+
+
+@functools.cache
+def _sums(vectors, lanes, ragged):
+    width = vectors * lanes
+
+    @kernel
+    def sums(x, pivot, parts):
+        """parts[p] = the sums of x - pivot and of its squares over the rows of part p."""
+        channels = parts.shape[2]
+        rows = x.size // channels
+        for part in prange(parts.shape[0]):
+            first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
+            zero = zeros(x, 1, vectors, lanes)
+            buffer = np.empty(width, x.dtype)
+            for c in range(0, channels, width):
+                count = channels - c
+                shift = read(pivot, c, zero, count, ragged)
+                total, squares = zero, zero
+                for row in range(first, last):
+                    d = read(x, row * channels + c, zero, count, ragged) - shift
+                    total = total + d
+                    squares = fma(d, d, squares)
+                for kind in range(2):
+                    store(total if kind == 0 else squares, buffer, 0, (0,))
+                    for k in range(min(width, count)):
+                        parts[part, kind, c + k] = buffer[k]
+
+    return sums
+
+
+@functools.cache
+def _forward(vectors, lanes, ragged):
+    width = vectors * lanes
+
+    @kernel
+    def forward(x, mean, scale, bias, residual, activation, y, channels):
+        """y = activation((x - mean) * scale + bias + residual)."""
+        rows = x.size // channels
+        for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
+            last = min(rows, (part + 1) * ROWS_A_PART)
+            zero = zeros(x, 1, vectors, lanes)
+            for c in range(0, channels, width):
+                count = channels - c
+                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                b = read(bias, c, zero, count, ragged)
+                for row in range(part * ROWS_A_PART, last):
+                    at = row * channels + c
+                    out = fma(read(x, at, zero, count, ragged) - m, s, b)
+                    if residual.size > 0:
+                        out = out + read(residual, at, zero, count, ragged)
+                    write(activated(out, activation), y, at, count, ragged)
+
+    return forward
+
+
+@functools.cache
+def _products(vectors, lanes, ragged):
+    width = vectors * lanes
+
+    @kernel
+    def products(dy, x, y, mean, scale, bias, activation, passed_dy, parts):
+        """passed_dy = dy where the activation lets it through, which y tells or else is worked out.
+
+        parts[p] = the sums of passed_dy and of passed_dy * (x - mean) over part p.
+        """
+        channels = parts.shape[2]
+        rows = x.size // channels
+        for part in prange(parts.shape[0]):
+            first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
+            zero = zeros(x, 1, vectors, lanes)
+            buffer = np.empty(width, x.dtype)
+            for c in range(0, channels, width):
+                count = channels - c
+                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                b = read(bias, c, zero, count, ragged)
+                total, along = zero, zero
+                for row in range(first, last):
+                    at = row * channels + c
+                    g = read(dy, at, zero, count, ragged)
+                    d = read(x, at, zero, count, ragged) - m
+                    if y.size > 0:
+                        g = passed(g, read(y, at, zero, count, ragged), activation)
+                    else:
+                        g = passed(g, fma(d, s, b), activation)
+                    if passed_dy.size > 0:
+                        write(g, passed_dy, at, count, ragged)
+                    total = total + g
+                    along = fma(g, d, along)
+                for kind in range(2):
+                    store(total if kind == 0 else along, buffer, 0, (0,))
+                    for k in range(min(width, count)):
+                        parts[part, kind, c + k] = buffer[k]
+
+    return products
+
+
+@functools.cache
+def _input_grad(vectors, lanes, ragged):
+    width = vectors * lanes
+
+    @kernel
+    def input_grad(dy, x, y, mean, scale, bias, mean_dy, along, activation, dx, channels):
+        """dx = scale * (g - mean_dy - (x - mean) * along), g = dy where the activation passes."""
+        rows = x.size // channels
+        for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
+            last = min(rows, (part + 1) * ROWS_A_PART)
+            zero = zeros(x, 1, vectors, lanes)
+            for c in range(0, channels, width):
+                count = channels - c
+                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                b = read(bias, c, zero, count, ragged)
+                shift = read(mean_dy, c, zero, count, ragged)
+                slope = read(along, c, zero, count, ragged)
+                for row in range(part * ROWS_A_PART, last):
+                    at = row * channels + c
+                    g = read(dy, at, zero, count, ragged)
+                    d = read(x, at, zero, count, ragged) - m
+                    if y.size > 0:
+                        g = passed(g, read(y, at, zero, count, ragged), activation)
+                    else:
+                        g = passed(g, fma(d, s, b), activation)
+                    write(s * (g - shift - d * slope), dx, at, count, ragged)
+
+    return input_grad
 
 
 @kernel
@@ -82,41 +203,89 @@ def _window_sum(x, before, after, y):
             y[r, c] = total
 
 
-def _parts(x: np.ndarray, *shape: int) -> np.ndarray:
-    return np.empty((-(-len(x) // ROWS_A_PART), *shape, x.shape[1]), np.float64)
+def _parts(x: Array) -> Array:
+    return np.empty((-(-len(x) // ROWS_A_PART), 2, x.shape[1]), np.float64)
 
 
-def batch_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> Arrays3:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias; and each column's mean and (biased) var."""
+def _flat(array: Optional, like: Array) -> Array:
+    """One-dimensional, or empty for None."""
+    return np.empty(0, like.dtype) if array is None else np.ascontiguousarray(array).reshape(-1)
+
+
+def batch_norm(
+    x: Array, weight: Array, bias: Array, residual: Optional, activation: str | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), mean, (biased) var."""
     x = np.ascontiguousarray(x)
-    parts = _parts(x)
-    _sums(x, parts)
-    mean = parts.sum(axis=0) / len(x)
-    _squares(x, mean, parts)
-    var = parts.sum(axis=0) / len(x)
-    y = np.empty_like(x)
+    kind, parts = _blocks(x.shape[1], x.dtype), _parts(x)
+    # sums of squares lose digits far from the mean: measure from the mean of a sample of rows
+    pivot = x[:: max(1, len(x) // PIVOT_ROWS)].mean(axis=0)
+    _sums(*kind)(x.reshape(-1), pivot, parts)
+    total, squares = parts.sum(axis=0) / len(x)
+    var = np.maximum(squares - total**2, 0)
+    mean = (pivot + total).astype(x.dtype)
     scale = (weight / np.sqrt(var + eps)).astype(x.dtype)
-    mean = mean.astype(x.dtype)
-    _scale(x, mean, scale, bias, y)
+    y = empty(x.shape, x.dtype)
+    _forward(*kind)(
+        x.reshape(-1), mean, scale, _flat(bias, x), _flat(residual, x), ACTIVATIONS[activation],
+        y.reshape(-1), x.shape[1],
+    )  # fmt: skip
     return y, mean, var.astype(x.dtype)
 
 
 def batch_norm_grad(
-    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
-) -> Arrays3:
-    """The gradients of batch_norm for x, weight and bias."""
+    dy: Array, x: Array, y: Optional, weight: Array, bias: Array, mean: Array, var: Array,
+    activation: str | None, eps: float,
+) -> tuple[Array, Array, Array, Optional]:  # fmt: skip
+    """The gradients of batch_norm for x, weight, bias and, if y is given, the residual.
+
+    y, the output, is asked for only where there was a residual.
+    """
     dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
-    parts = _parts(x, 2)
-    _products(dy, x, mean, parts)
-    dbias, product = parts.sum(axis=0)
     inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
-    dx = np.empty_like(x)
-    columns = (weight * inv_std, dbias / len(x), product * inv_std**2 / len(x))
-    _input_grad(dy, x, mean, *(column.astype(x.dtype) for column in columns), dx)
-    return dx, (product * inv_std).astype(x.dtype), dbias.astype(x.dtype)
+    scale = (weight * inv_std).astype(x.dtype)
+    kind, parts, bias = _blocks(x.shape[1], x.dtype), _parts(x), _flat(bias, x)
+    code = ACTIVATIONS[activation]
+    kept = empty(x.shape, x.dtype) if y is not None and code else None
+    _products(*kind)(
+        dy.reshape(-1),
+        x.reshape(-1),
+        _flat(y, x),
+        _flat(mean, x),
+        scale,
+        bias,
+        code,
+        _flat(kept, x),
+        parts,
+    )
+    dbias, product = parts.sum(axis=0)
+    columns = (dbias / len(x), product * inv_std**2 / len(x))
+    if y is not None:  # the activation is dealt with
+        dy, code = dy if kept is None else kept, 0
+    dx = empty(x.shape, x.dtype)
+    _input_grad(*kind)(
+        dy.reshape(-1), x.reshape(-1), _flat(None, x), _flat(mean, x), scale, bias,
+        *(column.astype(x.dtype) for column in columns), code, dx.reshape(-1), x.shape[1],
+    )  # fmt: skip
+    dweight = (product * inv_std).astype(x.dtype)
+    return dx, dweight, dbias.astype(x.dtype), None if y is None else dy
 
 
-def channel_window_sum(x: np.ndarray, before: int, after: int) -> np.ndarray:
+def scale_shift(
+    x: Array, scale: Array, shift: Array, residual: Optional, activation: str | None
+) -> Array:
+    """activation(x * scale + shift + residual), by columns."""
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    _forward(*_blocks(x.shape[1], x.dtype))(
+        x.reshape(-1), np.zeros(len(scale), x.dtype), _flat(scale, x), _flat(shift, x),
+        _flat(residual, x),
+        ACTIVATIONS[activation], y.reshape(-1), x.shape[1],
+    )  # fmt: skip
+    return y
+
+
+def channel_window_sum(x: Array, before: int, after: int) -> Array:
     """y[r, c] = sum of x[r, c - before : c + after + 1].  x: (R, C)."""
     y = np.empty_like(x, order="C")
     _window_sum(np.ascontiguousarray(x), before, after, y)

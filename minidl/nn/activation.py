@@ -3,7 +3,6 @@
 from typing import Any
 
 from minidl import ops
-from minidl.errors import ArgumentError
 from minidl.nn.module import Module
 from minidl.nn.settings import real
 
@@ -18,28 +17,6 @@ __all__ = [
     "Softmax",
     "Tanh",
 ]
-
-BY_NAME = {
-    "relu": ops.relu,
-    "relu6": ops.relu6,
-    "leaky_relu": ops.leaky_relu,
-    "tanh": ops.tanh,
-    "sigmoid": ops.sigmoid,
-}
-
-
-def check_activation(who: str, activation: str | None) -> str | None:
-    """`activation` itself, or an error unless it is None or one of those known by name."""
-    if activation is not None and (not isinstance(activation, str) or activation not in BY_NAME):
-        raise ArgumentError(
-            f"{who}: activation must be None or one of {list(BY_NAME)}, got {activation!r}"
-        )
-    return activation
-
-
-def activate(x: Any, activation: str | None) -> Any:
-    """x through the activation of that name."""
-    return x if activation is None else BY_NAME[activation](x)
 
 
 class Identity(Module):

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from minidl.errors import ArgumentError, DTypeError
+from minidl.nn.activation import ReLU
+from minidl.nn.conv import Conv2d
 from minidl.nn.module import Module
+from minidl.nn.pool import MaxPool2d
 
 __all__ = ["Sequential", "ModuleList"]
 
@@ -52,9 +55,36 @@ class ModuleList(Module):
 
 
 class Sequential(ModuleList):
-    """Modules one after the other: each takes what the one before it gave."""
+    """Modules one after the other: each takes what the one before it gave.
+
+    A Conv2d with ReLU (its activation, or the next module) before a 2x2 max-pooling runs with it as
+    one op, unless one of them has a forward hook.
+    """
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
+        modules = list(self)
+        i = 0
+        while i < len(modules):
+            fused = pooled_convolution(modules, i)
+            x = modules[i](x) if fused == 0 else modules[i].with_max_pool(x)
+            i += fused or 1
         return x
+
+
+def pooled_convolution(modules: list[Module], i: int) -> int:
+    """How many modules from `i` on are a convolution with ReLU and 2x2 max-pooling; 0 if none."""
+    if type(modules[i]) is not Conv2d or modules[i].activation not in (None, "relu"):
+        return 0
+    count = 2 if modules[i].activation else 3
+    row = modules[i : i + count]
+    if len(row) < count or (count == 3 and type(row[1]) is not ReLU) or not _halves(row[-1]):
+        return 0
+    return 0 if any(module._forward_hooks for module in row) else count
+
+
+def _halves(module: Module) -> bool:
+    return type(module) is MaxPool2d and (
+        module.kernel_size == module.stride == (2, 2)
+        and module.padding in (0, (0, 0), ((0, 0), (0, 0)), "valid")
+        and not module.ceil_mode
+    )

@@ -9,10 +9,10 @@ from typing import Any
 from minidl import ops
 from minidl.geometry import Pair, pad_pair, pair
 from minidl.nn import init
-from minidl.nn.activation import activate, check_activation
 from minidl.nn.linear import options
 from minidl.nn.module import Module, Parameter, new_array
 from minidl.nn.settings import positive
+from minidl.ops.activation import activate, check_activation
 from minidl.ops.conv import check_groups
 
 __all__ = ["Conv2d", "ConvTranspose2d", "DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d"]
@@ -96,10 +96,17 @@ class Conv2d(_Convolution):
         self._set_weights((kh, kw, inputs, out_channels), kh * kw * inputs, out_channels, bias)
 
     def forward(self, x: Any) -> Any:
-        y = ops.conv2d(
+        return ops.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            self.activation,
+        )  # fmt: skip
+
+    def with_max_pool(self, x: Any) -> Any:
+        """The layer with ReLU and a 2x2 max-pooling behind it, in one op: what a Sequential runs
+        where they stand in a row."""
+        return ops.conv2d_relu_max_pool(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
-        return activate(y, self.activation)
 
 
 class ConvTranspose2d(_Convolution):
@@ -166,10 +173,9 @@ class DepthwiseConv2d(_Convolution):
         self._set_weights((kh, kw, channels, multiplier), kh * kw, channels * multiplier, bias)
 
     def forward(self, x: Any) -> Any:
-        y = ops.depthwise_conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation
+        return ops.depthwise_conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.activation
         )
-        return activate(y, self.activation)
 
     def _channels(self) -> str:
         return str(self.channels)

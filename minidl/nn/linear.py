@@ -4,9 +4,9 @@ from typing import Any
 
 from minidl import ops
 from minidl.nn import init
-from minidl.nn.activation import activate, check_activation
 from minidl.nn.module import Module, Parameter, new_array
 from minidl.nn.settings import positive
+from minidl.ops.activation import check_activation
 
 __all__ = ["Linear", "Embedding"]
 
@@ -32,7 +32,7 @@ class Linear(Module):
             init.zeros(self.bias)
 
     def forward(self, x: Any) -> Any:
-        return activate(ops.linear(x, self.weight, self.bias), self.activation)
+        return ops.linear(x, self.weight, self.bias, self.activation)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}" + options(self)

@@ -6,9 +6,9 @@ import numpy as np
 
 from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
-from minidl.nn.activation import activate, check_activation
 from minidl.nn.module import Buffer, Module, Parameter, new_array
 from minidl.nn.settings import check_array, positive, real
+from minidl.ops.activation import check_activation
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 
@@ -49,7 +49,7 @@ class _BatchNorm(Module):
             raise ShapeError(
                 f"{who}: residual has shape {residual.shape}, x {x.shape}: must be equal"
             )
-        y = ops.batch_norm(
+        return ops.batch_norm(
             x,
             self.running_mean.data,
             self.running_var.data,
@@ -58,8 +58,9 @@ class _BatchNorm(Module):
             self.training and not self.frozen,
             self.momentum,
             self.eps,
+            residual,
+            self.activation,
         )
-        return activate(y if residual is None else y + residual, self.activation)
 
     def extra_repr(self) -> str:
         text = f"{self.channels}, eps={self.eps:g}, momentum={self.momentum:g}"

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
+from minidl.autograd.op import Op
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.errors import DTypeError, ShapeError
+from minidl.autograd.tensor import Tensor
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import reduced_axes, sum
@@ -24,27 +27,56 @@ __all__ = [
     "log_softmax",
 ]
 
+FUSED = ("relu", "relu6")
+"""Activations that convolutions, products and normalisations apply in their own pass."""
+
 
 def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
     return output.size
 
 
+@primitive(
+    flops=_each,
+    oracle=lambda torch, dy, y, activation: (
+        dy * torch.as_tensor((y > 0) & (y < (6 if activation == "relu6" else np.inf)))
+    ),
+    labels=("y",),
+)
+def activation_gradient(dy, y, *, activation):
+    """dy where the activation, "relu" or "relu6", lets it through, which its output y tells."""
+    return kernels.use("activation").activation_grad(dy, y, activation)
+
+
+@activation_gradient.vjp("dy")
+def _(g, y, activation):
+    return activation_gradient(g, y, activation=activation)
+
+
+def _constant(output: Any) -> Any:
+    """The output outside the graph: where the kinks are has no derivative."""
+    return output.detach() if isinstance(output, Tensor) else output
+
+
 @primitive(flops=_each, oracle=lambda torch, x: torch.relu(x))
 def relu(x):
     """max(x, 0).  Source: Nair and Hinton 2010."""
-    return np.maximum(x, 0)
+    return kernels.use("activation").activate(x, "relu")
 
 
-relu.vjp("x")(lambda g, output: where(output > 0, g, 0.0))
+@relu.vjp("x")
+def _(g, output):
+    return activation_gradient(g, _constant(output), activation="relu")
 
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
 def relu6(x):
     """min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
-    return np.clip(x, 0, 6)
+    return kernels.use("activation").activate(x, "relu6")
 
 
-relu6.vjp("x")(lambda g, output: where(output > 0, where(output < 6, g, 0.0), 0.0))
+@relu6.vjp("x")
+def _(g, output):
+    return activation_gradient(g, _constant(output), activation="relu6")
 
 
 @primitive(
@@ -135,6 +167,40 @@ def log_softmax(x, *, axis=-1):
 @log_softmax.vjp("x")
 def _(g, output, axis):
     return g - exp(output) * sum(g, axis=axis, keepdims=True)
+
+
+BY_NAME: dict[str, Op] = {
+    "relu": relu,
+    "relu6": relu6,
+    "leaky_relu": leaky_relu,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+}
+
+
+def check_activation(who: str, activation: str | None) -> str | None:
+    """`activation` itself, or an error unless it is None or one of those known by name."""
+    if activation is not None and (not isinstance(activation, str) or activation not in BY_NAME):
+        raise ArgumentError(
+            f"{who}: activation must be None or one of {list(BY_NAME)}, got {activation!r}"
+        )
+    return activation
+
+
+def activate(x: Any, activation: str | None) -> Any:
+    """x through the activation of that name."""
+    return x if activation is None else BY_NAME[activation](x)
+
+
+def torch_activate(torch: Any, x: Any, activation: str | None) -> Any:
+    """`activate` by torch, for oracles."""
+    return x if activation is None else getattr(torch.nn.functional, activation)(x)
+
+
+@activation_gradient.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for activation in FUSED:
+        yield sample(draw.normal(3, 4), draw.normal(3, 4) * 5, activation=activation)
 
 
 @relu.samples

@@ -1,4 +1,4 @@
-"""Convolution, its two gradients, and transposed convolution.
+"""Convolution and its two gradients.
 
 The three primitives are closed under differentiation: the gradients of each are the other two.
 Shapes: x (N, H, W, C), weight (kh, kw, C/groups, K), y (N, OH, OW, K).
@@ -14,13 +14,19 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.geometry import Padding, Pair, output_size, pad_pair, pair, transposed_output_size
-from minidl.ops.elementwise import add
+from minidl.geometry import output_size, pad_pair, pair
+from minidl.ops.activation import (
+    FUSED,
+    activate,
+    activation_gradient,
+    check_activation,
+    torch_activate,
+)
 from minidl.ops.reduce import sum
-from minidl.ops.shape import pad
 
-__all__ = ["conv2d", "conv_transpose2d"]
+__all__ = ["conv2d"]
 
 
 def torch_conv2d(torch: Any, x: Any, weight: Any, bias: Any = None, **s: Any) -> Any:
@@ -46,10 +52,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 )
 def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
     """conv2d with its settings in normal form: pairs, padding ((top, bottom), (left, right))."""
-    y = kernels.use("im2col").conv2d(x, weight, stride, padding, dilation, groups)
-    if bias is not None:
-        y += bias
-    return y
+    return kernels.use("conv").conv2d(x, weight, bias, None, stride, padding, dilation, groups)
 
 
 @convolution.vjp("x")
@@ -60,15 +63,45 @@ def _(g, weight, x_shape, stride, padding, dilation, groups):
     )  # fmt: skip
 
 
-@convolution.vjp("weight")
-def _(g, x, weight_shape, stride, padding, dilation, groups):
-    return convolution_weight_grad(
-        x, g, kernel_size=weight_shape[:2],
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
+@convolution.vjp("weight", "bias")
+def _(g, x, weight_shape, needs, stride, padding, dilation, groups):
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if isinstance(g, Tensor) or not needs[2]:
+        dweight = convolution_weight_grad(x, g, kernel_size=weight_shape[:2], **settings)
+        return dweight, sum(g, axis=(0, 1, 2)) if needs[2] else None
+    return kernels.use("conv").conv2d_weight_grad(
+        x, g, weight_shape[:2], **settings, with_bias=needs[2]
+    )
 
 
-convolution.vjp("bias")(lambda g: sum(g, axis=(0, 1, 2)))
+def _activated(x: Any, weight: Any, bias: Any, *, activation: str, **settings: Any) -> Any:
+    return activate(convolution(x, weight, bias, **settings), activation)
+
+
+@primitive(
+    flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:3]),
+    oracle=lambda torch, x, weight, bias=None, *, activation, **settings: torch_activate(
+        torch, torch_conv2d(torch, x, weight, bias, **settings), activation
+    ),
+    composition=_activated,
+)
+def convolution_activation(x, weight, bias=None, *, activation, stride, padding, dilation, groups):
+    """activation(convolution(...)), "relu" or "relu6", in one pass over the output."""
+    return kernels.use("conv").conv2d(
+        x, weight, bias, activation, stride, padding, dilation, groups
+    )
+
+
+@convolution_activation.vjp("x", "weight", "bias")
+def _(g, x, weight, output, needs, activation, stride, padding, dilation, groups):
+    g = activation_gradient(g, output, activation=activation)
+    settings = (stride, padding, dilation, groups)
+    conv, dx, dweight, dbias = kernels.use("conv"), None, None, None
+    if needs[0]:
+        dx = conv.conv2d_input_grad(g, weight, x.shape[1:3], *settings)
+    if needs[1] or needs[2]:
+        dweight, dbias = conv.conv2d_weight_grad(x, g, weight.shape[:2], *settings, needs[2])
+    return dx, dweight, dbias
 
 
 @primitive(
@@ -84,7 +117,7 @@ convolution.vjp("bias")(lambda g: sum(g, axis=(0, 1, 2)))
 )
 def convolution_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
     """The gradient of a convolution for its x, of shape (N, *input_size, C)."""
-    return kernels.use("im2col").conv2d_input_grad(
+    return kernels.use("conv").conv2d_input_grad(
         dy, weight, input_size, stride, padding, dilation, groups
     )
 
@@ -115,9 +148,9 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
 )
 def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups):
     """The gradient of a convolution for its weight, of shape (*kernel_size, C/groups, K)."""
-    return kernels.use("im2col").conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, groups
-    )
+    return kernels.use("conv").conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, groups, with_bias=False
+    )[0]
 
 
 @convolution_weight_grad.vjp("x")
@@ -155,7 +188,7 @@ def check_images(who: str, x: Any, channels: int) -> None:
         )
 
 
-def _check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
+def check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
     if weight.ndim != 4:
         raise ShapeError(
             f"{who} expected a weight of 4 axes (kh, kw, channels, channels), got {weight.shape}"
@@ -174,20 +207,31 @@ def check_groups(who: str, groups: Any, **channels: int) -> None:
 
 
 @composite(
-    oracle=lambda torch, x, weight, bias=None, **settings: torch_conv2d(
-        torch, x, weight, bias, **_normal(x, weight, **settings)
+    oracle=lambda torch, x, weight, bias=None, activation=None, **settings: torch_activate(
+        torch, torch_conv2d(torch, x, weight, bias, **_normal(x, weight, **settings)), activation
     )
 )
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
     """Two-dimensional convolution (cross-correlation) of images.
 
     x: (N, H, W, C); weight: (kh, kw, C/groups, K); bias: (K,).  Returns (N, OH, OW, K).
     stride, dilation: pixels, a number or a pair.  padding: pixels, see `geometry.pad_pair`.
+    activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid", applied to the result.
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
+    settings = conv_settings(x, weight, bias, stride, padding, dilation, groups)
+    if check_activation("conv2d", activation) in FUSED:
+        return convolution_activation(x, weight, bias, activation=activation, **settings)
+    return activate(convolution(x, weight, bias, **settings), activation)
+
+
+def conv_settings(
+    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> dict[str, Any]:
+    """conv2d's settings in normal form, its arguments checked."""
     check_arrays("conv2d", x=x, weight=weight, bias=bias)
-    _check_weight("conv2d", weight, bias, weight.shape[-1])
+    check_weight("conv2d", weight, bias, weight.shape[-1])
     check_groups("conv2d", groups, out_channels=weight.shape[3])
     check_images("conv2d", x, weight.shape[2] * groups)
     settings = _normal(x, weight, stride, padding, dilation, groups)
@@ -195,7 +239,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         "conv2d", x.shape[1:3], weight.shape[:2],
         settings["stride"], settings["padding"], settings["dilation"],
     )  # fmt: skip
-    return convolution(x, weight, bias, **settings)
+    return settings
 
 
 def _normal(
@@ -205,74 +249,6 @@ def _normal(
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     padding = pad_pair(padding, weight.shape[:2], stride, dilation, x.shape[1:3])
     return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-
-
-@composite(
-    oracle=lambda torch, x, weight, bias=None, stride=1, padding=0, output_padding=0, **settings: (
-        torch.nn.functional.conv_transpose2d(
-            x.permute(0, 3, 1, 2), weight.permute(3, 2, 0, 1), bias,
-            stride, padding, output_padding, **settings,
-        ).permute(0, 2, 3, 1)
-    )
-)  # fmt: skip
-def conv_transpose2d(
-    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-):
-    """The transpose of a convolution: what conv2d does to gradients, done to images.
-
-    x: (N, H, W, C); weight: (kh, kw, K/groups, C); bias: (K,).
-    Returns (N, OH, OW, K), OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 +
-    output_padding; with padding="same", OH = H * stride.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
-    """
-    who = "conv_transpose2d"
-    check_arrays(who, x=x, weight=weight, bias=bias)
-    _check_weight(who, weight, None, 0)
-    check_images(who, x, weight.shape[3])
-    check_groups(who, groups, in_channels=weight.shape[3])
-    _check_weight(who, weight, bias, weight.shape[2] * groups)
-    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    size, edges, zeros = _transposed_geometry(
-        x.shape[1:3], weight.shape[:2], stride, padding, dilation, output_padding
-    )
-    y = convolution_input_grad(
-        x, weight, input_size=size, stride=stride, padding=edges, dilation=dilation, groups=groups
-    )
-    if any(zeros):
-        y = pad(y, widths=((0, 0), (0, zeros[0]), (0, zeros[1]), (0, 0)))
-    return y if bias is None else add(y, bias)
-
-
-def _transposed_geometry(
-    input_size: Pair, kernel_size: Pair, stride: Pair, padding: Any, dilation: Pair, extra: Any
-) -> tuple[Pair, Padding, Pair]:
-    """Of a transposed convolution: output size, padding, and rows and columns of zeros behind it.
-
-    Output padding takes back padding at the bottom and right; what is left of it, the kernel
-    doesn't reach.
-    """
-    who = "conv_transpose2d"
-    same_size = (input_size[0] * stride[0], input_size[1] * stride[1])
-    edges = pad_pair(padding, kernel_size, stride, dilation, same_size)
-    extra = pair(extra, "output_padding", 0)
-    if padding == "same" and any(extra):
-        raise ArgumentError(
-            f'{who}: padding="same" sets the output\'s size, drop output_padding={extra}'
-        )
-    if padding == "same":  # the output is same_size, also where the kernel is less than the stride
-        extents = [d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True)]
-        extra = tuple(max(0, s - e) for s, e in zip(stride, extents, strict=True))
-    elif any(e and e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        raise ArgumentError(
-            f"{who}: output_padding {extra} must be smaller than stride {stride} or dilation "
-            f"{dilation}"
-        )
-    kept = [(before, max(0, after - e)) for (before, after), e in zip(edges, extra, strict=True)]
-    zeros = [max(0, e - after) for (_, after), e in zip(edges, extra, strict=True)]
-    size = transposed_output_size(
-        who, input_size, kernel_size, stride, (kept[0], kept[1]), dilation
-    )
-    return size, (kept[0], kept[1]), (zeros[0], zeros[1])
 
 
 # (N, H, W, C), kernel and outputs, and settings in normal form: every setting with the others,
@@ -307,6 +283,14 @@ def _(draw: Draw) -> Iterator[Sample]:
         yield sample(draw.normal(*x), draw.normal(*weight), bias, **settings)
 
 
+@convolution_activation.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for i, (x, weight, y, settings) in enumerate(_geometries()):
+        bias, activation = (draw.normal(y[3]), "relu") if i % 2 else (None, "relu6")
+        x, weight = draw.normal(*x), draw.normal(*weight) * 3
+        yield sample(x, weight, bias, activation=activation, **settings)
+
+
 @convolution_input_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for x, weight, y, settings in _geometries():
@@ -329,17 +313,6 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(x, draw.normal(2, 4, 2, 4), stride=(2, 3), padding="same", groups=2)
 
 
-@conv_transpose2d.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    x = draw.normal(2, 3, 4, 4)
-    yield sample(x, draw.normal(3, 3, 5, 4))
-    yield sample(x, draw.normal(4, 3, 5, 4), draw.normal(5), stride=2, padding=1)
-    yield sample(x, draw.normal(3, 2, 3, 4), draw.normal(6), stride=(2, 3), groups=2)
-    yield sample(x, draw.normal(2, 3, 1, 4), stride=3, padding=(1, 0), output_padding=(2, 1))
-    yield sample(x, draw.normal(3, 3, 2, 4), padding=1, dilation=2, output_padding=1)
-    yield sample(draw.normal(1, 1, 1, 2), draw.normal(4, 4, 3, 2))
-
-
 @conv2d.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
     x, w = draw.normal(2, 8, 8, 3), draw.normal(3, 3, 3, 4)
@@ -358,13 +331,3 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample((x * 9).astype(np.uint8), w), DTypeError, r"uint8.*astype.*/ 255")
     yield ErrorInput(sample(x.astype(np.float64), w), DTypeError, "float32 and float64")
     yield ErrorInput(sample([[1.0]], w), DTypeError, "got list")
-
-
-@conv_transpose2d.errors
-def _(draw: Draw) -> Iterator[ErrorInput]:
-    x, w = draw.normal(2, 4, 4, 3), draw.normal(3, 3, 5, 3)
-    yield ErrorInput(sample(draw.normal(2, 3, 4, 4), w), ShapeError, "channels-first")
-    yield ErrorInput(sample(x, w, output_padding=1), ArgumentError, "output_padding")
-    yield ErrorInput(sample(x, w, padding=9), ShapeError, "leaves an output of")
-    yield ErrorInput(sample(x, w, groups=2), ArgumentError, "groups=2 doesn't divide")
-    yield ErrorInput(sample(x, w, draw.normal(3)), ShapeError, r"bias of shape \(5,\)")

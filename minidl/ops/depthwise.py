@@ -13,8 +13,16 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.autograd.tensor import Tensor
 from minidl.errors import DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
+from minidl.ops.activation import (
+    FUSED,
+    activate,
+    activation_gradient,
+    check_activation,
+    torch_activate,
+)
 from minidl.ops.conv import check_images, torch_conv2d
 from minidl.ops.reduce import sum
 
@@ -40,10 +48,9 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 )
 def depthwise_convolution(x, weight, bias=None, *, stride, padding, dilation):
     """depthwise_conv2d with its settings in normal form."""
-    y = kernels.use("depthwise").depthwise_conv2d(x, weight, stride, padding, dilation)
-    if bias is not None:
-        y += bias
-    return y
+    return kernels.use("depthwise").depthwise_conv2d(
+        x, weight, bias, None, stride, padding, dilation
+    )
 
 
 @depthwise_convolution.vjp("x")
@@ -53,14 +60,47 @@ def _(g, weight, x_shape, stride, padding, dilation):
     )
 
 
-@depthwise_convolution.vjp("weight")
-def _(g, x, weight_shape, stride, padding, dilation):
-    return depthwise_weight_grad(
-        x, g, kernel_size=weight_shape[:2], stride=stride, padding=padding, dilation=dilation
+@depthwise_convolution.vjp("weight", "bias")
+def _(g, x, weight_shape, needs, stride, padding, dilation):
+    settings = {"stride": stride, "padding": padding, "dilation": dilation}
+    if isinstance(g, Tensor) or not needs[2]:
+        dweight = depthwise_weight_grad(x, g, kernel_size=weight_shape[:2], **settings)
+        return dweight, sum(g, axis=(0, 1, 2)) if needs[2] else None
+    return kernels.use("depthwise").depthwise_conv2d_weight_grad(
+        x, g, weight_shape[:2], **settings, with_bias=True
     )
 
 
-depthwise_convolution.vjp("bias")(lambda g: sum(g, axis=(0, 1, 2)))
+def _activated(x: Any, weight: Any, bias: Any, *, activation: str, **settings: Any) -> Any:
+    return activate(depthwise_convolution(x, weight, bias, **settings), activation)
+
+
+@primitive(
+    flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:2]),
+    oracle=lambda torch, x, weight, bias=None, *, activation, **settings: torch_activate(
+        torch, _torch_depthwise(torch, x, weight, bias, **settings), activation
+    ),
+    composition=_activated,
+)
+def depthwise_activation(x, weight, bias=None, *, activation, stride, padding, dilation):
+    """activation(depthwise_convolution(...)), "relu" or "relu6", in one pass over the output."""
+    return kernels.use("depthwise").depthwise_conv2d(
+        x, weight, bias, activation, stride, padding, dilation
+    )
+
+
+@depthwise_activation.vjp("x", "weight", "bias")
+def _(g, x, weight, output, needs, activation, stride, padding, dilation):
+    g = activation_gradient(g, output, activation=activation)
+    settings = (stride, padding, dilation)
+    family, dx, dweight, dbias = kernels.use("depthwise"), None, None, None
+    if needs[0]:
+        dx = family.depthwise_conv2d_input_grad(g, weight, x.shape[1:3], *settings)
+    if needs[1] or needs[2]:
+        dweight, dbias = family.depthwise_conv2d_weight_grad(
+            x, g, weight.shape[:2], *settings, needs[2]
+        )
+    return dx, dweight, dbias
 
 
 @primitive(
@@ -107,8 +147,8 @@ def _(g, dy, weight_shape, stride, padding, dilation):
 def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation):
     """The gradient of a depthwise convolution for its weight, (*kernel_size, C, multiplier)."""
     return kernels.use("depthwise").depthwise_conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation
-    )
+        x, dy, kernel_size, stride, padding, dilation, with_bias=False
+    )[0]
 
 
 @depthwise_weight_grad.vjp("x")
@@ -124,16 +164,19 @@ def _(g, x, stride, padding, dilation):
 
 
 @composite(
-    oracle=lambda torch, x, weight, bias=None, **settings: _torch_depthwise(
-        torch, x, weight, bias, **_normal(x, weight, **settings)
+    oracle=lambda torch, x, weight, bias=None, activation=None, **settings: torch_activate(
+        torch,
+        _torch_depthwise(torch, x, weight, bias, **_normal(x, weight, **settings)),
+        activation,
     )
 )
-def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
+def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, activation=None):
     """Convolution of each channel with its own `multiplier` filters.
 
     x: (N, H, W, C); weight: (kh, kw, C, multiplier); bias: (C * multiplier,).
     Returns (N, OH, OW, C * multiplier), the outputs of a channel next to each other.
     stride, dilation: pixels, a number or a pair.  padding: pixels, see `geometry.pad_pair`.
+    activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid", applied to the result.
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     Source: Howard et al. 2017, "MobileNets", section 3.1.
     """
@@ -151,7 +194,9 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
         )
     settings = _normal(x, weight, stride, padding, dilation)
     output_size("depthwise_conv2d", x.shape[1:3], weight.shape[:2], **settings)
-    return depthwise_convolution(x, weight, bias, **settings)
+    if check_activation("depthwise_conv2d", activation) in FUSED:
+        return depthwise_activation(x, weight, bias, activation=activation, **settings)
+    return activate(depthwise_convolution(x, weight, bias, **settings), activation)
 
 
 def _normal(x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
@@ -185,6 +230,14 @@ def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         bias = draw.normal(y[3]) if i % 2 else None
         yield sample(draw.normal(*x), draw.normal(*weight), bias, **settings)
+
+
+@depthwise_activation.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for i, (x, weight, y, settings) in enumerate(_geometries()):
+        bias, activation = (draw.normal(y[3]), "relu") if i % 2 else (None, "relu6")
+        x, weight = draw.normal(*x), draw.normal(*weight) * 3
+        yield sample(x, weight, bias, activation=activation, **settings)
 
 
 @depthwise_input_grad.samples

@@ -10,6 +10,13 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import DTypeError, ShapeError
+from minidl.ops.activation import (
+    FUSED,
+    activate,
+    activation_gradient,
+    check_activation,
+    torch_activate,
+)
 from minidl.ops.elementwise import add
 from minidl.ops.shape import reshape
 
@@ -74,11 +81,43 @@ def matmul(x, y):
     return reshape(product, shape=tuple(shape)) if len(shape) != product.ndim else product
 
 
-@composite(oracle=lambda torch, x, weight, bias=None: torch.nn.functional.linear(x, weight.T, bias))
-def linear(x, weight, bias=None):
-    """x @ weight + bias.
+def _torch_linear(torch: Any, x: Any, weight: Any, bias: Any = None, activation: Any = None) -> Any:
+    return torch_activate(torch, torch.nn.functional.linear(x, weight.T, bias), activation)
+
+
+def _product(x: Any, weight: Any, bias: Any, *, activation: str | None) -> Any:
+    y = matrix_product(x, weight)
+    return activate(y if bias is None else add(y, bias), activation)
+
+
+@primitive(
+    flops=lambda output, x, weight, bias, **settings: 2 * output.size * x.shape[-1],
+    oracle=_torch_linear,
+    composition=_product,
+)
+def linear_activation(x, weight, bias=None, *, activation=None):
+    """activation(x @ weight + bias) of rows x, (N, in): None, "relu" or "relu6"."""
+    return kernels.use("gemm").product(x, weight, bias, activation)
+
+
+@linear_activation.vjp("x", "weight", "bias")
+def _(g, x, weight, output, needs, activation):
+    multiply = kernels.use("gemm").matmul
+    if activation is not None:
+        g = activation_gradient(g, output, activation=activation)
+    return (
+        multiply(g, weight.T) if needs[0] else None,
+        multiply(x.T, g) if needs[1] else None,
+        g.sum(axis=0) if needs[2] else None,
+    )
+
+
+@composite(oracle=_torch_linear)
+def linear(x, weight, bias=None, activation=None):
+    """activation(x @ weight + bias).
 
     x: (..., in_features); weight: (in_features, out_features); bias: (out_features,).
+    activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
     Raises ShapeError where the features differ.
     """
     check_arrays("linear", x=x, weight=weight, bias=bias)
@@ -97,9 +136,9 @@ def linear(x, weight, bias=None):
             + (": flatten it first, for example with nn.Flatten()" if x.ndim > 2 else "")
         )
     rows = x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
-    y = matrix_product(rows, weight)
-    if bias is not None:
-        y = add(y, bias)
+    fused = check_activation("linear", activation) in FUSED
+    y = linear_activation(rows, weight, bias, activation=activation if fused else None)
+    y = y if fused else activate(y, activation)
     return y if x.ndim == 2 else reshape(y, shape=(*x.shape[:-1], weight.shape[1]))
 
 
@@ -136,6 +175,16 @@ def _(draw: Draw):
     yield sample(draw.normal(3, 4), draw.normal(4, 5))
     yield sample(draw.normal(2, 3, 4), draw.normal(4, 1), draw.normal(1))
     yield sample(draw.normal(4), draw.normal(4, 5), draw.normal(5))
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5), "relu")
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), None, "tanh")
+    yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
+
+
+@linear_activation.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5))
+    yield sample(draw.normal(7, 4), draw.normal(4, 5), draw.normal(5), activation="relu")
+    yield sample(draw.normal(3, 4) * 3, draw.normal(4, 19), activation="relu6")
     yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
 
 

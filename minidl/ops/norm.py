@@ -11,6 +11,13 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.activation import (
+    FUSED,
+    activate,
+    activation_gradient,
+    check_activation,
+    torch_activate,
+)
 from minidl.ops.elementwise import add, multiply, power, sqrt
 from minidl.ops.reduce import mean
 from minidl.ops.reduce import var as variance
@@ -18,38 +25,112 @@ from minidl.ops.reduce import var as variance
 __all__ = ["batch_norm", "layer_norm", "local_response_norm"]
 
 
-def _batch_norm_composition(x: Any, weight: Any, bias: Any, *, eps: float, **running: Any) -> Any:
+def _torch_batch_norm(
+    torch: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    residual: Any = None,
+    *,
+    eps: float,
+    activation: Any = None,
+) -> Any:
+    rows = x.reshape(-1, x.shape[-1])
+    y = torch.nn.functional.batch_norm(rows, None, None, weight, bias, training=True, eps=eps)
+    y = y.reshape(x.shape)
+    return torch_activate(torch, y if residual is None else y + residual, activation)
+
+
+def _batch_norm_composition(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    residual: Any,
+    *,
+    eps: float,
+    activation: Any = None,
+    **running: Any,
+) -> Any:
     axes = tuple(range(x.ndim - 1))
     centred = x - mean(x, axis=axes)
-    return centred / sqrt(variance(x, axis=axes) + eps) * weight + bias
+    y = centred / sqrt(variance(x, axis=axes) + eps) * weight + bias
+    return activate(y if residual is None else y + residual, activation)
 
 
 @primitive(
-    flops=lambda output, x, weight, bias, **settings: 8 * x.size,
-    oracle=lambda torch, x, weight, bias, eps: torch.nn.functional.batch_norm(
-        x.reshape(-1, x.shape[-1]), None, None, weight, bias, training=True, eps=eps
-    ).reshape(x.shape),
-    saves=("mean", "var"),
+    flops=lambda output, x, *inputs, **settings: 8 * x.size,
+    oracle=_torch_batch_norm,
+    saves=("mean", "var", "before_residual"),
     composition=_batch_norm_composition,
 )
-def batch_norm_train(x, weight, bias, *, eps, running_mean=None, running_var=None, momentum=0.1):
+def batch_norm_train(
+    x, weight, bias, residual=None,
+    *, eps, activation=None, running_mean=None, running_var=None, momentum=0.1,
+):  # fmt: skip
     """Each channel (last axis) scaled to mean 0 and variance 1 over all else, then w*x + b.
 
-    The running statistics, where given, are moved in place. See `batch_norm`.
+    The residual is added and the activation ("relu", "relu6") applied in the same pass. The running
+    statistics, where given, are moved in place. See `batch_norm`.
     """
-    rows = x.reshape(-1, x.shape[-1])  # (N*H*W, C)
-    y, mean, var = kernels.use("norm").batch_norm(rows, weight, bias, eps)
+    rows = _rows(x)
+    y, mean, var = kernels.use("norm").batch_norm(
+        rows, weight, bias, None if residual is None else _rows(residual), activation, eps
+    )
     if running_mean is not None:
         running_mean += momentum * (mean - running_mean)
         running_var += momentum * (var * (len(rows) / (len(rows) - 1)) - running_var)
-    return y.reshape(x.shape), mean, var
+    y = y.reshape(x.shape)
+    # with a residual, only the output tells where the activation lets gradients through
+    return y, mean, var, y if residual is not None else None
 
 
-@batch_norm_train.vjp("x", "weight", "bias")
-def _(g, x, weight, mean, var, eps):
-    rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, x.shape[-1])  # (N*H*W, C)
-    dx, dweight, dbias = kernels.use("norm").batch_norm_grad(g_rows, rows, weight, mean, var, eps)
-    return dx.reshape(x.shape), dweight, dbias
+@batch_norm_train.vjp("x", "weight", "bias", "residual")
+def _(g, x, weight, bias, mean, var, before_residual, eps, activation):
+    output = None if before_residual is None else _rows(before_residual)
+    dx, dweight, dbias, dresidual = kernels.use("norm").batch_norm_grad(
+        _rows(g), _rows(x), output, weight, bias, mean, var, activation, eps
+    )
+    if dresidual is not None:
+        dresidual = dresidual.reshape(x.shape)
+    return dx.reshape(x.shape), dweight, dbias, dresidual
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """(..., C) as rows of channels: (N*H*W, C)."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def _scaled(x: Any, scale: Any, shift: Any, residual: Any, *, activation: str | None) -> Any:
+    y = x * scale + shift
+    return activate(y if residual is None else y + residual, activation)
+
+
+@primitive(
+    flops=lambda output, x, *inputs, **settings: 2 * x.size,
+    oracle=lambda torch, x, scale, shift, residual=None, activation=None: torch_activate(
+        torch, x * scale + shift + (0 if residual is None else residual), activation
+    ),
+    composition=_scaled,
+)
+def scale_shift(x, scale, shift, residual=None, *, activation=None):
+    """activation(x * scale + shift + residual), by channels (the last axis), in one pass."""
+    y = kernels.use("norm").scale_shift(
+        _rows(x), scale, shift, None if residual is None else _rows(residual), activation
+    )
+    return y.reshape(x.shape)
+
+
+@scale_shift.vjp("x", "scale", "shift", "residual")
+def _(g, x, scale, output, needs, activation):
+    if activation is not None:
+        g = activation_gradient(g, output, activation=activation)
+    rows = _rows(g)
+    return (
+        g * scale if needs[0] else None,
+        (rows * _rows(x)).sum(axis=0) if needs[1] else None,
+        rows.sum(axis=0) if needs[2] else None,
+        g if needs[3] else None,
+    )
 
 
 def _array(x: Any) -> Any:
@@ -77,19 +158,25 @@ def _check_channels(x: Any, **columns: Any) -> None:
 
 @composite(
     oracle=lambda torch, x, running_mean, running_var, weight=None, bias=None, training=False,
-    momentum=0.1, eps=1e-5: torch.nn.functional.batch_norm(
-        x.reshape(-1, x.shape[-1]),
-        *(s if s is None else torch.as_tensor(s.copy()) for s in (running_mean, running_var)),
-        weight, bias, training, momentum, eps,
-    ).reshape(x.shape),
+    momentum=0.1, eps=1e-5, residual=None, activation=None: torch_activate(
+        torch,
+        torch.nn.functional.batch_norm(
+            x.reshape(-1, x.shape[-1]),
+            *(s if s is None else torch.as_tensor(s.copy()) for s in (running_mean, running_var)),
+            weight, bias, training, momentum, eps,
+        ).reshape(x.shape) + (0 if residual is None else residual),
+        activation,
+    ),
     labels=("running_mean", "running_var"),
 )  # fmt: skip
 def batch_norm(
-    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
-):
+    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5,
+    residual=None, activation=None,
+):  # fmt: skip
     """Batch normalisation over all axes but the last.
 
     x: (..., C), (N, C) or (N, H, W, C); weight, bias, running_mean, running_var: (C,).
+    residual: as x, added to the result; activation: by name, applied last; both in one pass.
     training: normalise by the batch's own mean and variance, and move the running ones (ndarrays,
     changed in place; or None) by `momentum` towards them, the variance unbiased. Otherwise
     normalise by the running ones.
@@ -98,6 +185,13 @@ def batch_norm(
     """
     running_mean, running_var = _array(running_mean), _array(running_var)
     _check_channels(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
+        raise ShapeError(
+            f"batch_norm: residual is {residual.dtype} of shape {residual.shape}, x {x.dtype} of "
+            f"{x.shape}: they must be alike"
+        )
+    fused = check_activation("batch_norm", activation) in FUSED
+    within = activation if fused else None
     channels = x.shape[-1]
     if not training:
         if running_mean is None or running_var is None:
@@ -105,7 +199,8 @@ def batch_norm(
         inv_std = 1 / np.sqrt(running_var + running_var.dtype.type(eps))
         scale = inv_std if weight is None else weight * inv_std
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
-        return x * scale + shift
+        y = scale_shift(x, scale, shift, residual, activation=within)
+        return y if fused else activate(y, activation)
     values = int(np.prod(x.shape[:-1]))
     if values < 2:
         raise ShapeError(
@@ -114,10 +209,11 @@ def batch_norm(
         )
     weight = np.ones(channels, x.dtype) if weight is None else weight
     bias = np.zeros(channels, x.dtype) if bias is None else bias
-    return batch_norm_train(
-        x, weight, bias,
-        eps=eps, running_mean=running_mean, running_var=running_var, momentum=momentum,
+    y = batch_norm_train(
+        x, weight, bias, residual, eps=eps, activation=within,
+        running_mean=running_mean, running_var=running_var, momentum=momentum,
     )  # fmt: skip
+    return y if fused else activate(y, activation)
 
 
 @composite(
@@ -188,13 +284,31 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 3, 5, 4), draw.normal(4), draw.normal(4), eps=1e-3)
     yield sample(draw.normal(1, 2, 1, 1), draw.normal(1), draw.normal(1), eps=1e-2)
     yield sample(draw.normal(300, 2) + 2, draw.normal(2), draw.normal(2), eps=1e-5)
+    x, weight, bias = draw.normal(2, 3, 3, 4), draw.normal(4), draw.normal(4)
+    yield sample(x, weight, bias, eps=1e-5, activation="relu")
+    yield sample(x, weight, bias, draw.normal(2, 3, 3, 4), eps=1e-5)
+    yield sample(x, weight * 5, bias, draw.normal(2, 3, 3, 4), eps=1e-5, activation="relu6")
+
+
+@scale_shift.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    x, scale, shift = draw.normal(2, 3, 3, 4), draw.normal(4), draw.normal(4)
+    yield sample(x, scale, shift)
+    yield sample(x, scale, shift, draw.normal(2, 3, 3, 4))
+    yield sample(x, scale, shift, activation="relu")
+    yield sample(x * 4, scale, shift, draw.normal(2, 3, 3, 4), activation="relu6")
+    yield sample(draw.normal(0, 3), draw.normal(3), draw.normal(3))
 
 
 @batch_norm.samples
 def _(draw: Draw) -> Iterator[Sample]:
     mean, var = draw.normal(3), draw.uniform(0.5, 2, 3)
     x, weight, bias = draw.normal(2, 4, 3, 3), draw.normal(3), draw.normal(3)
+    residual = draw.normal(2, 4, 3, 3)
     yield sample(x, mean, var, weight, bias)
+    for training in (False, True):
+        yield sample(x, mean, var, weight, bias, training, 0.1, 1e-5, residual, "relu")
+    yield sample(x, mean, var, weight, bias, activation="tanh")
     yield sample(x, mean, var, eps=1e-3)
     yield sample(x, None, None, None, bias, True, 0.1)
     yield sample(draw.normal(5, 3), None, None, weight, bias, training=True)

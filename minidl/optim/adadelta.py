@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim._checks import FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["Adadelta"]
 
@@ -43,13 +44,7 @@ class Adadelta(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        lr, rho, eps, decay = group["lr"], group["rho"], group["eps"], group["weight_decay"]
-        for w, g, v, u in pieces(p, grad, state["square_avg"], state["acc_delta"]):
-            if decay:
-                g = g + decay * w
-            v *= rho
-            v += (1 - rho) * (g * g)
-            d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
-            u *= rho
-            u += (1 - rho) * (d * d)
-            w -= lr * d
+        kernels.use("optim").adadelta(
+            p, grad, state["square_avg"], state["acc_delta"],
+            group["lr"], group["rho"], group["eps"], group["weight_decay"],
+        )  # fmt: skip

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim._checks import FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["Adagrad"]
 
@@ -32,9 +33,5 @@ class Adagrad(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        lr, eps, decay = group["lr"], group["eps"], group["weight_decay"]
-        for w, g, s in pieces(p, grad, state["sum"]):
-            if decay:
-                g = g + decay * w
-            s += g * g
-            w -= lr * g / (np.sqrt(s) + eps)
+        settings = (group["lr"], group["eps"], group["weight_decay"])
+        kernels.use("optim").adagrad(p, grad, state["sum"], *settings)

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim._checks import BETAS, COUNT, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["Adam"]
 
@@ -44,15 +45,9 @@ class Adam(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        state["step"] += 1
-        (beta1, beta2), eps, decay = group["betas"], group["eps"], group["weight_decay"]
-        step_size = group["lr"] / (1 - beta1 ** state["step"])
-        root = math.sqrt(1 - beta2 ** state["step"])
-        for w, g, m, v in pieces(p, grad, state["exp_avg"], state["exp_avg_sq"]):
-            if decay:
-                g = g + decay * w
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * (g * g)
-            w -= step_size * m / (np.sqrt(v) / root + eps)
+        t = state["step"] = state["step"] + 1
+        (beta1, beta2), eps = group["betas"], group["eps"]
+        kernels.use("optim").adam(
+            p, grad, state["exp_avg"], state["exp_avg_sq"], 0.0, group["lr"] / (1 - beta1**t),
+            beta1, beta2, math.sqrt(1 - beta2**t), eps, group["weight_decay"], 1.0,
+        )  # fmt: skip

@@ -1,9 +1,11 @@
 """AdamW."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim.adam import Adam
 from minidl.optim.optimizer import Params
 
@@ -30,5 +32,10 @@ class AdamW(Adam):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        p *= 1 - group["lr"] * group["weight_decay"]
-        super()._update(p, grad, state, {**group, "weight_decay": 0.0})
+        t = state["step"] = state["step"] + 1
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        kernels.use("optim").adam(
+            p, grad, state["exp_avg"], state["exp_avg_sq"], 0.0, lr / (1 - beta1**t),
+            beta1, beta2, math.sqrt(1 - beta2**t), group["eps"], 0.0,
+            1 - lr * group["weight_decay"],
+        )  # fmt: skip

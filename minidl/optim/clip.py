@@ -8,7 +8,7 @@ import numpy as np
 from minidl.autograd import Tensor
 from minidl.errors import GradError
 from minidl.optim._checks import ABOVE_ZERO, NORM_ORDER, POSITIVE_OR_INF, check, gradients
-from minidl.optim.optimizer import pieces
+from minidl.optim._pieces import pieces
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 

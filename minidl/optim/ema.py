@@ -7,7 +7,7 @@ from typing import Any
 from minidl.autograd import Tensor
 from minidl.errors import StateError
 from minidl.optim._checks import BELOW_ONE, alike, array_like, check, check_float, load, tensors
-from minidl.optim.optimizer import pieces
+from minidl.optim._pieces import pieces
 
 __all__ = ["EMA"]
 

@@ -1,11 +1,13 @@
 """Nadam."""
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim._checks import BETAS, COUNT, FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["Nadam"]
 
@@ -61,11 +63,7 @@ class Nadam(Optimizer):
         product = state["mu_product"] = state["mu_product"] * mu
         of_g = group["lr"] * (1 - mu) / (1 - product)
         of_m = group["lr"] * mu_next / (1 - product * mu_next)
-        for w, g, m, v in pieces(p, grad, state["exp_avg"], state["exp_avg_sq"]):
-            if decay:
-                g = g + decay * w
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * (g * g)
-            w -= (of_g * g + of_m * m) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        kernels.use("optim").adam(
+            p, grad, state["exp_avg"], state["exp_avg_sq"], of_g, of_m,
+            beta1, beta2, math.sqrt(1 - beta2**t), eps, decay, 1.0,
+        )  # fmt: skip

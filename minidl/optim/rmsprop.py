@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.optim._checks import FLAG, FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["RMSprop"]
 
@@ -57,23 +58,7 @@ class RMSprop(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        lr, alpha, decay = group["lr"], group["alpha"], group["weight_decay"]
-        for w, g, *parts in pieces(p, grad, *state.values()):
-            s = dict(zip(state, parts, strict=True))
-            if decay:
-                g = g + decay * w
-            v = s["square_avg"]
-            v *= alpha
-            v += (1 - alpha) * (g * g)
-            if group["centered"]:
-                mean = s["grad_avg"]
-                mean *= alpha
-                mean += (1 - alpha) * g
-                v = np.maximum(v - mean * mean, 0)  # rounding can take a variance below 0
-            d = g / (np.sqrt(v) + group["eps"])
-            if group["momentum"]:
-                b = s["momentum_buffer"]
-                b *= group["momentum"]
-                b += d
-                d = b
-            w -= lr * d
+        kernels.use("optim").rmsprop(
+            p, grad, state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer"),
+            group["lr"], group["alpha"], group["eps"], group["momentum"], group["weight_decay"],
+        )  # fmt: skip

@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl import kernels
 from minidl.errors import ArgumentError
 from minidl.optim._checks import FLAG, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params, pieces
+from minidl.optim.optimizer import Optimizer, Params
 
 __all__ = ["SGD"]
 
@@ -53,13 +54,7 @@ class SGD(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-        for w, g, *buffer in pieces(p, grad, *state.values()):
-            if decay:
-                g = g + decay * w
-            if momentum:
-                b = buffer[0]
-                b *= momentum
-                b += g
-                g = g + momentum * b if group["nesterov"] else b
-            w -= lr * g
+        kernels.use("optim").sgd(
+            p, grad, state.get("momentum_buffer"),
+            group["lr"], group["momentum"], group["weight_decay"], group["nesterov"],
+        )  # fmt: skip

@@ -7,18 +7,26 @@ the outputs c*multiplier to (c+1)*multiplier - 1. Settings as in im2col.
 import numpy as np
 
 from minidl.geometry import Padding, Pair
+from minidl.reference.activation import activate
 from minidl.reference.im2col import col2im, im2col
 
 
 def depthwise_conv2d(
-    x: np.ndarray, weight: np.ndarray, stride: Pair, padding: Padding, dilation: Pair
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    activation: str | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
 ) -> np.ndarray:
-    """y[n, p, q, c*m + e] = the sum over i and j of
-    x[n, p*stride + i*dilation - top, q*stride + j*dilation - left, c] * weight[i, j, c, e]."""
+    """y[n, p, q, c*m + e] = activation(bias[c*m + e] + the sum over i and j of
+    x[n, p*stride + i*dilation - top, q*stride + j*dilation - left, c] * weight[i, j, c, e])."""
     kh, kw, c, multiplier = weight.shape
     columns = im2col(x, (kh, kw), stride, padding, dilation)  # (N, OH, OW, kh, kw, C)
     y = np.einsum("npqijc,ijce->npqce", columns, weight)
-    return y.reshape(*y.shape[:3], c * multiplier)
+    y = y.reshape(*y.shape[:3], c * multiplier)
+    return activate(y if bias is None else y + bias, activation)
 
 
 def depthwise_conv2d_input_grad(
@@ -42,9 +50,11 @@ def depthwise_conv2d_weight_grad(
     stride: Pair,
     padding: Padding,
     dilation: Pair,
-) -> np.ndarray:
-    """The gradient of depthwise_conv2d for weight."""
+    with_bias: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The gradients of depthwise_conv2d for weight and, if asked for, bias."""
     c = x.shape[3]
     columns = im2col(x, kernel_size, stride, padding, dilation)
     split = dy.reshape(*dy.shape[:3], c, dy.shape[3] // c)  # (N, OH, OW, C, multiplier)
-    return np.einsum("npqijc,npqce->ijce", columns, split)
+    dw = np.einsum("npqijc,npqce->ijce", columns, split)
+    return dw, dy.sum(axis=(0, 1, 2)) if with_bias else None

@@ -2,7 +2,17 @@
 
 import numpy as np
 
+from minidl.reference.activation import activate
+
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b.  a: (rows, depth);  b: (depth, columns)."""
-    return a @ b
+    """a @ b.  a: (rows, depth), also as a transposed view;  b: (depth, columns)."""
+    return np.matmul(a, b)
+
+
+def product(
+    a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, activation: str | None
+) -> np.ndarray:
+    """activation(a @ b + bias)."""
+    c = np.matmul(a, b)
+    return activate(c if bias is None else c + bias, activation)

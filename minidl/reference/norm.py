@@ -1,31 +1,50 @@
 """Normalisation.
 
 Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) over rows: x (R, C), where R is N*H*W of
-an image batch; weight, bias, mean and var (C,).
+an image batch; weight, bias, mean and var (C,); residual as x, added before the activation.
 """
 
 import numpy as np
 
-Arrays3 = tuple[np.ndarray, np.ndarray, np.ndarray]
+from minidl.reference.activation import activate, activation_grad
+
+Array = np.ndarray
+Optional = np.ndarray | None
 
 
-def batch_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> Arrays3:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias; and each column's mean and (biased) var."""
+def batch_norm(
+    x: Array, weight: Array, bias: Array, residual: Optional, activation: str | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), mean, (biased) var."""
     mean, var = x.mean(axis=0), x.var(axis=0)
     y = (x - mean) / np.sqrt(var + x.dtype.type(eps)) * weight + bias
-    return y, mean, var
+    return activate(y if residual is None else y + residual, activation), mean, var
 
 
 def batch_norm_grad(
-    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
-) -> Arrays3:
-    """The gradients of batch_norm for x, weight and bias."""
+    dy: Array, x: Array, y: Optional, weight: Array, bias: Array, mean: Array, var: Array,
+    activation: str | None, eps: float,
+) -> tuple[Array, Array, Array, Optional]:  # fmt: skip
+    """The gradients of batch_norm for x, weight, bias and, if y is given, the residual.
+
+    y, the output, is asked for only where there was a residual.
+    """
     inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
     x_hat = (x - mean) * inv_std
+    output = activate(x_hat * weight + bias, activation) if y is None else y
+    dy = activation_grad(dy, output, activation)
     dbias, dweight = dy.sum(axis=0), (dy * x_hat).sum(axis=0)
     # mean and var depend on every row: what they add is the mean of dy, and its part along x_hat
     dx = weight * inv_std * (dy - (dbias + x_hat * dweight) / x.dtype.type(len(x)))
-    return dx, dweight, dbias
+    return dx, dweight, dbias, None if y is None else dy
+
+
+def scale_shift(
+    x: Array, scale: Array, shift: Array, residual: Optional, activation: str | None
+) -> Array:
+    """activation(x * scale + shift + residual), by columns."""
+    y = x * scale + shift
+    return activate(y if residual is None else y + residual, activation)
 
 
 def channel_window_sum(x: np.ndarray, before: int, after: int) -> np.ndarray:

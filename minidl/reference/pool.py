@@ -2,7 +2,8 @@
 
 x (N, H, W, C); y (N, OH, OW, C). padding ((top, bottom), (left, right)); `size` is (OH, OW). With
 ceil mode the last windows stick out of the padded input; what sticks out counts for nothing.
-An index is the place of the first maximum in its window, i * kw + j; a NaN is the largest.
+An index is the place of the first maximum in its window, i * kw + j, in uint8 if it fits and int32
+otherwise; a NaN is the largest.
 """
 
 from collections.abc import Iterator
@@ -27,13 +28,18 @@ def _windows(
             yield p, q, (rows, columns), (rows.start - y, columns.start - x)
 
 
+def _index_dtype(kernel_size: Pair) -> Any:
+    """The smallest dtype that is kept for indices."""
+    return np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32
+
+
 def max_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, size: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of each window, and its index (int32)."""
+    """The largest of each window, and its index."""
     n, h, w, c = x.shape
     y = np.empty((n, *size, c), x.dtype)
-    indices = np.empty((n, *size, c), np.int32)
+    indices = np.empty((n, *size, c), _index_dtype(kernel_size))
     for p, q, (rows, columns), (i0, j0) in _windows((h, w), kernel_size, stride, padding, size):
         window = x[:, rows, columns]  # (N, kh', kw', C): less at the borders
         width = window.shape[2]

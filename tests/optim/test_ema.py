@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, DTypeError, StateError
 from minidl.optim import EMA
-from minidl.optim.optimizer import PIECE
+from minidl.optim._pieces import PIECE
 
 
 class Module:

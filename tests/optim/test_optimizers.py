@@ -9,7 +9,8 @@ import pytest
 import minidl.ops  # noqa: F401  gives tensors their arithmetic
 from minidl import optim
 from minidl.autograd import Tensor, tensor
-from minidl.optim.optimizer import PIECE, Optimizer, pieces
+from minidl.optim._pieces import PIECE, pieces
+from minidl.optim.optimizer import Optimizer
 
 EVERY = {
     "SGD": {"lr": 0.1},

@@ -1,0 +1,51 @@
+"""Which algorithm computes a convolution: one place, by shape, with what was measured.
+
+Milliseconds of 3x3 convolutions of stride 1, float32, two threads of an AVX-512 machine (2 x 117
+GFLOP/s), by `python -m benchmarks.kernels`:
+
+(TABLE)
+
+Winograd's F(4x4, 3x3) has a quarter of the multiplications, but its transforms grow with the
+channels and its products with their square: it pays from about FEWEST_CHANNELS on both sides, and
+where there are tiles enough to fill a register tile of each product. F(2x2, 3x3) is for those who
+want its smaller rounding errors. A 1x1 convolution of stride 1 is one matrix product over all
+pixels. Unrolling (im2col) loses everywhere: it is here to be read and to be compared with.
+"""
+
+from minidl.config import config
+from minidl.geometry import Padding, Pair
+
+__all__ = ["DIRECT", "GEMM", "IM2COL", "WINOGRAD", "algorithm", "winograd_size"]
+
+GEMM, DIRECT, IM2COL, WINOGRAD = "gemm", "direct", "im2col", "winograd"
+
+FEWEST_CHANNELS = 32
+FEWEST_TILES = 24
+
+
+def algorithm(
+    images: int, output_size: Pair, weight_shape: tuple[int, ...], stride: Pair, padding: Padding,
+    dilation: Pair, groups: int,
+) -> str:  # fmt: skip
+    """The name of the algorithm for a convolution, or one of its gradients.
+
+    What `md.config.convolution` asks for, where it takes the shape.
+    """
+    kh, kw, c, k = weight_shape
+    chosen = config.convolution
+    plain = stride == dilation == (1, 1) and groups == 1
+    if chosen == "im2col":
+        return IM2COL
+    if plain and (kh, kw) == (1, 1) and padding == ((0, 0), (0, 0)):
+        return GEMM
+    if plain and (kh, kw) == (3, 3) and chosen != "direct":
+        tiles = images * -(-output_size[0] // 4) * -(-output_size[1] // 4)
+        pays = min(c, k) >= FEWEST_CHANNELS and tiles >= FEWEST_TILES
+        if chosen in ("winograd", "winograd2") or pays:
+            return WINOGRAD
+    return DIRECT
+
+
+def winograd_size() -> int:
+    """m of F(m x m, 3x3)."""
+    return 2 if config.convolution == "winograd2" else 4

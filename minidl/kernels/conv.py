@@ -1,0 +1,65 @@
+"""Convolution by the algorithm that suits its shape.
+
+Shapes and names as in the twin, `minidl.reference.conv`. `choose.py` chooses.
+"""
+
+import numpy as np
+
+from minidl.geometry import Padding, Pair, output_size
+from minidl.kernels import choose, direct, gemm, im2col, winograd
+from minidl.kernels.activation import activate
+
+
+def conv2d(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, activation: str | None,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> np.ndarray:  # fmt: skip
+    """activation(the convolution of x with weight + bias). (N, OH, OW, K)."""
+    n, h, w, c = x.shape
+    size = output_size("conv2d", (h, w), weight.shape[:2], stride, padding, dilation)
+    algorithm = choose.algorithm(n, size, weight.shape, stride, padding, dilation, groups)
+    if algorithm == choose.GEMM:
+        y = gemm.product(x.reshape(-1, c), weight[0, 0], bias, activation)  # (N*H*W, C) @ (C, K)
+        return y.reshape(n, h, w, weight.shape[3])
+    if algorithm == choose.WINOGRAD:
+        return winograd.conv2d(x, weight, bias, activation, padding, choose.winograd_size())
+    if algorithm == choose.IM2COL:
+        y = im2col.conv2d(x, weight, stride, padding, dilation, groups)
+        return activate(y if bias is None else y + bias, activation)
+    return direct.conv2d(x, weight, bias, activation, stride, padding, dilation, groups)
+
+
+def conv2d_input_grad(
+    dy: np.ndarray, weight: np.ndarray, input_size: Pair,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> np.ndarray:  # fmt: skip
+    """The gradient of conv2d for x: (N, *input_size, C)."""
+    n, oh, ow, k = dy.shape
+    algorithm = choose.algorithm(n, input_size, weight.shape, stride, padding, dilation, groups)
+    if algorithm == choose.GEMM:
+        dx = gemm.matmul(dy.reshape(-1, k), weight[0, 0].T)  # (N*H*W, K) @ (K, C)
+        return dx.reshape(n, oh, ow, weight.shape[2])
+    if algorithm == choose.WINOGRAD:
+        m = choose.winograd_size()
+        return winograd.conv2d_input_grad(dy, weight, input_size, padding, m)
+    chosen = im2col if algorithm == choose.IM2COL else direct
+    return chosen.conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
+
+
+def conv2d_weight_grad(
+    x: np.ndarray, dy: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding,
+    dilation: Pair, groups: int, with_bias: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
+    """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
+    n, oh, ow, k = dy.shape
+    shape = (*kernel_size, x.shape[3] // groups, k)
+    algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups)
+    if algorithm == choose.WINOGRAD:
+        dw = winograd.conv2d_weight_grad(x, dy, padding, choose.winograd_size())
+    elif algorithm == choose.IM2COL:
+        dw = im2col.conv2d_weight_grad(x, dy, kernel_size, stride, padding, dilation, groups)
+    else:
+        return direct.conv2d_weight_grad(
+            x, dy, kernel_size, stride, padding, dilation, groups, with_bias
+        )
+    return dw, dy.sum(axis=(0, 1, 2)) if with_bias else None

@@ -1,0 +1,168 @@
+"""Convolution, bias, ReLU and 2x2 max-pooling in one pass.
+
+Shapes and names as in the twin, `minidl.reference.conv_pool`. Four rows of a tile are the pixels of
+a window, so that what is pooled away never leaves the registers.
+"""
+
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from minidl.geometry import Padding, Pair, output_size
+from minidl.kernels import choose, winograd
+from minidl.kernels._jit import kernel
+from minidl.kernels.direct import packed_forward, padded
+from minidl.kernels.memory import empty
+from minidl.kernels.microkernel import accumulate, begin, finish, tile_shape
+from minidl.kernels.relu_pool import OFF, relu_max_pool
+from minidl.kernels.simd import I1, I32, I64, Tile, maximum, spread, take, zeros
+
+
+@intrinsic
+def pooled(typing, tile):
+    """The largest of each four rows, and which it was as a number: OFF where not above 0."""
+    small = Tile(tile.dtype, tile.rows // 4, tile.vectors, tile.lanes)
+
+    def generate(context, builder, signature, arguments):
+        def number(n):
+            return tile.vector([tile.vector.element(float(n)).constant] * tile.lanes)
+
+        values, places = [], []
+        for i in range(small.rows):
+            for j in range(tile.vectors):
+                four = [tile.pick(builder, arguments[0], 4 * i + n, j) for n in range(4)]
+                best, place = four[0], number(0)
+                for n in range(1, 4):
+                    larger = builder.fcmp_ordered(">", four[n], best)
+                    better = builder.or_(larger, builder.fcmp_unordered("uno", four[n], four[n]))
+                    best = builder.select(better, four[n], best)
+                    place = builder.select(better, number(n), place)
+                values.append(best)
+                positive = builder.fcmp_ordered(">", best, tile.vector(None))
+                places.append(builder.select(positive, place, number(OFF)))
+        both = [small.pack(builder, values), small.pack(builder, places)]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.Tuple((small, small))(tile), generate
+
+
+@intrinsic
+def store_bytes(typing, tile, array, at, offsets, count):
+    """Write the first `count` numbers of row i, all small and whole, as bytes."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+        vector = ir.VectorType(ir.IntType(8), tile.lanes)
+        mask_type = ir.VectorType(I1, tile.lanes)
+        masked = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), I32, mask_type]),
+            f"llvm.masked.store.v{tile.lanes}i8.p0",
+        )
+        for i in range(tile.rows):
+            row = builder.add(arguments[2], builder.extract_value(arguments[3], i))
+            for j in range(tile.vectors):
+                place = builder.gep(data, [builder.add(row, I64(j * tile.lanes))])
+                whole = builder.fptoui(tile.pick(builder, arguments[0], i, j), vector)
+                place = builder.bitcast(place, vector.as_pointer())
+                builder.call(masked, [whole, place, I32(1), tile.mask(builder, j, arguments[4])])
+
+    offsets_type = types.UniTuple(types.intp, tile.rows)
+    return types.void(tile, array, types.intp, offsets_type, types.intp), generate
+
+
+@functools.cache
+def _pooling(rows, vectors, lanes):
+    width, windows = vectors * lanes, rows // 4
+
+    @kernel
+    def convolve_and_pool(
+        x, w, bias, y, indices, x_rows, y_rows, x_segments, w_segments, depth, sizes
+    ):  # fmt: skip
+        """sizes: groups, channels of x and y in a group, blocks of columns a group, numbers in a
+        block's weights, tiles and tiles a part."""
+        groups, inputs, outputs, blocks, block_size, tiles, at_once = sizes
+        parts = (tiles + at_once - 1) // at_once
+        for number in prange(parts * groups * blocks):
+            part, block = number // (groups * blocks), number % (groups * blocks)
+            group, j = block // blocks, block % blocks
+            zero = zeros(y, rows, vectors, lanes)
+            few = zeros(y, windows, vectors, lanes)
+            to, count = group * outputs + j * width, outputs - j * width
+            for tile in range(part * at_once, min(tiles, (part + 1) * at_once)):
+                pixels = take(x_rows, tile * rows, zero)
+                acc = begin(zero, bias, block * width)
+                for s in range(len(x_segments)):
+                    acc = accumulate(
+                        acc, x, x_segments[s] + group * inputs, pixels, 1,
+                        w, block * block_size + w_segments[s] * width, width, depth,
+                    )  # fmt: skip
+                best, which = pooled(acc)
+                places = take(y_rows, tile * windows, few)
+                finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
+                store_bytes(which, indices, to, places, count)
+
+    return convolve_and_pool
+
+
+@functools.lru_cache(maxsize=64)
+def _tables(
+    shape: tuple[int, int, int, int], size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair,
+    groups: int, outputs: int, tile_rows: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Where windows' pixels and their results lie, and the segments of taps: as in `tables`, but
+    for images without padding, where all pixels see all taps."""
+    n, h, w, c = shape
+    (p, q), (kh, kw), used = (size[0] // 2, size[1] // 2), kernel_size, c // groups
+    image = np.arange(n)[:, None, None, None, None]
+    row = 2 * np.arange(p)[:, None, None, None] + np.arange(2)[:, None]
+    column = 2 * np.arange(q)[:, None, None] + np.arange(2)
+    x_rows = ((image * h + row * stride[0]) * w + column * stride[1]) * c  # (N, P, Q, 2, 2)
+    x_rows, y_rows = x_rows.reshape(-1), np.arange(n * p * q) * outputs
+    fill = -len(y_rows) % (tile_rows // 4)
+    x_rows = np.concatenate([x_rows, np.tile(x_rows[-4:], fill)])
+    y_rows = np.pad(y_rows, (0, fill), mode="edge")
+    in_one_piece = used == c and dilation[1] == 1
+    runs = [0] if in_one_piece else range(kw)
+    taps = [(i, j) for i in range(kh) for j in runs]
+    x_segments = np.array([(i * dilation[0] * w + j * dilation[1]) * c for i, j in taps])
+    w_segments = np.array([(i * kw + j) * used for i, j in taps])
+    return x_rows, y_rows, x_segments, w_segments, used * (kw if in_one_piece else 1)
+
+
+def conv2d_relu_max_pool(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """relu(the convolution of x with weight + bias), pooled 2x2; and the indices of relu_max_pool.
+
+    (N, OH // 2, OW // 2, K), twice.
+    """
+    kh, kw, c, k = weight.shape
+    size = output_size("conv2d", x.shape[1:3], (kh, kw), stride, padding, dilation)
+    algorithm = choose.algorithm(len(x), size, weight.shape, stride, padding, dilation, groups)
+    if algorithm == choose.WINOGRAD:
+        m = choose.winograd_size()
+        return relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))
+    shape = tile_shape(k // groups, x.dtype)
+    shape = shape._replace(rows=shape.rows // 4 * 4)
+    y = empty((len(x), size[0] // 2, size[1] // 2, k), x.dtype)
+    indices = empty(y.shape, np.uint8)
+    if y.size == 0:
+        return y, indices
+    x = padded(x, padding)
+    packed, start = packed_forward(weight, bias, groups, shape)
+    *tables, depth = _tables(x.shape, size, (kh, kw), stride, dilation, groups, k, shape.rows)
+    tiles = len(tables[0]) // shape.rows
+    sizes = (
+        groups, c, k // groups, packed.shape[1], packed[0, 0].size, tiles, max(1, tiles // 64)
+    )  # fmt: skip
+    _pooling(*shape)(
+        x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1), *tables,
+        depth, sizes,
+    )  # fmt: skip
+    return y, indices

@@ -1,0 +1,120 @@
+"""Large arrays from memory that is used again.
+
+A large array fresh from the system costs a page fault for every 4 kB when it is first written,
+which is often more than computing it. `empty` hands out blocks that were used before. A block comes
+back when the last view of its array is gone: the array's memory belongs to a Lease, which every
+view keeps alive, and whose end returns the block.
+"""
+
+import collections
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Lease", "clear", "empty", "statistics", "zeros"]
+
+SMALLEST = 32 * 1024  # bytes; below, NumPy's own allocator is quick
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+SPARE = 64 * 1024 * 1024  # bytes kept beyond a quarter more than were ever in use at once
+
+
+class Lease:
+    """Owner of an array's memory; gives the block back when no view of the array is left."""
+
+    __slots__ = ("__array_interface__", "_block", "_returned")
+
+    def __init__(self, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._block, self._returned = block, _pool.returned
+        self.__array_interface__ = {
+            "data": (block.ctypes.data, False),
+            "shape": shape,
+            "typestr": dtype.str,
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        # Only appends, which is atomic: this may run at any moment, in any thread.
+        self._returned.append(self._block)
+
+
+class _Pool:
+    """Free blocks by size. Sizes are rounded up by at most an eighth, so that they recur."""
+
+    def __init__(self) -> None:
+        self.returned: collections.deque[np.ndarray] = collections.deque()
+        self.free: dict[int, list[np.ndarray]] = {}
+        self.order: collections.OrderedDict[int, tuple[int, np.ndarray]] = collections.OrderedDict()
+        self.lock = threading.Lock()
+        self.in_use = self.most_in_use = self.spare = 0
+
+    def take(self, size: int) -> np.ndarray:
+        step = max(4096, 1 << max(0, size.bit_length() - 4))
+        size = -(-size // step) * step
+        with self.lock:
+            self._collect()
+            self.in_use += size
+            self.most_in_use = max(self.most_in_use, self.in_use)
+            blocks = self.free.get(size)
+            if blocks:
+                block = blocks.pop()
+                self.spare -= size
+                del self.order[id(block)]
+                return block
+            self._shrink(size)
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        offset = -raw.ctypes.data % ALIGNMENT
+        return raw[offset : offset + size]
+
+    def _collect(self) -> None:
+        """Put the blocks that came back where they can be found."""
+        while self.returned:
+            block = self.returned.popleft()
+            self.in_use -= block.nbytes
+            self.spare += block.nbytes
+            self.free.setdefault(block.nbytes, []).append(block)
+            self.order[id(block)] = (block.nbytes, block)
+
+    def _shrink(self, coming: int) -> None:
+        """Let go of the blocks that were free for longest, where too many are."""
+        limit = self.most_in_use + self.most_in_use // 4 + SPARE
+        while self.order and self.in_use + self.spare > limit:
+            _, (size, block) = self.order.popitem(last=False)
+            self.free[size] = [b for b in self.free[size] if b is not block]
+            self.spare -= size
+
+
+_pool = _Pool()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A C-contiguous array of any content, of recycled memory if it is large."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALLEST:
+        return np.empty(shape, dtype)
+    return np.asarray(Lease(_pool.take(size), tuple(map(int, shape)), dtype))
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`empty`, filled with zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
+def statistics() -> dict[str, int]:
+    """Bytes: leased now, the most ever leased at once, and free for use."""
+    with _pool.lock:
+        _pool._collect()
+        return {"in_use": _pool.in_use, "most": _pool.most_in_use, "spare": _pool.spare}
+
+
+def clear() -> None:
+    """Give all free blocks back to the system."""
+    with _pool.lock:
+        _pool._collect()
+        _pool.free.clear()
+        _pool.order.clear()
+        _pool.spare = 0

@@ -1,0 +1,147 @@
+"""Optimizer updates, each in one pass over its arrays.
+
+Shapes and names as in the twin, `minidl.reference.optim`: all arrays are flat, of one dtype and
+length; the first and the state are changed in place.
+"""
+
+import functools
+import math
+
+import numpy as np
+from numba import prange
+
+from minidl.kernels._jit import EXACT, kernel
+
+elementwise = functools.partial(kernel, flags=EXACT)
+
+PART = 16 * 1024  # numbers a thread works on at a time
+
+Array = np.ndarray
+Optional = np.ndarray | None
+
+
+@elementwise
+def _sgd(w, g, buffer, lr, momentum, decay, nesterov):
+    for part in prange((w.size + PART - 1) // PART):
+        p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
+        if buffer.size == 0:
+            for i in range(p.size):
+                p[i] -= lr * (d[i] + decay * p[i])
+        else:
+            b = buffer[part * PART : (part + 1) * PART]
+            for i in range(p.size):
+                step = d[i] + decay * p[i]
+                b[i] = momentum * b[i] + step
+                p[i] -= lr * (step + momentum * b[i] if nesterov else b[i])
+
+
+@elementwise
+def _adagrad(w, g, total, lr, eps, decay):
+    for part in prange((w.size + PART - 1) // PART):
+        p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
+        s = total[part * PART : (part + 1) * PART]
+        for i in range(p.size):
+            step = d[i] + decay * p[i]
+            s[i] += step * step
+            p[i] -= lr * step / (math.sqrt(s[i]) + eps)
+
+
+@elementwise
+def _adadelta(w, g, square_avg, acc_delta, lr, rho, rest, eps, decay):
+    for part in prange((w.size + PART - 1) // PART):
+        p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
+        v = square_avg[part * PART : (part + 1) * PART]
+        u = acc_delta[part * PART : (part + 1) * PART]
+        for i in range(p.size):
+            step = d[i] + decay * p[i]
+            v[i] = rho * v[i] + rest * (step * step)
+            step = math.sqrt(u[i] + eps) / math.sqrt(v[i] + eps) * step
+            u[i] = rho * u[i] + rest * (step * step)
+            p[i] -= lr * step
+
+
+@elementwise
+def _rmsprop(w, g, square_avg, grad_avg, buffer, lr, alpha, rest, eps, momentum, decay):
+    for part in prange((w.size + PART - 1) // PART):
+        p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
+        v = square_avg[part * PART : (part + 1) * PART]
+        mean = grad_avg[part * PART : (part + 1) * PART]
+        b = buffer[part * PART : (part + 1) * PART]
+        for i in range(p.size):
+            step = d[i] + decay * p[i]
+            v[i] = alpha * v[i] + rest * (step * step)
+            square = v[i]
+            if mean.size > 0:
+                mean[i] = alpha * mean[i] + rest * step
+                square = max(square - mean[i] * mean[i], w.dtype.type(0))  # rounding
+            step = step / (math.sqrt(square) + eps)
+            if b.size > 0:
+                b[i] = momentum * b[i] + step
+                step = b[i]
+            p[i] -= lr * step
+
+
+@elementwise
+def _adam(
+    w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, rest1, beta2, rest2, root, eps, decay, keep
+):
+    for part in prange((w.size + PART - 1) // PART):
+        p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
+        m = exp_avg[part * PART : (part + 1) * PART]
+        v = exp_avg_sq[part * PART : (part + 1) * PART]
+        for i in range(p.size):
+            step = d[i] + decay * p[i]
+            m[i] = beta1 * m[i] + rest1 * step
+            v[i] = beta2 * v[i] + rest2 * (step * step)
+            p[i] = keep * p[i] - (of_g * step + of_m * m[i]) / (math.sqrt(v[i]) / root + eps)
+
+
+def _numbers(w: Array, *values: float) -> list[np.floating]:
+    """Settings in the dtype of the weights, so that float32 stays float32."""
+    return [w.dtype.type(value) for value in values]
+
+
+def _or_none(array: Optional, like: Array) -> Array:
+    return np.empty(0, like.dtype) if array is None else array
+
+
+def sgd(
+    w: Array, g: Array, buffer: Optional, lr: float, momentum: float, decay: float, nesterov: bool
+) -> None:
+    """w -= lr (g + decay w); with a buffer, momentum."""
+    _sgd(w, g, _or_none(buffer, w), *_numbers(w, lr, momentum, decay), nesterov)
+
+
+def adagrad(w: Array, g: Array, total: Array, lr: float, eps: float, decay: float) -> None:
+    """w -= lr g / (sqrt(total) + eps), total the sum of g^2."""
+    _adagrad(w, g, total, *_numbers(w, lr, eps, decay))
+
+
+def adadelta(
+    w: Array, g: Array, square_avg: Array, acc_delta: Array,
+    lr: float, rho: float, eps: float, decay: float,
+) -> None:  # fmt: skip
+    """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g."""
+    _adadelta(w, g, square_avg, acc_delta, *_numbers(w, lr, rho, 1 - rho, eps, decay))
+
+
+def rmsprop(
+    w: Array, g: Array, square_avg: Array, grad_avg: Optional, buffer: Optional,
+    lr: float, alpha: float, eps: float, momentum: float, decay: float,
+) -> None:  # fmt: skip
+    """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out."""
+    _rmsprop(
+        w, g, square_avg, _or_none(grad_avg, w), _or_none(buffer, w),
+        *_numbers(w, lr, alpha, 1 - alpha, eps, momentum, decay),
+    )  # fmt: skip
+
+
+def adam(
+    w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, of_g: float, of_m: float,
+    beta1: float, beta2: float, root: float, eps: float, decay: float, keep: float,
+) -> None:  # fmt: skip
+    """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps)."""
+    _adam(
+        w, g, exp_avg, exp_avg_sq,
+        *_numbers(w, of_g, of_m, beta1, 1 - beta1, beta2, 1 - beta2, root, eps, decay, keep),
+    )  # fmt: skip

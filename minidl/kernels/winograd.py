@@ -1,0 +1,311 @@
+"""3x3 convolution of stride 1 with fewer multiplications.
+
+The algorithm and its matrices are in the twin, `minidl.reference.winograd`; here it runs over tiles
+block by block. Where a block's planes fit the L2 cache, its three stages run one after the other in
+one thread; with many channels each stage is shared by all threads.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from minidl.config import config
+from minidl.geometry import Padding, Pair
+from minidl.kernels._jit import kernel
+from minidl.kernels.memory import empty
+from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
+from minidl.kernels.simd import LANES, clipped, load, store, zeros
+from minidl.kernels.transpose import turned
+from minidl.kernels.winograd_tiles import contract, contract_tiles, expand, expand_tiles, multiply
+
+BLOCK_BYTES = 600 * 1024  # of V and M that a thread works on: they stay in its L2 cache
+STAGE_BYTES = 8 * 1024 * 1024  # of V and M that all threads share, in the L3 cache
+
+
+@functools.cache
+def _weights(m, full):
+    side = m + 2
+
+    @kernel
+    def transform_weights(weight, u, sizes):
+        """u (planes, blocks, C, width) from weight (3, 3, C, K)."""
+        c, k, blocks, width = sizes
+        plane = blocks * c * width
+        for part in prange(blocks * ((c + 7) // 8)):
+            big, small = zeros(u, side, 1, full), zeros(u, 3, 1, full)
+            scratch = np.empty((side, side, full), u.dtype)
+            j = part % blocks
+            for i in range(part // blocks * 8, min(c, part // blocks * 8 + 8)):
+                expand(
+                    weight, i * k + j * width, 3 * c * k, c * k, min(width, k - j * width),
+                    small, big, u, (j * c + i) * width, plane, scratch,
+                )  # fmt: skip
+
+    return transform_weights
+
+
+@functools.cache
+def _fused(m, rows, vectors, lanes, full):
+    side, width = m + 2, vectors * lanes
+
+    @kernel
+    def fused(x, u, bias, activation, corner, across, v, products, patches, scratches, y, sizes):
+        """All three stages for a block of tiles after another; a part has its own buffers."""
+        tiles, block, blocks, depth, v_width = sizes
+        parts = v.shape[0]
+        plane, m_plane = block * v_width, block * blocks * width
+        for part in prange(parts):
+            zero = zeros(y, rows, vectors, lanes)
+            big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
+            mine, out, patch, scratch = v[part], products[part], patches[part], scratches[part]
+            stop = tiles * (part + 1) // parts
+            for first in range(tiles * part // parts, stop, block):
+                last = min(stop, first + block)
+                expand_tiles(
+                    x, first, last, first, corner, m, across, big, big, mine, plane, v_width,
+                    patch, scratch,
+                )  # fmt: skip
+                for unit in range(side * side * blocks):
+                    multiply(
+                        mine, plane, v_width, depth, u, blocks, out, m_plane, width, last - first,
+                        unit, zero,
+                    )  # fmt: skip
+                contract_tiles(
+                    out, m_plane, blocks * width, first, last, first, bias, activation, across,
+                    big, small, y, patch, scratch,
+                )  # fmt: skip
+
+    return fused
+
+
+@functools.cache
+def _expander(m, small_side, full):
+    side = m + 2
+
+    @kernel
+    def expand_all(images, corner, across, first, last, planes, patches, scratches, width):
+        """The planes of the tiles first to last; a part has its own buffers."""
+        parts = len(patches)
+        plane = planes.size // (side * side)
+        for part in prange(parts):
+            big, small = zeros(images, side, 1, full), zeros(images, small_side, 1, full)
+            count = last - first
+            expand_tiles(
+                images, first + count * part // parts, first + count * (part + 1) // parts, first,
+                corner, m, across, small, big, planes, plane, width, patches[part], scratches[part],
+            )  # fmt: skip
+
+    return expand_all
+
+
+@functools.cache
+def _multiplier(m, rows, vectors, lanes):
+    side, width = m + 2, vectors * lanes
+
+    @kernel
+    def multiply_all(v, u, out, count, depth, v_width, blocks):
+        """Every plane and block of columns of M = V @ U."""
+        planes = side * side
+        for unit in prange(planes * blocks):
+            zero = zeros(v, rows, vectors, lanes)
+            multiply(
+                v, v.size // planes, v_width, depth, u, blocks, out, out.size // planes, width,
+                count, unit, zero,
+            )  # fmt: skip
+
+    return multiply_all
+
+
+@functools.cache
+def _contractor(m, full):
+    side = m + 2
+
+    @kernel
+    def contract_all(planes, bias, activation, across, first, last, y, patches, scratches, width):
+        """The outputs of the tiles first to last."""
+        parts = len(patches)
+        plane = planes.size // (side * side)
+        for part in prange(parts):
+            big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
+            count = last - first
+            contract_tiles(
+                planes, plane, width, first + count * part // parts,
+                first + count * (part + 1) // parts, first, bias, activation, across, big, small,
+                y, patches[part], scratches[part],
+            )  # fmt: skip
+
+    return contract_all
+
+
+@functools.cache
+def _gradient_multiplier(m, rows, vectors, lanes):
+    side, width = m + 2, vectors * lanes
+
+    @kernel
+    def multiply_gradients(v, d, du, count, c, v_width, blocks, add):
+        """du (planes, C, blocks*width) (+)= V^T @ D, plane by plane."""
+        planes, row_tiles = side * side, (c + rows - 1) // rows
+        v_plane, d_plane = v.size // planes, d.size // planes
+        columns = blocks * width
+        for unit in prange(planes * blocks):
+            plane, j = unit // blocks, unit % blocks
+            zero = zeros(v, rows, vectors, lanes)
+            for tile in range(row_tiles):
+                i = tile * rows
+                to = (plane * c + i) * columns + j * width
+                places = clipped(columns, c - 1 - i, zero)
+                acc = accumulate(
+                    zero, v, plane * v_plane + i, clipped(1, c - 1 - i, zero), v_width,
+                    d, plane * d_plane + j * width, columns, count,
+                )  # fmt: skip
+                store(acc + load(du, to, places, zero) if add else acc, du, to, places)
+
+    return multiply_gradients
+
+
+@functools.cache
+def _weight_gradient(m, full):
+    side = m + 2
+
+    @kernel
+    def contract_gradients(du, dw, c, k, columns):
+        """dw (3, 3, C, K) from du."""
+        for part in prange((c + 7) // 8):
+            big, small = zeros(du, side, 1, full), zeros(du, 3, 1, full)
+            scratch = np.empty((side, side, full), du.dtype)
+            for i in range(part * 8, min(c, part * 8 + 8)):
+                contract(
+                    du, i * columns, c * columns, k, big, small, dw, i * k, 3 * c * k, c * k,
+                    scratch,
+                )  # fmt: skip
+
+    return contract_gradients
+
+
+class _Plan(NamedTuple):
+    """Sizes of the work: tiles in all, down and across; vector lanes; a register tile."""
+
+    tiles: int
+    across: Pair
+    full: int
+    shape: Shape
+    blocks: int
+
+    @property
+    def columns(self) -> int:
+        return self.blocks * self.shape.width
+
+
+def _plan(images: int, size: Pair, outputs: int, m: int, dtype: Any) -> _Plan:
+    across = (-(-size[0] // m), -(-size[1] // m))
+    shape = tile_shape(outputs, dtype)
+    full = LANES[np.dtype(dtype).itemsize]
+    if shape.lanes < full:  # transforms use whole vectors
+        shape = shape._replace(lanes=full)
+    return _Plan(images * across[0] * across[1], across, full, shape, -(-outputs // shape.width))
+
+
+def _buffers(parts: int, m: int, full: int, channels: int, dtype: Any) -> tuple[Any, Any]:
+    """Of each part, a patch of images and a tile of vectors."""
+    side = m + 2
+    return (
+        empty((parts, side * side * max(channels, full)), dtype),
+        np.empty((parts, side, side, full), dtype),
+    )
+
+
+def _convolve(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, activation: str | None,
+    y: np.ndarray, corner: Pair, m: int,
+) -> None:  # fmt: skip
+    """y = activation(the convolution of x, whose first window starts at -corner, + bias)."""
+    c, k = weight.shape[2:]
+    if y.size == 0:
+        return
+    plan = _plan(len(x), y.shape[1:3], k, m, x.dtype)
+    planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
+    u = empty((planes * plan.blocks * c * plan.shape.width,), x.dtype)
+    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width))
+    start = np.empty(0, x.dtype)
+    if bias is not None:
+        start = np.zeros(plan.columns, x.dtype)
+        start[:k] = bias
+    a_tile = planes * (v_width + plan.columns) * x.itemsize
+    block = BLOCK_BYTES // a_tile // plan.shape.rows * plan.shape.rows
+    parts = config.num_threads
+    patches, scratches = _buffers(parts, m, plan.full, c, x.dtype)
+    epilogue = (start, ACTIVATIONS[activation])
+    if block >= 2 * plan.shape.rows:
+        v = empty((parts, planes * block * v_width), x.dtype)
+        products = empty((parts, planes * block * plan.columns), x.dtype)
+        _fused(m, *plan.shape, plan.full)(
+            x, u, *epilogue, corner, plan.across, v, products, patches, scratches, y,
+            (plan.tiles, block, plan.blocks, c, v_width),
+        )  # fmt: skip
+        return
+    block = min(plan.tiles, max(4 * plan.shape.rows, STAGE_BYTES // a_tile))
+    v = empty((planes * block * v_width,), x.dtype)
+    products = empty((planes * block * plan.columns,), x.dtype)
+    for first in range(0, plan.tiles, block):
+        last = min(plan.tiles, first + block)
+        _expander(m, m + 2, plan.full)(
+            x, corner, plan.across, first, last, v, patches, scratches, v_width
+        )
+        _multiplier(m, *plan.shape)(v, u, products, last - first, c, v_width, plan.blocks)
+        _contractor(m, plan.full)(
+            products, *epilogue, plan.across, first, last, y, patches, scratches, plan.columns
+        )
+
+
+def conv2d(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, activation: str | None,
+    padding: Padding, m: int,
+) -> np.ndarray:  # fmt: skip
+    """activation(the 3x3 convolution of x of stride 1 + bias) by F(m x m, 3x3). (N, OH, OW, K)."""
+    (top, bottom), (left, right) = padding
+    n, h, w, _ = x.shape
+    y = empty((n, h + top + bottom - 2, w + left + right - 2, weight.shape[3]), x.dtype)
+    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    _convolve(x, weight, bias, activation, y, (top, left), m)
+    return y
+
+
+def conv2d_input_grad(
+    dy: np.ndarray, weight: np.ndarray, input_size: Pair, padding: Padding, m: int
+) -> np.ndarray:
+    """The gradient of conv2d for x: the convolution of dy with the weights turned around."""
+    (top, _), (left, _) = padding
+    dx = empty((len(dy), *input_size, weight.shape[2]), dy.dtype)
+    _convolve(np.ascontiguousarray(dy), turned(weight), None, None, dx, (2 - top, 2 - left), m)
+    return dx
+
+
+def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) -> np.ndarray:
+    """The gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
+    (top, _), (left, _) = padding
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    c, k = x.shape[3], dy.shape[3]
+    dw = np.zeros((3, 3, c, k), x.dtype)
+    if dy.size == 0:
+        return dw
+    plan = _plan(len(x), dy.shape[1:3], k, m, x.dtype)
+    planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
+    a_tile = planes * (v_width + plan.columns) * x.itemsize
+    block = min(plan.tiles, max(48, STAGE_BYTES // a_tile))
+    v = empty((planes * block * v_width,), x.dtype)
+    d = empty((planes * block * plan.columns,), x.dtype)
+    du = empty((planes * c * plan.columns,), x.dtype)
+    buffers = _buffers(config.num_threads, m, plan.full, max(c, k), x.dtype)
+    for first in range(0, plan.tiles, block):
+        last = min(plan.tiles, first + block)
+        _expander(m, m + 2, plan.full)(
+            x, (top, left), plan.across, first, last, v, *buffers, v_width
+        )
+        _expander(m, m, plan.full)(dy, (0, 0), plan.across, first, last, d, *buffers, plan.columns)
+        _gradient_multiplier(m, *plan.shape)(
+            v, d, du, last - first, c, v_width, plan.blocks, first > 0
+        )
+    _weight_gradient(m, plan.full)(du, dw.reshape(-1), c, k, plan.columns)
+    return dw

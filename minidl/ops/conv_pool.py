@@ -1,0 +1,82 @@
+"""Convolution, ReLU and 2x2 max-pooling as one op."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from minidl import kernels
+from minidl.autograd.primitive import primitive
+from minidl.autograd.samples import Draw, Sample, sample
+from minidl.geometry import output_size
+from minidl.ops.activation import relu
+from minidl.ops.conv import conv_settings, convolution, torch_conv2d
+from minidl.ops.pool import max_pool2d
+
+__all__ = ["conv2d_relu_max_pool"]
+
+
+def _oracle(torch: Any, x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
+    planes = torch.relu(torch_conv2d(torch, x, weight, bias, **settings)).permute(0, 3, 1, 2)
+    return torch.nn.functional.max_pool2d(planes, 2).permute(0, 2, 3, 1)
+
+
+def _composition(x: Any, weight: Any, bias: Any, **settings: Any) -> Any:
+    return max_pool2d(relu(convolution(x, weight, bias, **settings)), 2)
+
+
+@primitive(
+    flops=lambda output, x, weight, bias, **settings: 8 * output.size * math.prod(weight.shape[:3]),
+    oracle=_oracle,
+    saves=("indices",),
+    composition=_composition,
+)
+def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation, groups):
+    """max_pool2d(relu(convolution(...)), 2): what is pooled away is never stored."""
+    return kernels.use("conv_pool").conv2d_relu_max_pool(
+        x, weight, bias, stride, padding, dilation, groups
+    )
+
+
+@convolution_relu_max_pool.vjp("x", "weight", "bias")
+def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
+    settings = (stride, padding, dilation, groups)
+    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
+    g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, size)
+    conv, dx, dweight, dbias = kernels.use("conv"), None, None, None
+    if needs[0]:
+        dx = conv.conv2d_input_grad(g, weight, x.shape[1:3], *settings)
+    if needs[1] or needs[2]:
+        dweight, dbias = conv.conv2d_weight_grad(x, g, weight.shape[:2], *settings, needs[2])
+    return dx, dweight, dbias
+
+
+def conv2d_relu_max_pool(
+    x: Any, weight: Any, bias: Any = None,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Any:  # fmt: skip
+    """max_pool2d(conv2d(..., activation="relu"), 2) in one op. See `conv2d`.
+
+    Raises ShapeError too where the convolution's output is smaller than a window.
+    """
+    settings = conv_settings(x, weight, bias, stride, padding, dilation, groups)
+    size = output_size(
+        "conv2d", x.shape[1:3], weight.shape[:2],
+        settings["stride"], settings["padding"], settings["dilation"],
+    )  # fmt: skip
+    output_size("max_pool2d", size, (2, 2), (2, 2), ((0, 0), (0, 0)))
+    return convolution_relu_max_pool(x, weight, bias, **settings)
+
+
+@convolution_relu_max_pool.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    for shape, kernel, stride, padding, dilation, groups in [
+        ((2, 6, 7, 3), (3, 3, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+        ((1, 9, 8, 1), (5, 5, 6), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+        ((2, 9, 9, 4), (3, 2, 6), (2, 1), ((1, 0), (0, 1)), (1, 2), 2),
+        ((0, 6, 6, 2), (3, 3, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    ]:
+        kh, kw, k = kernel
+        yield sample(
+            draw.normal(*shape), draw.normal(kh, kw, shape[3] // groups, k), draw.normal(k),
+            stride=stride, padding=padding, dilation=dilation, groups=groups,
+        )  # fmt: skip

@@ -1,0 +1,19 @@
+"""Activations that kernels apply to their output before storing it, and their gradients."""
+
+import numpy as np
+
+
+def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
+    """x, or relu(x), or relu6(x)."""
+    if activation is None:
+        return x
+    zero = x.dtype.type(0)
+    return np.maximum(x, zero) if activation == "relu" else np.clip(x, zero, x.dtype.type(6))
+
+
+def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np.ndarray:
+    """The gradient of `activate` for x, from its output y: 0 at the corners."""
+    if activation is None:
+        return dy
+    inside = (y > 0) if activation == "relu" else (y > 0) & (y < 6)
+    return np.where(inside, dy, dy.dtype.type(0))

@@ -1,0 +1,196 @@
+"""Every side of a described network computes the same: outputs and gradients, weights carried over.
+
+JAX and ONNX Runtime take part where they are installed.
+"""
+
+import numpy as np
+import pytest
+from torch_compare import torch
+
+import minidl as md
+from benchmarks import in_minidl, in_torch
+from benchmarks.networks import (
+    NETWORKS,
+    Conv,
+    Depthwise,
+    Flatten,
+    Linear,
+    leaves,
+    planes_first,
+    resnet18,
+    state_shapes,
+)
+from minidl import nn
+from minidl.bench.processes import installed
+
+BATCH = 3
+# At 64x64 pixels where the network takes any size; VGG-16 has no layers that VGG-CIFAR hasn't.
+SMALL = {name: NETWORKS[name]() for name in ("lenet5", "vgg-cifar", "resnet20")}
+SMALL |= {name: NETWORKS[name](size=64) for name in ("resnet18", "mobilenet")}
+each = pytest.mark.parametrize("network", SMALL.values(), ids=SMALL)
+
+
+def test_parameters():
+    for make in NETWORKS.values():
+        layers = make().layers
+        with torch.device("meta"):  # shapes without memory
+            count = sum(p.numel() for p in in_torch.build(layers).parameters())
+        shapes = [state_shapes(leaf) for leaf in leaves(layers)]
+        described = [s[n] for s in shapes for n in ("weight", "bias") if n in s]
+        assert count == sum(int(np.prod(shape)) for shape in described)
+
+
+def turned(network, arrays):
+    """minidl's arrays, one for each of the state, as PyTorch lays them out."""
+    found, planes, arrays = [], (0, 0, 0), iter(arrays)
+    for leaf in leaves(network.layers):
+        if isinstance(leaf, Flatten):
+            planes = (leaf.height, leaf.width, leaf.channels)
+        for name in state_shapes(leaf):
+            array = next(arrays)
+            if isinstance(leaf, Linear) and name == "weight":
+                array, planes = planes_first(array, planes).T, (0, 0, 0)
+            elif isinstance(leaf, Conv) and name == "weight":
+                array = array.transpose(3, 2, 0, 1)  # (O, I, kh, kw)
+            elif isinstance(leaf, Depthwise):
+                array = array.transpose(2, 3, 0, 1)  # (C, 1, kh, kw)
+            found.append(array)
+    return found
+
+
+def minidl_model(network, dtype=np.float64):
+    """With statistics and normalisations that are not 0 and 1."""
+    md.manual_seed(0)
+    model = in_minidl.build(network.layers)
+    random = np.random.default_rng(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for place in (module.weight, module.running_var):
+                place.data[...] = random.uniform(0.5, 1.5, place.shape)
+            for place in (module.bias, module.running_mean):
+                place.data[...] = random.normal(0, 0.3, place.shape)
+    return model.astype(dtype)
+
+
+def carried(network, model):
+    """PyTorch's model with the weights of minidl's."""
+    twin = in_torch.build(network.layers).double()
+    state = [v for k, v in twin.state_dict().items() if not k.endswith("num_batches_tracked")]
+    for place, array in zip(state, turned(network, model.state_dict().values()), strict=True):
+        place.copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    return twin
+
+
+def batch_of(network, dtype=np.float64):
+    shape = (BATCH, network.size, network.size, network.channels)
+    images = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    return images, np.arange(BATCH) % network.classes
+
+
+def assert_close(got, expected, tolerance, what=""):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(got / scale, expected / scale, 0, tolerance, err_msg=what)
+
+
+def gradients(network, model, images, labels):
+    """The loss, and gradients in place of every parameter; None for statistics."""
+    loss = nn.CrossEntropyLoss()(model(images), labels)
+    loss.backward()
+    places = dict(model.named_parameters())
+    return loss.item(), [(name, places[name].grad) for name in model.state_dict() if name in places]
+
+
+@each
+def test_torch_trains_alike(network):
+    model = minidl_model(network)
+    twin = carried(network, model)
+    images, labels = batch_of(network)
+    loss, found = gradients(network, model, images, labels)
+    planes = torch.from_numpy(images.transpose(0, 3, 1, 2))
+    expected = torch.nn.CrossEntropyLoss()(twin(planes), torch.from_numpy(labels))
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-9)
+    grads = dict(found)
+    filled = [grads.get(name, np.zeros(a.shape)) for name, a in model.state_dict().items()]
+    names = [name for name in model.state_dict() if name in grads]
+    mine = [g for g, name in zip(turned(network, filled), model.state_dict()) if name in grads]
+    for name, got, parameter in zip(names, mine, twin.parameters(), strict=True):
+        assert_close(got, parameter.grad.numpy(), 1e-7, name)
+
+
+@each
+@pytest.mark.parametrize("last", [False, True])
+def test_torch_infers_alike(network, last):
+    model = minidl_model(network).eval()
+    images, _ = batch_of(network)
+    twin = carried(network, model).to(memory_format=in_torch._layout(last)).eval()
+    planes = in_torch._laid(torch.from_numpy(images.transpose(0, 3, 1, 2)), last)
+    with md.no_grad(), torch.no_grad():
+        assert_close(model(images).numpy(), twin(planes).numpy(), 1e-9)
+
+
+def by_leaf(network, arrays):
+    """The arrays of a whole network as a dict for each leaf."""
+    arrays = iter(arrays)
+    return [{name: next(arrays) for name in state_shapes(leaf)} for leaf in leaves(network.layers)]
+
+
+if installed("jax"):
+
+    @each
+    def test_jax_trains_alike(network):
+        import jax
+
+        from benchmarks import in_jax
+
+        model = minidl_model(network)
+        images, labels = batch_of(network)
+        state = by_leaf(network, [a.copy() for a in model.state_dict().values()])
+        loss, found = gradients(network, model, images, labels)
+        with jax.enable_x64(True):
+            (expected, moved), grads = jax.value_and_grad(in_jax.loss, 1, has_aux=True)(
+                network, *in_jax.split(state), images, labels
+            )
+        assert loss == pytest.approx(float(expected), rel=1e-9)
+        flat = [leaf[name] for leaf in grads for name in ("weight", "bias") if name in leaf]
+        for (name, got), theirs in zip(found, flat, strict=True):
+            assert_close(got, np.asarray(theirs), 1e-7, name)
+        running = [leaf[name] for leaf in moved for name in in_jax.RUNNING if name in leaf]
+        for buffer, theirs in zip(model.buffers(), running, strict=True):
+            assert_close(buffer.data, np.asarray(theirs), 1e-9)
+
+    def test_jax_steps():
+        from benchmarks import in_jax
+
+        in_jax.train_step(NETWORKS["lenet5"](), 2, 0.1)()
+        in_jax.inference(NETWORKS["lenet5"](), 2)()
+
+
+if installed("onnx") and installed("onnxruntime"):
+
+    @each
+    def test_onnx_runtime_infers_alike(network):
+        from benchmarks import in_onnx
+
+        model = minidl_model(network, np.float32).eval()
+        images, _ = batch_of(network, np.float32)
+        runner = in_onnx.session(network, by_leaf(network, model.state_dict().values()))
+        planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        (expected,) = runner.run(None, {"images": planes})
+        with md.no_grad():
+            assert_close(model(images).numpy(), expected, 1e-4)
+
+
+@pytest.mark.parametrize("direction", ["forward", "input", "weight", "backward"])
+def test_directions_compute_what_they_say(direction):
+    conv = (Conv(2, 3, 3, bias=False),)
+    for side in (in_minidl, in_torch):
+        prepare, run = side.operation(conv, (1, 5, 5, 2), direction)
+        run(*prepare())
+        run(*prepare())
+
+
+def test_steps_of_torch_run():
+    for last in (False, True):
+        in_torch.train_step(NETWORKS["lenet5"](), 2, 0.1, last=last)()
+        in_torch.inference(resnet18(size=32), 1, last=last)()
