@@ -119,7 +119,7 @@ def test_unknown_settings_are_refused():
 def test_repr_shows_all_settings():
     md.set_num_threads(1)
     md.config.kernels = "reference"
-    shown = "config(default_dtype=float32, kernels='reference', num_threads=1)"
+    shown = "config(default_dtype=float32, kernels='reference', convolution='auto', num_threads=1)"
     assert repr(md.config) == shown
 
 

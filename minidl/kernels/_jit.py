@@ -23,11 +23,12 @@ from minidl.config import config
 from minidl.errors import StateError
 from minidl.kernels import _cache, _notice
 
-__all__ = ["EXACT", "helper", "inlined", "kernel", "machine"]
+__all__ = ["EXACT", "helper", "inlined", "kernel", "machine", "sized"]
 
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 FAST_MATH = frozenset({"contract", "nsz", "arcp", "reassoc"})
 EXACT = frozenset({"contract"})  # an element gets the same bits wherever it stands in its array
+LITTLE = 16 * 1024  # numbers: some 5 us of work
 UNREADABLE = (EOFError, pickle.UnpicklingError)  # by a file that was cut off
 
 # Numba's work queue, the fallback where no OpenMP or TBB is found, allows one launch at a time.
@@ -134,7 +135,31 @@ def kernel(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH) -> C
                 return compiled(*arguments)
 
     launch.compiled = compiled  # type: ignore[attr-defined]
+    launch.serial = _one_thread(function, flags)  # type: ignore[attr-defined]
     return launch
+
+
+def _one_thread(function: Callable[..., Any], flags: frozenset[str]) -> Callable[..., Any]:
+    """The kernel compiled without threads: its prange is a range."""
+    compiled = _njit(function, flags)
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        try:
+            return compiled(*arguments)
+        except (OSError, *UNREADABLE) as error:
+            _cache_no_more(error)
+            return compiled(*arguments)
+
+    return run
+
+
+def sized(launch: Any, work: int) -> Any:
+    """The kernel, or for little work (numbers to handle) its form for one thread.
+
+    A launch takes 2 us on an idle machine, and hundreds where a neighbour has a core.
+    """
+    return launch if work > LITTLE else launch.serial
 
 
 def machine() -> dict[str, Any]:

@@ -153,7 +153,7 @@ def tiles(
     pixels: int,
     backward: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An axis' table, and how to make its outputs by tiles of up to `pixels` that take the same taps.
+    """An axis' table, and how to make its outputs by tiles of up to `pixels` with the same taps.
 
     A tile's row of (T, 9): its first output, the distance to the next, the number of the last; of
     the first output's first input the place, the distance to the next output's, and the tap;

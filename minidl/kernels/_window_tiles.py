@@ -165,4 +165,3 @@ def where_number(typing, tile, array, at, offsets, count, number):
 
     places = types.UniTuple(types.intp, tile.rows)
     return tile(tile, array, types.intp, places, types.intp, types.intp), generate
-

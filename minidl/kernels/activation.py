@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 
 PART = 16 * 1024  # numbers a thread works on at a time
@@ -40,7 +40,7 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
         return x
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
-    _activate(x.reshape(-1), _ceiling(activation, x.dtype), y.reshape(-1))
+    sized(_activate, x.size)(x.reshape(-1), _ceiling(activation, x.dtype), y.reshape(-1))
     return y
 
 
@@ -50,5 +50,7 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
         return dy
     dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
     dx = empty(y.shape, y.dtype)
-    _pass(dy.reshape(-1), y.reshape(-1), _ceiling(activation, y.dtype), dx.reshape(-1))
+    sized(_pass, y.size)(
+        dy.reshape(-1), y.reshape(-1), _ceiling(activation, y.dtype), dx.reshape(-1)
+    )
     return dx

@@ -17,9 +17,22 @@ from minidl.kernels import choose, winograd
 from minidl.kernels._jit import kernel
 from minidl.kernels.direct import packed_forward, padded
 from minidl.kernels.memory import empty
-from minidl.kernels.microkernel import accumulate, begin, finish, tile_shape
+from minidl.kernels.microkernel import begin, finish, tile_shape
 from minidl.kernels.relu_pool import OFF, relu_max_pool
-from minidl.kernels.simd import I1, I32, I64, Tile, maximum, spread, take, zeros
+from minidl.kernels.simd import (
+    I1,
+    I32,
+    I64,
+    Tile,
+    column,
+    entry,
+    fma,
+    load,
+    maximum,
+    spread,
+    take,
+    zeros,
+)
 
 
 @intrinsic
@@ -81,7 +94,7 @@ def _pooling(rows, vectors, lanes):
 
     @kernel
     def convolve_and_pool(
-        x, w, bias, y, indices, x_rows, y_rows, x_segments, w_segments, depth, sizes
+        x, w, bias, y, indices, x_rows, y_rows, taps, sizes
     ):  # fmt: skip
         """sizes: groups, channels of x and y in a group, blocks of columns a group, numbers in a
         block's weights, tiles and tiles a part."""
@@ -96,11 +109,10 @@ def _pooling(rows, vectors, lanes):
             for tile in range(part * at_once, min(tiles, (part + 1) * at_once)):
                 pixels = take(x_rows, tile * rows, zero)
                 acc = begin(zero, bias, block * width)
-                for s in range(len(x_segments)):
-                    acc = accumulate(
-                        acc, x, x_segments[s] + group * inputs, pixels, 1,
-                        w, block * block_size + w_segments[s] * width, width, depth,
-                    )  # fmt: skip
+                for k in range(taps.size):
+                    at = entry(taps, k) + group * inputs
+                    weights = load(w, block * block_size + k * width, (0,), acc)
+                    acc = fma(column(x, at, pixels, acc), weights, acc)
                 best, which = pooled(acc)
                 places = take(y_rows, tile * windows, few)
                 finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
@@ -113,9 +125,9 @@ def _pooling(rows, vectors, lanes):
 def _tables(
     shape: tuple[int, int, int, int], size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair,
     groups: int, outputs: int, tile_rows: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:  # fmt: skip
-    """Where windows' pixels and their results lie, and the segments of taps: as in `tables`, but
-    for images without padding, where all pixels see all taps."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Where windows' pixels and their results lie, and taps behind a pixel's first, for images
+    without padding, where all pixels see all taps."""
     n, h, w, c = shape
     (p, q), (kh, kw), used = (size[0] // 2, size[1] // 2), kernel_size, c // groups
     image = np.arange(n)[:, None, None, None, None]
@@ -126,12 +138,10 @@ def _tables(
     fill = -len(y_rows) % (tile_rows // 4)
     x_rows = np.concatenate([x_rows, np.tile(x_rows[-4:], fill)])
     y_rows = np.pad(y_rows, (0, fill), mode="edge")
-    in_one_piece = used == c and dilation[1] == 1
-    runs = [0] if in_one_piece else range(kw)
-    taps = [(i, j) for i in range(kh) for j in runs]
-    x_segments = np.array([(i * dilation[0] * w + j * dilation[1]) * c for i, j in taps])
-    w_segments = np.array([(i * kw + j) * used for i, j in taps])
-    return x_rows, y_rows, x_segments, w_segments, used * (kw if in_one_piece else 1)
+    down = np.arange(kh)[:, None, None] * dilation[0] * w
+    right = np.arange(kw)[:, None] * dilation[1]
+    taps = ((down + right) * c + np.arange(used)).reshape(-1)  # (kh, kw, C/groups)
+    return x_rows, y_rows, taps
 
 
 def conv2d_relu_max_pool(
@@ -156,13 +166,13 @@ def conv2d_relu_max_pool(
         return y, indices
     x = padded(x, padding)
     packed, start = packed_forward(weight, bias, groups, shape)
-    *tables, depth = _tables(x.shape, size, (kh, kw), stride, dilation, groups, k, shape.rows)
+    tables = _tables(x.shape, size, (kh, kw), stride, dilation, groups, k, shape.rows)
     tiles = len(tables[0]) // shape.rows
     sizes = (
         groups, c, k // groups, packed.shape[1], packed[0, 0].size, tiles, max(1, tiles // 64)
     )  # fmt: skip
     _pooling(*shape)(
         x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1), *tables,
-        depth, sizes,
+        sizes,
     )  # fmt: skip
     return y, indices

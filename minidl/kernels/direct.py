@@ -14,7 +14,7 @@ from numba import prange
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
@@ -94,12 +94,14 @@ def _pack_forward(weight, groups, packed):
 def packed_forward(
     weight: np.ndarray, bias: np.ndarray | None, groups: int, shape: Shape
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights in blocks of columns, (groups, blocks, kh*kw, C/groups, width), and the bias alike."""
+    """Weights in blocks of columns, (groups, blocks, kh*kw, C/groups, width), and the bias."""
     kh, kw, c, k = weight.shape
     outputs = k // groups
     blocks = -(-outputs // shape.width)
     packed = empty((groups, blocks, kh * kw, c, shape.width), weight.dtype)
-    _pack_forward(np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed)
+    sized(_pack_forward, packed.size)(
+        np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed
+    )
     start = np.empty(0, weight.dtype)
     if bias is not None:
         start = np.zeros((groups, blocks * shape.width), weight.dtype)
@@ -137,7 +139,7 @@ def conv2d(
 ) -> np.ndarray:  # fmt: skip
     """activation(the convolution of x with weight + bias). (N, OH, OW, K)."""
     n, h, w, _ = x.shape
-    kh, kw, c, k = weight.shape  # c = C/groups
+    kh, kw, _, k = weight.shape
     size = output_size("conv2d", (h, w), (kh, kw), stride, padding, dilation)
     y = empty((n, *size, k), x.dtype)
     if n == 0:
@@ -153,7 +155,7 @@ def conv2d_input_grad(
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray:  # fmt: skip
     """The gradient of conv2d for x: (N, *input_size, C)."""
-    kh, kw, c, k = weight.shape
+    kh, kw, c, _ = weight.shape  # c = C/groups
     dx = empty((len(dy), *input_size, c * groups), dy.dtype)
     if len(dy) == 0:
         return dx
@@ -306,5 +308,5 @@ def padded(x: np.ndarray, padding: Padding) -> np.ndarray:
         return np.ascontiguousarray(x)
     n, h, w, c = x.shape
     larger = empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    _pad_images(np.ascontiguousarray(x), top, left, larger)
+    sized(_pad_images, larger.size)(np.ascontiguousarray(x), top, left, larger)
     return larger

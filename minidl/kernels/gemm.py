@@ -5,12 +5,13 @@ import functools
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
     Shape,
     accumulate,
+    accumulate_part,
     activated,
     begin,
     finish,
@@ -21,6 +22,8 @@ from minidl.kernels.simd import clipped, zeros
 
 DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
 ROWS_A_PART = 96
+FEW_ROWS = 128  # of the product: then b is read where it lies, packing it would cost more
+WORK_A_NUMBER = 16  # multiply-adds that take as long as handling a number does elsewhere
 
 
 @kernel
@@ -43,11 +46,13 @@ def _product(rows, vectors, lanes):
     width = vectors * lanes
 
     @kernel
-    def multiply(a, row_step, k_step, b, bias, activation, c, sizes, row_part, column_part):
-        """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step], b packed, c flat."""
+    def multiply(a, row_step, k_step, b, packed, bias, activation, c, sizes, row_part, column_part):
+        """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step]; c flat, and b too,
+        packed or by rows."""
         m, depth, n = sizes
         row_parts, blocks = (m + row_part - 1) // row_part, (n + width - 1) // width
         column_parts = (blocks + column_part - 1) // column_part
+        b_step, b_block = (width, depth * width) if packed else (n, width)
         for part in prange(row_parts * column_parts):
             first = part // column_parts * row_part
             last = min(m, first + row_part)
@@ -60,15 +65,18 @@ def _product(rows, vectors, lanes):
                     for i in range(first, last, rows):
                         c_rows = clipped(n, last - 1 - i, zero)
                         a_rows = clipped(row_step, last - 1 - i, zero)
-                        at = i * n + j * width
+                        at, a_at = i * n + j * width, i * row_step + k * k_step
+                        b_at = j * b_block + k * b_step
                         if k == 0:
                             acc = begin(zero, bias, j * width)
                         else:
                             acc = resume(zero, c, at, c_rows, count, width)
-                        acc = accumulate(
-                            acc, a, i * row_step + k * k_step, a_rows, k_step,
-                            b, (j * depth + k) * width, width, size,
-                        )  # fmt: skip
+                        if packed or count >= width:
+                            acc = accumulate(acc, a, a_at, a_rows, k_step, b, b_at, b_step, size)
+                        else:
+                            acc = accumulate_part(
+                                acc, a, a_at, a_rows, k_step, b, b_at, b_step, size, count
+                            )
                         if k + size == depth:
                             acc = activated(acc, activation)
                         finish(acc, c, at, c_rows, count, width)
@@ -79,8 +87,15 @@ def _product(rows, vectors, lanes):
 def _packed_columns(b: np.ndarray, shape: Shape) -> np.ndarray:
     """b (depth, columns) in blocks of columns side by side: (blocks, depth, width)."""
     packed = empty((-(-b.shape[1] // shape.width), b.shape[0], shape.width), b.dtype)
-    _pack(b, shape.width, packed)
+    sized(_pack, packed.size)(b, shape.width, packed)
     return packed
+
+
+def filled(bias: np.ndarray, size: int) -> np.ndarray:
+    """The bias with zeros behind it."""
+    larger = np.zeros(size, bias.dtype)
+    larger[: len(bias)] = bias
+    return larger
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -103,13 +118,16 @@ def product(
         flat, row_step, k_step = a.T.reshape(-1), 1, m
     else:
         flat, row_step, k_step = np.ascontiguousarray(a).reshape(-1), depth, 1
-    b = _packed_columns(b, shape)
-    blocks = len(b)
+    blocks = -(-n // shape.width)
+    packed = m > FEW_ROWS or not b.flags.c_contiguous
+    if packed:
+        b = _packed_columns(b, shape)
     row_part = min(ROWS_A_PART, -(-m // shape.rows) * shape.rows)
     column_part = max(1, -(-blocks * -(-m // row_part) // 16))
-    start = np.empty(0, a.dtype) if bias is None else np.resize(bias, blocks * shape.width)
-    _product(*shape)(
-        flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],
+    start = np.empty(0, a.dtype) if bias is None else filled(bias, blocks * shape.width)
+    multiply = _product(*shape)
+    sized(multiply, m * n * depth // WORK_A_NUMBER)(
+        flat, row_step, k_step, b.reshape(-1), packed, start, ACTIVATIONS[activation],
         c.reshape(-1), (m, depth, n), row_part, column_part,
     )  # fmt: skip
     return c

@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Lease", "clear", "empty", "statistics", "zeros"]
 
-SMALLEST = 32 * 1024  # bytes; below, NumPy's own allocator is quick
+SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further use
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SPARE = 64 * 1024 * 1024  # bytes kept beyond a quarter more than were ever in use at once
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import EXACT, kernel
+from minidl.kernels._jit import EXACT, kernel, sized
 
 elementwise = functools.partial(kernel, flags=EXACT)
 
@@ -109,12 +109,12 @@ def sgd(
     w: Array, g: Array, buffer: Optional, lr: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
     """w -= lr (g + decay w); with a buffer, momentum."""
-    _sgd(w, g, _or_none(buffer, w), *_numbers(w, lr, momentum, decay), nesterov)
+    sized(_sgd, w.size)(w, g, _or_none(buffer, w), *_numbers(w, lr, momentum, decay), nesterov)
 
 
 def adagrad(w: Array, g: Array, total: Array, lr: float, eps: float, decay: float) -> None:
     """w -= lr g / (sqrt(total) + eps), total the sum of g^2."""
-    _adagrad(w, g, total, *_numbers(w, lr, eps, decay))
+    sized(_adagrad, w.size)(w, g, total, *_numbers(w, lr, eps, decay))
 
 
 def adadelta(
@@ -122,7 +122,9 @@ def adadelta(
     lr: float, rho: float, eps: float, decay: float,
 ) -> None:  # fmt: skip
     """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g."""
-    _adadelta(w, g, square_avg, acc_delta, *_numbers(w, lr, rho, 1 - rho, eps, decay))
+    sized(_adadelta, w.size)(
+        w, g, square_avg, acc_delta, *_numbers(w, lr, rho, 1 - rho, eps, decay)
+    )
 
 
 def rmsprop(
@@ -130,7 +132,7 @@ def rmsprop(
     lr: float, alpha: float, eps: float, momentum: float, decay: float,
 ) -> None:  # fmt: skip
     """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out."""
-    _rmsprop(
+    sized(_rmsprop, w.size)(
         w, g, square_avg, _or_none(grad_avg, w), _or_none(buffer, w),
         *_numbers(w, lr, alpha, 1 - alpha, eps, momentum, decay),
     )  # fmt: skip
@@ -141,7 +143,7 @@ def adam(
     beta1: float, beta2: float, root: float, eps: float, decay: float, keep: float,
 ) -> None:  # fmt: skip
     """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps)."""
-    _adam(
+    sized(_adam, w.size)(
         w, g, exp_avg, exp_avg_sq,
         *_numbers(w, of_g, of_m, beta1, 1 - beta1, beta2, 1 - beta2, root, eps, decay, keep),
     )  # fmt: skip

@@ -12,11 +12,20 @@ from numba import prange
 
 from minidl.geometry import Padding, Pair, corner
 from minidl.kernels._jit import inlined, kernel
-from minidl.kernels._sliding import PIXELS, taps_of, tiles
+from minidl.kernels._sliding import taps_of, tiles
 from minidl.kernels._window_tiles import store_numbers, where_beaten, where_number
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish
-from minidl.kernels.simd import LANES, MANY_REGISTERS, clipped, column, fma, load_part, spread, zeros
+from minidl.kernels.simd import (
+    LANES,
+    MANY_REGISTERS,
+    clipped,
+    column,
+    fma,
+    load_part,
+    spread,
+    zeros,
+)
 
 # A function below makes a tile of outputs, the first `count` of a vector's channels, from y[to] on.
 # at: of the channels in the image of x.  shape: W of x, C and kw.  up: `taps_of` the line.  tile:
@@ -223,8 +232,8 @@ def _gather(x, indices, kernel_size, stride, corner, y):
 def _shape(x: np.ndarray) -> tuple[int, int, int]:
     """Pixels, vectors and lanes of a tile: one pixel if its channels fill the vectors, as memory is
     fastest in its order; else more."""
-    lanes, vectors = LANES[x.itemsize], 4 if MANY_REGISTERS else 2
-    return (1, vectors, lanes) if x.shape[3] >= vectors * lanes else (PIXELS, 1, lanes)
+    lanes, vectors, pixels = LANES[x.itemsize], *((4, 7) if MANY_REGISTERS else (2, 4))
+    return (1, vectors, lanes) if x.shape[3] >= vectors * lanes else (pixels, 1, lanes)
 
 
 def _axes(x, kernel_size, stride, padding, outputs, inputs, backward=False) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from minidl.geometry import Pair
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 
 OFF = 4  # the index of a window that ReLU has put to 0
@@ -65,12 +65,12 @@ def relu_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, h, w, c = x.shape
     y = empty((n, h // 2, w // 2, c), x.dtype)
     indices = empty(y.shape, np.uint8)
-    _pool(np.ascontiguousarray(x), y, indices)
+    sized(_pool, x.size)(np.ascontiguousarray(x), y, indices)
     return y, indices
 
 
 def relu_max_pool_grad(dy: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
     """The gradient of relu_max_pool for x, images of `size`."""
     dx = empty((len(dy), *size, dy.shape[3]), dy.dtype)
-    _unpool(np.ascontiguousarray(dy), indices, dx)
+    sized(_unpool, dx.size)(np.ascontiguousarray(dy), indices, dx)
     return dx

@@ -29,6 +29,7 @@ __all__ = [
     "Tile",
     "clipped",
     "column",
+    "entry",
     "fma",
     "load",
     "load_part",
@@ -355,6 +356,18 @@ def take(typing, table, first, like):
         return offsets
 
     return kind(table, types.intp, like), generate
+
+
+@intrinsic
+def entry(typing, table, at):
+    """table[at], for a place that is no negative index: between multiply-adds."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        value = builder.load(builder.gep(data, [arguments[1]]))
+        return builder.sext(value, I64) if table.dtype.bitwidth < 64 else value
+
+    return types.intp(table, types.intp), generate
 
 
 @intrinsic

@@ -5,7 +5,7 @@ from llvmlite import ir
 from numba import prange
 from numba.extending import intrinsic
 
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 from minidl.kernels.simd import I32, LANES, load, steps, store, zeros
 
@@ -66,7 +66,7 @@ def turned(weight: np.ndarray) -> np.ndarray:
     """Weights (kh, kw, C, K) with the kernel turned around and channels exchanged: (.., K, C)."""
     kh, kw, c, k = weight.shape
     result = empty((kh, kw, k, c), weight.dtype)
-    _turn[weight.itemsize](
+    sized(_turn[weight.itemsize], weight.size)(
         np.ascontiguousarray(weight).reshape(kh * kw, c, k), result.reshape(kh * kw, k, c)
     )
     return result

@@ -220,8 +220,10 @@ def column_arguments(draw, name):
 @st.composite
 def pool_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
-    image, kernel, stride, padding, _, size = draw(windows(dilated=False))
-    n, c = draw(st.integers(0, 3)), draw(st.integers(1, 5))
+    image, kernel, stride, padding, _, size = draw(
+        st.one_of(windows(dilated=False), wide_windows())
+    )
+    n, c = draw(st.integers(0, 3)), draw(channels)
     x = np.round(numbers(n, *image, c), 1)  # with ties
     if name.startswith("avg"):
         tail = (draw(st.booleans()),)
