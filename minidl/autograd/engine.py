@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.errors import GradError
+
+LARGE = 32 * 1024  # numbers: from here on sums run on all threads
 
 __all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
 
@@ -110,10 +113,13 @@ class _Gradients:
             if new:
                 self._own.add(place)
             return True
-        if self._in_place and place in self._own:
-            self.sums[place] += g
+        total = self.sums[place]
+        if self._in_place and place in self._own and total.size >= LARGE:
+            kernels.use("elementwise").add_to(total, g)
+        elif self._in_place and place in self._own:
+            total += g
         else:
-            total = self.sums[place] + g
+            total = total + g
             # the sum of arrays without axes is a NumPy scalar
             self.sums[place] = np.asarray(total) if self._in_place else total
             self._own.add(place)

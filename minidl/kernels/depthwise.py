@@ -104,7 +104,7 @@ def _slider(made, taken, taps, stride, lanes):
             for r in range(len(runs)):
                 first, last, output, unit, apart, place = runs[r, :6]
                 step, spacing, shift_step, tap, tap_step, groups = runs[r, 6:]
-                if taps > 1:
+                if taps > 1:  # as constants: half of the time
                     spacing, groups = 1, 1
                 run = place, step, spacing, shift_step, tap, tap_step, groups
                 for start in range(first, last + PIXELS, PIXELS):
@@ -132,7 +132,11 @@ def _slider(made, taken, taps, stride, lanes):
 
 
 def _slide(x, weight, bias, activation, rows, make_line, axis, y):
-    """Fill y with the windows of x. rows: table; make_line: of an axis (kw, stride, left, d)."""
+    """Fill y with the windows of x.
+
+    rows: table of the vertical axis.  make_line: makes the Line of the other one, whose kernel
+    width, stride, padding before and dilation `axis` holds.
+    """
     kh, kw, c, multiplier = weight.shape
     w = np.ascontiguousarray(weight).reshape(kh, kw, c * multiplier)
     lanes, stride = LANES[x.itemsize], axis[1]

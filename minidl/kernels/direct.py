@@ -178,11 +178,16 @@ def _pad_images(x, top, left, padded):
         image, row = part // rows, part % rows
         line = target[image, row]
         if top <= row < top + h:
-            line[: left * c] = 0
-            line[left * c : (left + w) * c] = flat[image, row - top]
-            line[(left + w) * c :] = 0
+            source, middle = flat[image, row - top], line[left * c : (left + w) * c]
+            for i in range(w * c):
+                middle[i] = source[i]
+            for i in range(left * c):
+                line[i] = 0
+            for i in range((left + w) * c, columns * c):
+                line[i] = 0
         else:
-            line[:] = 0
+            for i in range(columns * c):
+                line[i] = 0
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from minidl.kernels.microkernel import (
     tile_shape,
 )
 from minidl.kernels.simd import clipped, zeros
+from minidl.kernels.transpose import transposed_copy
 
 DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
 ROWS_A_PART = 96
@@ -35,24 +36,24 @@ def _pack(b, width, packed):
         j, first = part % blocks, part // blocks * 64
         count = min(width, columns - j * width)
         for k in range(first, min(depth, first + 64)):
+            source, target = b[k, j * width : j * width + count], packed[j, k]
             for i in range(count):
-                packed[j, k, i] = b[k, j * width + i]
+                target[i] = source[i]
             for i in range(count, width):
-                packed[j, k, i] = 0
+                target[i] = 0
 
 
 @functools.cache
-def _product(rows, vectors, lanes):
+def _product(rows, vectors, lanes, packed):
     width = vectors * lanes
 
     @kernel
-    def multiply(a, row_step, k_step, b, packed, bias, activation, c, sizes, row_part, column_part):
+    def multiply(a, row_step, k_step, b, bias, activation, c, sizes, row_part, column_part):
         """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step]; c flat, and b too,
-        packed or by rows."""
+        packed or by rows. (One call of the micro-kernel in each: of two, the registers spill.)"""
         m, depth, n = sizes
         row_parts, blocks = (m + row_part - 1) // row_part, (n + width - 1) // width
         column_parts = (blocks + column_part - 1) // column_part
-        b_step, b_block = (width, depth * width) if packed else (n, width)
         for part in prange(row_parts * column_parts):
             first = part // column_parts * row_part
             last = min(m, first + row_part)
@@ -66,16 +67,17 @@ def _product(rows, vectors, lanes):
                         c_rows = clipped(n, last - 1 - i, zero)
                         a_rows = clipped(row_step, last - 1 - i, zero)
                         at, a_at = i * n + j * width, i * row_step + k * k_step
-                        b_at = j * b_block + k * b_step
                         if k == 0:
                             acc = begin(zero, bias, j * width)
                         else:
                             acc = resume(zero, c, at, c_rows, count, width)
-                        if packed or count >= width:
-                            acc = accumulate(acc, a, a_at, a_rows, k_step, b, b_at, b_step, size)
+                        if packed:
+                            b_at = (j * depth + k) * width
+                            acc = accumulate(acc, a, a_at, a_rows, k_step, b, b_at, width, size)
                         else:
+                            b_at = k * n + j * width
                             acc = accumulate_part(
-                                acc, a, a_at, a_rows, k_step, b, b_at, b_step, size, count
+                                acc, a, a_at, a_rows, k_step, b, b_at, n, size, count
                             )
                         if k + size == depth:
                             acc = activated(acc, activation)
@@ -119,15 +121,17 @@ def product(
     else:
         flat, row_step, k_step = np.ascontiguousarray(a).reshape(-1), depth, 1
     blocks = -(-n // shape.width)
-    packed = m > FEW_ROWS or not b.flags.c_contiguous
+    if not b.flags.c_contiguous:
+        b = transposed_copy(b.T) if b.T.flags.c_contiguous else np.ascontiguousarray(b)
+    packed = m > FEW_ROWS
     if packed:
         b = _packed_columns(b, shape)
     row_part = min(ROWS_A_PART, -(-m // shape.rows) * shape.rows)
     column_part = max(1, -(-blocks * -(-m // row_part) // 16))
     start = np.empty(0, a.dtype) if bias is None else filled(bias, blocks * shape.width)
-    multiply = _product(*shape)
+    multiply = _product(*shape, packed)
     sized(multiply, m * n * depth // WORK_A_NUMBER)(
-        flat, row_step, k_step, b.reshape(-1), packed, start, ACTIVATIONS[activation],
+        flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],
         c.reshape(-1), (m, depth, n), row_part, column_part,
     )  # fmt: skip
     return c

@@ -9,7 +9,7 @@ from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 from minidl.kernels.simd import I32, LANES, load, steps, store, zeros
 
-__all__ = ["turned"]
+__all__ = ["transposed_copy", "turned"]
 
 
 @intrinsic
@@ -70,3 +70,8 @@ def turned(weight: np.ndarray) -> np.ndarray:
         np.ascontiguousarray(weight).reshape(kh * kw, c, k), result.reshape(kh * kw, k, c)
     )
     return result
+
+
+def transposed_copy(matrix: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy of the transpose of a C-contiguous matrix."""
+    return turned(matrix[None, None])[0, 0]

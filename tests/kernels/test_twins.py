@@ -13,10 +13,10 @@ import sys
 
 import numpy as np
 import pytest
+from guard import guarded, guarded_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard import guarded, guarded_copy
 from minidl import kernels, reference
 from minidl.errors import ShapeError
 from minidl.geometry import output_size
@@ -146,6 +146,30 @@ def fused_conv_arguments(draw, name):
 
 
 @st.composite
+def conv_pool_arguments(draw, name):
+    x, w, *_, padding, dilation, groups = draw(conv_arguments("conv2d"))
+    (top, bottom), (left, right) = padding  # at least a window of outputs
+    more = ((top + 2 * dilation[0], bottom + 3), (left + 2 * dilation[1], right + 3))
+    stride = draw(st.sampled_from([(1, 1), (2, 1)]))
+    bias = np.linspace(-1, 1, w.shape[3], dtype=w.dtype) if draw(st.booleans()) else None
+    return x, w, bias, stride, more, dilation, groups
+
+
+@st.composite
+def relu_pool_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    n, c = draw(st.integers(0, 3)), draw(st.sampled_from([1, 3, 6, 16, 40]))
+    h, w = draw(st.integers(2, 9)), draw(st.integers(2, 9))
+    x = np.round(numbers(n, h, w, c), 1)  # with ties
+    if name == "relu_max_pool":
+        return (x,)
+    from minidl.reference.relu_pool import relu_max_pool
+
+    y, indices = relu_max_pool(x)
+    return numbers(*y.shape), indices, (h, w)
+
+
+@st.composite
 def winograd_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     n, c, k = draw(st.integers(0, 3)), draw(st.integers(1, 40)), draw(st.integers(1, 40))
@@ -172,6 +196,13 @@ def activation_arguments(draw, name):
     from minidl.reference.activation import activate
 
     return numbers(*shape), activate(x, activation), activation
+
+
+@st.composite
+def elementwise_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    size = draw(st.sampled_from([0, 1, 17, 16384, 40001]))
+    return numbers(size), numbers(size)
 
 
 @st.composite
@@ -281,10 +312,14 @@ def gemm_arguments(draw, name):
     return a, b, numbers(columns) if draw(st.booleans()) else None, draw(ACTIVATIONS)
 
 
+CHANGING = {"elementwise", "optim"}  # families that change their arguments instead of returning
 ARGUMENTS = {
     "activation": activation_arguments,
     "conv": fused_conv_arguments,
+    "conv_pool": conv_pool_arguments,
     "direct": fused_conv_arguments,
+    "elementwise": elementwise_arguments,
+    "relu_pool": relu_pool_arguments,
     "optim": optim_arguments,
     "winograd": winograd_arguments,
     "depthwise": depthwise_arguments,
@@ -311,11 +346,11 @@ def test_twins_agree(family, name, data):
         fast = kernel(*fast_arguments)
     slow = getattr(twin(family), name)(*slow_arguments)
     results = as_tuple(fast), as_tuple(slow)
-    if family == "optim":  # changed in place
+    if family in CHANGING:
         results = fast_arguments, slow_arguments
     for a, b in zip(*results, strict=True):
         if not isinstance(b, np.ndarray):
-            assert family == "optim" or a is b is None
+            assert family in CHANGING or a is b is None
             continue
         assert a.dtype == b.dtype
         assert a.shape == b.shape

@@ -1,0 +1,8 @@
+"""Elementwise work on large arrays."""
+
+import numpy as np
+
+
+def add_to(total: np.ndarray, x: np.ndarray) -> None:
+    """total += x, of one shape and dtype."""
+    total += x
