@@ -6,9 +6,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from minidl.kernels.simd import I1, I32, I64, Tile
+from minidl.kernels.simd import I1, I32, I64, Tile, intrinsic
 
 __all__ = ["load_where", "slide", "store_numbers", "where_beaten", "where_number"]
 

@@ -10,14 +10,14 @@ import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, winograd
 from minidl.kernels._jit import kernel
-from minidl.kernels.direct import packed_forward, padded
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
+from minidl.kernels.offsets import entry, take
+from minidl.kernels.packing import packed_forward, padded
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
     I1,
@@ -25,12 +25,11 @@ from minidl.kernels.simd import (
     I64,
     Tile,
     column,
-    entry,
     fma,
+    intrinsic,
     load,
     maximum,
     spread,
-    take,
     zeros,
 )
 
@@ -158,7 +157,7 @@ def conv2d_relu_max_pool(
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
         return relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))
-    shape = tile_shape(k // groups, x.dtype)
+    shape = tile_shape(k // groups, x.itemsize)
     shape = shape._replace(rows=shape.rows // 4 * 4)
     y = empty((len(x), size[0] // 2, size[1] // 2, k), x.dtype)
     indices = empty(y.shape, np.uint8)

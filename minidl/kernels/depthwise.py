@@ -23,17 +23,8 @@ from minidl.kernels._sliding import (
 from minidl.kernels._window_tiles import load_where, slide
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, activated, finish, resume
-from minidl.kernels.simd import (
-    LANES,
-    fma,
-    load,
-    load_part,
-    steps,
-    store,
-    store_part,
-    take,
-    zeros,
-)
+from minidl.kernels.offsets import steps, take
+from minidl.kernels.simd import LANES, fma, load, load_part, store, store_part, zeros
 
 SHARED = {3, 5}  # kernel widths for which the pixels of a tile share what they load
 TAPS = 9  # of the kernel, whose gradients a tile sums: all of a 3x3

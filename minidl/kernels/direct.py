@@ -8,14 +8,16 @@ number in x lies at the same distance from every pixel's window.
 """
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import kernel, sized
+from minidl.kernels._jit import kernel
 from minidl.kernels.memory import empty
+from minidl.kernels.memory import zeros as zeroed
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
     Shape,
@@ -27,12 +29,17 @@ from minidl.kernels.microkernel import (
     resume,
     tile_shape,
 )
-from minidl.kernels.simd import load_part, take, zeros
+from minidl.kernels.offsets import runs, take
+from minidl.kernels.packing import packed_forward, padded, turned_in_groups
+from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 from minidl.kernels.tables import Tables, forward_tables, input_grad_tables
-from minidl.kernels.transpose import turned
 
 BLOCK_BYTES = 256 * 1024  # of x and dy that all tiles use in turn: they stay in the L2 cache
-FEW_TILES = 16  # with fewer, images are shared out among threads instead of tiles
+# Rows of a tile whose rows lie side by side and so need few registers for their places.
+ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 12, 2: 6}
+FEWEST_PIXELS = 256  # at a time, so that loading and storing a tile costs little
+FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
+CHUNKS = 16
 
 
 @functools.cache
@@ -74,50 +81,6 @@ def _gather(rows, vectors, lanes):
     return convolve
 
 
-@kernel
-def _pack_forward(weight, groups, packed):
-    """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], or 0 behind it."""
-    _, blocks, taps, c, width = packed.shape
-    outputs = weight.shape[2] // groups
-    for part in prange(groups * blocks * taps):
-        block, tap = part // taps, part % taps
-        g, j = block // blocks, block % blocks
-        count = min(width, outputs - j * width)
-        start = g * outputs + j * width
-        for k in range(c):
-            for i in range(count):
-                packed[g, j, tap, k, i] = weight[tap, k, start + i]
-            for i in range(count, width):
-                packed[g, j, tap, k, i] = 0
-
-
-def packed_forward(
-    weight: np.ndarray, bias: np.ndarray | None, groups: int, shape: Shape
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights in blocks of columns, (groups, blocks, kh*kw, C/groups, width), and the bias."""
-    kh, kw, c, k = weight.shape
-    outputs = k // groups
-    blocks = -(-outputs // shape.width)
-    packed = empty((groups, blocks, kh * kw, c, shape.width), weight.dtype)
-    sized(_pack_forward, packed.size)(
-        np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed
-    )
-    start = np.empty(0, weight.dtype)
-    if bias is not None:
-        start = np.zeros((groups, blocks * shape.width), weight.dtype)
-        start[:, :outputs] = bias.reshape(groups, outputs)
-    return packed, start.reshape(-1)
-
-
-def _turned_in_groups(weight: np.ndarray, groups: int) -> np.ndarray:
-    """The weights of the convolution that is the input gradient: (kh, kw, K/groups, C)."""
-    if groups == 1:
-        return turned(weight)
-    kh, kw, c, k = weight.shape
-    apart = weight[::-1, ::-1].reshape(kh, kw, c, groups, k // groups)
-    return apart.transpose(0, 1, 4, 3, 2).reshape(kh, kw, k // groups, groups * c)
-
-
 def _run(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, activation: str | None,
     groups: int, y: np.ndarray, tables: Tables, shape: Shape,
@@ -144,7 +107,7 @@ def conv2d(
     y = empty((n, *size, k), x.dtype)
     if n == 0:
         return y
-    shape = tile_shape(k // groups, x.dtype)
+    shape = tile_shape(k // groups, x.itemsize)
     tables = forward_tables(x.shape, (kh, kw), stride, padding, dilation, groups, k, shape.rows)
     _run(x, weight, bias, activation, groups, y, tables, shape)
     return y
@@ -159,46 +122,24 @@ def conv2d_input_grad(
     dx = empty((len(dy), *input_size, c * groups), dy.dtype)
     if len(dy) == 0:
         return dx
-    shape = tile_shape(c, dy.dtype)
+    shape = tile_shape(c, dy.itemsize)
     tables = input_grad_tables(
         dy.shape, (kh, kw), input_size, stride, padding, dilation, groups, c * groups, shape.rows
     )
-    _run(dy, _turned_in_groups(weight, groups), None, None, groups, dx, tables, shape)
+    _run(dy, turned_in_groups(weight, groups), None, None, groups, dx, tables, shape)
     return dx
 
 
-@kernel
-def _pad_images(x, top, left, padded):
-    """Copy images into the middle of larger ones of zeros."""
-    n, h, w, c = x.shape
-    rows, columns = padded.shape[1:3]
-    flat = x.reshape(n, h, w * c)
-    target = padded.reshape(n, rows, columns * c)
-    for part in prange(n * rows):
-        image, row = part // rows, part % rows
-        line = target[image, row]
-        if top <= row < top + h:
-            source, middle = flat[image, row - top], line[left * c : (left + w) * c]
-            for i in range(w * c):
-                middle[i] = source[i]
-            for i in range(left * c):
-                line[i] = 0
-            for i in range((left + w) * c, columns * c):
-                line[i] = 0
-        else:
-            for i in range(columns * c):
-                line[i] = 0
-
-
 @functools.cache
-def _stream(rows, vectors, lanes):
-    width = vectors * lanes
+def _stream(groups_of_rows, run, vectors, lanes):
+    width, rows = vectors * lanes, groups_of_rows * run
 
     @kernel
     def stream(x, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
         """dw[chunk] (+)= sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
+        taps: where runs of taps start behind a window's start, then where in dw.
         sizes: groups, x's and dy's channels in a group, row tiles and column blocks a group, rows
         of pixels at a time, chunks of rows, and parts that share the tiles of a chunk.
         """
@@ -218,7 +159,7 @@ def _stream(rows, vectors, lanes):
                     group, j = block // blocks, block % blocks
                     first = group * outputs + j * width
                     count = outputs - j * width
-                    places = take(taps, row_tile * rows, zero)
+                    places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
                     acc = zero
                     if count >= width:
                         for row in range(start, stop):
@@ -233,7 +174,10 @@ def _stream(rows, vectors, lanes):
                                 dy, row * dy_row * channels + first, channels, dy_row, count,
                             )  # fmt: skip
                     at = chunk * dw_size + first
-                    dw_rows = take(taps, (row_tiles + row_tile) * rows, zero)
+                    dw_rows = runs(
+                        taps, (row_tiles + row_tile) * groups_of_rows, channels,
+                        groups_of_rows, run,
+                    )  # fmt: skip
                     finish(
                         acc + resume(zero, dw, at, dw_rows, count, width),
                         dw, at, dw_rows, count, width,
@@ -255,20 +199,57 @@ def _stream(rows, vectors, lanes):
 
 @functools.lru_cache(maxsize=256)
 def _tap_table(
-    kernel_size: Pair, dilation: Pair, width: int, channels: int, used: int, outputs: int, rows: int
-) -> tuple[np.ndarray, int]:
-    """Where taps lie in x behind a window's start, then where they lie in dw; and tiles of each.
-
-    Both filled up to whole tiles by repeating the last tap.
+    kernel_size: Pair, dilation: Pair, width: int, channels: int, used: int, outputs: int, most: int
+) -> tuple[np.ndarray, int, int, int]:
+    """Where runs of taps start behind a window's start, then where in dw; tiles of each; and runs
+    in a tile and taps in a run, `most` rows together. Filled up by repeating the last run.
     """
     kh, kw = kernel_size
+    in_one_piece = kw * used if used == channels and dilation[1] == 1 else used
+    run = max(r for r in range(1, most + 1) if in_one_piece % r == 0)
     down = np.arange(kh)[:, None, None] * dilation[0] * width
     right = np.arange(kw)[None, :, None] * dilation[1]
-    in_x = ((down + right) * channels + np.arange(used)).ravel()  # (kh, kw, C/groups)
-    in_dw = np.arange(len(in_x)) * outputs
-    fill = (0, -len(in_x) % rows)
+    in_x = ((down + right) * channels + np.arange(used)).ravel()[::run]  # of (kh, kw, C/groups)
+    in_dw = np.arange(0, kh * kw * used, run) * outputs
+    tiles = -(-len(in_x) // (most // run))
+    in_tile = -(-len(in_x) // tiles)
+    fill = (0, tiles * in_tile - len(in_x))
     table = np.concatenate([np.pad(in_x, fill, mode="edge"), np.pad(in_dw, fill, mode="edge")])
-    return table.astype(np.int64), (len(in_x) + fill[1]) // rows
+    return table.astype(np.int64), tiles, in_tile, run
+
+
+class _Plan(NamedTuple):
+    """How a weight gradient is computed: the kernel, where rows of pixels and runs of taps start,
+    the sizes, and how many chunks of rows have a sum of their own."""
+
+    stream: Any
+    starts: np.ndarray
+    taps: np.ndarray
+    sizes: tuple[int, ...]
+    chunks: int
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    shape: tuple[int, ...], dy_shape: tuple[int, ...], kernel_size: Pair, stride: Pair,
+    dilation: Pair, groups: int, itemsize: int, threads: int,
+) -> _Plan:  # fmt: skip
+    (n, h, w, c), (_, oh, ow, k) = shape, dy_shape
+    used, outputs = c // groups, k // groups
+    tile = tile_shape(outputs, itemsize)
+    taps, row_tiles, groups_of_rows, run = _tap_table(
+        kernel_size, dilation, w, c, used, k, ROWS_IN_RUNS[tile.vectors]
+    )
+    blocks = -(-outputs // tile.width)
+    tiles = groups * blocks * row_tiles
+    chunks = 1 if tiles >= FEW_TILES else min(n, CHUNKS)  # by shape alone, never by threads
+    shares = min(tiles, threads) if chunks == 1 else 1
+    image, row = np.divmod(np.arange(n * oh), oh)
+    starts = (image * h + row * stride[0]) * w * c
+    bytes_a_row = (stride[0] * w * c + ow * k) * itemsize
+    at_once = max(BLOCK_BYTES // bytes_a_row, -(-FEWEST_PIXELS // ow))
+    sizes = (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares)
+    return _Plan(_stream(groups_of_rows, run, *tile[1:]), starts, taps, sizes, chunks)
 
 
 def conv2d_weight_grad(
@@ -276,42 +257,23 @@ def conv2d_weight_grad(
     dilation: Pair, groups: int, with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
-    n, oh, ow, k = dy.shape
+    k = dy.shape[3]
+    shape = (*kernel_size, x.shape[3] // groups, k)
+    if dy.size == 0:
+        return np.zeros(shape, x.dtype), np.zeros(k, x.dtype) if with_bias else None
     x, dy = padded(x, padding), np.ascontiguousarray(dy)
-    _, h, w, c = x.shape
-    used, outputs = c // groups, k // groups
-    shape = tile_shape(outputs, x.dtype)
-    taps, row_tiles = _tap_table(kernel_size, dilation, w, c, used, k, shape.rows)
-    blocks = -(-outputs // shape.width)
-    tiles = groups * blocks * row_tiles
-    chunks = 1 if tiles >= FEW_TILES else max(1, min(n, 2 * FEW_TILES // tiles))
-    shares = min(tiles, config.num_threads) if chunks == 1 else 1
-    dw = np.zeros((chunks, *kernel_size, used, k), x.dtype)
-    db = np.zeros((chunks, k if with_bias else 0), x.dtype)
-    if dy.size and x.size:
-        image, row = np.divmod(np.arange(n * oh), oh)
-        starts = (image * h + row * stride[0]) * w * c
-        bytes_a_row = (stride[0] * w * c + ow * k) * x.itemsize
-        at_once = max(1, BLOCK_BYTES // bytes_a_row)
-        _stream(*shape)(
-            x.reshape(-1), starts, stride[1] * c, taps, dy.reshape(-1), ow,
-            dw.reshape(-1), db.reshape(-1),
-            (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares),
-        )  # fmt: skip
+    plan = _plan(
+        x.shape, dy.shape, kernel_size, stride, dilation, groups, x.itemsize, config.num_threads
+    )
+    dw = zeroed((plan.chunks, *shape), x.dtype)
+    db = np.zeros((plan.chunks, k if with_bias else 0), x.dtype)
+    plan.stream(
+        x.reshape(-1), plan.starts, stride[1] * x.shape[3], plan.taps, dy.reshape(-1), dy.shape[2],
+        dw.reshape(-1), db.reshape(-1), plan.sizes,
+    )  # fmt: skip
     return _total(dw), _total(db) if with_bias else None
 
 
 def _total(parts: np.ndarray) -> np.ndarray:
     """The sum of the chunks, in their order."""
     return parts[0] if len(parts) == 1 else parts.sum(axis=0)
-
-
-def padded(x: np.ndarray, padding: Padding) -> np.ndarray:
-    """Images with zeros around them; x itself where there is no padding."""
-    (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right):
-        return np.ascontiguousarray(x)
-    n, h, w, c = x.shape
-    larger = empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    sized(_pad_images, larger.size)(np.ascontiguousarray(x), top, left, larger)
-    return larger

@@ -18,7 +18,8 @@ from minidl.kernels.microkernel import (
     resume,
     tile_shape,
 )
-from minidl.kernels.simd import clipped, zeros
+from minidl.kernels.offsets import clipped
+from minidl.kernels.simd import zeros
 from minidl.kernels.transpose import transposed_copy
 
 DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
@@ -93,7 +94,7 @@ def _packed_columns(b: np.ndarray, shape: Shape) -> np.ndarray:
     return packed
 
 
-def filled(bias: np.ndarray, size: int) -> np.ndarray:
+def _filled(bias: np.ndarray, size: int) -> np.ndarray:
     """The bias with zeros behind it."""
     larger = np.zeros(size, bias.dtype)
     larger[: len(bias)] = bias
@@ -115,7 +116,7 @@ def product(
         return c
     if depth == 0:  # an empty sum
         a, b, depth = np.zeros((m, 1), a.dtype), np.zeros((1, n), a.dtype), 1
-    shape = tile_shape(n, a.dtype)
+    shape = tile_shape(n, a.itemsize)
     if a.T.flags.c_contiguous:
         flat, row_step, k_step = a.T.reshape(-1), 1, m
     else:
@@ -128,7 +129,7 @@ def product(
         b = _packed_columns(b, shape)
     row_part = min(ROWS_A_PART, -(-m // shape.rows) * shape.rows)
     column_part = max(1, -(-blocks * -(-m // row_part) // 16))
-    start = np.empty(0, a.dtype) if bias is None else filled(bias, blocks * shape.width)
+    start = np.empty(0, a.dtype) if bias is None else _filled(bias, blocks * shape.width)
     multiply = _product(*shape, packed)
     sized(multiply, m * n * depth // WORK_A_NUMBER)(
         flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],

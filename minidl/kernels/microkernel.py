@@ -5,9 +5,8 @@ rows x columns of the result stays in registers while k runs. Rows may lie anywh
 rows are pixels); columns are packed side by side in blocks.
 """
 
-from typing import Any, NamedTuple
-
-import numpy as np
+import functools
+from typing import NamedTuple
 
 from minidl.kernels._jit import inlined
 from minidl.kernels.simd import (
@@ -59,12 +58,13 @@ class Shape(NamedTuple):
 ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 10, 2: 6}
 
 
-def tile_shape(columns: int, dtype: Any) -> Shape:
+@functools.cache
+def tile_shape(columns: int, itemsize: int) -> Shape:
     """The tile for a product of so many columns, which wastes the least of its last block.
 
     Fewer than half a vector of columns take vectors of half the lanes.
     """
-    lanes = LANES[np.dtype(dtype).itemsize]
+    lanes = LANES[itemsize]
     if columns <= lanes // 2 and lanes > 4:
         return Shape(ROWS[1], 1, lanes // 2)
     vectors = min(max(ROWS), -(-columns // lanes))

@@ -16,16 +16,8 @@ from minidl.kernels._sliding import taps_of, tiles
 from minidl.kernels._window_tiles import store_numbers, where_beaten, where_number
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish
-from minidl.kernels.simd import (
-    LANES,
-    MANY_REGISTERS,
-    clipped,
-    column,
-    fma,
-    load_part,
-    spread,
-    zeros,
-)
+from minidl.kernels.offsets import clipped
+from minidl.kernels.simd import LANES, MANY_REGISTERS, column, fma, load_part, spread, zeros
 
 # A function below makes a tile of outputs, the first `count` of a vector's channels, from y[to] on.
 # at: of the channels in the image of x.  shape: W of x, C and kw.  up: `taps_of` the line.  tile:

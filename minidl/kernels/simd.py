@@ -17,29 +17,25 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 __all__ = [
     "LANES",
     "MANY_REGISTERS",
     "VECTOR_BYTES",
     "Tile",
-    "clipped",
     "column",
-    "entry",
     "fma",
     "load",
     "load_part",
     "maximum",
     "minimum",
     "spread",
-    "steps",
     "store",
     "store_part",
-    "take",
     "where_positive",
     "zeros",
 ]
@@ -57,6 +53,9 @@ VECTOR_BYTES = _vector_bytes()
 MANY_REGISTERS = VECTOR_BYTES == 64  # 32 vector registers; 16 otherwise
 LANES = {4: VECTOR_BYTES // 4, 8: VECTOR_BYTES // 8}
 """Numbers in a full vector, by the bytes of a number."""
+
+# Typed as Any: the first parameter of an intrinsic, `typing`, is not its callers' to give.
+intrinsic: Any = extending.intrinsic
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -113,10 +112,11 @@ class TileModel(models.PrimitiveModel):
         super().__init__(manager, tile, ir.ArrayType(tile.vector, tile.rows * tile.vectors))
 
 
-def _places(context: Any, builder: Any, kind: Any, array: Any, at: Any, offsets: Any, like: Tile):
+def _places(context: Any, builder: Any, kind: Any, place: Any, like: Tile) -> Any:
     """Pointers to the vectors, row by row: array[at + offsets[i] + j * lanes]."""
     if kind.layout != "C":
         raise TypeError("tiles need C-contiguous arrays")
+    array, at, offsets = place
     data = context.make_array(kind)(context, builder, array).data
     start = builder.gep(data, [at])
     for i in range(like.rows):
@@ -163,7 +163,7 @@ def load(typing, array, at, offsets, like):
     tile = Tile(array.dtype, len(offsets), like.vectors, like.lanes)
 
     def generate(context, builder, signature, arguments):
-        places = _places(context, builder, signature.args[0], *arguments[:3], tile)
+        places = _places(context, builder, signature.args[0], arguments[:3], tile)
         return tile.pack(builder, [builder.load(p, align=tile.align) for _, p in places])
 
     return tile(array, types.intp, _offsets(tile), like), generate
@@ -184,7 +184,7 @@ def load_part(typing, array, at, offsets, like, count):
             builder.call(
                 masked, [p, I32(tile.align), tile.mask(builder, j, arguments[4]), vector(None)]
             )
-            for j, p in _places(context, builder, signature.args[0], *arguments[:3], tile)
+            for j, p in _places(context, builder, signature.args[0], arguments[:3], tile)
         ]
         return tile.pack(builder, values)
 
@@ -198,7 +198,7 @@ def column(typing, array, at, offsets, like):
 
     def generate(context, builder, signature, arguments):
         number = tile.vector.element.as_pointer()
-        places = _places(context, builder, signature.args[0], *arguments[:3], tile)
+        places = _places(context, builder, signature.args[0], arguments[:3], tile)
         return tile.pack(
             builder,
             [tile.splat(builder, builder.load(builder.bitcast(p, number))) for _, p in places],
@@ -212,7 +212,7 @@ def store(typing, tile, array, at, offsets):
     """Write row i to array[at + offsets[i] ...]."""
 
     def generate(context, builder, signature, arguments):
-        places = _places(context, builder, signature.args[1], *arguments[1:], tile)
+        places = _places(context, builder, signature.args[1], arguments[1:], tile)
         for n, (_, place) in enumerate(places):
             builder.store(builder.extract_value(arguments[0], n), place, align=tile.align)
 
@@ -228,7 +228,7 @@ def store_part(typing, tile, array, at, offsets, count):
         name = f"llvm.masked.store.{tile.suffix()}.p0"
         kinds = [tile.vector, tile.vector.as_pointer(), I32, mask_type]
         masked = _function(builder, name, ir.VoidType(), kinds)
-        places = _places(context, builder, signature.args[1], *arguments[1:4], tile)
+        places = _places(context, builder, signature.args[1], arguments[1:4], tile)
         for n, (j, place) in enumerate(places):
             value = builder.extract_value(arguments[0], n)
             mask = tile.mask(builder, j, arguments[4])
@@ -335,66 +335,3 @@ def _declare(symbol: Any, name: str) -> None:
 
 for _symbol, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
     _declare(_symbol, _name)
-
-
-# Offsets of a tile's rows
-
-
-@intrinsic
-def take(typing, table, first, like):
-    """The offsets table[first], table[first + 1], ...: one for each row of `like`."""
-    kind = types.UniTuple(types.intp, like.rows)
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        start = builder.gep(data, [arguments[1]])
-        offsets = ir.ArrayType(I64, like.rows)(ir.Undefined)
-        for i in range(like.rows):
-            value = builder.load(builder.gep(start, [I64(i)]))
-            value = builder.sext(value, I64) if table.dtype.bitwidth < 64 else value
-            offsets = builder.insert_value(offsets, value, i)
-        return offsets
-
-    return kind(table, types.intp, like), generate
-
-
-@intrinsic
-def entry(typing, table, at):
-    """table[at], for a place that is no negative index: between multiply-adds."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        value = builder.load(builder.gep(data, [arguments[1]]))
-        return builder.sext(value, I64) if table.dtype.bitwidth < 64 else value
-
-    return types.intp(table, types.intp), generate
-
-
-@intrinsic
-def steps(typing, step, like):
-    """The offsets 0, step, 2*step, ...: one for each row of `like`."""
-    kind = types.UniTuple(types.intp, like.rows)
-
-    def generate(context, builder, signature, arguments):
-        offsets = ir.ArrayType(I64, like.rows)(ir.Undefined)
-        for i in range(like.rows):
-            offsets = builder.insert_value(offsets, builder.mul(arguments[0], I64(i)), i)
-        return offsets
-
-    return kind(types.intp, like), generate
-
-
-@intrinsic
-def clipped(typing, step, last, like):
-    """As `steps`, but no row beyond number `last`: rows that are too many repeat that one."""
-    kind = types.UniTuple(types.intp, like.rows)
-
-    def generate(context, builder, signature, arguments):
-        step, last = arguments[:2]
-        offsets = ir.ArrayType(I64, like.rows)(ir.Undefined)
-        for i in range(like.rows):
-            row = builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last)
-            offsets = builder.insert_value(offsets, builder.mul(step, row), i)
-        return offsets
-
-    return kind(types.intp, types.intp, like), generate

@@ -79,7 +79,10 @@ def _build(rows: Axis, columns: Axis, images: int, sizes: Any, tile_rows: int) -
     channels), and the kernel's columns."""
     (h, w, channels, used), (oh, ow, outputs), kw = sizes
     n = np.arange(images)[:, None, None]
-    x_rows, y_rows, tiles, x_segments, w_segments = [], [], [], [], []
+    x_rows, y_rows = [], []
+    tiles: list[tuple[int, int, int, int]] = []
+    x_segments: list[int] = []
+    w_segments: list[int] = []
     filled = 0
     for row_taps, row_places in rows.items():
         for column_taps, column_places in columns.items():

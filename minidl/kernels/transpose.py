@@ -3,11 +3,11 @@
 import numpy as np
 from llvmlite import ir
 from numba import prange
-from numba.extending import intrinsic
 
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
-from minidl.kernels.simd import I32, LANES, load, steps, store, zeros
+from minidl.kernels.offsets import steps
+from minidl.kernels.simd import I32, LANES, intrinsic, load, store, zeros
 
 __all__ = ["transposed_copy", "turned"]
 

@@ -16,11 +16,13 @@ from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import kernel
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
-from minidl.kernels.simd import LANES, clipped, load, store, zeros
+from minidl.kernels.offsets import clipped
+from minidl.kernels.simd import LANES, load, store, zeros
 from minidl.kernels.transpose import turned
 from minidl.kernels.winograd_tiles import contract, contract_tiles, expand, expand_tiles, multiply
 
 BLOCK_BYTES = 600 * 1024  # of V and M that a thread works on: they stay in its L2 cache
+APART = 80  # numbers between planes of weights: at powers of two they'd share a set of the cache
 STAGE_BYTES = 8 * 1024 * 1024  # of V and M that all threads share, in the L3 cache
 
 
@@ -31,8 +33,7 @@ def _weights(m, full):
     @kernel
     def transform_weights(weight, u, sizes):
         """u (planes, blocks, C, width) from weight (3, 3, C, K)."""
-        c, k, blocks, width = sizes
-        plane = blocks * c * width
+        c, k, blocks, width, plane = sizes
         for part in prange(blocks * ((c + 7) // 8)):
             big, small = zeros(u, side, 1, full), zeros(u, 3, 1, full)
             scratch = np.empty((side, side, full), u.dtype)
@@ -69,8 +70,8 @@ def _fused(m, rows, vectors, lanes, full):
                 )  # fmt: skip
                 for unit in range(side * side * blocks):
                     multiply(
-                        mine, plane, v_width, depth, u, blocks, out, m_plane, width, last - first,
-                        unit, zero,
+                        mine, plane, v_width, depth, u, u.size // (side * side), blocks, out,
+                        m_plane, width, last - first, unit, zero,
                     )  # fmt: skip
                 contract_tiles(
                     out, m_plane, blocks * width, first, last, first, bias, activation, across,
@@ -111,8 +112,8 @@ def _multiplier(m, rows, vectors, lanes):
         for unit in prange(planes * blocks):
             zero = zeros(v, rows, vectors, lanes)
             multiply(
-                v, v.size // planes, v_width, depth, u, blocks, out, out.size // planes, width,
-                count, unit, zero,
+                v, v.size // planes, v_width, depth, u, u.size // planes, blocks, out,
+                out.size // planes, width, count, unit, zero,
             )  # fmt: skip
 
     return multiply_all
@@ -154,7 +155,7 @@ def _gradient_multiplier(m, rows, vectors, lanes):
             zero = zeros(v, rows, vectors, lanes)
             for tile in range(row_tiles):
                 i = tile * rows
-                to = (plane * c + i) * columns + j * width
+                to = plane * (du.size // planes) + i * columns + j * width
                 places = clipped(columns, c - 1 - i, zero)
                 acc = accumulate(
                     zero, v, plane * v_plane + i, clipped(1, c - 1 - i, zero), v_width,
@@ -177,8 +178,8 @@ def _weight_gradient(m, full):
             scratch = np.empty((side, side, full), du.dtype)
             for i in range(part * 8, min(c, part * 8 + 8)):
                 contract(
-                    du, i * columns, c * columns, k, big, small, dw, i * k, 3 * c * k, c * k,
-                    scratch,
+                    du, i * columns, du.size // (side * side), k, big, small,
+                    dw, i * k, 3 * c * k, c * k, scratch,
                 )  # fmt: skip
 
     return contract_gradients
@@ -200,8 +201,8 @@ class _Plan(NamedTuple):
 
 def _plan(images: int, size: Pair, outputs: int, m: int, dtype: Any) -> _Plan:
     across = (-(-size[0] // m), -(-size[1] // m))
-    shape = tile_shape(outputs, dtype)
-    full = LANES[np.dtype(dtype).itemsize]
+    itemsize = np.dtype(dtype).itemsize
+    shape, full = tile_shape(outputs, itemsize), LANES[itemsize]
     if shape.lanes < full:  # transforms use whole vectors
         shape = shape._replace(lanes=full)
     return _Plan(images * across[0] * across[1], across, full, shape, -(-outputs // shape.width))
@@ -226,8 +227,9 @@ def _convolve(
         return
     plan = _plan(len(x), y.shape[1:3], k, m, x.dtype)
     planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
-    u = empty((planes * plan.blocks * c * plan.shape.width,), x.dtype)
-    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width))
+    plane = c * plan.columns + APART
+    u = empty((planes * plane,), x.dtype)
+    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
     start = np.empty(0, x.dtype)
     if bias is not None:
         start = np.zeros(plan.columns, x.dtype)
@@ -296,7 +298,7 @@ def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) 
     block = min(plan.tiles, max(48, STAGE_BYTES // a_tile))
     v = empty((planes * block * v_width,), x.dtype)
     d = empty((planes * block * plan.columns,), x.dtype)
-    du = empty((planes * c * plan.columns,), x.dtype)
+    du = empty((planes * (c * plan.columns + APART),), x.dtype)
     buffers = _buffers(config.num_threads, m, plan.full, max(c, k), x.dtype)
     for first in range(0, plan.tiles, block):
         last = min(plan.tiles, first + block)

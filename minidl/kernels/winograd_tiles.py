@@ -7,19 +7,11 @@ products, each plane by plane: a plane is one of the (m + 2)^2 elements of a til
 from typing import Any
 
 import numpy as np
-from numba.extending import intrinsic
 
 from minidl.kernels._jit import inlined
 from minidl.kernels.microkernel import accumulate, activated, begin
-from minidl.kernels.simd import (
-    Tile,
-    clipped,
-    load,
-    load_part,
-    steps,
-    store,
-    store_part,
-)
+from minidl.kernels.offsets import clipped, steps
+from minidl.kernels.simd import Tile, intrinsic, load, load_part, store, store_part
 from minidl.reference.winograd import A_T, B_T, G
 
 __all__ = ["contract", "contract_tiles", "expand", "expand_tiles", "multiply", "transform"]
@@ -189,14 +181,16 @@ def contract(planes, at, plane, channels, big, small, target, to, row, pixel, sc
 
 
 @inlined
-def multiply(v, v_plane, v_width, depth, u, blocks, out, out_plane, width, count, unit, zero):
+def multiply(
+    v, v_plane, v_width, depth, u, u_plane, blocks, out, out_plane, width, count, unit, zero
+):
     """M = V @ U for `count` tiles, in one unit: (plane, block of columns)."""
     rows = len(steps(1, zero))
     plane, j = unit // blocks, unit % blocks
     for i in range(0, count, rows):
         acc = accumulate(
             zero, v, plane * v_plane + i * v_width, clipped(v_width, count - 1 - i, zero), 1,
-            u, unit * depth * width, width, depth,
+            u, plane * u_plane + j * depth * width, width, depth,
         )  # fmt: skip
         to = plane * out_plane + i * blocks * width + j * width
         store(acc, out, to, clipped(blocks * width, count - 1 - i, zero))

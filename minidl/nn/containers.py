@@ -65,17 +65,18 @@ class Sequential(ModuleList):
         modules = list(self)
         i = 0
         while i < len(modules):
-            fused = pooled_convolution(modules, i)
-            x = modules[i](x) if fused == 0 else modules[i].with_max_pool(x)
-            i += fused or 1
+            module, count = modules[i], pooled_convolution(modules, i)
+            x = module.with_max_pool(x) if count and isinstance(module, Conv2d) else module(x)
+            i += count or 1
         return x
 
 
 def pooled_convolution(modules: list[Module], i: int) -> int:
     """How many modules from `i` on are a convolution with ReLU and 2x2 max-pooling; 0 if none."""
-    if type(modules[i]) is not Conv2d or modules[i].activation not in (None, "relu"):
+    first = modules[i]
+    if type(first) is not Conv2d or first.activation not in (None, "relu"):
         return 0
-    count = 2 if modules[i].activation else 3
+    count = 2 if first.activation else 3
     row = modules[i : i + count]
     if len(row) < count or (count == 3 and type(row[1]) is not ReLU) or not _halves(row[-1]):
         return 0

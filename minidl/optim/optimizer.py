@@ -169,8 +169,8 @@ class Optimizer:
                 state = self._fit_state(p, settings[i])
                 self._check_ready(f"{self._who}.step, parameter {number},", p, state)
                 due.append((p.data, p.grad, state, settings[i]))
-        for p, grad, state, group in due:
-            self._update_in_place(p, grad, state, group)
+        for each in due:
+            self._update_in_place(*each)
 
     def _update_in_place(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]

@@ -1,7 +1,7 @@
 """ReLU and 2x2 max-pooling of stride 2 in one: what follows the convolutions of LeNet or VGG.
 
-x (N, H, W, C), y (N, H // 2, W // 2, C). A window's index says which of its four pixels, row by row,
-was the first largest, or 4 if none was above 0: it is all that the gradient needs.
+x (N, H, W, C), y (N, H // 2, W // 2, C). A window's index says which of its four pixels, row by
+row, was the first largest, or 4 if none was above 0: it is all that the gradient needs.
 """
 
 import numpy as np

@@ -114,7 +114,7 @@ def conv2d_input_grad(
 def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) -> np.ndarray:
     """The gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
     (top, _), (left, _) = padding
-    counts = _counts(*dy.shape[1:3], m)
+    counts = _counts(dy.shape[1], dy.shape[2], m)
     c, k = x.shape[3], dy.shape[3]
     d = _both_sides(B_T[m], _tiles(x, (-top, -left), m, m + 2, counts))
     g = _both_sides(A_T[m].T, _tiles(dy, (0, 0), m, m, counts))

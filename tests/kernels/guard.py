@@ -1,4 +1,4 @@
-"""Arrays between pages that may not be touched: a kernel that reads or writes beyond dies at once."""
+"""Arrays between pages that may not be touched: who reads or writes beyond dies at once."""
 
 import ctypes
 import mmap

@@ -24,7 +24,8 @@ from minidl.kernels import memory
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
-    "choose", "memory", "microkernel", "simd", "tables", "transpose", "winograd_tiles",
+    "choose", "memory", "microkernel", "offsets", "packing", "simd", "tables", "transpose",
+    "winograd_tiles",
 }  # fmt: skip
 FAMILIES = [
     m.name

@@ -1,0 +1,91 @@
+"""Weights and images copied into the order in which a kernel reads them."""
+
+import numpy as np
+from numba import prange
+
+from minidl.geometry import Padding
+from minidl.kernels._jit import kernel, sized
+from minidl.kernels.memory import empty
+from minidl.kernels.microkernel import Shape
+from minidl.kernels.transpose import turned
+
+__all__ = ["packed_forward", "padded", "turned_in_groups"]
+
+
+@kernel
+def _pack_forward(weight, groups, packed):
+    """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], or 0 behind it."""
+    _, blocks, taps, c, width = packed.shape
+    outputs = weight.shape[2] // groups
+    for part in prange(groups * blocks * taps):
+        block, tap = part // taps, part % taps
+        g, j = block // blocks, block % blocks
+        count = min(width, outputs - j * width)
+        start = g * outputs + j * width
+        for k in range(c):
+            source, target = weight[tap, k, start : start + count], packed[g, j, tap, k]
+            for i in range(count):
+                target[i] = source[i]
+            for i in range(count, width):
+                target[i] = 0
+
+
+def packed_forward(
+    weight: np.ndarray, bias: np.ndarray | None, groups: int, shape: Shape
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights in blocks of columns, (groups, blocks, kh*kw, C/groups, width), and the bias."""
+    kh, kw, c, k = weight.shape
+    outputs = k // groups
+    blocks = -(-outputs // shape.width)
+    packed = empty((groups, blocks, kh * kw, c, shape.width), weight.dtype)
+    sized(_pack_forward, packed.size)(
+        np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed
+    )
+    start = np.empty(0, weight.dtype)
+    if bias is not None:
+        start = np.zeros((groups, blocks * shape.width), weight.dtype)
+        start[:, :outputs] = bias.reshape(groups, outputs)
+    return packed, start.reshape(-1)
+
+
+def turned_in_groups(weight: np.ndarray, groups: int) -> np.ndarray:
+    """The weights of the convolution that is the input gradient: (kh, kw, K/groups, C)."""
+    if groups == 1:
+        return turned(weight)
+    kh, kw, c, k = weight.shape
+    apart = weight[::-1, ::-1].reshape(kh, kw, c, groups, k // groups)
+    return apart.transpose(0, 1, 4, 3, 2).reshape(kh, kw, k // groups, groups * c)
+
+
+@kernel
+def _pad_images(x, top, left, padded):
+    """Copy images into the middle of larger ones of zeros."""
+    n, h, w, c = x.shape
+    rows, columns = padded.shape[1:3]
+    flat = x.reshape(n, h, w * c)
+    target = padded.reshape(n, rows, columns * c)
+    for part in prange(n * rows):
+        image, row = part // rows, part % rows
+        line = target[image, row]
+        if top <= row < top + h:
+            source, middle = flat[image, row - top], line[left * c : (left + w) * c]
+            for i in range(w * c):
+                middle[i] = source[i]
+            for i in range(left * c):
+                line[i] = 0
+            for i in range((left + w) * c, columns * c):
+                line[i] = 0
+        else:
+            for i in range(columns * c):
+                line[i] = 0
+
+
+def padded(x: np.ndarray, padding: Padding) -> np.ndarray:
+    """Images with zeros around them; x itself where there is no padding."""
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return np.ascontiguousarray(x)
+    n, h, w, c = x.shape
+    larger = empty((n, h + top + bottom, w + left + right, c), x.dtype)
+    sized(_pad_images, larger.size)(np.ascontiguousarray(x), top, left, larger)
+    return larger
