@@ -122,7 +122,7 @@ def test_missing_mnist_names_files_and_folder(tmp_path):
 
 
 def test_scikit_learn_missing_is_said(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     done = minidl("train", "-o", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
     assert done.err == (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import kernels, models, nn, optim
+from minidl import kernels, models, nn, optim, reference
 from minidl.geometry import output_size
 from minidl.reference.pool import max_pool2d
 
@@ -49,9 +49,9 @@ def depthwise_arguments(multiplier):
     x, w = normal(IMAGES, *SIZE, OUTPUTS // multiplier), normal(3, 3, OUTPUTS // multiplier, 2)
     settings, dy = window((3, 3), (2, 1))
     return {
-        "depthwise_conv2d": (x, w[..., :multiplier], *settings),
+        "depthwise_conv2d": (x, w[..., :multiplier], normal(OUTPUTS), "relu", *settings),
         "depthwise_conv2d_input_grad": (dy, w[..., :multiplier], SIZE, *settings),
-        "depthwise_conv2d_weight_grad": (x, dy, (3, 3), *settings),
+        "depthwise_conv2d_weight_grad": (x, dy, (3, 3), *settings, True),
     }
 
 
@@ -82,9 +82,21 @@ def pool_arguments():
 def norm_arguments():
     x = normal(8 * ROWS, COLUMNS) + np.float32(3)
     mean, var = x.mean(axis=0), x.var(axis=0)
+    weight, bias, residual = normal(COLUMNS), normal(COLUMNS), normal(8 * ROWS, COLUMNS)
     return {
-        "batch_norm": (x, normal(COLUMNS), normal(COLUMNS), 1e-5),
-        "batch_norm_grad": (normal(8 * ROWS, COLUMNS), x, normal(COLUMNS), mean, var, 1e-5),
+        "batch_norm": (x, weight, bias, residual, "relu", 1e-5),
+        "batch_norm_grad": (
+            normal(8 * ROWS, COLUMNS),
+            x,
+            None,
+            weight,
+            bias,
+            mean,
+            var,
+            "relu",
+            1e-5,
+        ),
+        "scale_shift": (x, weight, bias, residual, "relu6"),
         "channel_window_sum": (x, 2, 3),
     }
 
@@ -94,7 +106,61 @@ def matmul_arguments():
         {"matmul": (normal(ROWS, DEPTH), normal(DEPTH, COLUMNS))},
         {"matmul": (normal(DEPTH, ROWS).T, normal(COLUMNS, DEPTH).T)},
         {"matmul": (normal(7, 9000), normal(9000, 5))},  # few results, each a long sum
+        {"product": (normal(ROWS, DEPTH), normal(DEPTH, COLUMNS), normal(COLUMNS), "relu")},
     ]
+
+
+def fused_conv_arguments(kernel, stride, dilation, groups):
+    """As conv_arguments, with bias and activation."""
+    found = conv_arguments(kernel, stride, dilation, groups)
+    x, w, *settings = found["conv2d"]
+    return {
+        "conv2d": (x, w, normal(OUTPUTS), "relu", *settings),
+        "conv2d_input_grad": found["conv2d_input_grad"],
+        "conv2d_weight_grad": (*found["conv2d_weight_grad"], True),
+    }
+
+
+def winograd_arguments(m, images, channels, outputs):
+    x, w, dy = (
+        normal(images, 17, 15, channels), normal(3, 3, channels, outputs),
+        normal(images, 17, 15, outputs),
+    )  # fmt: skip
+    padding = ((1, 1), (1, 1))
+    return {
+        "conv2d": (x, w, normal(outputs), "relu", padding, m),
+        "conv2d_input_grad": (dy, w, (17, 15), padding, m),
+        "conv2d_weight_grad": (x, dy, padding, m),
+    }
+
+
+def elementwise_cases():
+    """Of the families whose kernels do the same to each number."""
+    x, y = normal(ROWS, COLUMNS), normal(ROWS, COLUMNS)
+    images = normal(IMAGES, *SIZE, OUTPUTS)
+    indices = np.zeros((IMAGES, SIZE[0] // 2, SIZE[1] // 2, OUTPUTS), np.uint8)
+    return {
+        "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
+        "relu_pool": [
+            {
+                "relu_max_pool": (images,),
+                "relu_max_pool_grad": (normal(*indices.shape), indices, SIZE),
+            }
+        ],
+    }
+
+
+def optim_arguments():
+    def arrays(count):
+        return [np.abs(normal(40_001 + i)[:40_001]) for i in range(count)]
+
+    return {
+        "sgd": (*arrays(3), 0.1, 0.9, 0.1, True),
+        "adagrad": (*arrays(3), 0.1, 1e-3, 0.1),
+        "adadelta": (*arrays(4), 0.5, 0.9, 1e-3, 0.1),
+        "rmsprop": (*arrays(5), 0.1, 0.9, 1e-3, 0.9, 0.1),
+        "adam": (*arrays(4), 0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, 0.1, 0.999),
+    }
 
 
 CASES = {
@@ -105,6 +171,28 @@ CASES = {
         conv_arguments((3, 2), (1, 2), (2, 1), 4),
         conv_arguments((1, 1), (1, 1), (1, 1), 1),
     ],
+    "conv": [fused_conv_arguments((3, 3), (1, 1), (1, 1), 1)],
+    "direct": [
+        fused_conv_arguments((3, 3), (1, 1), (1, 1), 1),
+        fused_conv_arguments((3, 2), (1, 2), (2, 1), 4),
+    ],
+    "winograd": [winograd_arguments(4, 9, 40, 33), winograd_arguments(2, 2, 3, 200)],
+    "conv_pool": [
+        {
+            "conv2d_relu_max_pool": (
+                normal(IMAGES, *SIZE, CHANNELS),
+                normal(3, 3, CHANNELS, OUTPUTS),
+                normal(OUTPUTS),
+                (1, 1),
+                PADDING,
+                (1, 1),
+                1,
+            )
+        }
+    ],
+    "optim": [optim_arguments()],
+    "elementwise": [{"add_to": (normal(90_001), normal(90_001))}],
+    **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
     "pool": [pool_arguments()],
     "norm": [norm_arguments()],
@@ -122,8 +210,14 @@ def digest(arrays):
 
 
 def run_kernel(family, number, name):
-    result = getattr(kernels.use(family), name)(*CASES[family][number][name])
-    return digest(result if isinstance(result, tuple) else (result,))
+    arguments = [
+        a.copy("K") if isinstance(a, np.ndarray) else a for a in CASES[family][number][name]
+    ]
+    result = getattr(kernels.use(family), name)(*arguments)
+    if result is None:  # it changed its arguments
+        result = tuple(a for a in arguments if isinstance(a, np.ndarray))
+    result = result if isinstance(result, tuple) else (result,)
+    return digest([array for array in result if array is not None])
 
 
 KERNELS = [
@@ -203,8 +297,9 @@ def with_threads():
 
 def test_every_kernel_has_a_case():
     public = set()
+    twins = {module.name for module in pkgutil.iter_modules(reference.__path__)} | {"direct"}
     for module in pkgutil.iter_modules(kernels.__path__):
-        if not module.name.startswith("_"):
+        if module.name in twins:
             family = importlib.import_module(f"minidl.kernels.{module.name}")
             public |= {
                 (module.name, name)

@@ -65,16 +65,26 @@ def _(g, weight, x_shape, stride, padding, dilation, groups):
 
 @convolution.vjp("weight", "bias")
 def _(g, x, weight_shape, needs, stride, padding, dilation, groups):
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    if isinstance(g, Tensor) or not needs[2]:
-        dweight = convolution_weight_grad(x, g, kernel_size=weight_shape[:2], **settings)
-        return dweight, sum(g, axis=(0, 1, 2)) if needs[2] else None
-    return kernels.use("conv").conv2d_weight_grad(
-        x, g, weight_shape[:2], **settings, with_bias=needs[2]
-    )
+    return weight_and_bias_gradient(
+        convolution_weight_grad, g, x, weight_shape, needs,
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
 
 
-def _activated(x: Any, weight: Any, bias: Any, *, activation: str, **settings: Any) -> Any:
+def weight_and_bias_gradient(
+    weight_grad: Any, g: Any, x: Any, weight_shape: Any, needs: Any, **settings: Any
+) -> tuple[Any, Any]:
+    """What is asked for of the two. On arrays the bias's comes in the pass for the weight's."""
+    if not needs[1] or isinstance(g, Tensor):
+        dbias = sum(g, axis=(0, 1, 2)) if needs[2] else None
+        dweight = weight_grad(x, g, kernel_size=weight_shape[:2], **settings) if needs[1] else None
+    else:
+        dbias = np.empty(g.shape[3], g.dtype) if needs[2] else None
+        dweight = weight_grad(x, g, kernel_size=weight_shape[:2], **settings, dbias=dbias)
+    return dweight, dbias
+
+
+def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **settings: Any) -> Any:
     return activate(convolution(x, weight, bias, **settings), activation)
 
 
@@ -95,13 +105,19 @@ def convolution_activation(x, weight, bias=None, *, activation, stride, padding,
 @convolution_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation, groups):
     g = activation_gradient(g, output, activation=activation)
-    settings = (stride, padding, dilation, groups)
-    conv, dx, dweight, dbias = kernels.use("conv"), None, None, None
+    return convolution_gradients(
+        g, x, weight, needs, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def convolution_gradients(g: Any, x: Any, weight: Any, needs: Any, **settings: Any) -> Any:
+    """The gradients of convolution for x, weight and bias, as far as they are asked for."""
+    dx = None
     if needs[0]:
-        dx = conv.conv2d_input_grad(g, weight, x.shape[1:3], *settings)
-    if needs[1] or needs[2]:
-        dweight, dbias = conv.conv2d_weight_grad(x, g, weight.shape[:2], *settings, needs[2])
-    return dx, dweight, dbias
+        dx = convolution_input_grad(g, weight, input_size=x.shape[1:3], **settings)
+    return dx, *weight_and_bias_gradient(
+        convolution_weight_grad, g, x, weight.shape, needs, **settings
+    )
 
 
 @primitive(
@@ -146,11 +162,17 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
         **settings,
     ),
 )
-def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups):
-    """The gradient of a convolution for its weight, of shape (*kernel_size, C/groups, K)."""
-    return kernels.use("conv").conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, groups, with_bias=False
-    )[0]
+def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups, dbias=None):
+    """The gradient of a convolution for its weight, of shape (*kernel_size, C/groups, K).
+
+    dbias: an array (K,) that takes the gradient for the bias, if it is given.
+    """
+    dweight, found = kernels.use("conv").conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, groups, dbias is not None
+    )
+    if dbias is not None:
+        dbias[...] = found
+    return dweight
 
 
 @convolution_weight_grad.vjp("x")

@@ -9,7 +9,12 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, Sample, sample
 from minidl.geometry import output_size
 from minidl.ops.activation import relu
-from minidl.ops.conv import conv_settings, convolution, torch_conv2d
+from minidl.ops.conv import (
+    conv_settings,
+    convolution,
+    convolution_gradients,
+    torch_conv2d,
+)
 from minidl.ops.pool import max_pool2d
 
 __all__ = ["conv2d_relu_max_pool"]
@@ -20,7 +25,7 @@ def _oracle(torch: Any, x: Any, weight: Any, bias: Any = None, **settings: Any) 
     return torch.nn.functional.max_pool2d(planes, 2).permute(0, 2, 3, 1)
 
 
-def _composition(x: Any, weight: Any, bias: Any, **settings: Any) -> Any:
+def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
     return max_pool2d(relu(convolution(x, weight, bias, **settings)), 2)
 
 
@@ -39,15 +44,11 @@ def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation
 
 @convolution_relu_max_pool.vjp("x", "weight", "bias")
 def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
-    settings = (stride, padding, dilation, groups)
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
     g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, size)
-    conv, dx, dweight, dbias = kernels.use("conv"), None, None, None
-    if needs[0]:
-        dx = conv.conv2d_input_grad(g, weight, x.shape[1:3], *settings)
-    if needs[1] or needs[2]:
-        dweight, dbias = conv.conv2d_weight_grad(x, g, weight.shape[:2], *settings, needs[2])
-    return dx, dweight, dbias
+    return convolution_gradients(
+        g, x, weight, needs, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
 
 
 def conv2d_relu_max_pool(

@@ -13,7 +13,6 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.autograd.tensor import Tensor
 from minidl.errors import DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
 from minidl.ops.activation import (
@@ -23,8 +22,7 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.conv import check_images, torch_conv2d
-from minidl.ops.reduce import sum
+from minidl.ops.conv import check_images, torch_conv2d, weight_and_bias_gradient
 
 __all__ = ["depthwise_conv2d"]
 
@@ -62,16 +60,13 @@ def _(g, weight, x_shape, stride, padding, dilation):
 
 @depthwise_convolution.vjp("weight", "bias")
 def _(g, x, weight_shape, needs, stride, padding, dilation):
-    settings = {"stride": stride, "padding": padding, "dilation": dilation}
-    if isinstance(g, Tensor) or not needs[2]:
-        dweight = depthwise_weight_grad(x, g, kernel_size=weight_shape[:2], **settings)
-        return dweight, sum(g, axis=(0, 1, 2)) if needs[2] else None
-    return kernels.use("depthwise").depthwise_conv2d_weight_grad(
-        x, g, weight_shape[:2], **settings, with_bias=True
-    )
+    return weight_and_bias_gradient(
+        depthwise_weight_grad, g, x, weight_shape, needs,
+        stride=stride, padding=padding, dilation=dilation,
+    )  # fmt: skip
 
 
-def _activated(x: Any, weight: Any, bias: Any, *, activation: str, **settings: Any) -> Any:
+def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **settings: Any) -> Any:
     return activate(depthwise_convolution(x, weight, bias, **settings), activation)
 
 
@@ -92,15 +87,13 @@ def depthwise_activation(x, weight, bias=None, *, activation, stride, padding, d
 @depthwise_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation):
     g = activation_gradient(g, output, activation=activation)
-    settings = (stride, padding, dilation)
-    family, dx, dweight, dbias = kernels.use("depthwise"), None, None, None
+    settings = {"stride": stride, "padding": padding, "dilation": dilation}
+    dx = None
     if needs[0]:
-        dx = family.depthwise_conv2d_input_grad(g, weight, x.shape[1:3], *settings)
-    if needs[1] or needs[2]:
-        dweight, dbias = family.depthwise_conv2d_weight_grad(
-            x, g, weight.shape[:2], *settings, needs[2]
-        )
-    return dx, dweight, dbias
+        dx = depthwise_input_grad(g, weight, input_size=x.shape[1:3], **settings)
+    return dx, *weight_and_bias_gradient(
+        depthwise_weight_grad, g, x, weight.shape, needs, **settings
+    )
 
 
 @primitive(
@@ -144,11 +137,17 @@ def _(g, dy, weight_shape, stride, padding, dilation):
         **settings,
     ),
 )
-def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation):
-    """The gradient of a depthwise convolution for its weight, (*kernel_size, C, multiplier)."""
-    return kernels.use("depthwise").depthwise_conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, with_bias=False
-    )[0]
+def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, dbias=None):
+    """The gradient of a depthwise convolution for its weight, (*kernel_size, C, multiplier).
+
+    dbias: an array (C * multiplier,) that takes the gradient for the bias, if it is given.
+    """
+    dweight, found = kernels.use("depthwise").depthwise_conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, dbias is not None
+    )
+    if dbias is not None:
+        dbias[...] = found
+    return dweight
 
 
 @depthwise_weight_grad.vjp("x")

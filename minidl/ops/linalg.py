@@ -85,7 +85,7 @@ def _torch_linear(torch: Any, x: Any, weight: Any, bias: Any = None, activation:
     return torch_activate(torch, torch.nn.functional.linear(x, weight.T, bias), activation)
 
 
-def _product(x: Any, weight: Any, bias: Any, *, activation: str | None) -> Any:
+def _product(x: Any, weight: Any, bias: Any = None, *, activation: str | None = None) -> Any:
     y = matrix_product(x, weight)
     return activate(y if bias is None else add(y, bias), activation)
 
@@ -102,12 +102,11 @@ def linear_activation(x, weight, bias=None, *, activation=None):
 
 @linear_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation):
-    multiply = kernels.use("gemm").matmul
     if activation is not None:
         g = activation_gradient(g, output, activation=activation)
     return (
-        multiply(g, weight.T) if needs[0] else None,
-        multiply(x.T, g) if needs[1] else None,
+        matrix_product(g, weight.T) if needs[0] else None,
+        matrix_product(x.T, g) if needs[1] else None,
         g.sum(axis=0) if needs[2] else None,
     )
 

@@ -75,6 +75,6 @@ def test_bad_sizes(size):
 
 
 def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r"needs scikit-learn: pip install 'minidl\[examples\]'"):
         digits()

@@ -176,7 +176,7 @@ def test_flops_of_lenet():
     from minidl import models
 
     counted = []
-    names = ("convolution", "matrix_product")
+    names = ("convolution_relu_max_pool", "linear_activation")
     with (
         md.register_op_hook(
             lambda op, inputs, settings, output: counted.append(
