@@ -1,9 +1,16 @@
 """Which algorithm computes a convolution: one place, by shape, with what was measured.
 
-Milliseconds of 3x3 convolutions of stride 1, float32, two threads of an AVX-512 machine (2 x 117
-GFLOP/s), by `python -m benchmarks.kernels`:
+Milliseconds of 3x3 convolutions of stride 1, float32, two threads of an AVX-512 machine whose FMA
+peak is about 2 x 117 GFLOP/s, forward / input gradient / weight gradient:
 
-(TABLE)
+    images x size, channels     direct               F(4x4, 3x3)
+    8 x 56, 64 to 64            8.3 / 8.2 / 9.2      3.9 / 3.3 / 4.2
+    8 x 28, 128 to 128          8.2 / 8.1 / 8.9      3.3 / 3.3 / 3.2
+    8 x 14, 256 to 256          7.9 / 7.8 / 9.3      4.9 / 4.4 / 4.5
+    8 x 7, 512 to 512           7.8 / 8.3 / 11.1     8.2 / 8.8 / 6.4
+    64 x 32, 32 to 32           5.6 / 6.2 / 6.7      3.1 / 3.9 / 3.8
+    128 x 32, 16 to 16          3.5 / 3.5 / 5.4      3.9 / 3.9 / 4.0
+    2 x 13, 20 to 33            0.04 / 0.05 / 0.05   0.07 / 0.08 / 0.08
 
 Winograd's F(4x4, 3x3) has a quarter of the multiplications, but its transforms grow with the
 channels and its products with their square: it pays from about FEWEST_CHANNELS on both sides, and
