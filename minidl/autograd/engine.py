@@ -17,9 +17,9 @@ import numpy as np
 from minidl import kernels
 from minidl.errors import GradError
 
-LARGE = 32 * 1024  # numbers: from here on sums run on all threads
-
 __all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
+
+LARGE = 32 * 1024  # numbers: from here on sums run on all threads
 
 
 class _Mode(threading.local):

@@ -105,19 +105,18 @@ def convolution_activation(x, weight, bias=None, *, activation, stride, padding,
 @convolution_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation, groups):
     g = activation_gradient(g, output, activation=activation)
-    return convolution_gradients(
-        g, x, weight, needs, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    return all_gradients(
+        convolution_input_grad, convolution_weight_grad, g, x, weight, needs,
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
 
 
-def convolution_gradients(g: Any, x: Any, weight: Any, needs: Any, **settings: Any) -> Any:
-    """The gradients of convolution for x, weight and bias, as far as they are asked for."""
-    dx = None
-    if needs[0]:
-        dx = convolution_input_grad(g, weight, input_size=x.shape[1:3], **settings)
-    return dx, *weight_and_bias_gradient(
-        convolution_weight_grad, g, x, weight.shape, needs, **settings
-    )
+def all_gradients(
+    input_grad: Any, weight_grad: Any, g: Any, x: Any, weight: Any, needs: Any, **settings: Any
+) -> tuple[Any, Any, Any]:
+    """The gradients of a convolution for x, weight and bias, as far as they are asked for."""
+    dx = input_grad(g, weight, input_size=x.shape[1:3], **settings) if needs[0] else None
+    return dx, *weight_and_bias_gradient(weight_grad, g, x, weight.shape, needs, **settings)
 
 
 @primitive(

@@ -10,9 +10,11 @@ from minidl.autograd.samples import Draw, Sample, sample
 from minidl.geometry import output_size
 from minidl.ops.activation import relu
 from minidl.ops.conv import (
+    all_gradients,
     conv_settings,
     convolution,
-    convolution_gradients,
+    convolution_input_grad,
+    convolution_weight_grad,
     torch_conv2d,
 )
 from minidl.ops.pool import max_pool2d
@@ -46,9 +48,10 @@ def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation
 def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
     g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, size)
-    return convolution_gradients(
-        g, x, weight, needs, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    return all_gradients(
+        convolution_input_grad, convolution_weight_grad, g, x, weight, needs,
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
 
 
 def conv2d_relu_max_pool(

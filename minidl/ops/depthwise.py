@@ -22,7 +22,12 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.conv import check_images, torch_conv2d, weight_and_bias_gradient
+from minidl.ops.conv import (
+    all_gradients,
+    check_images,
+    torch_conv2d,
+    weight_and_bias_gradient,
+)
 
 __all__ = ["depthwise_conv2d"]
 
@@ -87,13 +92,10 @@ def depthwise_activation(x, weight, bias=None, *, activation, stride, padding, d
 @depthwise_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation):
     g = activation_gradient(g, output, activation=activation)
-    settings = {"stride": stride, "padding": padding, "dilation": dilation}
-    dx = None
-    if needs[0]:
-        dx = depthwise_input_grad(g, weight, input_size=x.shape[1:3], **settings)
-    return dx, *weight_and_bias_gradient(
-        depthwise_weight_grad, g, x, weight.shape, needs, **settings
-    )
+    return all_gradients(
+        depthwise_input_grad, depthwise_weight_grad, g, x, weight, needs,
+        stride=stride, padding=padding, dilation=dilation,
+    )  # fmt: skip
 
 
 @primitive(

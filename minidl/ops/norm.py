@@ -60,7 +60,7 @@ def _batch_norm_composition(
 @primitive(
     flops=lambda output, x, *inputs, **settings: 8 * x.size,
     oracle=_torch_batch_norm,
-    saves=("mean", "var", "before_residual"),
+    saves=("mean", "var", "kept_output"),
     composition=_batch_norm_composition,
 )
 def batch_norm_train(
@@ -85,8 +85,8 @@ def batch_norm_train(
 
 
 @batch_norm_train.vjp("x", "weight", "bias", "residual")
-def _(g, x, weight, bias, mean, var, before_residual, eps, activation):
-    output = None if before_residual is None else _rows(before_residual)
+def _(g, x, weight, bias, mean, var, kept_output, eps, activation):
+    output = None if kept_output is None else _rows(kept_output)
     dx, dweight, dbias, dresidual = kernels.use("norm").batch_norm_grad(
         _rows(g), _rows(x), output, weight, bias, mean, var, activation, eps
     )

@@ -177,12 +177,10 @@ class Optimizer:
     ) -> None:
         """The rule on flat arrays: updates are elementwise, whatever the shape."""
         flat = p.reshape(-1)  # a copy where p isn't contiguous
-        arrays = {n: a.reshape(-1) for n, a in state.items() if isinstance(a, np.ndarray)}
-        numbers = {n: v for n, v in state.items() if n not in arrays}
-        whole = {**numbers, **arrays}
-        self._update(flat, np.ascontiguousarray(grad).reshape(-1), whole, group)
-        state.update((name, whole[name]) for name in numbers)
-        if flat.base is not p and not np.may_share_memory(flat, p):
+        flats = {n: v.reshape(-1) if isinstance(v, np.ndarray) else v for n, v in state.items()}
+        self._update(flat, np.ascontiguousarray(grad).reshape(-1), flats, group)
+        state.update((n, v) for n, v in flats.items() if not isinstance(v, np.ndarray))
+        if not p.flags.c_contiguous:
             p[...] = flat.reshape(p.shape)
 
     def _check_ready(self, who: str, p: Tensor, state: dict[str, Any]) -> None:
