@@ -107,6 +107,9 @@ def matmul_arguments():
         {"matmul": (normal(DEPTH, ROWS).T, normal(COLUMNS, DEPTH).T)},
         {"matmul": (normal(7, 9000), normal(9000, 5))},  # few results, each a long sum
         {"product": (normal(ROWS, DEPTH), normal(DEPTH, COLUMNS), normal(COLUMNS), "relu")},
+        {"matmul": (normal(5, DEPTH), normal(COLUMNS * 4, DEPTH).T)},  # b in a's place
+        {"weight_grad": (normal(ROWS, DEPTH), normal(ROWS, COLUMNS), True)},
+        {"weight_grad": (normal(300, DEPTH), normal(300, COLUMNS), True)},
     ]
 
 
@@ -141,6 +144,18 @@ def elementwise_cases():
     indices = np.zeros((IMAGES, SIZE[0] // 2, SIZE[1] // 2, OUTPUTS), np.uint8)
     return {
         "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
+        "dropout": [{"dropout": (x, 2**63 + 1, 0.3)}],
+        "loss": [
+            {
+                "softmax_cross_entropy": (
+                    x,
+                    np.arange(ROWS) % COLUMNS,
+                    np.abs(normal(ROWS)),
+                    None,
+                    0.1,
+                )
+            }
+        ],
         "relu_pool": [
             {
                 "relu_max_pool": (images,),

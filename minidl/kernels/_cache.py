@@ -3,8 +3,9 @@
     md.config.cache_folder / kernels-0123456789ab / ...
 
 Numba notices a change in the file of a kernel, but not one in another file whose helpers,
-intrinsics or constants the kernel was compiled with: the old machine code would run on. So the
-folder's name is a hash of all these files. (What depends on the CPU Numba keeps apart itself.)
+intrinsics or constants the kernel was compiled with (its twin's, for example): the old machine code
+would run on. So the folder's name is a hash of all these files. (What depends on the CPU Numba
+keeps apart itself.)
 """
 
 import contextlib
@@ -30,6 +31,7 @@ __all__ = ["disk_cache", "files_and_bytes", "folder", "forget", "own_files", "wh
 
 UNUSED_DAYS = 30  # after so many, the folder of other sources is removed
 SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "reference")
 
 THIS_PROCESS = uuid.uuid4().hex[:8]
 
@@ -41,9 +43,10 @@ def _key() -> str:
     found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     for name in SETTINGS:
         found.update(f"{name}={getattr(numba.config, name, None)}".encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        content = file.read_bytes()
-        found.update(f"{file.name} {len(content)} ".encode() + content)
+    for folder in SOURCES:
+        for file in sorted(folder.glob("*.py")):
+            content = file.read_bytes()
+            found.update(f"{folder.name}/{file.name} {len(content)} ".encode() + content)
     return found.hexdigest()[:12]
 
 

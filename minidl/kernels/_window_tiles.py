@@ -130,15 +130,12 @@ def _masked(builder: Any, name: str, vector: Any, result: Any, values: Any) -> A
 
 @intrinsic
 def store_numbers(typing, tile, array, at, offsets, count):
-    """Write the first `count` whole numbers of row i to an array of integers of up to 32 bits."""
+    """Write the first `count` whole numbers, 0 or more, of row i to an array of integers."""
 
     def generate(context, builder, signature, arguments):
         places = _integers(context, builder, array, arguments[1:], tile)
         for n, (pointer, mask, vector) in enumerate(places):
-            number = builder.extract_value(arguments[0], n)
-            number = builder.fptosi(number, ir.VectorType(I32, tile.lanes))
-            if vector.element.width < 32:
-                number = builder.trunc(number, vector)
+            number = builder.fptoui(builder.extract_value(arguments[0], n), vector)
             _masked(builder, "store", vector, ir.VoidType(), [number, pointer, mask])
 
     places = types.UniTuple(types.intp, tile.rows)

@@ -22,21 +22,26 @@ pixels. Unrolling (im2col) loses everywhere: it is here to be read and to be com
 from minidl.config import config
 from minidl.geometry import Padding, Pair
 
-__all__ = ["DIRECT", "GEMM", "IM2COL", "WINOGRAD", "algorithm", "winograd_size"]
+__all__ = [
+    "DIRECT", "FEWEST_CHANNELS_OF_GRADIENT", "GEMM", "IM2COL", "WINOGRAD", "algorithm",
+    "winograd_size",
+]  # fmt: skip
 
 GEMM, DIRECT, IM2COL, WINOGRAD = "gemm", "direct", "im2col", "winograd"
 
-FEWEST_CHANNELS = 32
+FEWEST_CHANNELS = 16
+FEWEST_CHANNELS_OF_GRADIENT = 32  # of the weights
 FEWEST_TILES = 24
 
 
 def algorithm(
     images: int, output_size: Pair, weight_shape: tuple[int, ...], stride: Pair, padding: Padding,
-    dilation: Pair, groups: int,
+    dilation: Pair, groups: int, fewest_channels: int = FEWEST_CHANNELS,
 ) -> str:  # fmt: skip
     """The name of the algorithm for a convolution, or one of its gradients.
 
     What `md.config.convolution` asks for, where it takes the shape.
+    fewest_channels: on both sides, from which Winograd pays.
     """
     kh, kw, c, k = weight_shape
     chosen = config.convolution
@@ -47,7 +52,7 @@ def algorithm(
         return GEMM
     if plain and (kh, kw) == (3, 3) and chosen != "direct":
         tiles = images * -(-output_size[0] // 4) * -(-output_size[1] // 4)
-        pays = min(c, k) >= FEWEST_CHANNELS and tiles >= FEWEST_TILES
+        pays = min(c, k) >= fewest_channels and tiles >= FEWEST_TILES
         if chosen in ("winograd", "winograd2") or pays:
             return WINOGRAD
     return DIRECT

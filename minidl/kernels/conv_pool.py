@@ -7,22 +7,18 @@ a window, so that what is pooled away never leaves the registers.
 import functools
 
 import numpy as np
-from llvmlite import ir
 from numba import prange, types
-from numba.core import cgutils
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, winograd
 from minidl.kernels._jit import kernel
+from minidl.kernels._window_tiles import store_numbers
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
 from minidl.kernels.offsets import entry, take
 from minidl.kernels.packing import packed_forward, padded
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
-    I1,
-    I32,
-    I64,
     Tile,
     column,
     fma,
@@ -32,6 +28,8 @@ from minidl.kernels.simd import (
     spread,
     zeros,
 )
+
+FEWEST_CHANNELS = 32  # from which Winograd pays, though its pooling is a pass of its own
 
 
 @intrinsic
@@ -62,31 +60,6 @@ def pooled(typing, tile):
     return types.Tuple((small, small))(tile), generate
 
 
-@intrinsic
-def store_bytes(typing, tile, array, at, offsets, count):
-    """Write the first `count` numbers of row i, all small and whole, as bytes."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[1])(context, builder, arguments[1]).data
-        vector = ir.VectorType(ir.IntType(8), tile.lanes)
-        mask_type = ir.VectorType(I1, tile.lanes)
-        masked = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), I32, mask_type]),
-            f"llvm.masked.store.v{tile.lanes}i8.p0",
-        )
-        for i in range(tile.rows):
-            row = builder.add(arguments[2], builder.extract_value(arguments[3], i))
-            for j in range(tile.vectors):
-                place = builder.gep(data, [builder.add(row, I64(j * tile.lanes))])
-                whole = builder.fptoui(tile.pick(builder, arguments[0], i, j), vector)
-                place = builder.bitcast(place, vector.as_pointer())
-                builder.call(masked, [whole, place, I32(1), tile.mask(builder, j, arguments[4])])
-
-    offsets_type = types.UniTuple(types.intp, tile.rows)
-    return types.void(tile, array, types.intp, offsets_type, types.intp), generate
-
-
 @functools.cache
 def _pooling(rows, vectors, lanes):
     width, windows = vectors * lanes, rows // 4
@@ -115,7 +88,7 @@ def _pooling(rows, vectors, lanes):
                 best, which = pooled(acc)
                 places = take(y_rows, tile * windows, few)
                 finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
-                store_bytes(which, indices, to, places, count)
+                store_numbers(which, indices, to, places, count)
 
     return convolve_and_pool
 
@@ -153,7 +126,9 @@ def conv2d_relu_max_pool(
     """
     kh, kw, c, k = weight.shape
     size = output_size("conv2d", x.shape[1:3], (kh, kw), stride, padding, dilation)
-    algorithm = choose.algorithm(len(x), size, weight.shape, stride, padding, dilation, groups)
+    algorithm = choose.algorithm(
+        len(x), size, weight.shape, stride, padding, dilation, groups, FEWEST_CHANNELS
+    )
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
         return relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))

@@ -15,7 +15,7 @@ from numba import prange
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 from minidl.kernels.memory import zeros as zeroed
 from minidl.kernels.microkernel import (
@@ -40,6 +40,7 @@ ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 12, 2: 6}
 FEWEST_PIXELS = 256  # at a time, so that loading and storing a tile costs little
 FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
 CHUNKS = 16
+WORK_A_NUMBER = 16  # multiply-adds that take as long as handling a number does elsewhere
 
 
 @functools.cache
@@ -136,7 +137,7 @@ def _stream(groups_of_rows, run, vectors, lanes):
 
     @kernel
     def stream(x, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
-        """dw[chunk] (+)= sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
+        """dw[chunk] += sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
         taps: where runs of taps start behind a window's start, then where in dw.
@@ -159,8 +160,8 @@ def _stream(groups_of_rows, run, vectors, lanes):
                     group, j = block // blocks, block % blocks
                     first = group * outputs + j * width
                     count = outputs - j * width
-                    places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
                     acc = zero
+                    places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
                     if count >= width:
                         for row in range(start, stop):
                             acc = accumulate(
@@ -267,7 +268,7 @@ def conv2d_weight_grad(
     )
     dw = zeroed((plan.chunks, *shape), x.dtype)
     db = np.zeros((plan.chunks, k if with_bias else 0), x.dtype)
-    plan.stream(
+    sized(plan.stream, dy.size * dw[0, ..., 0].size // WORK_A_NUMBER)(
         x.reshape(-1), plan.starts, stride[1] * x.shape[3], plan.taps, dy.reshape(-1), dy.shape[2],
         dw.reshape(-1), db.reshape(-1), plan.sizes,
     )  # fmt: skip

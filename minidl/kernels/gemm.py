@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from minidl.kernels._jit import kernel, sized
+from minidl.kernels.direct import WORK_A_NUMBER, conv2d_weight_grad
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
@@ -24,8 +25,10 @@ from minidl.kernels.transpose import transposed_copy
 
 DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
 ROWS_A_PART = 96
+FEWEST_ROWS = 16  # with no more, and a transposed b of MANY_NUMBERS, b takes the place of a
+MANY_NUMBERS = 64 * 1024
+MANY_ROWS = 512  # in a weight gradient: then it is a product like others
 FEW_ROWS = 128  # of the product: then b is read where it lies, packing it would cost more
-WORK_A_NUMBER = 16  # multiply-adds that take as long as handling a number does elsewhere
 
 
 @kernel
@@ -103,7 +106,22 @@ def _filled(bias: np.ndarray, size: int) -> np.ndarray:
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b.  a: (rows, depth), also as a transposed view;  b: (depth, columns)."""
+    if len(a) <= FEWEST_ROWS and b.size >= MANY_NUMBERS and b.T.flags.c_contiguous:
+        return transposed_copy(product(b.T, a.T, None, None))  # b is read once, where it lies
     return product(a, b, None, None)
+
+
+def weight_grad(
+    x: np.ndarray, dy: np.ndarray, with_bias: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """x.T @ dy and, if asked, the sum of dy over its rows."""
+    if len(x) > MANY_ROWS or x.shape[1] * dy.shape[1] > MANY_NUMBERS:
+        return matmul(x.T, dy), dy.sum(axis=0) if with_bias else None
+    images, gradients = x[None, None], dy[None, None]  # (1, 1, N, features): N pixels
+    dw, db = conv2d_weight_grad(
+        images, gradients, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, with_bias
+    )
+    return dw[0, 0], db
 
 
 def product(

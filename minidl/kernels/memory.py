@@ -17,6 +17,8 @@ __all__ = ["Lease", "clear", "empty", "statistics", "zeros"]
 
 SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further use
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+PAGE = 4096  # bytes: a load waits for a store whose address differs by a multiple of it
+STAGGER = 17 * ALIGNMENT  # so blocks start at places of their own within a page
 SPARE = 64 * 1024 * 1024  # bytes kept beyond a quarter more than were ever in use at once
 
 
@@ -47,7 +49,7 @@ class _Pool:
         self.free: dict[int, list[np.ndarray]] = {}
         self.order: collections.OrderedDict[int, tuple[int, np.ndarray]] = collections.OrderedDict()
         self.lock = threading.Lock()
-        self.in_use = self.most_in_use = self.spare = 0
+        self.in_use = self.most_in_use = self.spare = self.made = 0
 
     def take(self, size: int) -> np.ndarray:
         step = max(4096, 1 << max(0, size.bit_length() - 4))
@@ -62,9 +64,11 @@ class _Pool:
                 self.spare -= size
                 del self.order[id(block)]
                 return block
-            self._shrink(size)
-        raw = np.empty(size + ALIGNMENT, np.uint8)
-        offset = -raw.ctypes.data % ALIGNMENT
+            self._shrink()
+            self.made += 1
+            place = self.made * STAGGER % PAGE
+        raw = np.empty(size + PAGE, np.uint8)
+        offset = (place - raw.ctypes.data) % PAGE
         return raw[offset : offset + size]
 
     def _collect(self) -> None:
@@ -76,7 +80,7 @@ class _Pool:
             self.free.setdefault(block.nbytes, []).append(block)
             self.order[id(block)] = (block.nbytes, block)
 
-    def _shrink(self, coming: int) -> None:
+    def _shrink(self) -> None:
         """Let go of the blocks that were free for longest, where too many are."""
         limit = self.most_in_use + self.most_in_use // 4 + SPARE
         while self.order and self.in_use + self.spare > limit:

@@ -1,7 +1,7 @@
 """Normalisation. Shapes and names as in the twin, `minidl.reference.norm`.
 
-Each pass reads and writes an array once, a block of channels at a time, whose means and scales stay
-in registers. Sums over rows are float32 over parts of ROWS_A_PART, then float64 over the parts.
+Each pass reads and writes an array once, by blocks of channels that fill registers. Sums over rows
+are float32 over parts of ROWS_A_PART, then float64 over the parts.
 """
 
 import functools
@@ -58,6 +58,12 @@ def passed(tile, output, activation):
     return tile
 
 
+@inlined
+def rows_at_once(channels, width):
+    """All, if they are one block wide; else row by row, for memory likes to be read in order."""
+    return ROWS_A_PART if channels <= width else 1
+
+
 def _blocks(channels: int, dtype: Any) -> tuple[int, int, bool]:
     """Vectors in a block of channels, lanes, and whether the last block is ragged."""
     lanes = LANES[np.dtype(dtype).itemsize]
@@ -78,19 +84,22 @@ def _sums(vectors, lanes, ragged):
         for part in prange(parts.shape[0]):
             first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
             zero = zeros(x, 1, vectors, lanes)
-            buffer = np.empty(width, x.dtype)
-            for c in range(0, channels, width):
-                count = channels - c
-                shift = read(pivot, c, zero, count, ragged)
-                total, squares = zero, zero
-                for row in range(first, last):
-                    d = read(x, row * channels + c, zero, count, ragged) - shift
-                    total = total + d
-                    squares = fma(d, d, squares)
-                for kind in range(2):
-                    store(total if kind == 0 else squares, buffer, 0, (0,))
-                    for k in range(min(width, count)):
-                        parts[part, kind, c + k] = buffer[k]
+            here = np.zeros(2 * channels, x.dtype)
+            at_once = rows_at_once(channels, width)
+            for start in range(first, last, at_once):
+                for c in range(0, channels, width):
+                    count = channels - c
+                    shift = read(pivot, c, zero, count, ragged)
+                    total = read(here, c, zero, count, ragged)
+                    squares = read(here, channels + c, zero, count, ragged)
+                    for row in range(start, min(last, start + at_once)):
+                        d = read(x, row * channels + c, zero, count, ragged) - shift
+                        total = total + d
+                        squares = fma(d, d, squares)
+                    write(total, here, c, count, ragged)
+                    write(squares, here, channels + c, count, ragged)
+            for k in range(channels):
+                parts[part, 0, k], parts[part, 1, k] = here[k], here[channels + k]
 
     return sums
 
@@ -106,16 +115,18 @@ def _forward(vectors, lanes, ragged):
         for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
             last = min(rows, (part + 1) * ROWS_A_PART)
             zero = zeros(x, 1, vectors, lanes)
-            for c in range(0, channels, width):
-                count = channels - c
-                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                b = read(bias, c, zero, count, ragged)
-                for row in range(part * ROWS_A_PART, last):
-                    at = row * channels + c
-                    out = fma(read(x, at, zero, count, ragged) - m, s, b)
-                    if residual.size > 0:
-                        out = out + read(residual, at, zero, count, ragged)
-                    write(activated(out, activation), y, at, count, ragged)
+            at_once = rows_at_once(channels, width)
+            for start in range(part * ROWS_A_PART, last, at_once):
+                for c in range(0, channels, width):
+                    count = channels - c
+                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                    b = read(bias, c, zero, count, ragged)
+                    for row in range(start, min(last, start + at_once)):
+                        at = row * channels + c
+                        out = fma(read(x, at, zero, count, ragged) - m, s, b)
+                        if residual.size > 0:
+                            out = out + read(residual, at, zero, count, ragged)
+                        write(activated(out, activation), y, at, count, ragged)
 
     return forward
 
@@ -135,28 +146,31 @@ def _products(vectors, lanes, ragged):
         for part in prange(parts.shape[0]):
             first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
             zero = zeros(x, 1, vectors, lanes)
-            buffer = np.empty(width, x.dtype)
-            for c in range(0, channels, width):
-                count = channels - c
-                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                b = read(bias, c, zero, count, ragged)
-                total, along = zero, zero
-                for row in range(first, last):
-                    at = row * channels + c
-                    g = read(dy, at, zero, count, ragged)
-                    d = read(x, at, zero, count, ragged) - m
-                    if y.size > 0:
-                        g = passed(g, read(y, at, zero, count, ragged), activation)
-                    else:
-                        g = passed(g, fma(d, s, b), activation)
-                    if passed_dy.size > 0:
-                        write(g, passed_dy, at, count, ragged)
-                    total = total + g
-                    along = fma(g, d, along)
-                for kind in range(2):
-                    store(total if kind == 0 else along, buffer, 0, (0,))
-                    for k in range(min(width, count)):
-                        parts[part, kind, c + k] = buffer[k]
+            here = np.zeros(2 * channels, x.dtype)
+            at_once = rows_at_once(channels, width)
+            for start in range(first, last, at_once):
+                for c in range(0, channels, width):
+                    count = channels - c
+                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                    b = read(bias, c, zero, count, ragged)
+                    total = read(here, c, zero, count, ragged)
+                    along = read(here, channels + c, zero, count, ragged)
+                    for row in range(start, min(last, start + at_once)):
+                        at = row * channels + c
+                        g = read(dy, at, zero, count, ragged)
+                        d = read(x, at, zero, count, ragged) - m
+                        if y.size > 0:
+                            g = passed(g, read(y, at, zero, count, ragged), activation)
+                        else:
+                            g = passed(g, fma(d, s, b), activation)
+                        if passed_dy.size > 0:
+                            write(g, passed_dy, at, count, ragged)
+                        total = total + g
+                        along = fma(g, d, along)
+                    write(total, here, c, count, ragged)
+                    write(along, here, channels + c, count, ragged)
+            for k in range(channels):
+                parts[part, 0, k], parts[part, 1, k] = here[k], here[channels + k]
 
     return products
 
@@ -166,27 +180,25 @@ def _input_grad(vectors, lanes, ragged):
     width = vectors * lanes
 
     @kernel
-    def input_grad(dy, x, y, mean, scale, bias, mean_dy, along, activation, dx, channels):
+    def input_grad(dy, x, mean, scale, bias, mean_dy, along, activation, dx, channels):
         """dx = scale * (g - mean_dy - (x - mean) * along), g = dy where the activation passes."""
         rows = x.size // channels
         for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
             last = min(rows, (part + 1) * ROWS_A_PART)
             zero = zeros(x, 1, vectors, lanes)
-            for c in range(0, channels, width):
-                count = channels - c
-                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                b = read(bias, c, zero, count, ragged)
-                shift = read(mean_dy, c, zero, count, ragged)
-                slope = read(along, c, zero, count, ragged)
-                for row in range(part * ROWS_A_PART, last):
-                    at = row * channels + c
-                    g = read(dy, at, zero, count, ragged)
-                    d = read(x, at, zero, count, ragged) - m
-                    if y.size > 0:
-                        g = passed(g, read(y, at, zero, count, ragged), activation)
-                    else:
-                        g = passed(g, fma(d, s, b), activation)
-                    write(s * (g - shift - d * slope), dx, at, count, ragged)
+            at_once = rows_at_once(channels, width)
+            for start in range(part * ROWS_A_PART, last, at_once):
+                for c in range(0, channels, width):
+                    count = channels - c
+                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                    b = read(bias, c, zero, count, ragged)
+                    shift = read(mean_dy, c, zero, count, ragged)
+                    slope = read(along, c, zero, count, ragged)
+                    for row in range(start, min(last, start + at_once)):
+                        at = row * channels + c
+                        d = read(x, at, zero, count, ragged) - m
+                        g = passed(read(dy, at, zero, count, ragged), fma(d, s, b), activation)
+                        write(s * (g - shift - d * slope), dx, at, count, ragged)
 
     return input_grad
 
@@ -264,7 +276,7 @@ def batch_norm_grad(
         dy, code = dy if kept is None else kept, 0
     dx = empty(x.shape, x.dtype)
     _input_grad(*kind)(
-        dy.reshape(-1), x.reshape(-1), _flat(None, x), _flat(mean, x), scale, bias,
+        dy.reshape(-1), x.reshape(-1), _flat(mean, x), scale, bias,
         *(column.astype(x.dtype) for column in columns), code, dx.reshape(-1), x.shape[1],
     )  # fmt: skip
     dweight = (product * inv_std).astype(x.dtype)

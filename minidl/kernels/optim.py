@@ -22,6 +22,8 @@ Optional = np.ndarray | None
 
 @elementwise
 def _sgd(w, g, buffer, lr, momentum, decay, nesterov):
+    kind = w.dtype.type  # float32 stays float32
+    lr, momentum, decay = kind(lr), kind(momentum), kind(decay)
     for part in prange((w.size + PART - 1) // PART):
         p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
         if buffer.size == 0:
@@ -37,6 +39,8 @@ def _sgd(w, g, buffer, lr, momentum, decay, nesterov):
 
 @elementwise
 def _adagrad(w, g, total, lr, eps, decay):
+    kind = w.dtype.type
+    lr, eps, decay = kind(lr), kind(eps), kind(decay)
     for part in prange((w.size + PART - 1) // PART):
         p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
         s = total[part * PART : (part + 1) * PART]
@@ -47,7 +51,9 @@ def _adagrad(w, g, total, lr, eps, decay):
 
 
 @elementwise
-def _adadelta(w, g, square_avg, acc_delta, lr, rho, rest, eps, decay):
+def _adadelta(w, g, square_avg, acc_delta, lr, rho, eps, decay):
+    kind = w.dtype.type
+    lr, rest, rho, eps, decay = kind(lr), kind(1 - rho), kind(rho), kind(eps), kind(decay)
     for part in prange((w.size + PART - 1) // PART):
         p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
         v = square_avg[part * PART : (part + 1) * PART]
@@ -61,7 +67,10 @@ def _adadelta(w, g, square_avg, acc_delta, lr, rho, rest, eps, decay):
 
 
 @elementwise
-def _rmsprop(w, g, square_avg, grad_avg, buffer, lr, alpha, rest, eps, momentum, decay):
+def _rmsprop(w, g, square_avg, grad_avg, buffer, lr, alpha, eps, momentum, decay):
+    kind = w.dtype.type
+    lr, rest, alpha, eps = kind(lr), kind(1 - alpha), kind(alpha), kind(eps)
+    momentum, decay = kind(momentum), kind(decay)
     for part in prange((w.size + PART - 1) // PART):
         p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
         v = square_avg[part * PART : (part + 1) * PART]
@@ -82,9 +91,11 @@ def _rmsprop(w, g, square_avg, grad_avg, buffer, lr, alpha, rest, eps, momentum,
 
 
 @elementwise
-def _adam(
-    w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, rest1, beta2, rest2, root, eps, decay, keep
-):
+def _adam(w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, beta2, root, eps, decay, keep):
+    kind = w.dtype.type
+    rest1, rest2, beta1, beta2 = kind(1 - beta1), kind(1 - beta2), kind(beta1), kind(beta2)
+    of_g, of_m, root, eps = kind(of_g), kind(of_m), kind(root), kind(eps)
+    decay, keep = kind(decay), kind(keep)
     for part in prange((w.size + PART - 1) // PART):
         p, d = w[part * PART : (part + 1) * PART], g[part * PART : (part + 1) * PART]
         m = exp_avg[part * PART : (part + 1) * PART]
@@ -96,11 +107,6 @@ def _adam(
             p[i] = keep * p[i] - (of_g * step + of_m * m[i]) / (math.sqrt(v[i]) / root + eps)
 
 
-def _numbers(w: Array, *values: float) -> list[np.floating]:
-    """Settings in the dtype of the weights, so that float32 stays float32."""
-    return [w.dtype.type(value) for value in values]
-
-
 def _or_none(array: Optional, like: Array) -> Array:
     return np.empty(0, like.dtype) if array is None else array
 
@@ -109,12 +115,12 @@ def sgd(
     w: Array, g: Array, buffer: Optional, lr: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
     """w -= lr (g + decay w); with a buffer, momentum."""
-    sized(_sgd, w.size)(w, g, _or_none(buffer, w), *_numbers(w, lr, momentum, decay), nesterov)
+    sized(_sgd, w.size)(w, g, _or_none(buffer, w), lr, momentum, decay, nesterov)
 
 
 def adagrad(w: Array, g: Array, total: Array, lr: float, eps: float, decay: float) -> None:
     """w -= lr g / (sqrt(total) + eps), total the sum of g^2."""
-    sized(_adagrad, w.size)(w, g, total, *_numbers(w, lr, eps, decay))
+    sized(_adagrad, w.size)(w, g, total, lr, eps, decay)
 
 
 def adadelta(
@@ -122,9 +128,7 @@ def adadelta(
     lr: float, rho: float, eps: float, decay: float,
 ) -> None:  # fmt: skip
     """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g."""
-    sized(_adadelta, w.size)(
-        w, g, square_avg, acc_delta, *_numbers(w, lr, rho, 1 - rho, eps, decay)
-    )
+    sized(_adadelta, w.size)(w, g, square_avg, acc_delta, lr, rho, eps, decay)
 
 
 def rmsprop(
@@ -134,7 +138,7 @@ def rmsprop(
     """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out."""
     sized(_rmsprop, w.size)(
         w, g, square_avg, _or_none(grad_avg, w), _or_none(buffer, w),
-        *_numbers(w, lr, alpha, 1 - alpha, eps, momentum, decay),
+        lr, alpha, eps, momentum, decay,
     )  # fmt: skip
 
 
@@ -144,6 +148,5 @@ def adam(
 ) -> None:  # fmt: skip
     """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps)."""
     sized(_adam, w.size)(
-        w, g, exp_avg, exp_avg_sq,
-        *_numbers(w, of_g, of_m, beta1, 1 - beta1, beta2, 1 - beta2, root, eps, decay, keep),
+        w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, beta2, root, eps, decay, keep
     )  # fmt: skip

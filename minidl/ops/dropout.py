@@ -1,22 +1,50 @@
 """Dropout."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from minidl import random
+from minidl import kernels, random
 from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["dropout"]
 
 
+def _splitmix64(state: int, count: int) -> Iterator[int]:
+    """The generator in whole numbers of any length."""
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        yield z ^ (z >> 31)
+
+
+def _oracle(torch: Any, x: Any, *, seed: int, p: float) -> Any:
+    kept = [z >= p * 2**64 for z in _splitmix64(seed, x.numel())]
+    return x * torch.tensor(kept).reshape(x.shape) * (1 / (1 - p) if p < 1 else 0)
+
+
+@primitive(flops=lambda output, x, **settings: output.size, oracle=_oracle)
+def dropping(x, *, seed, p):
+    """Each element 0 with probability p, else 1 / (1 - p) times itself; which, `seed` says.
+
+    Nothing is kept for the gradient: it drops the same elements by the same seed.
+    """
+    return kernels.use("dropout").dropout(x, seed, p)
+
+
+dropping.vjp("x")(lambda g, seed, p: dropping(g, seed=seed, p=p))
+
+
 @composite(oracle=lambda torch, x, p, training: torch.nn.functional.dropout(x, p, training))
 def dropout(x, p=0.5, training=True):
     """In training each element is 0 with probability p, and 1 / (1 - p) times itself otherwise.
 
-    The mask is drawn from `md.manual_seed`'s generator. Not in training, x itself.
+    The mask's seed is drawn from `md.manual_seed`'s generator. Not in training, x itself.
     Source: Srivastava et al. 2014, "Dropout".
     """
     if not 0.0 <= p <= 1.0:
@@ -25,9 +53,16 @@ def dropout(x, p=0.5, training=True):
         raise DTypeError(f"dropout expected float32 or float64, got {x.dtype}: use .astype()")
     if not training or p == 0:
         return x
-    kept = random.generator().random(x.shape, np.float32) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * (kept * x.dtype.type(scale))
+    seed = int(random.generator().integers(2**64, dtype=np.uint64))
+    return dropping(x, seed=seed, p=float(p))
+
+
+@dropping.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4), seed=1234567, p=0.5)
+    yield sample(draw.normal(5, 2, 3), seed=2**64 - 1, p=0.1)
+    yield sample(draw.normal(7), seed=0, p=1.0)
+    yield sample(draw.normal(0, 3), seed=0, p=0.5)
 
 
 @dropout.samples

@@ -104,11 +104,27 @@ def linear_activation(x, weight, bias=None, *, activation=None):
 def _(g, x, weight, output, needs, activation):
     if activation is not None:
         g = activation_gradient(g, output, activation=activation)
-    return (
-        matrix_product(g, weight.T) if needs[0] else None,
-        matrix_product(x.T, g) if needs[1] else None,
-        g.sum(axis=0) if needs[2] else None,
-    )
+    dx = matrix_product(g, weight.T) if needs[0] else None
+    if not needs[1]:
+        return dx, None, g.sum(axis=0) if needs[2] else None
+    dbias = np.empty(g.shape[1], g.dtype) if needs[2] else None
+    return dx, linear_weight_grad(x, g, dbias=dbias), dbias
+
+
+@primitive(
+    flops=lambda output, x, dy, **settings: 2 * output.size * len(x),
+    oracle=lambda torch, x, dy, dbias=None: torch.matmul(x.T, dy),
+)
+def linear_weight_grad(x, dy, *, dbias=None):
+    """x.T @ dy of rows: (in, out).  dbias: an array (out,) that takes the sum of dy, if given."""
+    dweight, found = kernels.use("gemm").weight_grad(x, dy, dbias is not None)
+    if dbias is not None:
+        dbias[...] = found
+    return dweight
+
+
+linear_weight_grad.vjp("x")(lambda g, dy: matrix_product(dy, _swap(g)))
+linear_weight_grad.vjp("dy")(lambda g, x: matrix_product(x, g))
 
 
 @composite(oracle=_torch_linear)
@@ -185,6 +201,13 @@ def _(draw: Draw):
     yield sample(draw.normal(7, 4), draw.normal(4, 5), draw.normal(5), activation="relu")
     yield sample(draw.normal(3, 4) * 3, draw.normal(4, 19), activation="relu6")
     yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
+
+
+@linear_weight_grad.samples
+def _(draw: Draw):
+    yield sample(draw.normal(3, 4), draw.normal(3, 5))
+    yield sample(draw.normal(70, 9), draw.normal(70, 19))
+    yield sample(draw.normal(0, 4), draw.normal(0, 5))
 
 
 @linear.errors

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
@@ -44,23 +45,15 @@ def _reduce(who: str, losses: Any, reduction: str) -> Any:
 # Cross-entropy
 
 
-def _targets(labels: np.ndarray, classes: int, smoothing: float, dtype: Any) -> np.ndarray:
-    """Labels as rows of probabilities: 1 - smoothing at the label, smoothing shared by all."""
-    rows = np.full((len(labels), classes), smoothing / classes, dtype)
-    rows[np.arange(len(labels)), labels] += 1 - smoothing
-    return rows
-
-
 def _label_cross_entropy_composition(
-    logits: Any,
-    labels: np.ndarray,
-    *,
-    row_weights: np.ndarray,
-    class_weights: Any,
-    smoothing: float,
-) -> Any:
-    targets = _targets(labels, logits.shape[1], smoothing, logits.dtype) * row_weights[:, None]
-    return _dense_cross_entropy(logits, targets, class_weights)
+    logits: Any, labels: np.ndarray,
+    *, row_weights: np.ndarray, class_weights: Any, smoothing: float, summed: bool,
+) -> Any:  # fmt: skip
+    rows, classes = logits.shape
+    targets = np.full((rows, classes), smoothing / classes, logits.dtype)
+    targets[np.arange(rows), labels] += 1 - smoothing
+    losses = _dense_cross_entropy(logits, targets * row_weights[:, None], class_weights)
+    return sum(losses) if summed else losses
 
 
 def _dense_cross_entropy(logits: Any, targets: Any, class_weights: Any) -> Any:
@@ -69,50 +62,41 @@ def _dense_cross_entropy(logits: Any, targets: Any, class_weights: Any) -> Any:
     return -sum(logp * targets if class_weights is None else logp * targets * class_weights, axis=1)
 
 
+def _torch_label_cross_entropy(
+    torch: Any, logits: Any, labels: Any,
+    *, row_weights: Any, class_weights: Any, smoothing: float, summed: bool,
+) -> Any:  # fmt: skip
+    losses = torch.as_tensor(row_weights) * torch.nn.functional.cross_entropy(
+        logits,
+        torch.as_tensor(labels),
+        None if class_weights is None else torch.as_tensor(class_weights),
+        label_smoothing=smoothing,
+        reduction="none",
+    )
+    return losses.sum() if summed else losses
+
+
 @primitive(
     flops=lambda output, logits, labels, **settings: 6 * logits.size,
-    oracle=lambda torch, logits, labels, row_weights, class_weights, smoothing: (
-        torch.as_tensor(row_weights)
-        * torch.nn.functional.cross_entropy(
-            logits,
-            torch.as_tensor(labels),
-            None if class_weights is None else torch.as_tensor(class_weights),
-            label_smoothing=smoothing,
-            reduction="none",
-        )
-    ),
-    saves=("probabilities",),
+    oracle=_torch_label_cross_entropy,
+    saves=("slopes",),
     labels=("labels",),
     composition=_label_cross_entropy_composition,
 )
-def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing):
-    """The loss of each row: softmax and cross-entropy in one, for integer labels.
+def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing, summed):
+    """The loss of each row, or their sum: softmax and cross-entropy in one, for integer labels.
 
     row_weights: (N,), 0 for a row that is ignored.  class_weights: (C,) or None.
     """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    e = np.exp(shifted)
-    totals = e.sum(axis=1, keepdims=True)
-    targets = _targets(labels, logits.shape[1], smoothing, logits.dtype)
-    if class_weights is not None:
-        targets *= class_weights
-    # -sum(targets * log_softmax), whose log_softmax is shifted - log(totals). Where a target or a
-    # row weighs nothing its logarithm may be infinite, and 0 * inf is no 0.
-    terms = np.multiply(targets, np.log(totals) - shifted, where=targets != 0, out=targets)
-    losses = np.where(row_weights != 0, terms.sum(axis=1) * row_weights, 0)
-    return losses, e / totals
+    losses, slopes = kernels.use("loss").softmax_cross_entropy(
+        logits, labels, row_weights, class_weights, smoothing
+    )
+    return losses.sum() if summed else losses, slopes
 
 
 @label_cross_entropy.vjp("logits")
-def _(g, labels, probabilities, row_weights, class_weights, smoothing):
-    targets = _targets(labels, probabilities.shape[1], smoothing, probabilities.dtype)
-    if class_weights is not None:
-        targets *= class_weights
-    # each row's targets sum to 1 but for class weights
-    dlogits = probabilities * targets.sum(axis=1, keepdims=True)
-    dlogits -= targets
-    dlogits *= (g * row_weights)[:, None]
-    return dlogits
+def _(g, slopes, summed):
+    return slopes * (g if summed else g[:, None])
 
 
 def _torch_cross_entropy(
@@ -193,40 +177,37 @@ def _from_labels(
             f"shape {logits.shape}, got {labels.dtype} of shape {labels.shape}"
         )
     counted = np.ones(rows, bool) if ignore_index is None else labels != ignore_index
-    wrong = counted & ((labels < 0) | (labels >= classes))
+    wrong = (labels < 0) | (labels >= classes)
+    wrong &= counted
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ArgumentError(
             f"cross_entropy expected labels from 0 to {classes - 1}, got {labels[row]} at row {row}"
         )
     labels = np.where(counted, labels, 0)
-    losses = label_cross_entropy(
-        logits,
-        labels,
-        row_weights=counted.astype(logits.dtype),
-        class_weights=weight,
-        smoothing=smoothing,
-    )
-    if reduction != "mean":
-        return _reduce("cross_entropy", losses, reduction)
-    total = counted.sum() if weight is None else (weight[labels] * counted).sum()
-    if total == 0:
-        raise ShapeError("cross_entropy: a loss over nothing: every row is ignored or absent")
-    return sum(losses) * float(1 / total)
+    row_weights = counted.astype(logits.dtype)
+    if reduction == "mean":
+        total = row_weights.sum() if weight is None else (weight[labels] * row_weights).sum()
+        if total == 0:
+            raise ShapeError("cross_entropy: a loss over nothing: every row is ignored or absent")
+        row_weights /= total
+    elif rows == 0:
+        raise ShapeError("cross_entropy: a loss over nothing: got an empty batch")
+    return label_cross_entropy(
+        logits, labels, row_weights=row_weights, class_weights=weight, smoothing=smoothing,
+        summed=reduction != "none",
+    )  # fmt: skip
 
 
 @label_cross_entropy.samples
 def _(draw: Draw) -> Iterator[Sample]:
-    ones = np.ones(4, draw.dtype)
-    labels = draw.integers(3, 4)
-    yield sample(draw.normal(4, 3), labels, row_weights=ones, class_weights=None, smoothing=0.0)
-    yield sample(
-        draw.normal(4, 3) * 10,
-        labels.astype(np.uint8),
-        row_weights=np.array([1, 0, 1, 1], draw.dtype),
-        class_weights=draw.uniform(0.5, 2, 3),
-        smoothing=0.1,
-    )
+    labels, plain = draw.integers(3, 4), {"class_weights": None, "smoothing": 0.0}
+    ones, some = np.ones(4, draw.dtype), np.array([1, 0, 0.5, 1], draw.dtype)
+    yield sample(draw.normal(4, 3), labels, row_weights=ones, **plain, summed=False)
+    yield sample(draw.normal(4, 3), labels, row_weights=some, **plain, summed=True)
+    weighted = {"class_weights": draw.uniform(0.5, 2, 3), "smoothing": 0.1}
+    logits = draw.normal(4, 3) * 10
+    yield sample(logits, labels.astype(np.uint8), row_weights=some, **weighted, summed=False)
 
 
 @cross_entropy.samples

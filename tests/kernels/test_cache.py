@@ -64,31 +64,36 @@ def test_a_user_without_a_home(monkeypatch):
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
-    """A copy of the kernels' files, that `_key` reads."""
-    for file in Path(_cache.__file__).parent.glob("*.py"):
-        shutil.copy(file, tmp_path)
-    monkeypatch.setattr(_cache, "__file__", str(tmp_path / "_cache.py"))
+    """A copy of the files that `_key` reads."""
+    copies = [tmp_path / folder.name for folder in _cache.SOURCES]
+    for folder, copy in zip(_cache.SOURCES, copies, strict=True):
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(_cache, "SOURCES", tuple(copies))
     return tmp_path
 
 
 def test_the_same_sources_have_the_same_key(sources):
     key = _cache._key()
-    for file in sources.glob("*.py"):
+    for file in sources.glob("*/*.py"):
         os.utime(file, (0, 0))
-    (sources / "notes.txt").write_text("no source")
+    (sources / "kernels" / "notes.txt").write_text("no source")
     assert _cache._key() == key
 
 
 def test_any_change_of_the_sources_changes_the_key(sources):
     keys = [_cache._key()]
-    for file in sorted(sources.glob("*.py")):
+    for file in sorted(sources.glob("*/*.py")):
         file.write_bytes(file.read_bytes() + b"#")
         keys.append(_cache._key())
-    (sources / "new.py").write_bytes(b"")
-    keys.append(_cache._key())
-    (sources / "new.py").rename(sources / "newer.py")
-    keys.append(_cache._key())
-    assert len(set(keys)) == len(keys) > 8
+    new = sources / "kernels" / "new.py"
+    for change in (
+        lambda: new.write_bytes(b""),
+        lambda: new.rename(sources / "kernels" / "newer.py"),
+        lambda: (sources / "kernels" / "newer.py").rename(sources / "reference" / "newer.py"),
+    ):
+        change()
+        keys.append(_cache._key())
+    assert len(set(keys)) == len(keys) > 30
 
 
 def test_other_versions_and_settings_have_other_keys(monkeypatch):

@@ -310,7 +310,29 @@ def gemm_arguments(draw, name):
     b = numbers(columns, depth).T if draw(st.booleans()) else numbers(depth, columns)
     if name == "matmul":
         return a, b
+    if name == "weight_grad":
+        return a, numbers(rows, columns), draw(st.booleans())
     return a, b, numbers(columns) if draw(st.booleans()) else None, draw(ACTIVATIONS)
+
+
+@st.composite
+def loss_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    rows, classes = draw(st.sampled_from([0, 1, 5, 33, 300])), draw(st.sampled_from([1, 2, 7, 40]))
+    labels = numbers.random.integers(0, classes, rows)
+    row_weights = np.abs(numbers(rows)) * (labels % 3 > 0)
+    class_weights = np.abs(numbers(classes)) if draw(st.booleans()) else None
+    logits = numbers(rows, classes) * numbers.dtype(draw(st.sampled_from([1, 30])))
+    smoothing = draw(st.sampled_from([0.0, 0.1, 1.0]))
+    return logits, labels, row_weights.astype(numbers.dtype), class_weights, smoothing
+
+
+@st.composite
+def dropout_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    shape = draw(st.sampled_from([(0, 3), (7,), (5, 9, 3), (129, 257)]))
+    p = draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+    return numbers(*shape), draw(st.integers(0, 2**64 - 1)), p
 
 
 CHANGING = {"elementwise", "optim"}  # families that change their arguments instead of returning
@@ -319,7 +341,9 @@ ARGUMENTS = {
     "conv": fused_conv_arguments,
     "conv_pool": conv_pool_arguments,
     "direct": fused_conv_arguments,
+    "dropout": dropout_arguments,
     "elementwise": elementwise_arguments,
+    "loss": loss_arguments,
     "relu_pool": relu_pool_arguments,
     "optim": optim_arguments,
     "winograd": winograd_arguments,

@@ -11,6 +11,25 @@ from minidl import nn
 SHAPE = (200, 300)
 
 
+@pytest.mark.parametrize("kernels", ["fast", "reference"])
+def test_which_are_dropped_is_splitmix64(kernels, monkeypatch):
+    """The generator's published first numbers for the seed 1234567."""
+    published = [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821,
+    ]  # fmt: skip
+    monkeypatch.setattr(md.config, "kernels", kernels)
+    for p in (0.2, 0.4, 0.8):
+        y = md.kernels.use("dropout").dropout(np.ones(5), 1234567, p)
+        np.testing.assert_array_equal(y == 0, [number / 2**64 < p for number in published])
+
+
+def test_nothing_is_kept_for_the_gradient():
+    x = ones()
+    y = md.ops.dropout(x, 0.5, True)
+    assert not any(isinstance(kept, np.ndarray) for kept in y.edge.kept.values())
+
+
 def ones(dtype=np.float32) -> md.Tensor:
     return md.tensor(np.ones(SHAPE, dtype), requires_grad=True)
 

@@ -169,7 +169,7 @@ def test_the_first_layer_computes_no_input_gradient():
 @pytest.mark.parametrize(
     ("layer", "input_op", "weight_op"),
     [
-        (nn.Linear(2, 3), "matrix_product", "matrix_product"),
+        (nn.Linear(2, 3), "matrix_product", "linear_weight_grad"),
         (nn.DepthwiseConv2d(2, 3), "depthwise_input_grad", "depthwise_weight_grad"),
         (nn.ConvTranspose2d(2, 3, 3), "convolution", "convolution_weight_grad"),
         (nn.PointwiseConv2d(2, 3), "convolution_input_grad", "convolution_weight_grad"),
