@@ -16,6 +16,7 @@ import pytest
 import minidl as md
 from minidl import kernels, models, nn, optim, reference
 from minidl.geometry import output_size
+from minidl.reference.conv_pool import conv2d_relu_max_pool
 from minidl.reference.pool import max_pool2d
 
 # Arguments of every kernel, large enough for several threads to have a part of the work.
@@ -137,6 +138,16 @@ def winograd_arguments(m, images, channels, outputs):
     }
 
 
+def conv_pool_arguments():
+    x, geometry = normal(IMAGES, *SIZE, CHANNELS), ((1, 1), PADDING, (1, 1), 1)
+    w, rgb = normal(3, 3, CHANNELS, OUTPUTS), np.ascontiguousarray(x[..., :3])
+    y, indices = conv2d_relu_max_pool(rgb, normal(3, 3, 3, OUTPUTS), None, *geometry)
+    return {
+        "conv2d_relu_max_pool": (x, w, normal(OUTPUTS), *geometry),
+        "conv2d_relu_max_pool_weight_grad": (rgb, normal(*y.shape), indices, (3, 3), *geometry),
+    }
+
+
 def elementwise_cases():
     """Of the families whose kernels do the same to each number."""
     x, y = normal(ROWS, COLUMNS), normal(ROWS, COLUMNS)
@@ -192,19 +203,7 @@ CASES = {
         fused_conv_arguments((3, 2), (1, 2), (2, 1), 4),
     ],
     "winograd": [winograd_arguments(4, 9, 40, 33), winograd_arguments(2, 2, 3, 200)],
-    "conv_pool": [
-        {
-            "conv2d_relu_max_pool": (
-                normal(IMAGES, *SIZE, CHANNELS),
-                normal(3, 3, CHANNELS, OUTPUTS),
-                normal(OUTPUTS),
-                (1, 1),
-                PADDING,
-                (1, 1),
-                1,
-            )
-        }
-    ],
+    "conv_pool": [conv_pool_arguments()],
     "optim": [optim_arguments()],
     "elementwise": [{"add_to": (normal(90_001), normal(90_001))}],
     **elementwise_cases(),

@@ -50,21 +50,10 @@ class Call(Node):
         self.op, self.rules = op, rules
         self.shapes = [None if x is None else x.shape for x in arrays]
         self.place = _caller() if mode.detecting else ""
-        sources = dict(settings)
-        sources.update(zip(op.saves, saved, strict=True))
-        if op.variadic:
-            sources[op.array_names[0]] = arrays
-        else:
-            sources.update(zip(op.array_names, arrays, strict=True))
+        named = zip(op.array_names, (arrays,) if op.variadic else arrays, strict=True)
+        sources = {**settings, **dict(zip(op.saves, saved, strict=True)), **dict(named)}
         sources["output"] = output
-        kept: dict[str, Any] = {}
-        for rule in rules:
-            for name in rule.wants:
-                if name in sources:
-                    kept[name] = sources[name]
-        if op.composition is not None:
-            kept.update({name: sources[name] for name in (*op.array_names, *settings)})
-        self.kept = kept
+        self.kept = {name: sources[name] for name in op.kept_for(rules)}
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         if self.op.composition is not None and isinstance(g, Tensor):

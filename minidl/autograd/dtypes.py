@@ -11,6 +11,8 @@ from minidl.errors import DTypeError
 
 __all__ = ["as_arrays"]
 
+FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
 
 def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[Any], bool]:
     """The inputs as ndarrays of one dtype, and whether a Tensor was among them.
@@ -19,14 +21,18 @@ def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[An
     any_dtype: whether the op computes with integers and booleans too.
     Raises DTypeError for what can't be mixed or computed with.
     """
-    arrays, dtypes, numbers, with_tensors = [], set(), [], False
+    with_tensors = False
+    arrays: list[Any] = []
+    dtypes: set[Any] = set()
+    numbers: list[int] = []
     for position, x in enumerate(inputs):
         if isinstance(x, Tensor):
             with_tensors, x = True, x._data
-        elif not isinstance(x, np.ndarray) and (x is not None or not op.takes_none(position)):
-            numbers.append(position)
         arrays.append(x)
-        if isinstance(x, np.ndarray) and not op.is_label(position):
+        if not isinstance(x, np.ndarray):
+            if x is not None or not op.takes_none(position):
+                numbers.append(position)
+        elif not op.has_labels or not op.is_label(position):
             dtypes.add(x.dtype)
     if len(dtypes) != 1 or numbers or not _computes(next(iter(dtypes)), any_dtype):
         _unify(op, arrays, dtypes, numbers, any_dtype)
@@ -34,7 +40,7 @@ def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[An
 
 
 def _computes(dtype: np.dtype[Any], any_dtype: bool) -> bool:
-    return dtype in (np.float32, np.float64) or (any_dtype and dtype.kind in "iub")
+    return dtype in FLOATS or (any_dtype and dtype.kind in "iub")
 
 
 def _unify(

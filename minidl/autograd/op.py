@@ -37,6 +37,7 @@ class Op:
         ]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self._labels = [name in labels for name in self.array_names]
+        self.has_labels = any(self._labels)
         self.optional = {p.name for p in parameters if p.default is None}
         ops[self.name] = self
 

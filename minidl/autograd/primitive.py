@@ -61,6 +61,8 @@ class Primitive(Op):
         self.settings = [p.name for p in settings]
         self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
         self._rule_of: dict[int, Rule] = {}
+        self._rules: dict[tuple[bool, ...], list[Rule]] = {}
+        self._kept: dict[tuple[Rule, ...], list[str]] = {}
 
     def vjp(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorator: the rule for the gradient of one input, or of several as a tuple.
@@ -126,18 +128,34 @@ class Primitive(Op):
         if output.dtype.kind != "f":
             return None
         parents = tuple(x.edge if isinstance(x, Tensor) else None for x in inputs)
-        rules = []
-        for position, parent in enumerate(parents):
-            if parent is not None:
-                if not self.differentiable(position):
+        rules = self._rules_for(tuple(parent is not None for parent in parents))
+        return Call(self, parents, rules, arrays, settings, output, saved) if rules else None
+
+    def _rules_for(self, wanted: tuple[bool, ...]) -> list[Rule]:
+        """The rules that together give the gradients of the inputs `wanted`."""
+        found = self._rules.get(wanted)
+        if found is None:
+            for position, want in enumerate(wanted):
+                if want and not self.differentiable(position):
                     raise GradError(
                         f"{self.name} has no gradient for {self.input_name(position)}: "
                         "pass it .detach()ed"
                     )
-                rule = self._rule_of[0 if self.variadic else position]
-                if rule not in rules:
-                    rules.append(rule)
-        return Call(self, parents, rules, arrays, settings, output, saved) if rules else None
+            places = [0 if self.variadic else i for i, want in enumerate(wanted) if want]
+            found = list(dict.fromkeys(self._rule_of[place] for place in places))
+            self._rules[wanted] = found
+        return found
+
+    def kept_for(self, rules: list[Rule]) -> list[str]:
+        """Names of what these rules use; of a fused op, also all that its composition takes."""
+        found = self._kept.get(tuple(rules))
+        if found is None:
+            known = {*self.array_names, *self.settings, *self.saves, "output"}
+            names = dict.fromkeys(name for rule in rules for name in rule.wants if name in known)
+            if self.composition is not None:
+                names.update(dict.fromkeys((*self.array_names, *self.settings)))
+            found = self._kept[tuple(rules)] = list(names)
+        return found
 
 
 def primitive(

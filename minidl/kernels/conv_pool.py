@@ -15,20 +15,26 @@ from minidl.kernels._jit import kernel
 from minidl.kernels._window_tiles import store_numbers
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
-from minidl.kernels.offsets import entry, take
+from minidl.kernels.offsets import entry, steps, take
 from minidl.kernels.packing import packed_forward, padded
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
+    LANES,
     Tile,
     column,
     fma,
     intrinsic,
     load,
+    load_part,
     maximum,
     spread,
+    store_part,
+    where_positive,
     zeros,
 )
 
+MOST_VECTORS = 12  # of a sum over maxima
+CHUNKS = 16  # of images, each with sums of its own, for threads to share
 FEWEST_CHANNELS = 32  # from which Winograd pays, though its pooling is a pass of its own
 
 
@@ -150,3 +156,70 @@ def conv2d_relu_max_pool(
         sizes,
     )  # fmt: skip
     return y, indices
+
+
+@functools.cache
+def _sums_of_maxima(rows, vectors, lanes):
+    @kernel
+    def sums(x, dy, indices, dw, db, shape, steps_of_x, places, lets, count):
+        """dw[chunk, k, i] = the sum of dy times what kernel row i saw of x at the maximum.
+
+        shape: images, rows, columns and channels of dy.  steps_of_x: how far the windows of the
+        next image, row and column of dy lie, and the next row of the kernel.  places: by index,
+        where in a window of outputs the maximum's own window starts; lets: 1, or for OFF 0.
+        count: numbers in a row of the kernel.
+        """
+        images, oh, ow, outputs = shape
+        image_step, row_step, column_step, kernel_step = steps_of_x
+        chunks = db.size // outputs
+        for part in prange(chunks * outputs):
+            chunk, k = part // outputs, part % outputs
+            acc, one = zeros(x, rows, vectors, lanes), zeros(x, 1, 1, lanes)
+            kernel_rows, total = steps(kernel_step, acc), one
+            for n in range(images * chunk // chunks, images * (chunk + 1) // chunks):
+                for p in range(oh):
+                    at, seen = (n * oh + p) * ow * outputs + k, n * image_step + p * row_step
+                    for _ in range(ow):
+                        index = entry(indices, at)
+                        g = where_positive(
+                            column(lets, index, (0,), one), column(dy, at, (0,), one)
+                        )
+                        patch = load_part(x, seen + entry(places, index), kernel_rows, acc, count)
+                        acc = fma(g, patch, acc)
+                        total = total + g
+                        at, seen = at + outputs, seen + column_step
+            store_part(acc, dw, part * rows * count, steps(count, acc), count)
+            store_part(total, db, part, (0,), 1)
+
+    return sums
+
+
+def conv2d_relu_max_pool_weight_grad(
+    x: np.ndarray, dy: np.ndarray, indices: np.ndarray, kernel_size: Pair,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
+    """The gradients for weight, (kh, kw, C, K), and bias from the maxima alone; None for a shape
+    that is better done by undoing the pooling.
+
+    Three of four of a convolution's outputs were pooled away: with few channels, where a product
+    can't use its registers well, it pays to pass them over.
+    """
+    (kh, kw), n, k, c = kernel_size, len(x), dy.shape[3], x.shape[3]
+    lanes = LANES[x.itemsize]
+    lanes = lanes // 2 if kw * c <= lanes // 2 and lanes > 4 else lanes
+    vectors = -(-kw * c // lanes)
+    if groups > 1 or dilation[1] > 1 or kh * vectors > MOST_VECTORS or dy.size == 0:
+        return None
+    x = padded(x, padding)
+    chunks = min(n, CHUNKS)  # by shape alone, never by threads
+    dw, db = empty((chunks, k, kh, kw * c), x.dtype), np.empty((chunks, k), x.dtype)
+    line = x.shape[2] * c
+    down, right = stride[0] * line, stride[1] * c
+    steps_of_x = (x.shape[1] * line, 2 * down, 2 * right, dilation[0] * line)
+    places = np.array([0, right, down, down + right, 0])
+    _sums_of_maxima(kh, vectors, lanes)(
+        x.reshape(-1), np.ascontiguousarray(dy).reshape(-1), indices.reshape(-1), dw.reshape(-1),
+        db.reshape(-1), dy.shape, steps_of_x, places, np.array([1, 1, 1, 1, 0], x.dtype), kw * c,
+    )  # fmt: skip
+    dw = dw.sum(axis=0).reshape(k, kh, kw, c).transpose(1, 2, 3, 0)  # (kh, kw, C, K)
+    return np.ascontiguousarray(dw), db.sum(axis=0)

@@ -6,7 +6,6 @@ import numpy as np
 from numba import prange
 
 from minidl.kernels._jit import kernel, sized
-from minidl.kernels.direct import WORK_A_NUMBER, conv2d_weight_grad
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
@@ -21,6 +20,7 @@ from minidl.kernels.microkernel import (
 )
 from minidl.kernels.offsets import clipped
 from minidl.kernels.simd import zeros
+from minidl.kernels.stream import WORK_A_NUMBER, weight_sums
 from minidl.kernels.transpose import transposed_copy
 
 DEPTH = 512  # of a packed block that is multiplied at a time: 128 kB, it stays in the L2 cache
@@ -117,11 +117,11 @@ def weight_grad(
     """x.T @ dy and, if asked, the sum of dy over its rows."""
     if len(x) > MANY_ROWS or x.shape[1] * dy.shape[1] > MANY_NUMBERS:
         return matmul(x.T, dy), dy.sum(axis=0) if with_bias else None
-    images, gradients = x[None, None], dy[None, None]  # (1, 1, N, features): N pixels
-    dw, db = conv2d_weight_grad(
-        images, gradients, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, with_bias
-    )
-    return dw[0, 0], db
+    if dy.size == 0:
+        return np.zeros((x.shape[1], dy.shape[1]), x.dtype), dy.sum(axis=0) if with_bias else None
+    pixels, gradients = x[None, None], dy[None, None]  # (1, 1, rows, features)
+    no_padding, shape = ((0, 0), (0, 0)), (x.shape[1], dy.shape[1])
+    return weight_sums(pixels, gradients, shape, (1, 1), (1, 1), no_padding, (1, 1), 1, with_bias)
 
 
 def product(

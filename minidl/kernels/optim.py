@@ -1,11 +1,12 @@
 """Optimizer updates, each in one pass over its arrays.
 
-Shapes and names as in the twin, `minidl.reference.optim`: all arrays are flat, of one dtype and
-length; the first and the state are changed in place.
+Shapes and names as in the twin, `minidl.reference.optim`: all arrays are C-contiguous, of one dtype
+and shape; the first and the state are changed in place.
 """
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -107,20 +108,25 @@ def _adam(w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, beta2, root, eps, decay,
             p[i] = keep * p[i] - (of_g * step + of_m * m[i]) / (math.sqrt(v[i]) / root + eps)
 
 
-def _or_none(array: Optional, like: Array) -> Array:
-    return np.empty(0, like.dtype) if array is None else array
+def _flat(array: Optional, like: Array) -> Array:
+    """One-dimensional, or empty for None."""
+    return np.empty(0, like.dtype) if array is None else array.reshape(-1)
+
+
+def _update(rule: Any, w: Array, g: Array, state: tuple[Optional, ...], *settings: Any) -> None:
+    sized(rule, w.size)(w.reshape(-1), g.reshape(-1), *(_flat(s, w) for s in state), *settings)
 
 
 def sgd(
     w: Array, g: Array, buffer: Optional, lr: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
     """w -= lr (g + decay w); with a buffer, momentum."""
-    sized(_sgd, w.size)(w, g, _or_none(buffer, w), lr, momentum, decay, nesterov)
+    _update(_sgd, w, g, (buffer,), lr, momentum, decay, nesterov)
 
 
 def adagrad(w: Array, g: Array, total: Array, lr: float, eps: float, decay: float) -> None:
     """w -= lr g / (sqrt(total) + eps), total the sum of g^2."""
-    sized(_adagrad, w.size)(w, g, total, lr, eps, decay)
+    _update(_adagrad, w, g, (total,), lr, eps, decay)
 
 
 def adadelta(
@@ -128,7 +134,7 @@ def adadelta(
     lr: float, rho: float, eps: float, decay: float,
 ) -> None:  # fmt: skip
     """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g."""
-    sized(_adadelta, w.size)(w, g, square_avg, acc_delta, lr, rho, eps, decay)
+    _update(_adadelta, w, g, (square_avg, acc_delta), lr, rho, eps, decay)
 
 
 def rmsprop(
@@ -136,10 +142,8 @@ def rmsprop(
     lr: float, alpha: float, eps: float, momentum: float, decay: float,
 ) -> None:  # fmt: skip
     """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out."""
-    sized(_rmsprop, w.size)(
-        w, g, square_avg, _or_none(grad_avg, w), _or_none(buffer, w),
-        lr, alpha, eps, momentum, decay,
-    )  # fmt: skip
+    state = (square_avg, grad_avg, buffer)
+    _update(_rmsprop, w, g, state, lr, alpha, eps, momentum, decay)
 
 
 def adam(
@@ -147,6 +151,5 @@ def adam(
     beta1: float, beta2: float, root: float, eps: float, decay: float, keep: float,
 ) -> None:  # fmt: skip
     """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps)."""
-    sized(_adam, w.size)(
-        w, g, exp_avg, exp_avg_sq, of_g, of_m, beta1, beta2, root, eps, decay, keep
-    )  # fmt: skip
+    state = (exp_avg, exp_avg_sq)
+    _update(_adam, w, g, state, of_g, of_m, beta1, beta2, root, eps, decay, keep)

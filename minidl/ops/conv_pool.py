@@ -46,12 +46,21 @@ def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation
 
 @convolution_relu_max_pool.vjp("x", "weight", "bias")
 def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    found = None  # the gradients for weight and bias, where the maxima alone give them sooner
+    if needs[1]:
+        found = kernels.use("conv_pool").conv2d_relu_max_pool_weight_grad(
+            x, g, indices, weight.shape[:2], **settings
+        )
+        if found is not None and not needs[0]:
+            return None, *found
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
     g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, size)
-    return all_gradients(
-        convolution_input_grad, convolution_weight_grad, g, x, weight, needs,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
+    if found is None:
+        return all_gradients(
+            convolution_input_grad, convolution_weight_grad, g, x, weight, needs, **settings
+        )
+    return convolution_input_grad(g, weight, input_size=x.shape[1:3], **settings), *found
 
 
 def conv2d_relu_max_pool(

@@ -175,13 +175,14 @@ class Optimizer:
     def _update_in_place(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        """The rule on flat arrays: updates are elementwise, whatever the shape."""
-        flat = p.reshape(-1)  # a copy where p isn't contiguous
-        flats = {n: v.reshape(-1) if isinstance(v, np.ndarray) else v for n, v in state.items()}
-        self._update(flat, np.ascontiguousarray(grad).reshape(-1), flats, group)
-        state.update((n, v) for n, v in flats.items() if not isinstance(v, np.ndarray))
-        if not p.flags.c_contiguous:
-            p[...] = flat.reshape(p.shape)
+        """The rule on C-contiguous arrays."""
+        grad = grad if grad.flags.c_contiguous else grad.copy()
+        if p.flags.c_contiguous:
+            self._update(p, grad, state, group)
+        else:
+            copy = p.copy()
+            self._update(copy, grad, state, group)
+            p[...] = copy
 
     def _check_ready(self, who: str, p: Tensor, state: dict[str, Any]) -> None:
         check_gradient(who, p)
@@ -197,7 +198,7 @@ class Optimizer:
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        """The rule: change `p` and `state` in place. `grad` is not to be written to."""
+        """The rule: change `p` and `state` in place, all C-contiguous. `grad` is only read."""
         raise NotImplementedError
 
     # Saving

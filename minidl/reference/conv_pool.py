@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minidl.geometry import Padding, Pair
-from minidl.reference.conv import conv2d
-from minidl.reference.relu_pool import relu_max_pool
+from minidl.geometry import Padding, Pair, output_size
+from minidl.reference.conv import conv2d, conv2d_weight_grad
+from minidl.reference.relu_pool import relu_max_pool, relu_max_pool_grad
 
 
 def conv2d_relu_max_pool(
@@ -16,3 +16,16 @@ def conv2d_relu_max_pool(
     (N, OH // 2, OW // 2, K), twice.
     """
     return relu_max_pool(conv2d(x, weight, bias, None, stride, padding, dilation, groups))
+
+
+def conv2d_relu_max_pool_weight_grad(
+    x: np.ndarray, dy: np.ndarray, indices: np.ndarray, kernel_size: Pair,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
+    """The gradients for weight, (kh, kw, C/groups, K), and bias, (K,).
+
+    The fast kernel says None to shapes that it leaves to the convolution's own gradient.
+    """
+    size = output_size("conv2d", x.shape[1:3], kernel_size, stride, padding, dilation)
+    dy = relu_max_pool_grad(dy, indices, size)
+    return conv2d_weight_grad(x, dy, kernel_size, stride, padding, dilation, groups, True)  # type: ignore[return-value]

@@ -24,8 +24,8 @@ from minidl.kernels import memory
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
-    "choose", "memory", "microkernel", "offsets", "packing", "simd", "tables", "transpose",
-    "winograd_tiles",
+    "choose", "memory", "microkernel", "offsets", "packing", "simd", "stream", "tables",
+    "transpose", "winograd_tiles",
 }  # fmt: skip
 FAMILIES = [
     m.name
@@ -152,8 +152,21 @@ def conv_pool_arguments(draw, name):
     (top, bottom), (left, right) = padding  # at least a window of outputs
     more = ((top + 2 * dilation[0], bottom + 3), (left + 2 * dilation[1], right + 3))
     stride = draw(st.sampled_from([(1, 1), (2, 1)]))
+    if name == "conv2d_relu_max_pool_weight_grad":
+        return maxima_arguments(x, w, stride, more, (dilation[0], 1))
     bias = np.linspace(-1, 1, w.shape[3], dtype=w.dtype) if draw(st.booleans()) else None
     return x, w, bias, stride, more, dilation, groups
+
+
+def maxima_arguments(x, w, stride, padding, dilation):
+    """Of shapes whose weight gradient comes from the maxima alone."""
+    from minidl.reference.conv_pool import conv2d_relu_max_pool
+
+    x = x if len(x) else np.ones((1, *x.shape[1:]), x.dtype)
+    x, geometry = x[..., :2], (stride, padding, dilation, 1)
+    w = np.resize(w, (*w.shape[:2], x.shape[3], w.shape[3]))
+    y, indices = conv2d_relu_max_pool(x, w, None, *geometry)
+    return x, y + y.dtype.type(1), indices, w.shape[:2], *geometry
 
 
 @st.composite
