@@ -6,6 +6,7 @@ back when the last view of its array is gone: the array's memory belongs to a Le
 view keeps alive, and whose end returns the block.
 """
 
+import bisect
 import collections
 import math
 import threading
@@ -19,6 +20,7 @@ SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further us
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 PAGE = 4096  # bytes: a load waits for a store whose address differs by a multiple of it
 STAGGER = 17 * ALIGNMENT  # so blocks start at places of their own within a page
+MOST_TOO_LARGE = 2  # times what was asked for
 SPARE = 64 * 1024 * 1024  # bytes kept beyond a quarter more than were ever in use at once
 
 
@@ -47,22 +49,22 @@ class _Pool:
     def __init__(self) -> None:
         self.returned: collections.deque[np.ndarray] = collections.deque()
         self.free: dict[int, list[np.ndarray]] = {}
-        self.order: collections.OrderedDict[int, tuple[int, np.ndarray]] = collections.OrderedDict()
+        self.sizes: list[int] = []  # of the free blocks, each once, in order
+        self.order: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
         self.lock = threading.Lock()
         self.in_use = self.most_in_use = self.spare = self.made = 0
 
     def take(self, size: int) -> np.ndarray:
+        """A block of at least `size` bytes."""
         step = max(4096, 1 << max(0, size.bit_length() - 4))
         size = -(-size // step) * step
         with self.lock:
             self._collect()
+            block = self._best(size)
+            size = size if block is None else block.nbytes
             self.in_use += size
             self.most_in_use = max(self.most_in_use, self.in_use)
-            blocks = self.free.get(size)
-            if blocks:
-                block = blocks.pop()
-                self.spare -= size
-                del self.order[id(block)]
+            if block is not None:
                 return block
             self._shrink()
             self.made += 1
@@ -71,22 +73,41 @@ class _Pool:
         offset = (place - raw.ctypes.data) % PAGE
         return raw[offset : offset + size]
 
+    def _best(self, size: int) -> np.ndarray | None:
+        """The smallest free block that is large enough, and not far too large."""
+        i = bisect.bisect_left(self.sizes, size)
+        if i == len(self.sizes) or self.sizes[i] > MOST_TOO_LARGE * size:
+            return None
+        block = self.free[self.sizes[i]][-1]
+        self._remove(block)
+        return block
+
+    def _remove(self, block: np.ndarray) -> None:
+        blocks = self.free[block.nbytes]
+        del self.order[id(block)]
+        if len(blocks) == 1:
+            del self.free[block.nbytes]
+            self.sizes.remove(block.nbytes)
+        else:
+            self.free[block.nbytes] = [b for b in blocks if b is not block]
+        self.spare -= block.nbytes
+
     def _collect(self) -> None:
         """Put the blocks that came back where they can be found."""
         while self.returned:
             block = self.returned.popleft()
             self.in_use -= block.nbytes
             self.spare += block.nbytes
+            if block.nbytes not in self.free:
+                bisect.insort(self.sizes, block.nbytes)
             self.free.setdefault(block.nbytes, []).append(block)
-            self.order[id(block)] = (block.nbytes, block)
+            self.order[id(block)] = block
 
     def _shrink(self) -> None:
         """Let go of the blocks that were free for longest, where too many are."""
         limit = self.most_in_use + self.most_in_use // 4 + SPARE
         while self.order and self.in_use + self.spare > limit:
-            _, (size, block) = self.order.popitem(last=False)
-            self.free[size] = [b for b in self.free[size] if b is not block]
-            self.spare -= size
+            self._remove(next(iter(self.order.values())))
 
 
 _pool = _Pool()
@@ -120,5 +141,6 @@ def clear() -> None:
     with _pool.lock:
         _pool._collect()
         _pool.free.clear()
+        _pool.sizes.clear()
         _pool.order.clear()
         _pool.spare = 0

@@ -19,10 +19,20 @@ from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shap
 from minidl.kernels.offsets import clipped
 from minidl.kernels.simd import LANES, load, store, zeros
 from minidl.kernels.transpose import turned
-from minidl.kernels.winograd_tiles import contract, contract_tiles, expand, expand_tiles, multiply
+from minidl.kernels.winograd_tiles import (
+    contract,
+    contract_tiles,
+    expand,
+    expand_tiles,
+    multiply,
+    multiply_more,
+)
 
 BLOCK_BYTES = 600 * 1024  # of V and M that a thread works on: they stay in its L2 cache
 APART = 80  # numbers between planes of weights: at powers of two they'd share a set of the cache
+FEW_TILES = 48  # with so few, reading and writing transformed weights would take longest
+MANY_CHANNELS = 256
+DEPTH = 48  # input channels whose transformed weights stay in the L2 cache
 STAGE_BYTES = 8 * 1024 * 1024  # of V and M that all threads share, in the L3 cache
 
 
@@ -117,6 +127,41 @@ def _multiplier(m, rows, vectors, lanes):
             )  # fmt: skip
 
     return multiply_all
+
+
+@functools.cache
+def _weight_multiplier(m, rows, vectors, lanes, full):
+    side, width = m + 2, vectors * lanes
+
+    @kernel
+    def transform_and_multiply(weight, v, out, us, scratches, sizes):
+        """M = V @ U for few tiles: a piece of U is used while it is in the cache, and never stored.
+
+        us: room for the transformed weights of DEPTH input channels and a block of columns, for
+        each part.
+        """
+        c, k, blocks, v_width, count = sizes
+        planes, parts = side * side, len(us)
+        plane = us.shape[1] // planes
+        for part in prange(parts):
+            zero = zeros(v, rows, vectors, lanes)
+            big, small = zeros(v, side, 1, full), zeros(v, 3, 1, full)
+            u, scratch = us[part], scratches[part]
+            for j in range(blocks * part // parts, blocks * (part + 1) // parts):
+                for first in range(0, c, DEPTH):
+                    depth = min(DEPTH, c - first)
+                    for i in range(depth):
+                        expand(
+                            weight, (first + i) * k + j * width, 3 * c * k, c * k,
+                            min(width, k - j * width), small, big, u, i * width, plane, scratch,
+                        )  # fmt: skip
+                    for unit in range(planes):
+                        multiply_more(
+                            v, v.size // planes, v_width, first, depth, u, plane, out,
+                            out.size // planes, blocks * width, j * width, width, count, unit, zero,
+                        )  # fmt: skip
+
+    return transform_and_multiply
 
 
 @functools.cache
@@ -227,9 +272,6 @@ def _convolve(
         return
     plan = _plan(len(x), y.shape[1:3], k, m, x.dtype)
     planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
-    plane = c * plan.columns + APART
-    u = empty((planes * plane,), x.dtype)
-    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
     start = np.empty(0, x.dtype)
     if bias is not None:
         start = np.zeros(plan.columns, x.dtype)
@@ -239,7 +281,12 @@ def _convolve(
     parts = config.num_threads
     patches, scratches = _buffers(parts, m, plan.full, c, x.dtype)
     epilogue = (start, ACTIVATIONS[activation])
-    if block >= 2 * plan.shape.rows:
+    few = plan.tiles <= FEW_TILES and c >= MANY_CHANNELS
+    if not few:
+        plane = c * plan.columns + APART
+        u = empty((planes * plane,), x.dtype)
+        _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
+    if not few and block >= 2 * plan.shape.rows:
         v = empty((parts, planes * block * v_width), x.dtype)
         products = empty((parts, planes * block * plan.columns), x.dtype)
         _fused(m, *plan.shape, plan.full)(
@@ -247,7 +294,7 @@ def _convolve(
             (plan.tiles, block, plan.blocks, c, v_width),
         )  # fmt: skip
         return
-    block = min(plan.tiles, max(4 * plan.shape.rows, STAGE_BYTES // a_tile))
+    block = plan.tiles if few else min(plan.tiles, max(4 * plan.shape.rows, STAGE_BYTES // a_tile))
     v = empty((planes * block * v_width,), x.dtype)
     products = empty((planes * block * plan.columns,), x.dtype)
     for first in range(0, plan.tiles, block):
@@ -255,7 +302,14 @@ def _convolve(
         _expander(m, m + 2, plan.full)(
             x, corner, plan.across, first, last, v, patches, scratches, v_width
         )
-        _multiplier(m, *plan.shape)(v, u, products, last - first, c, v_width, plan.blocks)
+        if few:
+            us = empty((parts, planes * (DEPTH * plan.shape.width + APART)), x.dtype)
+            _weight_multiplier(m, *plan.shape, plan.full)(
+                weight.reshape(-1), v, products, us, scratches,
+                (c, k, plan.blocks, v_width, plan.tiles),
+            )  # fmt: skip
+        else:
+            _multiplier(m, *plan.shape)(v, u, products, last - first, c, v_width, plan.blocks)
         _contractor(m, plan.full)(
             products, *epilogue, plan.across, first, last, y, patches, scratches, plan.columns
         )

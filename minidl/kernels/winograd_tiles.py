@@ -14,7 +14,10 @@ from minidl.kernels.offsets import clipped, steps
 from minidl.kernels.simd import Tile, intrinsic, load, load_part, store, store_part
 from minidl.reference.winograd import A_T, B_T, G
 
-__all__ = ["contract", "contract_tiles", "expand", "expand_tiles", "multiply", "transform"]
+__all__ = [
+    "contract", "contract_tiles", "expand", "expand_tiles", "multiply", "multiply_more",
+    "transform",
+]  # fmt: skip
 
 # Every transform of F(2x2) and F(4x4), by its rows in and out.
 MATRICES = {matrix.shape[::-1]: matrix for m in (2, 4) for matrix in (B_T[m], G[m], A_T[m])}
@@ -194,3 +197,23 @@ def multiply(
         )  # fmt: skip
         to = plane * out_plane + i * blocks * width + j * width
         store(acc, out, to, clipped(blocks * width, count - 1 - i, zero))
+
+
+@inlined
+def multiply_more(
+    v, v_plane, v_width, first, depth, u, u_plane, out, out_plane, out_width, column, width, count,
+    plane, zero,
+):  # fmt: skip
+    """M (+)= V @ U for `count` tiles, one plane, one block of columns, `depth` input channels."""
+    rows = len(steps(1, zero))
+    for i in range(0, count, rows):
+        places = clipped(out_width, count - 1 - i, zero)
+        to = plane * out_plane + i * out_width + column
+        acc = zero
+        if first > 0:
+            acc = load(out, to, places, zero)
+        acc = accumulate(
+            acc, v, plane * v_plane + i * v_width + first,
+            clipped(v_width, count - 1 - i, zero), 1, u, plane * u_plane, width, depth,
+        )  # fmt: skip
+        store(acc, out, to, places)
