@@ -52,15 +52,16 @@ def _product(rows, vectors, lanes, packed):
     width = vectors * lanes
 
     @kernel
-    def multiply(a, row_step, k_step, b, bias, activation, c, sizes, row_part, column_part):
+    def multiply(a, row_step, k_step, b, bias, activation, c, sizes, row_parts, column_part):
         """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step]; c flat, and b too,
         packed or by rows. (One call of the micro-kernel in each: of two, the registers spill.)"""
         m, depth, n = sizes
-        row_parts, blocks = (m + row_part - 1) // row_part, (n + width - 1) // width
+        tiles, blocks = (m + rows - 1) // rows, (n + width - 1) // width
         column_parts = (blocks + column_part - 1) // column_part
         for part in prange(row_parts * column_parts):
-            first = part // column_parts * row_part
-            last = min(m, first + row_part)
+            row_part = part // column_parts
+            first = tiles * row_part // row_parts * rows
+            last = min(m, tiles * (row_part + 1) // row_parts * rows)
             zero = zeros(c, rows, vectors, lanes)
             for k in range(0, depth, DEPTH):
                 size = min(DEPTH, depth - k)
@@ -145,12 +146,13 @@ def product(
     packed = m > FEW_ROWS
     if packed:
         b = _packed_columns(b, shape)
-    row_part = min(ROWS_A_PART, -(-m // shape.rows) * shape.rows)
-    column_part = max(1, -(-blocks * -(-m // row_part) // 16))
+    # by shape alone, never by threads, but in fours, so that these have equal shares
+    row_parts = min(-(-m // shape.rows), -(-m // (4 * ROWS_A_PART)) * 4)
+    column_part = max(1, -(-blocks * row_parts // 16))
     start = np.empty(0, a.dtype) if bias is None else _filled(bias, blocks * shape.width)
     multiply = _product(*shape, packed)
     sized(multiply, m * n * depth // WORK_A_NUMBER)(
         flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],
-        c.reshape(-1), (m, depth, n), row_part, column_part,
+        c.reshape(-1), (m, depth, n), row_parts, column_part,
     )  # fmt: skip
     return c

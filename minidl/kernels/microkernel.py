@@ -55,7 +55,7 @@ class Shape(NamedTuple):
 # Rows of a tile by its vectors, as measured: more accumulators than fit beside a row of the other
 # factor in 32 or 16 registers spill (7 rows of 4: 36 % of the FMA peak, 6 rows: 98 %), and eight
 # chains of multiply-adds keep both units of a core busy (14 rows of 1: 84 %, 8 rows: 98 %).
-ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 10, 2: 6}
+ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
 
 
 @functools.cache

@@ -105,11 +105,11 @@ def _sums(vectors, lanes, ragged):
 
 
 @functools.cache
-def _forward(vectors, lanes, ragged):
+def _forward(vectors, lanes, ragged, activation):
     width = vectors * lanes
 
     @kernel
-    def forward(x, mean, scale, bias, residual, activation, y, channels):
+    def forward(x, mean, scale, bias, residual, y, channels):
         """y = activation((x - mean) * scale + bias + residual)."""
         rows = x.size // channels
         for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
@@ -132,11 +132,11 @@ def _forward(vectors, lanes, ragged):
 
 
 @functools.cache
-def _products(vectors, lanes, ragged):
+def _products(vectors, lanes, ragged, activation, by_y):
     width = vectors * lanes
 
     @kernel
-    def products(dy, x, y, mean, scale, bias, activation, passed_dy, parts):
+    def products(dy, x, y, mean, scale, bias, passed_dy, parts):
         """passed_dy = dy where the activation lets it through, which y tells or else is worked out.
 
         parts[p] = the sums of passed_dy and of passed_dy * (x - mean) over part p.
@@ -159,7 +159,7 @@ def _products(vectors, lanes, ragged):
                         at = row * channels + c
                         g = read(dy, at, zero, count, ragged)
                         d = read(x, at, zero, count, ragged) - m
-                        if y.size > 0:
+                        if by_y:
                             g = passed(g, read(y, at, zero, count, ragged), activation)
                         else:
                             g = passed(g, fma(d, s, b), activation)
@@ -176,11 +176,11 @@ def _products(vectors, lanes, ragged):
 
 
 @functools.cache
-def _input_grad(vectors, lanes, ragged):
+def _input_grad(vectors, lanes, ragged, activation):
     width = vectors * lanes
 
     @kernel
-    def input_grad(dy, x, mean, scale, bias, mean_dy, along, activation, dx, channels):
+    def input_grad(dy, x, mean, scale, bias, mean_dy, along, dx, channels):
         """dx = scale * (g - mean_dy - (x - mean) * along), g = dy where the activation passes."""
         rows = x.size // channels
         for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
@@ -238,10 +238,9 @@ def batch_norm(
     mean = (pivot + total).astype(x.dtype)
     scale = (weight / np.sqrt(var + eps)).astype(x.dtype)
     y = empty(x.shape, x.dtype)
-    _forward(*kind)(
-        x.reshape(-1), mean, scale, _flat(bias, x), _flat(residual, x), ACTIVATIONS[activation],
-        y.reshape(-1), x.shape[1],
-    )  # fmt: skip
+    _forward(*kind, ACTIVATIONS[activation])(
+        x.reshape(-1), mean, scale, _flat(bias, x), _flat(residual, x), y.reshape(-1), x.shape[1]
+    )
     return y, mean, var.astype(x.dtype)
 
 
@@ -259,25 +258,18 @@ def batch_norm_grad(
     kind, parts, bias = _blocks(x.shape[1], x.dtype), _parts(x), _flat(bias, x)
     code = ACTIVATIONS[activation]
     kept = empty(x.shape, x.dtype) if y is not None and code else None
-    _products(*kind)(
-        dy.reshape(-1),
-        x.reshape(-1),
-        _flat(y, x),
-        _flat(mean, x),
-        scale,
-        bias,
-        code,
-        _flat(kept, x),
+    _products(*kind, code, y is not None)(
+        dy.reshape(-1), x.reshape(-1), _flat(y, x), _flat(mean, x), scale, bias, _flat(kept, x),
         parts,
-    )
+    )  # fmt: skip
     dbias, product = parts.sum(axis=0)
     columns = (dbias / len(x), product * inv_std**2 / len(x))
     if y is not None:  # the activation is dealt with
         dy, code = dy if kept is None else kept, 0
     dx = empty(x.shape, x.dtype)
-    _input_grad(*kind)(
+    _input_grad(*kind, code)(
         dy.reshape(-1), x.reshape(-1), _flat(mean, x), scale, bias,
-        *(column.astype(x.dtype) for column in columns), code, dx.reshape(-1), x.shape[1],
+        *(column.astype(x.dtype) for column in columns), dx.reshape(-1), x.shape[1],
     )  # fmt: skip
     dweight = (product * inv_std).astype(x.dtype)
     return dx, dweight, dbias.astype(x.dtype), None if y is None else dy
@@ -289,10 +281,9 @@ def scale_shift(
     """activation(x * scale + shift + residual), by columns."""
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
-    _forward(*_blocks(x.shape[1], x.dtype))(
+    _forward(*_blocks(x.shape[1], x.dtype), ACTIVATIONS[activation])(
         x.reshape(-1), np.zeros(len(scale), x.dtype), _flat(scale, x), _flat(shift, x),
-        _flat(residual, x),
-        ACTIVATIONS[activation], y.reshape(-1), x.shape[1],
+        _flat(residual, x), y.reshape(-1), x.shape[1],
     )  # fmt: skip
     return y
 

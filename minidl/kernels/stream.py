@@ -24,7 +24,7 @@ __all__ = ["WORK_A_NUMBER", "weight_sums"]
 
 BLOCK_BYTES = 256 * 1024  # of x and dy that all tiles use in turn: they stay in the L2 cache
 # Rows of a tile whose rows lie side by side and so need few registers for their places.
-ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 12, 2: 6}
+ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
 FEWEST_PIXELS = 256  # at a time, so that loading and storing a tile costs little
 FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
 CHUNKS = 16

@@ -1,0 +1,96 @@
+"""The innermost loops keep their tiles in registers, whatever Numba's next release does.
+
+A vector that is stored to the stack between multiply-adds halves the speed of everything.
+"""
+
+import platform
+import re
+
+import numba
+import numpy as np
+import pytest
+
+from minidl.kernels import direct, gemm, stream
+from minidl.kernels.microkernel import ROWS, Shape
+from minidl.kernels.simd import LANES, MANY_REGISTERS
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="reads the assembly of an x86-64 CPU"
+)
+
+FLAT, TABLE = numba.float32[::1], numba.int64[::1]
+WORD = numba.int64
+PRODUCT = re.compile(r"\b(v?mulp|vfmadd\w*p)[sd]\b")
+SPILL = re.compile(r"v?mov[au]p[sd]\s+%[xyz]mm\d+, -?\d*\(%r[sb]p")
+
+
+def numbers(count):
+    return numba.types.UniTuple(WORD, count)
+
+
+def hottest(kernel, *signature):
+    """The lines of the block with the most multiply-adds, in the kernel's form for one thread."""
+    compiled = numba.njit(signature, fastmath={"contract", "nsz", "arcp", "reassoc"})(
+        kernel.__wrapped__
+    )
+    assembly = next(iter(compiled.inspect_asm().values()))
+    blocks = re.split(r"^\.?\w+:", assembly, flags=re.MULTILINE)
+    return max(blocks, key=lambda block: len(PRODUCT.findall(block))).splitlines()
+
+
+def shape(vectors):
+    return Shape(ROWS[vectors], vectors, LANES[4])
+
+
+def check(lines, tile):
+    fmas = sum(bool(PRODUCT.search(line)) for line in lines)
+    assert fmas >= tile, f"{fmas} multiply-adds in the hottest block, a tile has {tile}"
+    spilled = [line.strip() for line in lines if SPILL.search(line)]
+    # without FMA a product needs a register of its own on its way
+    allowed = 0 if any("vfmadd" in line for line in lines) else 2
+    assert len(spilled) <= allowed, spilled
+
+
+WIDTHS = sorted(ROWS)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("vectors", WIDTHS)
+def test_products(vectors, packed):
+    tile = shape(vectors)
+    multiply = gemm._product(*tile, packed)
+    lines = hottest(
+        multiply, FLAT, WORD, WORD, FLAT, FLAT, WORD, FLAT, numbers(3), WORD, WORD
+    )  # fmt: skip
+    check(lines, tile.rows * vectors)
+
+
+@pytest.mark.parametrize("vectors", WIDTHS)
+def test_convolution(vectors):
+    tile = shape(vectors)
+    lines = hottest(
+        direct._gather(*tile), FLAT, FLAT, FLAT, WORD, FLAT, numba.int32[::1], numba.int32[::1],
+        numba.int64[:, ::1], TABLE, TABLE, TABLE, numbers(6),
+    )  # fmt: skip
+    check(lines, tile.rows * vectors)
+
+
+@pytest.mark.parametrize("vectors", WIDTHS)
+def test_sums_over_pixels(vectors):
+    rows = stream.ROWS_IN_RUNS[vectors]
+    sums = stream._stream(1, rows, vectors, LANES[4])
+    lines = hottest(sums, FLAT, TABLE, WORD, TABLE, FLAT, WORD, FLAT, FLAT, numbers(8))
+    check(lines, rows * vectors)
+
+
+def test_a_tile_that_does_not_fit_is_seen():
+    """The check itself: more accumulators than registers."""
+    rows = 12 if MANY_REGISTERS else 6
+    multiply = gemm._product(rows, 4, LANES[4], True)
+    lines = hottest(multiply, FLAT, WORD, WORD, FLAT, FLAT, WORD, FLAT, numbers(3), WORD, WORD)
+    with pytest.raises(AssertionError):
+        check(lines, rows * 4)
+
+
+def test_float32_stays_in_vectors_of_the_hosts_width():
+    assert LANES[4] * np.dtype(np.float32).itemsize in (16, 32, 64)
