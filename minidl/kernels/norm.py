@@ -237,9 +237,11 @@ def batch_norm(
     var = np.maximum(squares - total**2, 0)
     mean = (pivot + total).astype(x.dtype)
     scale = (weight / np.sqrt(var + eps)).astype(x.dtype)
+    # where a channel hardly varies, what the mean lost by rounding would show
+    shift = (bias + (mean - (pivot + total)) * scale).astype(x.dtype)
     y = empty(x.shape, x.dtype)
     _forward(*kind, ACTIVATIONS[activation])(
-        x.reshape(-1), mean, scale, _flat(bias, x), _flat(residual, x), y.reshape(-1), x.shape[1]
+        x.reshape(-1), mean, scale, shift, _flat(residual, x), y.reshape(-1), x.shape[1]
     )
     return y, mean, var.astype(x.dtype)
 
