@@ -172,14 +172,19 @@ def run(
             if any(needs):
                 for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
-                        # a view's base is an array; that of recycled memory is its lease
-                        base = getattr(part, "base", None)
-                        new = part is not g and not isinstance(base, np.ndarray)
-                        give(parent, part, new)
+                        give(parent, part, new=not _is_of(g, part))
             if not retain_graph:
                 node.free()
     found.update(gradients.own())
     return found
+
+
+def _is_of(g: Any, part: Any) -> bool:
+    """Whether `part` is `g` or a view of it; if not, it is new, as `vjp` promises."""
+    if part is g:
+        return True
+    base, owner = getattr(part, "base", None), getattr(g, "base", None)
+    return base is not None and (base is g or base is owner)
 
 
 def _parents(node: Node) -> tuple[Any, ...]:

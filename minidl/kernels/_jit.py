@@ -7,6 +7,7 @@ import functools
 import os
 import pickle
 import threading
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -141,7 +142,12 @@ def kernel(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH) -> C
 
 def _one_thread(function: Callable[..., Any], flags: frozenset[str]) -> Callable[..., Any]:
     """The kernel compiled without threads: its prange is a range."""
-    compiled = _njit(function, flags)
+    # under a name of its own: in the cache on disk, Numba tells functions apart by nothing else
+    serial = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, None, function.__closure__
+    )
+    serial.__qualname__ = f"{function.__qualname__}.serial"
+    compiled = _njit(serial, flags)
 
     @functools.wraps(function)
     def run(*arguments: Any) -> Any:

@@ -27,7 +27,8 @@ def _cross_entropy(logits, labels, row_weights, class_weights, smoothing, losses
             x, e, label, weight = logits[row], slopes[row], labels[row], row_weights[row]
             if weight == 0:
                 losses[row] = nothing
-                e[:] = nothing
+                for k in range(classes):
+                    e[k] = nothing
             else:
                 largest = x[0]
                 for k in range(classes):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -35,6 +36,31 @@ def _put_back():
     threads = md.config.num_threads
     yield
     md.set_num_threads(threads)
+
+
+# Both forms
+
+ONE_FORM = """
+import sys
+import numpy as np
+from minidl.kernels import relu_pool
+x, y = np.ones((2, 8, 8, 4), np.float32), np.empty((2, 4, 4, 4), np.float32)
+kernel = relu_pool._pool
+(kernel if sys.argv[1] == "parallel" else kernel.serial)(x, y, np.empty(y.shape, np.uint8))
+"""
+
+
+def test_the_forms_of_a_kernel_are_kept_apart_on_disk(tmp_path):
+    """By name alone Numba would load the one for the other."""
+    for form in ("parallel", "serial"):
+        subprocess.run(
+            [sys.executable, "-c", ONE_FORM, form],
+            env={**os.environ, "MINIDL_CACHE": str(tmp_path)},
+            check=True,
+        )
+    kept = [file.name for file in tmp_path.rglob("relu_pool._pool*.nbc")]
+    assert len(kept) == 2
+    assert sum(".serial" in name for name in kept) == 1
 
 
 # Threads
