@@ -31,9 +31,10 @@ class Operation:
 
 def _operations() -> dict[str, Operation]:
     found: dict[str, Operation] = {}
-    for size, channels in ((56, 64), (28, 128), (14, 256), (7, 512)):
+    layers = [(8, 56, 64), (8, 28, 128), (8, 14, 256), (8, 7, 512), (128, 32, 16), (128, 16, 32)]
+    for batch, size, channels in layers:
         conv = Conv(channels, channels, 3, padding=1, bias=False)
-        found |= _conv(f"3x3 {channels}-{channels} at {size}", 8, size, conv)
+        found |= _conv(f"3x3 {channels}-{channels} at {size}", batch, size, conv)
     found |= _conv("1x1 256-64 at 56", 8, 56, Conv(256, 64, 1, bias=False))
     found |= _conv("7x7/2 3-64 at 224", 8, 224, Conv(3, 64, 7, 2, 3, bias=False), ("weight",))
     for size, channels in ((112, 32), (28, 256)):

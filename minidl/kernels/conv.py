@@ -53,9 +53,7 @@ def conv2d_weight_grad(
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     n, oh, ow, k = dy.shape
     shape = (*kernel_size, x.shape[3] // groups, k)
-    algorithm = choose.algorithm(
-        n, (oh, ow), shape, stride, padding, dilation, groups, choose.FEWEST_CHANNELS_OF_GRADIENT
-    )
+    algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups)
     if algorithm == choose.WINOGRAD:
         dw = winograd.conv2d_weight_grad(x, dy, padding, choose.winograd_size())
     elif algorithm == choose.IM2COL:

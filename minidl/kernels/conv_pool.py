@@ -35,7 +35,6 @@ from minidl.kernels.simd import (
 
 MOST_VECTORS = 12  # of a sum over maxima
 CHUNKS = 16  # of images, each with sums of its own, for threads to share
-FEWEST_CHANNELS = 32  # from which Winograd pays, though its pooling is a pass of its own
 
 
 @intrinsic
@@ -132,9 +131,7 @@ def conv2d_relu_max_pool(
     """
     kh, kw, c, k = weight.shape
     size = output_size("conv2d", x.shape[1:3], (kh, kw), stride, padding, dilation)
-    algorithm = choose.algorithm(
-        len(x), size, weight.shape, stride, padding, dilation, groups, FEWEST_CHANNELS
-    )
+    algorithm = choose.algorithm(len(x), size, weight.shape, stride, padding, dilation, groups)
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
         return relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))
