@@ -59,7 +59,8 @@ def test_example(script, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    said = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
+    assert said == []
     check(done.stdout)
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
 

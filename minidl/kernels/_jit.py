@@ -24,12 +24,13 @@ from minidl.config import config
 from minidl.errors import StateError
 from minidl.kernels import _cache, _notice
 
-__all__ = ["EXACT", "helper", "inlined", "kernel", "machine", "sized"]
+__all__ = ["EXACT", "PART", "helper", "inlined", "kernel", "machine", "sized"]
 
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 FAST_MATH = frozenset({"contract", "nsz", "arcp", "reassoc"})
 EXACT = frozenset({"contract"})  # an element gets the same bits wherever it stands in its array
 LITTLE = 16 * 1024  # numbers: some 5 us of work
+PART = 16 * 1024  # numbers that a thread works on at a time, where each is handled alike
 UNREADABLE = (EOFError, pickle.UnpicklingError)  # by a file that was cut off
 
 # Numba's work queue, the fallback where no OpenMP or TBB is found, allows one launch at a time.

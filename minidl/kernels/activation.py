@@ -3,10 +3,8 @@
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel, sized
+from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.memory import empty
-
-PART = 16 * 1024  # numbers a thread works on at a time
 
 
 @kernel

@@ -3,11 +3,9 @@
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel, sized
+from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.memory import empty
 from minidl.reference.dropout import FIRST, GOLDEN, SECOND, _limit_and_scale
-
-PART = 16 * 1024  # numbers a thread works on at a time
 
 
 @kernel

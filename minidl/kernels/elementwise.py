@@ -5,9 +5,7 @@ import functools
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import EXACT, kernel, sized
-
-PART = 16 * 1024  # numbers a thread works on at a time
+from minidl.kernels._jit import EXACT, PART, kernel, sized
 
 
 @functools.partial(kernel, flags=EXACT)

@@ -19,6 +19,7 @@ from minidl.kernels.microkernel import (
     tile_shape,
 )
 from minidl.kernels.offsets import clipped
+from minidl.kernels.packing import filled
 from minidl.kernels.simd import zeros
 from minidl.kernels.stream import WORK_A_NUMBER, weight_sums
 from minidl.kernels.transpose import transposed_copy
@@ -98,13 +99,6 @@ def _packed_columns(b: np.ndarray, shape: Shape) -> np.ndarray:
     return packed
 
 
-def _filled(bias: np.ndarray, size: int) -> np.ndarray:
-    """The bias with zeros behind it."""
-    larger = np.zeros(size, bias.dtype)
-    larger[: len(bias)] = bias
-    return larger
-
-
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b.  a: (rows, depth), also as a transposed view;  b: (depth, columns)."""
     if len(a) <= FEWEST_ROWS and b.size >= MANY_NUMBERS and b.T.flags.c_contiguous:
@@ -149,7 +143,7 @@ def product(
     # by shape alone, never by threads, but in fours, so that these have equal shares
     row_parts = min(-(-m // shape.rows), -(-m // (4 * ROWS_A_PART)) * 4)
     column_part = max(1, -(-blocks * row_parts // 16))
-    start = np.empty(0, a.dtype) if bias is None else _filled(bias, blocks * shape.width)
+    start = filled(bias, 1, blocks * shape.width, a.dtype)
     multiply = _product(*shape, packed)
     sized(multiply, m * n * depth // WORK_A_NUMBER)(
         flat, row_step, k_step, b.reshape(-1), start, ACTIVATIONS[activation],

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import EXACT, kernel, sized
+from minidl.kernels._jit import EXACT, PART, kernel, sized
 
 elementwise = functools.partial(kernel, flags=EXACT)
 
-PART = 16 * 1024  # numbers a thread works on at a time
 
 Array = np.ndarray
 Optional = np.ndarray | None

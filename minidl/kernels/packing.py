@@ -1,5 +1,7 @@
 """Weights and images copied into the order in which a kernel reads them."""
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 
@@ -9,7 +11,7 @@ from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import Shape
 from minidl.kernels.transpose import turned
 
-__all__ = ["packed_forward", "padded", "turned_in_groups"]
+__all__ = ["filled", "packed_forward", "padded", "turned_in_groups"]
 
 
 @kernel
@@ -41,11 +43,16 @@ def packed_forward(
     sized(_pack_forward, packed.size)(
         np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed
     )
-    start = np.empty(0, weight.dtype)
-    if bias is not None:
-        start = np.zeros((groups, blocks * shape.width), weight.dtype)
-        start[:, :outputs] = bias.reshape(groups, outputs)
-    return packed, start.reshape(-1)
+    return packed, filled(bias, groups, blocks * shape.width, weight.dtype)
+
+
+def filled(bias: np.ndarray | None, groups: int, columns: int, dtype: Any) -> np.ndarray:
+    """The bias with zeros behind each group's, up to `columns`, flat; empty for None."""
+    if bias is None:
+        return np.empty(0, dtype)
+    start = np.zeros((groups, columns), dtype)
+    start[:, : len(bias) // groups] = bias.reshape(groups, -1)
+    return start.reshape(-1)
 
 
 def turned_in_groups(weight: np.ndarray, groups: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from minidl.kernels._jit import kernel
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
 from minidl.kernels.offsets import clipped
+from minidl.kernels.packing import filled
 from minidl.kernels.simd import LANES, load, store, zeros
 from minidl.kernels.transpose import turned
 from minidl.kernels.winograd_tiles import (
@@ -243,6 +244,10 @@ class _Plan(NamedTuple):
     def columns(self) -> int:
         return self.blocks * self.shape.width
 
+    def padded(self, channels: int) -> int:
+        """The channels, filled up to whole vectors."""
+        return -(-channels // self.full) * self.full
+
 
 def _plan(images: int, size: Pair, outputs: int, m: int, dtype: Any) -> _Plan:
     across = (-(-size[0] // m), -(-size[1] // m))
@@ -267,51 +272,73 @@ def _convolve(
     y: np.ndarray, corner: Pair, m: int,
 ) -> None:  # fmt: skip
     """y = activation(the convolution of x, whose first window starts at -corner, + bias)."""
-    c, k = weight.shape[2:]
     if y.size == 0:
         return
-    plan = _plan(len(x), y.shape[1:3], k, m, x.dtype)
-    planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
-    start = np.empty(0, x.dtype)
-    if bias is not None:
-        start = np.zeros(plan.columns, x.dtype)
-        start[:k] = bias
-    a_tile = planes * (v_width + plan.columns) * x.itemsize
+    plan = _plan(len(x), y.shape[1:3], weight.shape[3], m, x.dtype)
+    epilogue = (filled(bias, 1, plan.columns, x.dtype), ACTIVATIONS[activation])
+    c = x.shape[3]
+    a_tile = (m + 2) ** 2 * (plan.padded(c) + plan.columns) * x.itemsize
     block = BLOCK_BYTES // a_tile // plan.shape.rows * plan.shape.rows
-    parts = config.num_threads
-    patches, scratches = _buffers(parts, m, plan.full, c, x.dtype)
-    epilogue = (start, ACTIVATIONS[activation])
-    few = plan.tiles <= FEW_TILES and c >= MANY_CHANNELS
-    if not few:
-        plane = c * plan.columns + APART
-        u = empty((planes * plane,), x.dtype)
-        _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
-    if not few and block >= 2 * plan.shape.rows:
-        v = empty((parts, planes * block * v_width), x.dtype)
-        products = empty((parts, planes * block * plan.columns), x.dtype)
-        _fused(m, *plan.shape, plan.full)(
-            x, u, *epilogue, corner, plan.across, v, products, patches, scratches, y,
-            (plan.tiles, block, plan.blocks, c, v_width),
-        )  # fmt: skip
-        return
-    block = plan.tiles if few else min(plan.tiles, max(4 * plan.shape.rows, STAGE_BYTES // a_tile))
-    v = empty((planes * block * v_width,), x.dtype)
+    if plan.tiles <= FEW_TILES and c >= MANY_CHANNELS:
+        _in_stages(x, weight, None, epilogue, y, corner, m, plan, plan.tiles)
+    elif block >= 2 * plan.shape.rows:
+        _in_blocks(x, _transformed(weight, m, plan), epilogue, y, corner, m, plan, block)
+    else:
+        block = min(plan.tiles, max(4 * plan.shape.rows, STAGE_BYTES // a_tile))
+        u = _transformed(weight, m, plan)
+        _in_stages(x, weight, u, epilogue, y, corner, m, plan, block)
+
+
+def _transformed(weight: np.ndarray, m: int, plan: _Plan) -> np.ndarray:
+    """U, the transformed weights: planes of blocks of columns, one after the other."""
+    c, k = weight.shape[2:]
+    plane = c * plan.columns + APART
+    u = empty(((m + 2) ** 2 * plane,), weight.dtype)
+    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
+    return u
+
+
+def _in_blocks(
+    x: np.ndarray, u: np.ndarray, epilogue: tuple[np.ndarray, int], y: np.ndarray, corner: Pair,
+    m: int, plan: _Plan, block: int,
+) -> None:  # fmt: skip
+    """Each thread takes `block` tiles at a time through all three stages."""
+    c, parts, planes = x.shape[3], config.num_threads, (m + 2) ** 2
+    v = empty((parts, planes * block * plan.padded(c)), x.dtype)
+    products = empty((parts, planes * block * plan.columns), x.dtype)
+    _fused(m, *plan.shape, plan.full)(
+        x, u, *epilogue, corner, plan.across, v, products,
+        *_buffers(parts, m, plan.full, c, x.dtype), y,
+        (plan.tiles, block, plan.blocks, c, plan.padded(c)),
+    )  # fmt: skip
+
+
+def _in_stages(
+    x: np.ndarray, weight: np.ndarray, u: np.ndarray | None, epilogue: tuple[np.ndarray, int],
+    y: np.ndarray, corner: Pair, m: int, plan: _Plan, block: int,
+) -> None:  # fmt: skip
+    """All threads share each stage of `block` tiles. Without u the weights are transformed as they
+    are used."""
+    c, parts, planes = x.shape[3], config.num_threads, (m + 2) ** 2
+    width = plan.padded(c)
+    buffers = _buffers(parts, m, plan.full, c, x.dtype)
+    v = empty((planes * block * width,), x.dtype)
     products = empty((planes * block * plan.columns,), x.dtype)
     for first in range(0, plan.tiles, block):
         last = min(plan.tiles, first + block)
         _expander(m, m + 2, plan.full)(
-            x, corner, plan.across, first, last, v, patches, scratches, v_width
-        )
-        if few:
+            x, corner, plan.across, first, last, v, *buffers, width
+        )  # fmt: skip
+        if u is None:
             us = empty((parts, planes * (DEPTH * plan.shape.width + APART)), x.dtype)
             _weight_multiplier(m, *plan.shape, plan.full)(
-                weight.reshape(-1), v, products, us, scratches,
-                (c, k, plan.blocks, v_width, plan.tiles),
+                weight.reshape(-1), v, products, us, buffers[1],
+                (c, weight.shape[3], plan.blocks, width, last - first),
             )  # fmt: skip
         else:
-            _multiplier(m, *plan.shape)(v, u, products, last - first, c, v_width, plan.blocks)
+            _multiplier(m, *plan.shape)(v, u, products, last - first, c, width, plan.blocks)
         _contractor(m, plan.full)(
-            products, *epilogue, plan.across, first, last, y, patches, scratches, plan.columns
+            products, *epilogue, plan.across, first, last, y, *buffers, plan.columns
         )
 
 
@@ -347,7 +374,7 @@ def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) 
     if dy.size == 0:
         return dw
     plan = _plan(len(x), dy.shape[1:3], k, m, x.dtype)
-    planes, v_width = (m + 2) ** 2, -(-c // plan.full) * plan.full
+    planes, v_width = (m + 2) ** 2, plan.padded(c)
     a_tile = planes * (v_width + plan.columns) * x.itemsize
     block = min(plan.tiles, max(48, STAGE_BYTES // a_tile))
     v = empty((planes * block * v_width,), x.dtype)

@@ -8,7 +8,7 @@ from minidl.kernels import direct, winograd
 PADDING = ((1, 1), (1, 1))
 PLACES = 300
 LAYERS = [  # images, size, channels: ResNet's 3x3 convolutions
-    (2, 56, 64), (2, 28, 128), (2, 14, 256), (4, 7, 512), (8, 32, 16), (8, 32, 32),
+    (2, 56, 64), (2, 28, 128), (4, 14, 256), (4, 7, 512), (8, 32, 16), (8, 32, 32),
 ]  # fmt: skip
 WITHIN = {"direct": 5e-6, "F(2x2)": 5e-6, "F(4x4)": 5e-5}
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from minidl import kernels, reference
 from minidl.errors import ShapeError
 from minidl.geometry import output_size
-from minidl.kernels import _jit, memory
+from minidl.kernels import _jit, memory, winograd
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
@@ -383,6 +383,10 @@ def test_twins_agree(family, name, data):
         patch_outputs(patch, at_end)
         # both forms of a kernel, whatever the work: that for all threads and that for one
         patch.setattr(_jit, "LITTLE", -1 if data.draw(st.booleans()) else 2**62)
+        if family == "winograd":  # its ways for many channels too: in stages, and for few tiles
+            patch.setattr(winograd, "BLOCK_BYTES", data.draw(st.sampled_from([0, 600 * 1024])))
+            patch.setattr(winograd, "STAGE_BYTES", data.draw(st.sampled_from([0, 2**23])))
+            patch.setattr(winograd, "MANY_CHANNELS", data.draw(st.sampled_from([1, 256])))
         fast = kernel(*fast_arguments)
     slow = getattr(twin(family), name)(*slow_arguments)
     results = as_tuple(fast), as_tuple(slow)
