@@ -23,8 +23,8 @@ def _dropout(x, seed, limit, scale, y):
 
 def dropout(x: np.ndarray, seed: int, p: float) -> np.ndarray:
     """x with a share p of its numbers put to 0 and the others multiplied by 1 / (1 - p)."""
-    x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
+    x = np.ascontiguousarray(x)  # also gives an array without axes one
     limit, scale = _limit_and_scale(p, x.dtype)
     sized(_dropout, x.size)(x.reshape(-1), np.uint64(seed), limit, scale, y.reshape(-1))
     return y

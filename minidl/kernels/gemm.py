@@ -112,7 +112,7 @@ def weight_grad(
     """x.T @ dy and, if asked, the sum of dy over its rows."""
     if len(x) > MANY_ROWS or x.shape[1] * dy.shape[1] > MANY_NUMBERS:
         return matmul(x.T, dy), dy.sum(axis=0) if with_bias else None
-    if dy.size == 0:
+    if x.size == 0 or dy.size == 0:
         return np.zeros((x.shape[1], dy.shape[1]), x.dtype), dy.sum(axis=0) if with_bias else None
     pixels, gradients = x[None, None], dy[None, None]  # (1, 1, rows, features)
     no_padding, shape = ((0, 0), (0, 0)), (x.shape[1], dy.shape[1])

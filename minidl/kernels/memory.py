@@ -38,6 +38,9 @@ class Lease:
             "version": 3,
         }
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Lease can't be copied: two would give one block back twice")
+
     def __del__(self) -> None:
         # Only appends, which is atomic: this may run at any moment, in any thread.
         self._returned.append(self._block)

@@ -139,6 +139,10 @@ def cross_entropy(
         raise ArgumentError(f"{who}: label_smoothing must be from 0 to 1, got {label_smoothing}")
     if logits.ndim != 2:
         raise ShapeError(f"{who} expected logits of shape (N, classes), got shape {logits.shape}")
+    if logits.dtype.kind != "f":
+        raise DTypeError(
+            f"{who} expected float32 or float64 for logits, got {logits.dtype}: use .astype()"
+        )
     if weight is not None:
         weight = (weight.data if isinstance(weight, Tensor) else np.asarray(weight)).astype(
             logits.dtype
@@ -190,7 +194,10 @@ def _from_labels(
         total = row_weights.sum() if weight is None else (weight[labels] * row_weights).sum()
         if total == 0:
             raise ShapeError("cross_entropy: a loss over nothing: every row is ignored or absent")
-        row_weights /= total
+        if not np.isfinite(total):
+            total = np.nan  # no loss, rather than 0
+        with np.errstate(over="ignore"):
+            row_weights[counted] /= total
     elif rows == 0:
         raise ShapeError("cross_entropy: a loss over nothing: got an empty batch")
     return label_cross_entropy(

@@ -24,7 +24,8 @@ def conv2d_relu_max_pool_weight_grad(
 ) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
     """The gradients for weight, (kh, kw, C/groups, K), and bias, (K,).
 
-    The fast kernel says None to shapes that it leaves to the convolution's own gradient.
+    The fast kernel says None to shapes that it leaves to the convolution's own gradient. It passes
+    over pixels that were pooled away, even where they are NaN; here 0 * NaN is NaN.
     """
     size = output_size("conv2d", x.shape[1:3], kernel_size, stride, padding, dilation)
     dy = relu_max_pool_grad(dy, indices, size)

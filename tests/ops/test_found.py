@@ -142,3 +142,27 @@ def test_accuracy_checks_shapes():
     assert accuracy(md.tensor(np.eye(2)), np.eye(2)) == 1
     with pytest.raises(errors.ShapeError, match=r"got shapes \(2, 2\) and \(2, 1\)"):
         accuracy(np.eye(2), np.array([[0], [1]]))
+
+
+def test_linear_of_no_features():
+    x, weight, bias = (md.tensor(np.zeros(s), requires_grad=True) for s in ((3, 0), (0, 2), (2,)))
+    ops.linear(x, weight, bias).sum().backward()
+    assert x.grad.shape == (3, 0)
+    assert weight.grad.shape == (0, 2)
+    np.testing.assert_array_equal(bias.grad, [3, 3])
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0])
+def test_dropout_of_a_number(p):
+    assert ops.dropout(md.tensor(np.array(1.5)), p).shape == ()
+
+
+def test_an_infinite_class_weight_is_no_loss_of_0():
+    weight = np.array([np.inf, 1, 1], np.float32)
+    logits = np.eye(3, dtype=np.float32)[:2]
+    assert np.isnan(ops.cross_entropy(logits, np.array([0, 1]), weight))
+
+
+def test_cross_entropy_of_integers_is_refused():
+    with pytest.raises(errors.DTypeError, match=r"cross_entropy .* got int64"):
+        ops.cross_entropy(np.ones((2, 3), np.int64), np.array([0, 1]))
