@@ -27,7 +27,7 @@ from minidl.version import __version__
 
 if TYPE_CHECKING:
     from minidl import autograd, data, io, kernels, models, nn, optim, train
-    from minidl.io import load_weights, save_weights
+    from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
 
 __all__ = [
     "Tensor",
@@ -43,6 +43,7 @@ __all__ = [
     "gradcheck",
     "io",
     "kernels",
+    "load_checkpoint",
     "load_weights",
     "manual_seed",
     "models",
@@ -51,13 +52,14 @@ __all__ = [
     "ops",
     "optim",
     "register_op_hook",
+    "save_checkpoint",
     "save_weights",
     "set_num_threads",
     "tensor",
     "train",
 ]
 
-_FROM_IO = ("load_weights", "save_weights")
+_FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
 _PACKAGES = ("autograd", "data", "io", "kernels", "models", "nn", "optim", "train")
 
 

@@ -1,5 +1,7 @@
-"""Weights and other files: written atomically, read with guards."""
+"""Weights, checkpoints and other files: written atomically, read with guards."""
 
-from minidl.io.hdf5 import load_weights, save_weights
+from minidl.io.checkpoint import load_checkpoint, save_checkpoint
+from minidl.io.load import load_weights
+from minidl.io.weights import save_weights
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]

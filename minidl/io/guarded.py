@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import h5py
 import numpy as np
@@ -25,6 +25,7 @@ MAX_BYTES = 4 * 2**30
 MAX_OBJECTS = 8192  # groups and datasets together: a ResNet-152 has about a thousand
 MAX_DEPTH = 32
 MAX_STRING = 65536  # bytes of an attribute of fixed length
+MAX_STRINGS = 2**26  # bytes of all attributes together
 
 DEFLATE, SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 FILTERS = {DEFLATE, SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
@@ -56,32 +57,43 @@ def open_guarded(
     Raises FileFormatError for what isn't an HDF5 file or is damaged, and OSError where the system
     refuses.
     """
+    with check_file(Path(path)) as file:
+        start = file.read(8)
+        with _damage(path, "looking for the HDF5 signature"):
+            if not h5py.is_hdf5(path):
+                raise FileFormatError(
+                    f"{path}: expected an HDF5 file, found one starting with {start!r}"
+                )
+        with guarded(file, os.fspath(path), max_bytes) as opened:
+            yield opened
+
+
+@contextlib.contextmanager
+def check_file(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for reading, unless it is a device, a pipe or empty."""
+    if path.is_dir():
+        raise FileFormatError(f"{path}: expected a file, found a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise FileFormatError(f"{path}: expected a file, found a device or a pipe")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise OSError(error.errno, f"minidl could not read {path}: {error.strerror}") from error
+    with file:
+        if not os.fstat(file.fileno()).st_size:
+            raise FileFormatError(f"{path}: expected an HDF5 file, found an empty one (0 bytes)")
+        yield file
+
+
+@contextlib.contextmanager
+def guarded(file: BinaryIO, path: str, max_bytes: int) -> Iterator["GuardedFile"]:
+    """`file`, open for reading, as a guarded HDF5 file; `path` is what errors call it."""
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
         raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
-    _check_signature(Path(path))
     with _damage(path, "opening it"):
-        file = h5py.File(path, "r")
-    with file:
-        yield GuardedFile(file, os.fspath(path), max_bytes)
-
-
-def _check_signature(path: Path) -> None:
-    """Refuse what can't be an HDF5 file, in better words than the HDF5 library has."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise FileFormatError(f"{path}: expected an HDF5 file, found a device or a pipe")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        reason = f"minidl could not read {path}: {error.strerror}"
-        raise OSError(error.errno, reason) from error
-    if not start:
-        raise FileFormatError(f"{path}: expected an HDF5 file, found an empty one (0 bytes)")
-    with _damage(path, "looking for the HDF5 signature"):
-        if not h5py.is_hdf5(path):
-            raise FileFormatError(
-                f"{path}: expected an HDF5 file, found one starting with {start!r}"
-            )
+        opened = h5py.File(file, "r")
+    with opened:
+        yield GuardedFile(opened, path, max_bytes)
 
 
 @contextlib.contextmanager
@@ -108,13 +120,15 @@ class GuardedFile:
         self._file = file
         self._max_bytes = max_bytes
         self._entries: dict[str, Entry] = {}
+        self._paths: list[str] = []  # of groups and datasets
         self._objects = 0
         self._cost = 0
+        self._strings = 0  # bytes of attributes read
 
-    def attribute(self, name: str, of: str = "/") -> str | int | None:
+    def attribute(self, name: str, of: str = "/") -> str | int | float | None:
         """The attribute `name` of the group or dataset `of`, or None if there is none.
 
-        Raises FileFormatError unless it is one string or one whole number.
+        Raises FileFormatError unless it is one string or one number.
         """
         with _damage(self.path, f"reading attribute {name!r} of {of!r}"):
             owner = self._file[of]
@@ -123,21 +137,49 @@ class GuardedFile:
             found = h5py.h5a.open(owner.id, name.encode())
             kind = found.get_type()
             if found.shape != () or not (
-                kind.get_class() == h5py.h5t.INTEGER
+                kind.get_class() in NUMBERS
                 or (kind.get_class() == h5py.h5t.STRING and kind.get_size() <= MAX_STRING)
             ):
-                self._refuse(f"attribute {name!r} of {of!r} is not one string or whole number")
+                self._refuse(f"attribute {name!r} of {of!r} is not one string or number")
             value = owner.attrs[name]
             if isinstance(value, bytes):
                 return value.decode()
-            return value if isinstance(value, str) else int(value)
+            return value if isinstance(value, str) else value.item()
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """The attributes of every group and dataset by path, "/" being the file's own.
+
+        Strings, numbers and rows of them are read, others are passed over.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for path in ["/", *self._paths]:
+            with _damage(self.path, f"reading the attributes of {path!r}"):
+                owner = self._file[path]
+                read = {name: self._value(owner, name) for name in _attribute_names(owner)}
+            found[path] = {name: value for name, value in read.items() if value is not None}
+        return found
+
+    def _value(self, owner: Any, name: str) -> Any:
+        stored = h5py.h5a.open(owner.id, name.encode(errors="surrogateescape"))
+        kind, shape = stored.get_type(), stored.shape
+        self._strings += math.prod(shape or ()) * kind.get_size()
+        if self._strings > MAX_STRINGS:
+            self._refuse(f"its attributes take more than {MAX_STRINGS} bytes")
+        if shape is None or len(shape) > 1 or kind.get_class() not in {*NUMBERS, h5py.h5t.STRING}:
+            return None
+        value = np.asarray(owner.attrs[name]).tolist()
+        values = value if isinstance(value, list) else [value]
+        if kind.get_class() == h5py.h5t.STRING:
+            values = [v.decode(errors="replace") if isinstance(v, bytes) else v for v in values]
+            self._strings += sum(map(len, values))
+        return values if isinstance(value, list) else values[0]
 
     def datasets(self) -> dict[str, Entry]:
         """Every dataset, as "group/name" -> Entry, without reading any.
 
         Raises FileFormatError, and lists nothing, if any object in the file breaks a rule.
         """
-        self._entries, self._objects, self._cost = {}, 0, 0
+        self._entries, self._paths, self._objects, self._cost = {}, [], 0, 0
         with _damage(self.path, "listing its groups"):
             self._walk(self._file["/"].id, "", 1)
         return dict(self._entries)
@@ -148,7 +190,10 @@ class GuardedFile:
         with _damage(self.path, f"reading dataset {name!r}"):
             dataset = self._file[name]
             self._check_chunks(dataset.id, name)
-            return np.asarray(dataset[()], dtype=entry.dtype, order="C")
+            array = np.empty(entry.shape, entry.dtype)
+            if array.size:
+                dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+            return array
 
     def _walk(self, group: h5py.h5g.GroupID, prefix: str, depth: int) -> None:
         self._objects += len(group)
@@ -156,13 +201,14 @@ class GuardedFile:
             self._refuse(f"it holds more than {MAX_OBJECTS} groups and datasets")
         if depth > MAX_DEPTH:
             self._refuse(f"its groups are nested more than {MAX_DEPTH} deep, at {prefix!r:.80}")
-        for link in list(group):
+        for link in _links(group):
             name = prefix + link.decode(errors="surrogateescape")
             # A slash within one name would be taken for a path, past the checks of its parts.
             if b"/" in link or link in (b"", b"."):
                 self._refuse(f"the name {link!r:.80} is not allowed")
             if group.links.get_info(link).type != h5py.h5l.TYPE_HARD:
                 self._refuse(f"{name!r} is a soft or external link; only hard links are read")
+            self._paths.append(name)
             kind = h5py.h5o.get_info(group, link).type
             if kind == h5py.h5o.TYPE_GROUP:
                 self._walk(h5py.h5g.open(group, link), name + "/", depth + 1)
@@ -238,6 +284,19 @@ class GuardedFile:
 
     def _refuse(self, found: str) -> NoReturn:
         raise FileFormatError(f"{self.path}: refused to read the HDF5 file: {found}")
+
+
+def _links(group: h5py.h5g.GroupID) -> list[bytes]:
+    """The names in a group: in the order of their making where the file knows it, or sorted."""
+    if not group.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED:
+        return list(group)
+    names: list[bytes] = []
+    group.links.iterate(names.append, idx_type=h5py.h5.INDEX_CRT_ORDER)
+    return names
+
+
+def _attribute_names(owner: Any) -> list[str]:
+    return [name for name in owner.attrs if "/" not in name]
 
 
 def _filters(properties: h5py.h5p.PropDCID) -> list[int]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from minidl import nn
 from minidl.errors import ShapeError
+from minidl.models.registry import register
 
 __all__ = ["LeNet5", "lenet5"]
 
@@ -47,6 +48,7 @@ def _check_size(x: Any) -> None:
         )
 
 
+@register
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
     """A new LeNet5."""
     return LeNet5(num_classes, in_channels)

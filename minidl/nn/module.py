@@ -181,11 +181,14 @@ class Module:
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         return self._named_state((Parameter, Buffer))  # type: ignore[arg-type]
 
-    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> LoadReport:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> LoadReport:
         """Copy arrays of `state` into the parameters and buffers of the same names.
 
         strict: every name must be there, with its shape, and no other; else nothing is loaded
             and one StateError lists all that is wrong. Otherwise what fits is loaded.
+        assign: take the arrays themselves, without a copy, where their dtype is right.
         Arrays are converted to the dtype of what they are loaded into.
         """
         if not isinstance(state, Mapping):
@@ -225,7 +228,9 @@ class Module:
             )
         for name in report.loaded:
             place = places[name]
-            if place.data.flags.writeable:
+            if assign and arrays[name].dtype == place.dtype:
+                place.data = arrays[name]
+            elif place.data.flags.writeable:
                 place.data[...] = arrays[name]
             else:
                 place.data = arrays[name].astype(place.dtype)

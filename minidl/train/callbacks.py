@@ -25,6 +25,13 @@ class Callback:
     def on_fit_end(self, trainer: Any) -> None:
         """Training ends, also by an error or Ctrl-C."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has to remember when training is resumed, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+
 
 class ProgressBar(Callback):
     """A bar over the whole training with loss, metrics and the time left, and a line an epoch."""

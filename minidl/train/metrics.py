@@ -75,3 +75,9 @@ class Means:
 
     def result(self) -> dict[str, float]:
         return {name: total / self._count for name, total in self._totals.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"totals": dict(self._totals), "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._totals, self._count = dict(state["totals"]), int(state["count"])

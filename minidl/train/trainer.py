@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,13 @@ from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.train.callbacks import Callback, ProgressBar
+from minidl.train.checkpoint import (
+    Checkpoint,
+    Progress,
+    load_progress,
+    pair,
+    save_progress,
+)
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
 
@@ -44,8 +52,17 @@ class Trainer:
         self.scheduler = scheduler
         self.ema = ema
         self.callbacks = list(callbacks)
-        self.epoch = 0
-        self.history = History()
+        self.progress = Progress()
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return self.progress.epoch
+
+    @property
+    def history(self) -> History:
+        """A row an epoch."""
+        return self.progress.history
 
     def fit(
         self, loader: Any, epochs: int, validation: Any = None, progress: bool = True
@@ -61,38 +78,62 @@ class Trainer:
         batches = len(loader)
         if batches == 0:
             raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
-        listeners = [*self.callbacks, ProgressBar()] if progress else self.callbacks
-        with _told(listeners, self, batches * max(0, epochs - self.epoch)):
+        done = self.progress.begin(loader)
+        # A checkpoint is written last, when all others know of the epoch.
+        listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
+        shown = [*listeners, ProgressBar()] if progress else listeners
+        with _told(shown, self, max(0, batches * (epochs - self.epoch) - done)):
             while self.epoch < epochs:
-                start = time.perf_counter()
-                row = {"epoch": self.epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
-                row |= self._train_epoch(loader, listeners)
-                if validation is not None:
-                    row |= {f"val_{n}": v for n, v in self.evaluate(validation).items()}
-                self._step_scheduler(row)
-                row["seconds"] = time.perf_counter() - start
-                self.history.rows.append(row)
-                self.epoch += 1
-                for listener in listeners:
-                    listener.on_epoch_end(self, row)
+                self._run_epoch(loader, validation, shown)
         return self.history
+
+    def _run_epoch(self, loader: Any, validation: Any, listeners: Sequence[Callback]) -> None:
+        start = time.perf_counter()
+        row: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        row |= self._train_epoch(loader, listeners)
+        if validation is not None:
+            row |= {f"val_{n}": v for n, v in self.evaluate(validation).items()}
+        self._step_scheduler(row)
+        row["seconds"] = time.perf_counter() - start
+        self.progress.end_epoch(row)
+        for listener in listeners:
+            listener.on_epoch_end(self, row)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: all that `resume` needs to go on from here, bit for bit.
+
+        Callbacks may call it, also in mid-epoch. See `md.save_checkpoint`.
+        """
+        save_progress(self, path)
+
+    def resume(self, path: str | os.PathLike[str]) -> "Trainer":
+        """Go on from where `save` was called: the next `fit` continues there.
+
+        Make the trainer with the same parts as then; its model, optimizer and so on are loaded. For
+        frozen and added parameters see `md.load_checkpoint`, which also says what is raised.
+        """
+        load_progress(self, path)
+        return self
 
     def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:
         self.model.train()
-        means = Means()
-        for number, batch in enumerate(loader):
-            x, target = _pair(batch, "fit")
+        progress = self.progress
+        for x, target in progress.rest(loader):
             outputs, loss = self._train_batch(x, target)
             if not math.isfinite(loss):
                 raise GradError(
-                    f"the loss is {loss} at epoch {self.epoch + 1}, batch {number + 1}: lower the "
-                    "learning rate, look for bad data, or run under md.detect_anomaly() to see "
-                    "which op it comes from"
+                    f"the loss is {loss} at epoch {self.epoch + 1}, batch {progress.batch + 1}: "
+                    "lower the learning rate, look for bad data, or run under "
+                    "md.detect_anomaly() to see which op it comes from"
                 )
-            means.add(len(x), {"loss": loss} | self._measure(outputs, target))
+            progress.means.add(len(x), {"loss": loss} | self._measure(outputs, target))
+            progress.batch += 1
             for listener in listeners:
-                listener.on_batch_end(self, means.result())
-        return means.result()
+                listener.on_batch_end(self, progress.means.result())
+        return progress.means.result()
 
     def _train_batch(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
         """One step of the optimizer; the outputs and the loss before it."""
@@ -121,7 +162,7 @@ class Trainer:
         means = Means()
         with self._evaluating():
             for batch in loader:
-                x, target = _pair(batch, "evaluate")
+                x, target = pair(batch, "evaluate")
                 outputs = self.model(x)
                 loss = float(self.loss(outputs, target))
                 means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
@@ -152,16 +193,6 @@ class Trainer:
         finally:
             for module, training in modes:
                 module.training = training
-
-
-def _pair(batch: Any, who: str) -> tuple[Any, Any]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        found = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
-        raise ArgumentError(
-            f"{who} expected batches (x, target), got {found}: a data.ArrayDataset(x, y) in a "
-            "data.DataLoader gives such"
-        )
-    return batch[0], batch[1]
 
 
 @contextlib.contextmanager

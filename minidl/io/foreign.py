@@ -1,0 +1,96 @@
+"""The layers in any file of weights: minidl's, Keras's, safetensors."""
+
+import contextlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minidl.errors import FileFormatError
+from minidl.io import keras
+from minidl.io.guarded import MAX_BYTES
+from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
+from minidl.io.isolated import Listing, read_isolated
+from minidl.io.keras_config import layer_configs
+from minidl.io.layers import Layer
+from minidl.io.safetensors import read_torch
+from minidl.io.weights import read_layers
+
+__all__ = ["Found", "read_file"]
+
+MAX_CONFIG = 2**26  # bytes of a Keras model's configuration
+
+
+@dataclass
+class Found:
+    """What a file holds. torch: its arrays have PyTorch's names and layouts, not minidl's."""
+
+    layers: list[Layer]
+    torch: bool
+    writer: str
+
+
+def read_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Found:
+    """Read a file of weights, which is known by its content.
+
+    max_bytes: the most memory that its arrays may take.
+    Raises FileFormatError for files that can't be read, and OSError where the system refuses.
+    """
+    kind = identify(path)
+    if kind == MINIDL:
+        return Found(read_layers(path, max_bytes), False, "minidl")
+    if kind == SAFETENSORS:
+        return Found(read_torch(path, max_bytes), True, "safetensors")
+    if kind == HDF5:
+        return _keras(path, os.fspath(path), None, max_bytes)
+    assert kind == KERAS
+    with _unpacked(path, max_bytes) as (weights, config):
+        return _keras(weights, os.fspath(path), config, max_bytes)
+
+
+def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
+    """The layers in Keras's HDF5 file `path`, which errors call `name`."""
+    layers: list[keras.KerasLayer] = []
+
+    def wanted(listing: Listing) -> list[str]:
+        text = listing.attributes["/"].get("model_config") if config is None else config
+        layers.extend(keras.find_layers(listing, name, layer_configs(text)))
+        return [dataset for layer in layers for dataset in layer.arrays.values()]
+
+    listing, read = read_isolated(path, wanted, max_bytes)
+    attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
+    backend, version = attributes.get("backend"), attributes.get("keras_version")
+    found = [part for layer in layers for part in keras.build(layer, read, str(backend))]
+    writer = f"Keras {version}" if version else "Keras"
+    return Found(found, False, f"{writer} on {backend}" if backend else writer)
+
+
+@contextlib.contextmanager
+def _unpacked(path: str | os.PathLike[str], max_bytes: int) -> Iterator[tuple[Path, str]]:
+    """The weights of a .keras archive as a file of their own, and its configuration."""
+    with tempfile.TemporaryDirectory(prefix="minidl-") as folder:
+        weights = Path(folder) / "model.weights.h5"
+        try:
+            with zipfile.ZipFile(path) as archive:
+                config = _member(archive, "config.json", MAX_CONFIG).decode()
+                with weights.open("wb") as file:
+                    file.write(_member(archive, weights.name, max_bytes + MAX_CONFIG))
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+            if isinstance(error, FileFormatError):
+                raise FileFormatError(f"{os.fspath(path)}: {error}") from None
+            raise FileFormatError(
+                f"{os.fspath(path)}: the Keras archive is damaged: {error}"
+            ) from error
+        yield weights, config
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    with archive.open(name) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FileFormatError(f"{name} in the archive unpacks to more than {most} bytes")
+    return content

@@ -1,0 +1,82 @@
+"""What a file is, by its content."""
+
+import os
+import zipfile
+from pathlib import Path
+
+from minidl.errors import FileFormatError
+from minidl.io.guarded import check_file
+from minidl.io.sealed import is_sealed
+
+__all__ = ["HDF5", "KERAS", "MINIDL", "SAFETENSORS", "identify"]
+
+MINIDL, HDF5, KERAS, SAFETENSORS = "minidl", "HDF5", "Keras archive", "safetensors"
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PICKLE = (
+    "a pickle, which minidl never reads, because unpickling runs whatever code the file holds. In "
+    "the program that wrote it, save the weights as safetensors: "
+    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+)
+
+
+def identify(path: str | os.PathLike[str]) -> str:
+    """MINIDL, HDF5, KERAS or SAFETENSORS.
+
+    Raises FileFormatError for anything else, pickles among them, and for folders; OSError where
+    the system refuses.
+    """
+    with check_file(Path(path)) as file:
+        start = file.read(64)
+        length = os.fstat(file.fileno()).st_size
+        if is_sealed(start):
+            return MINIDL
+        if start.startswith(HDF5_SIGNATURE) or _hdf5_behind_block(file, length):
+            return HDF5
+        if start.startswith(b"PK\x03\x04"):
+            found = _in_archive(path)
+            if found is None:
+                return KERAS
+        elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= length - 8:
+            return SAFETENSORS
+        else:
+            found = _other(start)
+    raise FileFormatError(
+        f"{os.fspath(path)}: expected weights (HDF5 of minidl or Keras, .keras, safetensors), "
+        f"found {found}"
+    )
+
+
+def _hdf5_behind_block(file: object, length: int) -> bool:
+    """HDF5's signature may stand behind a user block of 512 bytes, 1024, 2048, ..."""
+    at = 512
+    while at < length:
+        file.seek(at)  # type: ignore[attr-defined]
+        if file.read(8) == HDF5_SIGNATURE:  # type: ignore[attr-defined]
+            return True
+        at *= 2
+    return False
+
+
+def _in_archive(path: str | os.PathLike[str]) -> str | None:
+    """None for Keras's archive, or what else the zip file is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        return f"a damaged zip archive ({error})"
+    if {"config.json", "model.weights.h5"} <= set(names):
+        return None
+    if any(name.endswith(".pkl") for name in names):
+        return PICKLE
+    if names and all(name.endswith(".npy") for name in names):
+        return "NumPy's .npz: read it with np.load, and give the arrays to model.load_state_dict"
+    return f"a zip archive of {', '.join(names[:3])}"
+
+
+def _other(start: bytes) -> str:
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return PICKLE
+    if start.startswith(b"\x93NUMPY"):
+        return "NumPy's .npy: read it with np.load, and assign it to a parameter's .data"
+    return f"one starting with {start[:8]!r}"

@@ -1,0 +1,157 @@
+"""Reading other people's HDF5 files in a process of its own.
+
+The HDF5 library has had memory errors that a file can set off. So the library opens foreign files
+only in a child that lives as long as one reading, may take no more memory and time than the file
+can need, and hands over a list of what it found and plain bytes. Whatever becomes of the child,
+the program gets an error.
+"""
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minidl
+from minidl.errors import ArgumentError, FileFormatError
+from minidl.io.guarded import MAX_BYTES
+
+__all__ = ["Listing", "read_isolated"]
+
+SECONDS = 60  # for a small file; a byte more takes its time at SPEED
+SPEED = 10 * 2**20  # bytes a second, on a slow disk and packed
+MAX_LISTING = 2**28  # bytes of the list of attributes and datasets
+
+
+@dataclass
+class Listing:
+    """What an HDF5 file holds: attributes by path, and of each dataset shape and dtype."""
+
+    attributes: dict[str, dict[str, Any]]
+    datasets: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+def read_isolated(
+    path: str | os.PathLike[str],
+    wanted: Callable[[Listing], Iterable[str]],
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Listing, dict[str, np.ndarray]]:
+    """List the HDF5 file `path` and read the datasets that `wanted` names, in another process.
+
+    max_bytes: the most memory that all its datasets together may take.
+    Raises FileFormatError for what the guarded reader refuses and for a file that kills the
+    process or holds it up; OSError where the system refuses.
+    """
+    name = os.fspath(path)
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
+        raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
+    seconds = SECONDS + os.path.getsize(path) // SPEED
+    with _child(name) as child:
+        late: list[bool] = []
+        timer = threading.Timer(seconds, lambda: late.append(True) or child.kill())  # type: ignore
+        timer.daemon = True
+        timer.start()
+        try:
+            _tell(child, {"path": name, "max_bytes": max_bytes, "seconds": seconds})
+            listing = _listing(_receive(child, "listing what it holds"))
+            names = list(wanted(listing))
+            _tell(child, names)
+            return listing, {each: _array(child, each, listing.datasets[each]) for each in names}
+        except _ChildError as error:
+            child.kill()
+            raise _explained(name, child.wait(), error, seconds if late else 0) from None
+        finally:
+            timer.cancel()
+
+
+class _ChildError(Exception):
+    """The child stopped answering; says what it was doing."""
+
+
+@contextlib.contextmanager
+def _child(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    root = str(Path(minidl.__file__).parents[1])
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.io import reader_process as r"
+    command = [sys.executable, "-c", f"{code}; r.main()", root]
+    if not sys.executable:
+        raise OSError(f"minidl could not read {name}: there is no Python interpreter to read it in")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+            with contextlib.suppress(OSError):
+                child.stdin.close()  # type: ignore[union-attr]
+
+
+def _tell(child: subprocess.Popen[bytes], message: Any) -> None:
+    try:
+        child.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
+        child.stdin.flush()  # type: ignore[union-attr]
+    except OSError as error:
+        raise _ChildError("opening it") from error
+
+
+def _receive(child: subprocess.Popen[bytes], doing: str) -> Any:
+    """A message: its length in 8 bytes, and JSON; one that tells of an error is raised."""
+    length = int.from_bytes(_bytes(child, 8, doing), "little")
+    if length > MAX_LISTING:
+        raise _ChildError(doing)
+    message = json.loads(_bytes(child, length, doing))
+    if "error" in message:
+        if message["errno"] is not None:
+            raise OSError(message["errno"], message["error"])
+        raise FileFormatError(message["error"])
+    return message
+
+
+def _listing(message: Any) -> Listing:
+    datasets = {name: (tuple(shape), np.dtype(dtype)) for name, shape, dtype in message["datasets"]}
+    return Listing(message["attributes"], datasets)
+
+
+def _array(
+    child: subprocess.Popen[bytes], name: str, entry: tuple[tuple[int, ...], np.dtype[Any]]
+) -> np.ndarray:
+    _receive(child, f"reading dataset {name!r}")
+    shape, dtype = entry
+    flat = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+    done = 0
+    while done < len(flat):
+        count = child.stdout.readinto(flat[done:].data)  # type: ignore[union-attr]
+        if not count:
+            raise _ChildError(f"reading dataset {name!r}")
+        done += count
+    return flat.view(dtype).reshape(shape)
+
+
+def _bytes(child: subprocess.Popen[bytes], count: int, doing: str) -> bytes:
+    found = child.stdout.read(count)  # type: ignore[union-attr]
+    if len(found) < count:
+        raise _ChildError(doing)
+    return found
+
+
+def _explained(path: str, status: int, error: _ChildError, seconds: int) -> FileFormatError:
+    if seconds:
+        how = f"took more than {seconds} s"
+    elif status < 0:
+        with contextlib.suppress(ValueError):
+            status = signal.Signals(-status).name  # type: ignore[assignment]
+        how = f"crashed ({status})"
+    else:
+        how = f"failed (exit status {status})"
+    return FileFormatError(
+        f"{path}: the HDF5 file is damaged or hostile: a process of its own {how} while {error}"
+    )

@@ -1,0 +1,292 @@
+"""Keras's files: legacy .h5 (whole models and weights), .weights.h5 and .keras.
+
+Legacy files list their layers in attributes, `layer_names` and `weight_names` (cut in pieces
+`layer_names0`, ... where they are long), and name arrays "conv1/kernel:0". Keras 3 names groups by
+class and number, `layers/conv2d_1`, and arrays by number, `vars/0`. Layouts are minidl's own.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import FileFormatError
+from minidl.io.isolated import Listing
+from minidl.io.keras_config import LayerConfig
+from minidl.io.layers import Layer
+
+__all__ = ["KerasLayer", "build", "find_layers"]
+
+CLASSES = {
+    "Conv2D": "convolution",
+    "Convolution2D": "convolution",
+    "AtrousConvolution2D": "convolution",
+    "DepthwiseConv2D": "depthwise",
+    "SeparableConv2D": "separable",
+    "SeparableConvolution2D": "separable",
+    "Conv2DTranspose": "transposed",
+    "Deconvolution2D": "transposed",
+    "Dense": "linear",
+    "BatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "Embedding": "embedding",
+    "SimpleRNN": "rnn",
+    "LSTM": "lstm",
+    "GRU": "gru",
+}
+# Keras 3 names groups by class; these are its classes as it spells them there.
+GROUPS = {
+    "conv2d": "convolution",
+    "depthwise_conv2d": "depthwise",
+    "separable_conv2d": "separable",
+    "conv2d_transpose": "transposed",
+    "dense": "linear",
+    "batch_normalization": "batch_norm",
+    "layer_normalization": "layer_norm",
+    "embedding": "embedding",
+    "simple_rnn": "rnn",
+    "lstm": "lstm",
+    "gru": "gru",
+}
+# The order of a layer's variables, which Keras 3 only numbers.
+NUMBERED = {
+    "convolution": ("kernel", "bias"),
+    "depthwise": ("kernel", "bias"),
+    "transposed": ("kernel", "bias"),
+    "linear": ("kernel", "bias"),
+    "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "layer_norm": ("gamma", "beta"),
+    "embedding": ("embeddings",),
+    "rnn": ("kernel", "recurrent_kernel", "bias"),
+    "lstm": ("kernel", "recurrent_kernel", "bias"),
+    "gru": ("kernel", "recurrent_kernel", "bias"),
+}
+# Keras 1: "convolution2d_1_W". Its running_std holds the variance.
+OLD_ROLES = {
+    "W": "kernel",
+    "b": "bias",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",
+}
+ROLES = {role for roles in NUMBERED.values() for role in roles}
+
+
+@dataclass
+class KerasLayer:
+    """A layer as a file lists it: the paths of its arrays by role, such as "kernel"."""
+
+    name: str
+    kind: str
+    arrays: dict[str, str]
+    config: LayerConfig | None = None
+
+
+def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) -> list[KerasLayer]:
+    """The layers that hold weights, in the model's order as far as the file knows it."""
+    for root in ("/", "model_weights"):
+        names = _long_attribute(listing, root, "layer_names")
+        if names is not None:
+            under = "" if root == "/" else f"{root}/"
+            layers = list(_legacy(listing, path, under, names, configs))
+            break
+    else:
+        layers = list(_numbered(listing, configs))
+    if not layers:
+        some = ", ".join(list(listing.datasets)[:4]) or "no dataset"
+        raise FileFormatError(
+            f"{path}: expected weights that minidl or Keras wrote, found HDF5 with {some}"
+        )
+    return layers
+
+
+def _long_attribute(listing: Listing, owner: str, name: str) -> list[str] | None:
+    """A list of strings; HDF5 allows an attribute 64 KB, so that Keras cuts long ones up."""
+    attributes = listing.attributes.get(owner, {})
+    if name in attributes:
+        pieces = [attributes[name]]
+    else:
+        count = 0
+        while f"{name}{count}" in attributes:
+            count += 1
+        pieces = [attributes[f"{name}{i}"] for i in range(count)]
+    if not pieces:
+        return None
+    return [
+        text
+        for piece in pieces
+        for text in (piece if isinstance(piece, list) else [piece])
+        if isinstance(text, str)
+    ]
+
+
+def _legacy(
+    listing: Listing,
+    path: str,
+    under: str,
+    names: list[str],
+    configs: dict[str, LayerConfig],
+) -> Iterator[KerasLayer]:
+    for name in names:
+        weights = _long_attribute(listing, under + name, "weight_names") or []
+        owners: dict[str, dict[str, str]] = {}  # a nested model is one layer that has many
+        for weight in weights:
+            dataset = f"{under}{name}/{weight}"
+            if dataset not in listing.datasets:
+                raise FileFormatError(
+                    f"{path}: the file is damaged: it lists {weight!r} for the layer {name!r}, but "
+                    "doesn't hold it"
+                )
+            owner, _, last = weight.rpartition("/")
+            owners.setdefault(owner, {})[_role(last, owner or name)] = dataset
+        for owner, arrays in owners.items():
+            label = name if len(owners) == 1 else owner
+            config = configs.get(name if len(owners) == 1 else owner.rpartition("/")[2])
+            kind = _class_kind(config) or _kind(label, arrays, listing)
+            yield KerasLayer(label, kind, arrays, config)
+
+
+def _role(name: str, layer: str) -> str:
+    """ "kernel" of "kernel:0", "kernel_1:0" and "convolution2d_1_W"."""
+    name = name.partition(":")[0]
+    if name.startswith(f"{layer}_"):
+        name = name[len(layer) + 1 :]
+    name = OLD_ROLES.get(name, name)
+    plain = re.sub(r"_\d+$", "", name)
+    return plain if plain in ROLES else name
+
+
+def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[KerasLayer]:
+    """Keras 3: a group `vars` a layer, in which arrays have numbers."""
+    groups: dict[str, dict[str, str]] = {}
+    for dataset, (_, dtype) in listing.datasets.items():
+        owner, _, number = dataset.rpartition("/vars/")
+        # Integers are counters and the seeds of random layers.
+        if owner and number.isdigit() and dtype.kind == "f" and not owner.startswith("optimizer"):
+            groups.setdefault(owner, {})[number] = dataset
+    known = list(configs)
+    layers = []
+    for owner in sorted(groups, key=_natural):
+        parts = [part for part in owner.split("/") if part not in ("layers", "cell")]
+        own_name = listing.attributes.get(f"{owner}/vars", {}).get("name")
+        name = own_name if own_name in configs else ".".join(parts)
+        kind = _class_kind(configs.get(name)) or GROUPS.get(re.sub(r"_\d+$", "", parts[-1]), "")
+        datasets = [groups[owner][number] for number in sorted(groups[owner], key=int)]
+        kind = kind or _kind(name, dict(enumerate(datasets)), listing)
+        arrays = dict(zip(_numbered_roles(kind, len(datasets), configs.get(name)), datasets))
+        layers.append(KerasLayer(name, kind, arrays, configs.get(name)))
+    layers.sort(key=lambda layer: known.index(layer.name) if layer.name in configs else -1)
+    yield from layers
+
+
+def _natural(path: str) -> list[Any]:
+    """conv2d, conv2d_1, conv2d_2, conv2d_10."""
+    return [
+        (re.sub(r"_\d+$", "", part), int((re.search(r"_(\d+)$", part) or [0, -1])[1]))
+        for part in path.split("/")
+    ]
+
+
+def _numbered_roles(kind: str, count: int, config: LayerConfig | None) -> tuple[str, ...]:
+    roles = NUMBERED.get(kind, tuple(f"var{i}" for i in range(count)))
+    if kind in ("batch_norm", "layer_norm") and count < len(roles):
+        settings = config.settings if config else {"scale": False, "center": count == 3}
+        left_out = [("scale", "gamma"), ("center", "beta")]
+        absent = {role for setting, role in left_out if not settings.get(setting, True)}
+        roles = tuple(role for role in roles if role not in absent)
+    return roles
+
+
+def _class_kind(config: LayerConfig | None) -> str | None:
+    """None where the configuration doesn't tell, "other" for a class that minidl doesn't have."""
+    return None if config is None else CLASSES.get(config.class_name, "other")
+
+
+def _kind(name: str, arrays: dict[Any, str], listing: Listing) -> str:
+    """The kind of a layer of which only names and shapes of arrays are known."""
+    shapes = [listing.datasets[dataset][0] for dataset in arrays.values()]
+    axes = [len(shape) for shape in shapes]
+    lowered = name.lower()
+    if "moving_mean" in arrays or (len(shapes) == 4 and len({*shapes}) == 1 and axes[0] == 1):
+        return "batch_norm"
+    if axes in ([1], [1, 1]):
+        return "layer_norm"
+    if axes[:2] == [4, 4]:
+        return "separable"
+    if axes[:2] == [2, 2]:
+        width, hidden = shapes[1][-1], max(1, shapes[1][0])
+        return {4: "lstm", 3: "gru", 1: "rnn"}.get(width // hidden, "other")
+    if axes[:1] == [4]:
+        if "depthwise_kernel" in arrays or "depthwise" in lowered:
+            return "depthwise"
+        return "transposed" if "transpose" in lowered else "convolution"
+    if axes[:1] == [2]:
+        return "embedding" if "embedding" in lowered or "embeddings" in arrays else "linear"
+    return "other"
+
+
+# Arrays
+
+
+def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[Layer]:
+    """minidl's layers for one of Keras's: two for a separable convolution.
+
+    backend: what Keras ran on; Theano's convolutions turn their kernels round.
+    """
+    arrays = {role: read[dataset] for role, dataset in layer.arrays.items()}
+    settings = _settings(layer)
+    if layer.kind == "other":
+        return [Layer(layer.name, "other", arrays)]
+    for role in ("kernel", "depthwise_kernel", "pointwise_kernel"):
+        if role in arrays and arrays[role].ndim == 4:
+            if layer.config and layer.config.settings.get("dim_ordering") == "th":
+                arrays[role] = arrays[role].transpose(2, 3, 1, 0)  # (O, I, kh, kw), Keras 1
+            if backend == "theano":
+                arrays[role] = arrays[role][::-1, ::-1]
+    if layer.kind == "separable":
+        first = Layer(f"{layer.name}.depthwise", "depthwise", {}, settings)
+        second = Layer(f"{layer.name}.pointwise", "convolution", {})
+        first.arrays["weight"] = arrays.pop("depthwise_kernel")
+        second.arrays = {_own_role(role): array for role, array in arrays.items()}
+        return [first, second]
+    if layer.kind in ("batch_norm", "layer_norm"):
+        like = next(iter(arrays.values()))
+        arrays = {"gamma": np.ones_like(like), "beta": np.zeros_like(like), **arrays}
+    if layer.kind in ("rnn", "lstm", "gru"):
+        width = arrays["recurrent_kernel"].shape[-1]
+        shape = (2, width) if layer.kind == "gru" else (width,)
+        arrays.setdefault("bias", np.zeros(shape, arrays["recurrent_kernel"].dtype))
+        arrays = {
+            "weight_ih": arrays.pop("kernel"),
+            "weight_hh": arrays.pop("recurrent_kernel"),
+            **arrays,
+        }
+    named = {_own_role(role): array for role, array in arrays.items()}
+    return [Layer(layer.name, layer.kind, named, settings)]
+
+
+def _own_role(role: str) -> str:
+    """minidl's name for one of Keras's."""
+    names = {
+        "kernel": "weight",
+        "depthwise_kernel": "weight",
+        "pointwise_kernel": "weight",
+        "embeddings": "weight",
+        "gamma": "weight",
+        "beta": "bias",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    }
+    return names.get(role, role)
+
+
+def _settings(layer: KerasLayer) -> dict[str, Any]:
+    if layer.config is None:
+        return {}
+    given = layer.config.settings
+    if layer.kind in ("batch_norm", "layer_norm"):
+        return {"eps": float(given.get("epsilon", 1e-3)), "inputs": layer.config.inputs}
+    strides = given.get("strides", given.get("subsample"))
+    return {"padding": given.get("padding", given.get("border_mode")), "strides": strides}

@@ -1,0 +1,183 @@
+"""Which layer of a file is which of a model, and its arrays as the model has them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import StateError
+from minidl.io.foreign import Found
+from minidl.io.layers import GATES, Layer, from_torch
+
+__all__ = ["match"]
+
+Pair = tuple[Layer, Layer]
+
+
+def match(
+    found: Found, slots: list[Layer], rename: Callable[[str], str | None]
+) -> dict[str, np.ndarray]:
+    """The arrays of a file for `load_state_dict`, by the names of the model's layers, `slots`.
+
+    A layer belongs to the slot of its name (after `rename`; dots, slashes and underscores are
+    alike). The rest are matched by order within a kind and a shape, where file and model have
+    equally many; and what is left of a kind in order, to be reported by its shape.
+    A convolution's bias that the model doesn't have, because a batch normalisation follows, is
+    taken out of that normalisation's running mean, which comes to the same.
+    Arrays without a slot keep their names in the file.
+    Raises StateError where a setting that the numbers depend on is another in the model.
+    """
+    renamed = [(rename(layer.name), layer) for layer in found.layers]
+    layers = [Layer(new, x.kind, x.arrays, x.settings) for new, x in renamed if new is not None]
+    pairs, rest = _pairs(layers, slots, found.torch)
+    _check_settings(pairs)
+    converted = [
+        (slot, layer, from_torch(layer.arrays, slot) if found.torch else dict(layer.arrays))
+        for slot, layer in pairs
+    ]
+    _fold_biases(converted, found.layers)
+    state = {}
+    for slot, _, arrays in converted:
+        for role, array in arrays.items():
+            state[f"{slot.name}.{role}" if slot.name else role] = array
+    for layer in rest:
+        for name, array in zip(layer.names(), layer.arrays.values(), strict=True):
+            state.setdefault(name, array)
+    return state
+
+
+# Pairs
+
+
+def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[Pair], list[Layer]]:
+    """(slot, layer) for each that has one, and the layers that have none."""
+    partner: dict[int, Layer] = {}  # by the slot's position
+    named = {_plain(layer.name): layer for layer in layers}
+    for i, slot in enumerate(slots):
+        layer = named.get(_plain(slot.name))
+        if layer is not None and _family(layer, torch) == _family(slot, torch):
+            partner[i] = layer
+    rest = _rest(layers, partner.values())
+    for signature in (_by_shape, _family):
+        free: dict[Any, list[int]] = defaultdict(list)
+        waiting: dict[Any, list[Layer]] = defaultdict(list)
+        for i, slot in enumerate(slots):
+            if i not in partner:
+                free[signature(slot, torch)].append(i)
+        for layer in rest:
+            waiting[signature(layer, torch, True)].append(layer)
+        for key, places in free.items():
+            if len(waiting[key]) == len(places):
+                partner.update(zip(places, waiting[key], strict=True))
+        rest = _rest(rest, partner.values())
+    return [(slots[i], layer) for i, layer in sorted(partner.items(), key=lambda x: x[0])], rest
+
+
+def _rest(layers: list[Layer], taken: Iterable[Layer]) -> list[Layer]:
+    gone = {id(layer) for layer in taken}
+    return [layer for layer in layers if id(layer) not in gone]
+
+
+def _plain(name: str) -> str:
+    return name.replace("/", "_").replace(".", "_")
+
+
+def _family(layer: Layer, torch: bool, in_file: bool = False) -> str:
+    """The kind, as far as the file can tell it: PyTorch's arrays of several kinds look alike."""
+    if torch and layer.kind in ("convolution", "depthwise", "transposed"):
+        return "convolution"
+    if torch and layer.kind in ("linear", "embedding"):
+        return "linear"
+    return layer.kind
+
+
+def _by_shape(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
+    """Family and shape of its weight, as the file would have it."""
+    first = "weight_ih_l0" if torch and in_file else "weight_ih"
+    weight = layer.arrays.get(first if layer.kind in GATES else "weight")
+    if weight is None:
+        shapes = [array.shape for array in layer.arrays.values()]
+        return (_family(layer, torch), *shapes)
+    shape = weight.shape
+    if torch and not in_file:
+        shape = _torch_shape(layer.kind, shape)
+    return (_family(layer, torch), shape)
+
+
+def _torch_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if kind == "depthwise":
+        kh, kw, channels, multiplier = shape
+        return (channels * multiplier, 1, kh, kw)
+    if kind in ("convolution", "transposed"):
+        kh, kw, second, first = shape
+        return (first, second, kh, kw)
+    return shape[::-1] if kind == "linear" or kind in GATES else shape
+
+
+# What names and shapes don't show
+
+
+def _check_settings(pairs: list[Pair]) -> None:
+    wrong = []
+    for slot, layer in pairs:
+        eps, own = layer.settings.get("eps"), slot.settings.get("eps")
+        if eps is not None and own is not None and not np.isclose(eps, own, rtol=1e-6, atol=0):
+            wrong.append(f"{slot.name}: eps is {own:g}, in the file {eps:g}: make it with that eps")
+        strides = layer.settings.get("strides")
+        strided = isinstance(strides, list | tuple) and max(strides, default=1) != 1
+        padding = slot.settings.get("padding")
+        if layer.settings.get("padding") == "same" and strided and _symmetric(padding):
+            wrong.append(
+                f"{slot.name}: padding is {padding}, in the file 'same' with stride {strides}, "
+                "which pads bottom and right more: make it with padding='same'"
+            )
+    if wrong:
+        raise StateError(
+            "load_weights: the model would compute something else with these weights: "
+            + "; ".join(wrong)
+        )
+
+
+def _symmetric(padding: Any) -> bool:
+    """Whether as many pixels, and some, are added at both ends of an axis."""
+    if isinstance(padding, str) or padding is None:
+        return False
+    pairs = padding if isinstance(padding, tuple | list) else (padding, padding)
+    ends = [pair if isinstance(pair, tuple | list) else (pair, pair) for pair in pairs]
+    return all(first == last for first, last in ends) and any(first for first, _ in ends)
+
+
+def _fold_biases(
+    converted: list[tuple[Layer, Layer, dict[str, np.ndarray]]], layers: list[Layer]
+) -> None:
+    """Move biases that the model has no place for into the normalisations that follow them.
+
+    (y + b - mean) / std = (y - (mean - b)) / std.
+    """
+    norms = {layer.name: arrays for slot, layer, arrays in converted if slot.kind == "batch_norm"}
+    for slot, layer, arrays in converted:
+        if slot.kind not in ("convolution", "depthwise", "transposed", "linear"):
+            continue
+        if "bias" in slot.arrays or "bias" not in arrays:
+            continue
+        norm = norms.get(_follower(layer, layers) or "")
+        if norm is not None:
+            bias = arrays.pop("bias")
+            norm["running_mean"] = norm["running_mean"] - bias
+        elif not arrays["bias"].any():
+            del arrays["bias"]
+
+
+def _follower(layer: Layer, layers: list[Layer]) -> str | None:
+    """The name of the batch normalisation that alone takes what `layer` gives.
+
+    The file's configuration tells, or else the names, in Keras's manner: conv1_conv and conv1_bn.
+    """
+    for other in layers:
+        if other.kind == "batch_norm" and other.settings.get("inputs") == [layer.name]:
+            return other.name
+    for end, norm in (("_conv", "_bn"), ("conv", "bn"), ("conv2d", "batch_normalization")):
+        if layer.name.endswith(end):
+            return layer.name[: -len(end)] + norm
+    return None

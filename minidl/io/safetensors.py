@@ -1,0 +1,74 @@
+"""safetensors files with PyTorch's names and layouts (extra `interop`)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import FileFormatError, StateError
+from minidl.io.atomic import atomic_write
+from minidl.io.layers import Layer, to_torch, torch_kind
+
+__all__ = ["read_torch", "write_torch"]
+
+LEFT_OUT = ("num_batches_tracked",)  # PyTorch counts batches; nothing in minidl depends on them
+
+
+def _library() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "safetensors files need the package safetensors: pip install 'minidl[interop]'"
+        ) from error
+    return safetensors
+
+
+def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
+    """The layers of a safetensors file; their arrays keep PyTorch's names and layouts.
+
+    Raises FileFormatError for a damaged file, for more than `max_bytes`, and for types that NumPy
+    doesn't have.
+    """
+    library = _library()
+    name = os.fspath(path)
+    size = os.path.getsize(path)
+    if size > max_bytes:
+        raise FileFormatError(
+            f"{name}: it has {size} bytes, more than max_bytes={max_bytes}: raise max_bytes if you "
+            "trust the file"
+        )
+    try:
+        with library.safe_open(name, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (library.SafetensorError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(
+            f"{name}: the safetensors file is damaged, or holds a type that NumPy doesn't have "
+            f"(convert bfloat16 and float8 to float32 first): {error}"
+        ) from error
+    owners: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in arrays.items():
+        owner, _, role = key.rpartition(".")
+        if role not in LEFT_OUT:
+            owners.setdefault(owner, {})[role] = array
+    return [Layer(owner, torch_kind(owner, own), own) for owner, own in owners.items()]
+
+
+def write_torch(layers: list[Layer], path: str | os.PathLike[str]) -> None:
+    """Write layers as a safetensors file with PyTorch's names and layouts, atomically.
+
+    PyTorch's `load_state_dict` takes it. Raises OSError where the system refuses.
+    """
+    library = _library()
+    arrays = {}
+    for layer in layers:
+        for role, array in to_torch(layer).items():
+            key = f"{layer.name}.{role}" if layer.name else role
+            if key in arrays:
+                raise StateError(f"{os.fspath(path)}: two arrays would be called {key!r}")
+            # The library writes views in the order of their memory, so they are copied.
+            arrays[key] = np.ascontiguousarray(array).reshape(array.shape)
+    data = library.numpy.save(arrays, metadata={"format": "pt"})
+    with atomic_write(path) as temporary:
+        Path(temporary).write_bytes(data)

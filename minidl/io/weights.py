@@ -1,0 +1,175 @@
+"""Weights in HDF5: one dataset a parameter or buffer, one group a module.
+
+"conv1.weight" is stored as /conv1/weight, with the attributes `layout` (its axes, such as "in
+out"), `shape`, `dtype` and `crc32` (see `sealed`); a group has `kind` (such as "convolution")
+and the settings that its numbers depend on. The root has format="minidl weights", format_version,
+minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments`: what
+`models.load` rebuilds it from.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
+from minidl.io.compose import Content
+from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile
+from minidl.io.layers import LAYOUTS, Layer, layers_of
+from minidl.io.sealed import open_sealed, read_verified, write_sealed
+from minidl.nn import Module
+
+__all__ = [
+    "FORMATS",
+    "add_architecture",
+    "add_layers",
+    "check_module",
+    "read_architecture",
+    "read_layers",
+    "read_state",
+    "save_weights",
+]
+
+FORMAT, FORMAT_VERSION = "minidl weights", 1
+SETTINGS = ("eps", "channels")  # of a layer, as attributes of its group
+FORMATS = {FORMAT: FORMAT_VERSION, "minidl checkpoint": 1}  # those that hold a model's weights
+
+
+def save_weights(
+    model: Module, path: str | os.PathLike[str], compression: str | None = None
+) -> None:
+    """Write every parameter and buffer of `model` to the HDF5 file `path`, atomically.
+
+    compression: None, or "gzip" for smaller files that take longer to write and to read.
+    Raises StateError for arrays that can't be stored, and OSError where the system refuses; either
+    way an old file at `path` is left as it was.
+    """
+    check_module(model, "save_weights")
+    if compression not in (None, "gzip"):
+        raise ArgumentError(f'save_weights: compression is None or "gzip", got {compression!r}')
+    content = Content()
+    add_layers(content, layers_of(model), "")
+    add_architecture(content, model, "")
+    write_sealed(path, content, (FORMAT, FORMAT_VERSION), compression)
+
+
+def check_module(model: Any, who: str) -> None:
+    if not isinstance(model, Module):
+        raise DTypeError(f"{who} expected a module first, got {type(model).__name__}")
+
+
+def add_layers(content: Content, layers: list[Layer], under: str) -> None:
+    """Add the arrays of `layers` to a file's content, below the group `under`."""
+    for layer in layers:
+        group = _path(under, layer.name)
+        kept = {key: layer.settings[key] for key in SETTINGS if key in layer.settings}
+        content.add(group, kind=layer.kind, **kept)
+        for role, array in layer.arrays.items():
+            if "/" in role or "." in role:
+                raise StateError(f"a file can't store the name {role!r}: it becomes a path")
+            name = f"{group}/{role}".lstrip("/")
+            layout = LAYOUTS.get(layer.kind, {}).get(role) or " ".join(["axis"] * array.ndim)
+            content.arrays[name] = array
+            shape = np.asarray(array.shape, np.int64)
+            content.add(name, layout=layout, shape=shape, dtype=array.dtype.name)
+
+
+def _path(under: str, name: str) -> str:
+    """The group of the module `name`."""
+    parts = name.split(".") if name else []
+    if "" in parts or "." in parts or "/" in name:
+        raise StateError(f"a file can't store the name {name!r}: it becomes a path")
+    return "/".join(filter(None, [under, *parts]))
+
+
+def add_architecture(content: Content, model: Module, under: str) -> None:
+    """Add the name and the arguments that a network of `minidl.models` was made with."""
+    made = getattr(model, "architecture", None)
+    if made is not None:
+        name, arguments = made
+        content.add(under, architecture=name, arguments=json.dumps(arguments))
+
+
+# Reading
+
+
+def read_state(
+    path: str | os.PathLike[str],
+    expected: Mapping[str, np.ndarray],
+    max_bytes: int,
+    rename: Callable[[str], str | None],
+) -> dict[str, np.ndarray]:
+    """The arrays of a file that minidl wrote, by the names that `rename` gives them.
+
+    Only those that `expected` has with their shape are read and verified; of others comes the shape
+    alone, and nothing of those that `rename` gives no name.
+    """
+    state: dict[str, np.ndarray] = {}
+    with open_sealed(path, FORMATS, max_bytes) as (kind, file):
+        for dotted, (name, entry) in _entries(file, kind).items():
+            new = rename(dotted)
+            if new is None:
+                continue
+            if new in state:
+                raise ArgumentError(f"load_weights: rename gives two arrays the name {new!r}")
+            if new in expected and expected[new].shape == entry.shape:
+                state[new] = read_verified(file, name)
+            else:
+                state[new] = np.broadcast_to(np.zeros((), entry.dtype), entry.shape)
+    return state
+
+
+def read_layers(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> list[Layer]:
+    """All layers of the weights in a file that minidl wrote."""
+    layers: dict[str, Layer] = {}
+    with open_sealed(path, FORMATS, max_bytes) as (kind, file):
+        for dotted, (name, _) in _entries(file, kind).items():
+            owner, _, role = dotted.rpartition(".")
+            group = name.rpartition("/")[0] or "/"
+            if owner not in layers:
+                known = {key: file.attribute(key, of=group) for key in SETTINGS}
+                settings = {key: value for key, value in known.items() if value is not None}
+                layer_kind = str(file.attribute("kind", of=group) or "other")
+                layers[owner] = Layer(owner, layer_kind, {}, settings)
+            layers[owner].arrays[role] = read_verified(file, name)
+    return list(layers.values())
+
+
+def _entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
+    """The datasets that hold a model's weights, by dotted name: their path and what they declare.
+
+    In a checkpoint they stand in the group `model`.
+    """
+    under = "" if kind == FORMAT else "model/"
+    found = {}
+    for name, entry in file.datasets().items():
+        if "." in name:
+            raise FileFormatError(f"{file.path}: unexpected dot in the dataset name {name!r}")
+        if name.startswith(under):
+            found[name.removeprefix(under).replace("/", ".")] = (name, entry)
+    return found
+
+
+def read_architecture(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments of the network whose weights the file holds.
+
+    Raises FileFormatError where it holds none, or arguments that aren't plain.
+    """
+    with open_sealed(path, FORMATS) as (kind, file):
+        group = "/" if kind == FORMAT else "/model"
+        name = file.attribute("architecture", of=group)
+        text = file.attribute("arguments", of=group)
+    if name is None:
+        raise FileFormatError(
+            f"{os.fspath(path)}: it names no architecture of minidl.models, since its weights are "
+            "of a model made otherwise: make that model, then md.load_weights(model, path)"
+        )
+    try:
+        arguments = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{os.fspath(path)}: its arguments can't be read") from error
+    if not isinstance(arguments, dict):
+        raise FileFormatError(f"{os.fspath(path)}: expected arguments by name, found {text!r:.80}")
+    return str(name), arguments
