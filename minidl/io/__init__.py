@@ -2,6 +2,6 @@
 
 from minidl.io.checkpoint import load_checkpoint, save_checkpoint
 from minidl.io.load import load_weights
-from minidl.io.weights import save_weights
+from minidl.io.save import save_weights
 
 __all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]

@@ -2,7 +2,9 @@
 
 import io
 import os
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -28,45 +30,56 @@ class Content:
 
 
 class Structure(io.RawIOBase):
-    """The file as HDF5 composes it, in memory: only pages that were written to take any."""
+    """The file as HDF5 composes it, in memory: only what is written takes any.
 
-    PAGE = 4096
+    HDF5 writes its structures where they belong, and nothing where the numbers will be.
+    """
 
     def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
+        self._starts: list[int] = []  # of the pieces written, which never overlap, in order
+        self._written: dict[int, bytearray] = {}
         self._at = 0
         self.size = 0
 
-    def pieces(self) -> Iterator[tuple[int, bytes]]:
-        """(start, bytes) of all that was written, in order; what lies between is nothing yet."""
-        for number in sorted(self._pages):
-            start = number * self.PAGE
-            yield start, bytes(self._pages[number][: self.size - start])
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """(start, bytes) of all that was written, in order."""
+        return ((start, self._written[start]) for start in self._starts)
 
     def write(self, data: Any) -> int:
         data = memoryview(data).cast("B")
-        for page, inside, part in self._parts(len(data)):
-            stored = self._pages.setdefault(page, bytearray(self.PAGE))
-            stored[inside] = data[part]
-        self._at += len(data)
-        self.size = max(self.size, self._at)
+        end = self._at + len(data)
+        # What was written here before is taken up in the new piece.
+        first = max(0, bisect_right(self._starts, self._at) - 1)
+        last = bisect_left(self._starts, end)
+        near = self._starts[first:last]
+        touched = [s for s in near if s + len(self._written[s]) > self._at]
+        start = min([self._at, *touched])
+        stop = max([end, *(s + len(self._written[s]) for s in touched)])
+        whole = bytearray(stop - start)
+        for old in touched:
+            piece = self._written.pop(old)
+            whole[old - start : old - start + len(piece)] = piece
+        whole[self._at - start : end - start] = data
+        if touched:
+            at = self._starts.index(touched[0])
+            self._starts[at : at + len(touched)] = [start]
+        else:
+            insort(self._starts, start)
+        self._written[start] = whole
+        self._at = end
+        self.size = max(self.size, end)
         return len(data)
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")[: max(0, self.size - self._at)]
-        for page, inside, part in self._parts(len(view)):
-            view[part] = self._pages.get(page, bytearray(self.PAGE))[inside]
+        view[:] = bytes(len(view))
+        for start in self._starts:
+            piece = self._written[start]
+            low, high = max(start, self._at), min(start + len(piece), self._at + len(view))
+            if low < high:
+                view[low - self._at : high - self._at] = piece[low - start : high - start]
         self._at += len(view)
         return len(view)
-
-    def _parts(self, length: int) -> Iterator[tuple[int, slice, slice]]:
-        """Each page from here on, with the range inside it and inside the `length` bytes."""
-        done = 0
-        while done < length:
-            page, offset = divmod(self._at + done, self.PAGE)
-            count = min(self.PAGE - offset, length - done)
-            yield page, slice(offset, offset + count), slice(done, done + count)
-            done += count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
@@ -89,34 +102,28 @@ class Structure(io.RawIOBase):
         return True
 
 
-def compose(
-    content: Content, block: int, compression: str | None
-) -> tuple[Structure, dict[str, int]]:
-    """The HDF5 structures, and where in the file the numbers of each plain dataset belong.
+def _reserve_all(file: Any, content: Content, compression: str | None) -> dict[str, int]:
+    """Make the datasets; where in the file the numbers of each plain one belong."""
+    places = {}
+    for name, array in content.arrays.items():
+        parent, _, leaf = name.rpartition("/")
+        group = _group(file, parent)
+        if compression is None or not array.size or not array.ndim:
+            dataset = _reserve(group, leaf, array)
+            if array.nbytes:
+                places[name] = dataset.id.get_offset()
+        else:
+            group.create_dataset(
+                leaf, data=array, chunks=_chunks(array), compression=compression, shuffle=True
+            )
+    return places
 
-    block: the size of the user block in front of them.
-    """
-    structure, places = Structure(), {}
-    # Version 1.10 of the format gives HDF5's own structures checksums too; it dates from 2016.
-    with h5py.File(
-        structure, "w", libver=("v110", "v110"), userblock_size=block, track_order=True
-    ) as file:
-        for name, array in content.arrays.items():
-            parent, _, leaf = name.rpartition("/")
-            group = _group(file, parent)
-            if compression is None or not array.size or not array.ndim:
-                dataset = _reserve(group, leaf, array)
-                if array.nbytes:
-                    places[name] = dataset.id.get_offset()
-            else:
-                group.create_dataset(
-                    leaf, data=array, chunks=_chunks(array), compression=compression, shuffle=True
-                )
-        for name, attributes in content.attributes.items():
-            owner = file[name] if name in content.arrays else _group(file, name)
-            for key, value in attributes.items():
-                owner.attrs[key] = np.bytes_(value.encode()) if isinstance(value, str) else value
-    return structure, places
+
+def _add_attributes(file: Any, content: Content) -> None:
+    for name, attributes in content.attributes.items():
+        owner = file[name] if name in content.arrays else _group(file, name)
+        for key, value in attributes.items():
+            owner.attrs[key] = np.bytes_(value.encode()) if isinstance(value, str) else value
 
 
 def _group(file: Any, path: str) -> Any:
@@ -150,20 +157,37 @@ def _chunks(array: np.ndarray) -> tuple[int, ...]:
 
 
 def write_hdf5(
-    file: BinaryIO, content: Content, block: int = 0, compression: str | None = None
+    file: BinaryIO,
+    content: Content,
+    block: int = 0,
+    compression: str | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[tuple[int, int]]:
     """Write `content` as HDF5 to an empty file; (start, length) of each range of plain numbers.
 
     HDF5 only composes the structures, in memory; the numbers go from their arrays to the disk
     without a copy, and a full disk is an error of the operating system's, not a half-written file.
+    block: the size of the user block in front.
+    meanwhile: called while the numbers are on their way to the disk; it may add attributes.
     """
-    structure, places = compose(content, block, compression)
+    structure = Structure()
+    # Version 1.10 of the format gives HDF5's own structures checksums too; it dates from 2016.
+    with h5py.File(
+        structure, "w", libver=("v110", "v110"), userblock_size=block, track_order=True
+    ) as hdf5:
+        places = _reserve_all(hdf5, content, compression)
+        for name, start in places.items():
+            file.seek(start)
+            file.write(content.arrays[name].data)
+        file.flush()
+        with ThreadPoolExecutor(1) as pool:
+            synced = pool.submit(os.fsync, file.fileno())
+            meanwhile()
+            synced.result()
+        _add_attributes(hdf5, content)
     for start, piece in structure.pieces():
         file.seek(start)
         file.write(piece)
-    for name, start in places.items():
-        file.seek(start)
-        file.write(content.arrays[name].data)
     file.truncate(structure.size)
     file.flush()
     return sorted((start, content.arrays[name].nbytes) for name, start in places.items())

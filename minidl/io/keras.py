@@ -6,6 +6,7 @@ class and number, `layers/conv2d_1`, and arrays by number, `vars/0`. Layouts are
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,7 @@ def _legacy(
             owner, _, last = weight.rpartition("/")
             owners.setdefault(owner, {})[_role(last, owner or name)] = dataset
         for owner, arrays in owners.items():
-            label = name if len(owners) == 1 else owner
+            label = (name if len(owners) == 1 else owner).replace("/", ".")
             config = configs.get(name if len(owners) == 1 else owner.rpartition("/")[2])
             kind = _class_kind(config) or _kind(label, arrays, listing)
             yield KerasLayer(label, kind, arrays, config)
@@ -171,14 +172,24 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
     for owner in sorted(groups, key=_natural):
         parts = [part for part in owner.split("/") if part not in ("layers", "cell")]
         own_name = listing.attributes.get(f"{owner}/vars", {}).get("name")
-        name = own_name if own_name in configs else ".".join(parts)
+        name = own_name if isinstance(own_name, str) and own_name else ".".join(parts)
         kind = _class_kind(configs.get(name)) or GROUPS.get(re.sub(r"_\d+$", "", parts[-1]), "")
         datasets = [groups[owner][number] for number in sorted(groups[owner], key=int)]
         kind = kind or _kind(name, dict(enumerate(datasets)), listing)
         arrays = dict(zip(_numbered_roles(kind, len(datasets), configs.get(name)), datasets))
         layers.append(KerasLayer(name, kind, arrays, configs.get(name)))
     layers.sort(key=lambda layer: known.index(layer.name) if layer.name in configs else -1)
-    yield from layers
+    yield from _told_apart(layers)
+
+
+def _told_apart(layers: list[KerasLayer]) -> list[KerasLayer]:
+    """Layers of the same name, in different models within one, by the path of their arrays."""
+    count = Counter(layer.name for layer in layers)
+    for layer in layers:
+        if count[layer.name] > 1:
+            path = next(iter(layer.arrays.values())).partition("/vars/")[0]
+            layer.name = path.replace("layers/", "").replace("/", ".")
+    return layers
 
 
 def _natural(path: str) -> list[Any]:

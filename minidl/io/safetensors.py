@@ -1,6 +1,7 @@
 """safetensors files with PyTorch's names and layouts (extra `interop`)."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,16 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
             f"(convert bfloat16 and float8 to float32 first): {error}"
         ) from error
     owners: dict[str, dict[str, np.ndarray]] = {}
-    for key, array in arrays.items():
+    for key, array in sorted(arrays.items(), key=lambda item: _natural(item[0])):
         owner, _, role = key.rpartition(".")
         if role not in LEFT_OUT:
             owners.setdefault(owner, {})[role] = array
     return [Layer(owner, torch_kind(owner, own), own) for owner, own in owners.items()]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """conv2 before conv10; the file itself keeps no order."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def write_torch(layers: list[Layer], path: str | os.PathLike[str]) -> None:

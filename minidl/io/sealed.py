@@ -59,10 +59,14 @@ def write_sealed(
             )
         plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
         content.arrays[name] = plain
-        content.add(name, crc32=_crc32(plain))
+
+    def add_checksums() -> None:
+        for name, array in content.arrays.items():
+            content.add(name, crc32=_crc32(array))
+
     block = _block_size(len(content.arrays))
     with atomic_write(path) as temporary, open(temporary, "r+b") as file:
-        ranges = write_hdf5(file, content, block, compression)
+        ranges = write_hdf5(file, content, block, compression, add_checksums)
         _write_seal(file, ranges, block)
 
 

@@ -17,11 +17,12 @@ import numpy as np
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile
-from minidl.io.layers import LAYOUTS, Layer, layers_of
-from minidl.io.sealed import open_sealed, read_verified, write_sealed
+from minidl.io.layers import LAYOUTS, Layer
+from minidl.io.sealed import open_sealed, read_verified
 from minidl.nn import Module
 
 __all__ = [
+    "FORMAT",
     "FORMATS",
     "add_architecture",
     "add_layers",
@@ -29,30 +30,11 @@ __all__ = [
     "read_architecture",
     "read_layers",
     "read_state",
-    "save_weights",
 ]
 
 FORMAT, FORMAT_VERSION = "minidl weights", 1
 SETTINGS = ("eps", "channels")  # of a layer, as attributes of its group
 FORMATS = {FORMAT: FORMAT_VERSION, "minidl checkpoint": 1}  # those that hold a model's weights
-
-
-def save_weights(
-    model: Module, path: str | os.PathLike[str], compression: str | None = None
-) -> None:
-    """Write every parameter and buffer of `model` to the HDF5 file `path`, atomically.
-
-    compression: None, or "gzip" for smaller files that take longer to write and to read.
-    Raises StateError for arrays that can't be stored, and OSError where the system refuses; either
-    way an old file at `path` is left as it was.
-    """
-    check_module(model, "save_weights")
-    if compression not in (None, "gzip"):
-        raise ArgumentError(f'save_weights: compression is None or "gzip", got {compression!r}')
-    content = Content()
-    add_layers(content, layers_of(model), "")
-    add_architecture(content, model, "")
-    write_sealed(path, content, (FORMAT, FORMAT_VERSION), compression)
 
 
 def check_module(model: Any, who: str) -> None:

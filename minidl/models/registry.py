@@ -34,12 +34,14 @@ def register(maker: Maker) -> Maker:
     @wraps(maker)
     def make(*args: Any, **kwargs: Any) -> Module:
         model = maker(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
         try:
-            plain = json.loads(json.dumps(given, default=lambda number: number.item()))
+            plain = json.loads(json.dumps(given.arguments, default=lambda number: number.item()))
         except (TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(
-                f"{maker.__name__} expected plain arguments (numbers, text, lists), got {given}"
+                f"{maker.__name__} expected plain arguments (numbers, text, lists), got "
+                f"{given.arguments}"
             ) from error
         model.architecture = (maker.__name__, plain)
         return model

@@ -1,0 +1,78 @@
+"""Saving a model's weights, in minidl's format or another."""
+
+import os
+
+from minidl.errors import ArgumentError
+from minidl.io.compose import Content
+from minidl.io.keras_write import write_keras
+from minidl.io.layers import Layer, layers_of
+from minidl.io.safetensors import write_torch
+from minidl.io.sealed import write_sealed
+from minidl.io.weights import FORMAT, FORMATS, add_architecture, add_layers, check_module
+from minidl.nn import Module
+
+__all__ = ["format_of", "save_weights", "write_layers"]
+
+FORMS = ("minidl", "keras", "safetensors")
+
+
+def save_weights(
+    model: Module,
+    path: str | os.PathLike[str],
+    format: str = "minidl",
+    compression: str | None = None,
+) -> None:
+    """Write every parameter and buffer of `model` to the file `path`, atomically.
+
+    format: "minidl", HDF5 that `load_weights` verifies; "keras", a .weights.h5 that a Keras model
+        of the same layers loads; or "safetensors", with PyTorch's names and layouts.
+    compression: None, or "gzip" for minidl's files that are smaller and take longer.
+    Raises StateError for arrays that can't be stored, and OSError where the system refuses; either
+    way an old file at `path` is left as it was.
+    """
+    check_module(model, "save_weights")
+    if format not in FORMS:
+        raise ArgumentError(f"save_weights: format is one of {', '.join(FORMS)}, got {format!r}")
+    if compression not in (None, "gzip") or (compression and format != "minidl"):
+        raise ArgumentError(
+            'save_weights: compression is None or, for format "minidl", "gzip", '
+            f"got {compression!r}"
+        )
+    write_layers(layers_of(model), path, format, model, compression)
+
+
+def write_layers(
+    layers: list[Layer],
+    path: str | os.PathLike[str],
+    format: str,
+    model: Module | None = None,
+    compression: str | None = None,
+) -> None:
+    """Write layers, in minidl's layouts.
+
+    model: whose architecture minidl's format is to name.
+    """
+    if format == "keras":
+        write_keras(layers, path)
+    elif format == "safetensors":
+        write_torch(layers, path)
+    else:
+        content = Content()
+        add_layers(content, layers, "")
+        if model is not None:
+            add_architecture(content, model, "")
+        write_sealed(path, content, (FORMAT, FORMATS[FORMAT]), compression)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a new file's name asks for."""
+    name = os.fspath(path)
+    if name.endswith(".weights.h5"):
+        return "keras"
+    if name.endswith(".safetensors"):
+        return "safetensors"
+    if name.endswith((".h5", ".hdf5")):
+        return "minidl"
+    raise ArgumentError(
+        f"{name}: a new file's name ends in .h5 (minidl), .weights.h5 (Keras) or .safetensors"
+    )
