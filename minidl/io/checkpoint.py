@@ -9,6 +9,7 @@ import json
 import os
 import random as python_random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from minidl.errors import StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, GuardedFile
 from minidl.io.layers import layers_of
-from minidl.io.sealed import open_sealed, read_verified, write_sealed
+from minidl.io.sealed import Stored, open_sealed, read_verified, write_sealed
 from minidl.io.state import pack, parse, unpack
-from minidl.io.weights import add_architecture, add_layers, check_module
+from minidl.io.weights import add_architecture, add_layers, check_module, entries
 from minidl.optim.by_name import load_named_state, named_state
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -84,45 +85,46 @@ def load_checkpoint(
     if model is not None:
         check_module(model, "load_checkpoint")
     with open_sealed(path, {FORMAT: FORMAT_VERSION}, max_bytes) as (_, file):
-        datasets = file.datasets()
-        states = _states(file)
-        given = {"scheduler": scheduler, "ema": ema, "loader": loader}
-        wanted = {name: thing for name, thing in given.items() if thing is not None}
-        asked = [
-            *wanted,
-            *["optimizer"] * (optimizer is not None),
-            *["model"] * (model is not None),
-        ]
-        absent = [name for name in asked if name not in states]
+        weights = {
+            name: Stored(file, path, entry) for name, (path, entry) in entries(file, FORMAT).items()
+        }
+        packed = _states(file)
+        things = {"optimizer": optimizer, "scheduler": scheduler, "ema": ema, "loader": loader}
+        given = [name for name, thing in things.items() if thing is not None]
+        absent = [name for name in [*given, *["model"] * (model is not None)] if name not in packed]
         if absent:
             raise StateError(
                 f"{os.fspath(path)}: the checkpoint holds no state of {', '.join(absent)}, only of "
-                f"{', '.join(name for name in states if name not in ('extra', 'random'))}"
+                f"{', '.join(name for name in packed if name not in ('extra', 'random'))}"
             )
-        parts = {
-            name: unpack(states[name], lambda name: read_verified(file, name))
-            for name in ("extra", "random", *wanted, *["optimizer"] * (optimizer is not None))
+        states = {
+            name: unpack(packed[name], lambda array: read_verified(file, array))
+            for name in ("extra", "random", *given)
         }
-        weights = {
-            name.removeprefix("model/").replace("/", "."): read_verified(file, name)
-            for name in datasets
-            if model is not None and name.startswith("model/")
-        }
-    steps: list[tuple[Any, Callable[[], Any]]] = []  # what is loaded into, and how
-    if model is not None:
-        steps.append((model, lambda: model.load_state_dict(weights, assign=True)))
-    if optimizer is not None:
-        state, names = parts["optimizer"], _names(model)
-        steps.append((optimizer, lambda: load_named_state(optimizer, state, names)))
-    if scheduler is not None:
-        fitted = _fit_groups(parts["scheduler"], scheduler, optimizer)
-        steps.append((scheduler, fitted))
-    for name in ("ema", "loader"):
-        if name in wanted:
-            steps.append((wanted[name], _loading(wanted[name], parts[name])))
-    _all_or_nothing(steps)
-    _set_random_state(parts["random"])
-    return parts["extra"]
+        steps = _steps(things, states, _names(model))
+        if model is not None:
+            steps.insert(0, (model, lambda: model.load_state_dict(weights)))
+        _all_or_nothing(steps)
+    _set_random_state(states["random"])
+    return states["extra"]
+
+
+Step = tuple[Any, Callable[[], Any]]  # what is loaded into, and how
+
+
+def _steps(things: dict[str, Any], states: dict[str, Any], names: dict[Tensor, str]) -> list[Step]:
+    steps: list[Step] = []
+    for name, thing in things.items():
+        if thing is None:
+            continue
+        if name == "optimizer":
+            load = partial(load_named_state, thing, states[name], names)
+        elif name == "scheduler":
+            load = partial(_load_scheduler, thing, states[name], things["optimizer"])
+        else:
+            load = partial(thing.load_state_dict, states[name])
+        steps.append((thing, load))
+    return steps
 
 
 def _states(file: GuardedFile) -> dict[str, Any]:
@@ -139,30 +141,22 @@ def _names(model: Any) -> dict[Tensor, str]:
     return {} if model is None else {p: name for name, p in model.named_parameters()}
 
 
-def _loading(thing: Any, state: Any) -> Callable[[], Any]:
-    return lambda: thing.load_state_dict(state)
-
-
-def _fit_groups(state: Any, scheduler: Any, optimizer: Any) -> Callable[[], Any]:
+def _load_scheduler(scheduler: Any, state: Any, optimizer: Any) -> None:
     """Load a scheduler's state; where the optimizer's groups are others now, without their rates.
 
     The optimizer's own state has those of the groups that it still knows.
     """
+    rates = [group["lr"] for group in scheduler.optimizer.param_groups]
 
-    def load() -> None:
-        rates = [group["lr"] for group in scheduler.optimizer.param_groups]
+    def fit(part: dict[str, Any]) -> dict[str, Any]:
+        changed = optimizer is not None and len(part["lr"]) != len(rates)
+        inner = {"after": fit(part["after"])} if "after" in part else {}
+        return {**part, "lr": rates if changed else part["lr"], **inner}
 
-        def fit(part: dict[str, Any]) -> dict[str, Any]:
-            changed = optimizer is not None and len(part["lr"]) != len(rates)
-            inner = {"after": fit(part["after"])} if "after" in part else {}
-            return {**part, "lr": rates if changed else part["lr"], **inner}
-
-        scheduler.load_state_dict(fit(state))
-
-    return load
+    scheduler.load_state_dict(fit(state))
 
 
-def _all_or_nothing(steps: list[tuple[Any, Callable[[], Any]]]) -> None:
+def _all_or_nothing(steps: list[Step]) -> None:
     """Take each step; if one fails, load into those before it what they held."""
     held = [(thing, thing.state_dict()) for thing, _ in steps]
     for done, (_, step) in enumerate(steps):

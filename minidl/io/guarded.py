@@ -24,6 +24,7 @@ __all__ = ["MAX_BYTES", "Entry", "GuardedFile", "open_guarded"]
 MAX_BYTES = 4 * 2**30
 MAX_OBJECTS = 8192  # groups and datasets together: a ResNet-152 has about a thousand
 MAX_DEPTH = 32
+PIECE = 2**18  # bytes read at a time where none are kept: what stays in a core's cache
 MAX_STRING = 65536  # bytes of an attribute of fixed length
 MAX_STRINGS = 2**26  # bytes of all attributes together
 
@@ -93,7 +94,7 @@ def guarded(file: BinaryIO, path: str, max_bytes: int) -> Iterator["GuardedFile"
     with _damage(path, "opening it"):
         opened = h5py.File(file, "r")
     with opened:
-        yield GuardedFile(opened, path, max_bytes)
+        yield GuardedFile(opened, file, path, max_bytes)
 
 
 @contextlib.contextmanager
@@ -115,9 +116,9 @@ def _damage(path: str | os.PathLike[str], doing: str) -> Iterator[None]:
 class GuardedFile:
     """An open HDF5 file: `datasets()` says what is in it, `read(name)` reads one of them."""
 
-    def __init__(self, file: h5py.File, path: str, max_bytes: int) -> None:
+    def __init__(self, file: h5py.File, raw: BinaryIO, path: str, max_bytes: int) -> None:
         self.path = path
-        self._file = file
+        self._file, self._raw = file, raw
         self._max_bytes = max_bytes
         self._entries: dict[str, Entry] = {}
         self._paths: list[str] = []  # of groups and datasets
@@ -194,6 +195,41 @@ class GuardedFile:
             if array.size:
                 dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
             return array
+
+    def place(self, name: str) -> int | None:
+        """Where in the file the bytes of a dataset begin, if they stand there as in memory."""
+        dataset, entry = self._file[name].id, self._entries[name]
+        size = math.prod(entry.shape) * entry.dtype.itemsize
+        plain = (
+            size > 0
+            and dataset.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+            and dataset.get_type().dtype == entry.dtype
+            and dataset.get_storage_size() == size
+        )
+        return int(dataset.get_offset()) if plain else None
+
+    def pieces(self, start: int, length: int) -> Iterator[memoryview]:
+        """The file's bytes from `start` on, in one buffer that is used again and again."""
+        buffer = memoryview(bytearray(min(length, PIECE)))
+        self._raw.seek(start)
+        while length:
+            piece = buffer[: min(length, PIECE)]
+            self._fill(piece)
+            yield piece
+            length -= len(piece)
+
+    def read_bytes(self, start: int, out: np.ndarray) -> None:
+        """Fill an array with the file's bytes from `start` on."""
+        self._raw.seek(start)
+        self._fill(out.reshape(-1).view(np.uint8).data)  # flat: bytes in C order
+
+    def _fill(self, view: memoryview) -> None:
+        with _damage(self.path, "reading it"):
+            while view:
+                count = self._raw.readinto(view)  # type: ignore[attr-defined]
+                if not count:
+                    raise FileFormatError(f"{self.path}: the file is cut off")
+                view = view[count:]
 
     def _walk(self, group: h5py.h5g.GroupID, prefix: str, depth: int) -> None:
         self._objects += len(group)

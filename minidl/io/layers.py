@@ -15,7 +15,7 @@ from minidl import nn
 from minidl.errors import StateError
 from minidl.nn import Module
 
-__all__ = ["LAYOUTS", "Layer", "from_torch", "layers_of", "state_of", "to_torch", "torch_kind"]
+__all__ = ["LAYOUTS", "Layer", "from_torch", "layers_of", "to_torch", "torch_kind"]
 
 KINDS: tuple[tuple[type[Module], str], ...] = (
     (nn.Conv2d, "convolution"),
@@ -118,15 +118,6 @@ def _settings(module: Module) -> dict[str, Any]:
     if isinstance(module, nn.Conv2d | nn.DepthwiseConv2d):
         return {"stride": module.stride, "padding": module.padding}
     return {}
-
-
-def state_of(layers: list[Layer]) -> dict[str, np.ndarray]:
-    """All arrays by full name, as in `state_dict`."""
-    return {
-        name: array
-        for layer in layers
-        for name, array in zip(layer.names(), layer.arrays.values(), strict=True)
-    }
 
 
 # PyTorch's layouts

@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +24,10 @@ import numpy as np
 from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.compose import Content, write_hdf5
-from minidl.io.guarded import MAX_BYTES, GuardedFile, check_file, guarded
+from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile, check_file, guarded
 from minidl.version import __version__
 
-__all__ = ["is_sealed", "open_sealed", "read_verified", "write_sealed"]
+__all__ = ["Stored", "is_sealed", "open_sealed", "read_verified", "write_sealed"]
 
 SIGNATURE = b"minidl sealed HDF5 file "
 SEAL_VERSION = 1
@@ -186,8 +188,12 @@ def open_sealed(
         file.seek(0)
         _check_seal(file, name)
         # From here on HDF5 reads the very file that was verified, whatever takes its name now.
+        before = os.fstat(file.fileno())
         with guarded(file, name, max_bytes) as opened:
             yield _format(opened, formats), opened
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise FileFormatError(f"{name}: another program changed the file while it was read")
 
 
 def _format(file: GuardedFile, formats: Mapping[str, int]) -> str:
@@ -207,16 +213,51 @@ def _format(file: GuardedFile, formats: Mapping[str, int]) -> str:
     return found
 
 
+class Stored:
+    """A dataset of a sealed file that isn't read yet: what `load_state_dict` takes for an array.
+
+    It is verified in small pieces, and then read to where it is wanted, so that a large network
+    takes no second memory of its size.
+    """
+
+    def __init__(self, file: GuardedFile, name: str, entry: Entry) -> None:
+        self.shape, self.dtype = entry.shape, entry.dtype
+        self._file, self._name = file, name
+        self._place = file.place(name)
+
+    def verify(self) -> None:
+        """Raise FileFormatError unless the bytes are those that were written."""
+        if self._place is None:
+            read_verified(self._file, self._name)
+            return
+        found = 0
+        for piece in self._file.pieces(self._place, math.prod(self.shape) * self.dtype.itemsize):
+            found = zlib.crc32(piece, found)
+        _compare(self._file, self._name, f"{found:08x}")
+
+    def read_into(self, out: np.ndarray) -> None:
+        """Write the numbers into `out`, of the same shape."""
+        alike = out.dtype == self.dtype and out.flags.c_contiguous
+        if self._place is None or not alike or sys.byteorder != "little":
+            out[...] = self._file.read(self._name)
+        else:
+            self._file.read_bytes(self._place, out)
+
+
 def read_verified(file: GuardedFile, name: str) -> np.ndarray:
     """One dataset, once its bytes are known to be those that were written."""
+    array = file.read(name)
+    _compare(file, name, _crc32(np.asarray(array, array.dtype.newbyteorder("<"))))
+    return array
+
+
+def _compare(file: GuardedFile, name: str, found: str) -> None:
+    """Raise FileFormatError unless `found` is the checksum in the file."""
     expected = file.attribute("crc32", of=name)
     if not isinstance(expected, str):
         raise FileFormatError(f"{file.path}: dataset {name!r} has no crc32 attribute")
-    array = file.read(name)
-    found = _crc32(np.asarray(array, array.dtype.newbyteorder("<")))
     if found != expected:
         raise FileFormatError(
             f"{file.path}: dataset {name!r} is damaged: its bytes have CRC-32 {found}, expected "
             f"{expected!r:.20}"
         )
-    return array

@@ -7,9 +7,10 @@ minidl_version and, for a network of `minidl.models`, `architecture` and, as JSO
 `models.load` rebuilds it from.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile
 from minidl.io.layers import LAYOUTS, Layer
-from minidl.io.sealed import open_sealed, read_verified
+from minidl.io.sealed import Stored, open_sealed, read_verified
 from minidl.nn import Module
 
 __all__ = [
@@ -27,9 +28,10 @@ __all__ = [
     "add_architecture",
     "add_layers",
     "check_module",
+    "entries",
     "read_architecture",
     "read_layers",
-    "read_state",
+    "stored_state",
 ]
 
 FORMAT, FORMAT_VERSION = "minidl weights", 1
@@ -77,37 +79,30 @@ def add_architecture(content: Content, model: Module, under: str) -> None:
 # Reading
 
 
-def read_state(
-    path: str | os.PathLike[str],
-    expected: Mapping[str, np.ndarray],
-    max_bytes: int,
-    rename: Callable[[str], str | None],
-) -> dict[str, np.ndarray]:
-    """The arrays of a file that minidl wrote, by the names that `rename` gives them.
+@contextlib.contextmanager
+def stored_state(
+    path: str | os.PathLike[str], max_bytes: int, rename: Callable[[str], str | None]
+) -> Iterator[dict[str, Stored]]:
+    """The arrays of a file that minidl wrote, unread, by the names that `rename` gives them.
 
-    Only those that `expected` has with their shape are read and verified; of others comes the shape
-    alone, and nothing of those that `rename` gives no name.
+    Those that it gives no name are left out.
     """
-    state: dict[str, np.ndarray] = {}
+    state: dict[str, Stored] = {}
     with open_sealed(path, FORMATS, max_bytes) as (kind, file):
-        for dotted, (name, entry) in _entries(file, kind).items():
+        for dotted, (name, entry) in entries(file, kind).items():
             new = rename(dotted)
-            if new is None:
-                continue
             if new in state:
                 raise ArgumentError(f"load_weights: rename gives two arrays the name {new!r}")
-            if new in expected and expected[new].shape == entry.shape:
-                state[new] = read_verified(file, name)
-            else:
-                state[new] = np.broadcast_to(np.zeros((), entry.dtype), entry.shape)
-    return state
+            if new is not None:
+                state[new] = Stored(file, name, entry)
+        yield state
 
 
 def read_layers(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> list[Layer]:
     """All layers of the weights in a file that minidl wrote."""
     layers: dict[str, Layer] = {}
     with open_sealed(path, FORMATS, max_bytes) as (kind, file):
-        for dotted, (name, _) in _entries(file, kind).items():
+        for dotted, (name, _) in entries(file, kind).items():
             owner, _, role = dotted.rpartition(".")
             group = name.rpartition("/")[0] or "/"
             if owner not in layers:
@@ -119,7 +114,7 @@ def read_layers(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> lis
     return list(layers.values())
 
 
-def _entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
+def entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
     """The datasets that hold a model's weights, by dotted name: their path and what they declare.
 
     In a checkpoint they stand in the group `model`.
@@ -127,10 +122,11 @@ def _entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
     under = "" if kind == FORMAT else "model/"
     found = {}
     for name, entry in file.datasets().items():
+        if not name.startswith(under):
+            continue
         if "." in name:
             raise FileFormatError(f"{file.path}: unexpected dot in the dataset name {name!r}")
-        if name.startswith(under):
-            found[name.removeprefix(under).replace("/", ".")] = (name, entry)
+        found[name.removeprefix(under).replace("/", ".")] = (name, entry)
     return found
 
 

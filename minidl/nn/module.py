@@ -1,7 +1,7 @@
 """Module: a layer or network, whose state is a tree of named arrays."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,20 @@ def _float_array(data: Any, who: str) -> np.ndarray:
     if array.dtype.kind != "f":
         raise DTypeError(f"{who} expected float32 or float64, got {array.dtype}: use .astype()")
     return array
+
+
+@runtime_checkable
+class StoredArray(Protocol):
+    """An array that isn't read yet, such as one in a file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def verify(self) -> None:
+        """Raise an error unless it can be read and is what was written."""
+
+    def read_into(self, out: np.ndarray) -> None:
+        """Write its numbers into `out`, of its shape."""
 
 
 class LoadReport(NamedTuple):
@@ -181,15 +195,13 @@ class Module:
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         return self._named_state((Parameter, Buffer))  # type: ignore[arg-type]
 
-    def load_state_dict(
-        self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> LoadReport:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
         """Copy arrays of `state` into the parameters and buffers of the same names.
 
         strict: every name must be there, with its shape, and no other; else nothing is loaded
             and one StateError lists all that is wrong. Otherwise what fits is loaded.
-        assign: take the arrays themselves, without a copy, where their dtype is right.
-        Arrays are converted to the dtype of what they are loaded into.
+        Arrays are converted to the dtype of what they are loaded into. One may be a StoredArray,
+        which is read only if it is loaded, once all of them are verified.
         """
         if not isinstance(state, Mapping):
             raise DTypeError(
@@ -197,7 +209,7 @@ class Module:
                 "md.load_weights() reads files"
             )
         places = dict(self._named_tensors())
-        arrays = {n: a.data if isinstance(a, Tensor) else np.asarray(a) for n, a in state.items()}
+        arrays = {name: _array(value) for name, value in state.items()}
         wrong_kind = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.kind not in "fiub"]
         if wrong_kind:
             raise StateError(f"load_state_dict expected arrays of numbers, got {wrong_kind}")
@@ -227,13 +239,16 @@ class Module:
                 "(strict=False loads what fits)"
             )
         for name in report.loaded:
-            place = places[name]
-            if assign and arrays[name].dtype == place.dtype:
-                place.data = arrays[name]
-            elif place.data.flags.writeable:
-                place.data[...] = arrays[name]
+            if isinstance(arrays[name], StoredArray):
+                arrays[name].verify()
+        for name in report.loaded:
+            place, array = places[name], arrays[name]
+            if not place.data.flags.writeable:
+                place.data = np.empty(place.shape, place.dtype)
+            if isinstance(array, StoredArray):
+                array.read_into(place.data)
             else:
-                place.data = arrays[name].astype(place.dtype)
+                place.data[...] = array
         return report
 
     # Modes
@@ -314,6 +329,12 @@ class Module:
             return f"{name}({extra})"
         body = "\n  ".join([extra, *lines] if extra else lines)
         return f"{name}(\n  {body}\n)"
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, StoredArray):
+        return value
+    return value.data if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _each_once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
