@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidl.errors import FileFormatError
+from minidl.errors import FileFormatError, MinidlError
 from minidl.io import keras
 from minidl.io.guarded import MAX_BYTES
 from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
@@ -23,6 +23,7 @@ from minidl.io.weights import read_layers
 __all__ = ["Found", "read_file"]
 
 MAX_CONFIG = 2**26  # bytes of a Keras model's configuration
+PIECE = 2**20  # bytes unpacked at a time
 
 
 @dataclass
@@ -40,6 +41,19 @@ def read_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Found
     max_bytes: the most memory that its arrays may take.
     Raises FileFormatError for files that can't be read, and OSError where the system refuses.
     """
+    try:
+        return _read(path, max_bytes)
+    except MinidlError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # What a file says of its layers is text that can hold anything.
+        raise FileFormatError(
+            f"{os.fspath(path)}: the file is damaged: what it says of its layers makes no sense: "
+            f"{error!r}"
+        ) from error
+
+
+def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
     kind = identify(path)
     if kind == MINIDL:
         return Found(read_layers(path, max_bytes), False, "minidl")
@@ -76,9 +90,9 @@ def _unpacked(path: str | os.PathLike[str], max_bytes: int) -> Iterator[tuple[Pa
         weights = Path(folder) / "model.weights.h5"
         try:
             with zipfile.ZipFile(path) as archive:
-                config = _member(archive, "config.json", MAX_CONFIG).decode()
+                config = b"".join(_member(archive, "config.json", MAX_CONFIG)).decode()
                 with weights.open("wb") as file:
-                    file.write(_member(archive, weights.name, max_bytes + MAX_CONFIG))
+                    file.writelines(_member(archive, weights.name, max_bytes + MAX_CONFIG))
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
             if isinstance(error, FileFormatError):
                 raise FileFormatError(f"{os.fspath(path)}: {error}") from None
@@ -88,9 +102,11 @@ def _unpacked(path: str | os.PathLike[str], max_bytes: int) -> Iterator[tuple[Pa
         yield weights, config
 
 
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
+    """The bytes of a file in the archive, piece by piece."""
     with archive.open(name) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise FileFormatError(f"{name} in the archive unpacks to more than {most} bytes")
-    return content
+        while piece := file.read(PIECE):
+            most -= len(piece)
+            if most < 0:
+                raise FileFormatError(f"{name} in the archive unpacks to more than it may")
+            yield piece

@@ -33,7 +33,7 @@ def match(
     pairs, rest = _pairs(layers, slots, found.torch)
     _check_settings(pairs)
     converted = [
-        (slot, layer, from_torch(layer.arrays, slot) if found.torch else dict(layer.arrays))
+        (slot, layer, _from_torch(layer, slot) if found.torch else dict(layer.arrays))
         for slot, layer in pairs
     ]
     _fold_biases(converted, found.layers)
@@ -45,6 +45,15 @@ def match(
         for name, array in zip(layer.names(), layer.arrays.values(), strict=True):
             state.setdefault(name, array)
     return state
+
+
+def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
+    try:
+        return from_torch(layer.arrays, slot)
+    except StateError:
+        raise
+    except (ValueError, IndexError):  # of other shapes: reported as they are
+        return dict(layer.arrays)
 
 
 # Pairs

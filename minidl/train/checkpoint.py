@@ -33,6 +33,7 @@ class Progress:
         self.means = Means()
         self.history = History()
         self.loader: Any = None
+        self._pass: Any = None  # the loader's state in this epoch, for its seed and number
         self._resumed: dict[str, Any] | None = None  # states to set when `fit` begins
 
     def begin(self, loader: Any) -> int:
@@ -42,6 +43,7 @@ class Progress:
         if resumed is None:
             self.batch = 0  # a pass that was left early isn't taken up again
         else:
+            self._pass = resumed["loader"]
             if resumed["loader"] is not None and hasattr(loader, "load_state_dict"):
                 loader.load_state_dict(resumed["loader"])
             # What was drawn since the checkpoint was loaded, for a new loader's seed or a layer
@@ -54,8 +56,11 @@ class Progress:
         if self.batch == 0:
             self.means = Means()
         # A minidl loader knows its position; of another, what was done is passed over.
-        skip = 0 if hasattr(loader, "load_state_dict") else self.batch
-        for batch in islice(loader, skip, None):
+        has_state = hasattr(loader, "load_state_dict")
+        skip = 0 if has_state else self.batch
+        for i, batch in enumerate(islice(loader, skip, None)):
+            if has_state and i == 0:
+                self._pass = loader.state_dict()
             yield pair(batch, "fit")
 
     def end_epoch(self, row: dict[str, Any]) -> None:
@@ -63,14 +68,23 @@ class Progress:
         self.epoch, self.batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        has_state = hasattr(self.loader, "state_dict")
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "means": self.means.state_dict(),
             "history": self.history.rows,
-            "loader": self.loader.state_dict() if has_state else None,
+            "loader": self._loader_state(),
         }
+
+    def _loader_state(self) -> Any:
+        """Where the loader stands after the batches that were trained on.
+
+        It may have handed out one more, or have begun the next epoch while this one is measured.
+        """
+        if not hasattr(self.loader, "state_dict"):
+            return None
+        state = self._pass if self.batch and self._pass else self.loader.state_dict()
+        return {**state, "position": self.batch} if "position" in state else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.means.load_state_dict(state["means"])
