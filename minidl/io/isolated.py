@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-import minidl
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.io.guarded import MAX_BYTES
 
@@ -30,6 +29,17 @@ __all__ = ["Listing", "read_isolated"]
 SECONDS = 60  # for a small file; a byte more takes its time at SPEED
 SPEED = 10 * 2**20  # bytes a second, on a slow disk and packed
 MAX_LISTING = 2**28  # bytes of the list of attributes and datasets
+
+# What the child runs. It needs two small modules: empty packages in the place of minidl and
+# minidl.io keep it from importing all the rest, which would take longer than most readings.
+PROGRAM = """
+import sys, types
+for name, folder in zip(("minidl", "minidl.io"), sys.argv[1:]):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from minidl.io.reader_process import main
+main()
+"""
 
 
 @dataclass
@@ -79,9 +89,8 @@ class _ChildError(Exception):
 
 @contextlib.contextmanager
 def _child(name: str) -> Iterator[subprocess.Popen[bytes]]:
-    root = str(Path(minidl.__file__).parents[1])
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from minidl.io import reader_process as r"
-    command = [sys.executable, "-c", f"{code}; r.main()", root]
+    here = Path(__file__).parent  # -P: modules in the working folder are not to be found
+    command = [sys.executable, "-P", "-c", PROGRAM, str(here.parent), str(here)]
     if not sys.executable:
         raise OSError(f"minidl could not read {name}: there is no Python interpreter to read it in")
     with subprocess.Popen(

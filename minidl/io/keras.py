@@ -143,8 +143,10 @@ def _legacy(
             owner, _, last = weight.rpartition("/")
             owners.setdefault(owner, {})[_role(last, owner or name)] = dataset
         for owner, arrays in owners.items():
-            label = (name if len(owners) == 1 else owner).replace("/", ".")
-            config = configs.get(name if len(owners) == 1 else owner.rpartition("/")[2])
+            inner = owner.rpartition("/")[2]
+            nested = len(owners) > 1 or (inner != name and inner in configs)
+            label = (owner if nested else name).replace("/", ".")
+            config = configs.get(inner if nested else name)
             kind = _class_kind(config) or _kind(label, arrays, listing)
             yield KerasLayer(label, kind, arrays, config)
 
