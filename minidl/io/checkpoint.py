@@ -16,13 +16,13 @@ import numpy as np
 
 from minidl import random
 from minidl.autograd import Tensor
-from minidl.errors import StateError
+from minidl.errors import FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, GuardedFile
 from minidl.io.layers import layers_of
 from minidl.io.sealed import Stored, open_sealed, read_verified, write_sealed
 from minidl.io.state import pack, parse, unpack
-from minidl.io.weights import add_architecture, add_layers, check_module, entries
+from minidl.io.weights import add_architecture, add_layers, check_module, entries, naming
 from minidl.optim.by_name import load_named_state, named_state
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -84,7 +84,7 @@ def load_checkpoint(
     """
     if model is not None:
         check_module(model, "load_checkpoint")
-    with open_sealed(path, {FORMAT: FORMAT_VERSION}, max_bytes) as (_, file):
+    with naming(path), open_sealed(path, {FORMAT: FORMAT_VERSION}, max_bytes) as (_, file):
         weights = {
             name: Stored(file, path, entry) for name, (path, entry) in entries(file, FORMAT).items()
         }
@@ -94,7 +94,7 @@ def load_checkpoint(
         absent = [name for name in [*given, *["model"] * (model is not None)] if name not in packed]
         if absent:
             raise StateError(
-                f"{os.fspath(path)}: the checkpoint holds no state of {', '.join(absent)}, only of "
+                f"the checkpoint holds no state of {', '.join(absent)}, only of "
                 f"{', '.join(name for name in packed if name not in ('extra', 'random'))}"
             )
         states = {
@@ -133,7 +133,7 @@ def _states(file: GuardedFile) -> dict[str, Any]:
     try:
         return {name: document["states"].get(name) for name in document["holds"]}
     except (KeyError, TypeError, AttributeError) as error:
-        raise StateError(f"{file.path}: its document lists no states") from error
+        raise FileFormatError(f"{file.path}: its document lists no states") from error
 
 
 def _names(model: Any) -> dict[Tensor, str]:

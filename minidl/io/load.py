@@ -10,7 +10,7 @@ from minidl.io.guarded import MAX_BYTES
 from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import layers_of
 from minidl.io.matching import match
-from minidl.io.weights import check_module, stored_state
+from minidl.io.weights import check_module, naming, stored_state
 from minidl.nn import LoadReport, Module
 
 __all__ = ["load_weights"]
@@ -44,12 +44,12 @@ def load_weights(
     """
     check_module(model, "load_weights")
     new_name = _renamer(prefix, rename)
-    if identify(path) == MINIDL:
-        with stored_state(path, max_bytes, new_name) as state:
-            return model.load_state_dict(state, strict)
-    return model.load_state_dict(
-        match(read_file(path, max_bytes), layers_of(model), new_name), strict
-    )
+    with naming(path):
+        if identify(path) == MINIDL:
+            with stored_state(path, max_bytes, new_name) as state:
+                return model.load_state_dict(state, strict)
+        found = match(read_file(path, max_bytes), layers_of(model), new_name)
+        return model.load_state_dict(found, strict)
 
 
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:

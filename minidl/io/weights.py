@@ -29,6 +29,7 @@ __all__ = [
     "add_layers",
     "check_module",
     "entries",
+    "naming",
     "read_architecture",
     "read_layers",
     "stored_state",
@@ -42,6 +43,15 @@ FORMATS = {FORMAT: FORMAT_VERSION, "minidl checkpoint": 1}  # those that hold a 
 def check_module(model: Any, who: str) -> None:
     if not isinstance(model, Module):
         raise DTypeError(f"{who} expected a module first, got {type(model).__name__}")
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in what is said of states that don't fit."""
+    try:
+        yield
+    except StateError as error:
+        raise StateError(f"{os.fspath(path)}: {error}") from error
 
 
 def add_layers(content: Content, layers: list[Layer], under: str) -> None:
