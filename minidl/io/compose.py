@@ -73,7 +73,9 @@ class Structure(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")[: max(0, self.size - self._at)]
         view[:] = bytes(len(view))
-        for start in self._starts:
+        first = max(0, bisect_right(self._starts, self._at) - 1)
+        last = bisect_left(self._starts, self._at + len(view))
+        for start in self._starts[first:last]:
             piece = self._written[start]
             low, high = max(start, self._at), min(start + len(piece), self._at + len(view))
             if low < high:
@@ -90,6 +92,11 @@ class Structure(io.RawIOBase):
 
     def truncate(self, size: int | None = None) -> int:
         self.size = self._at if size is None else size
+        for start in list(self._starts):
+            del self._written[start][max(0, self.size - start) :]
+            if start >= self.size:
+                self._starts.remove(start)
+                del self._written[start]
         return self.size
 
     def readable(self) -> bool:
@@ -140,6 +147,7 @@ def _reserve(group: Any, name: str, array: np.ndarray) -> Any:
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # the same weights make the same file
     space = h5py.h5s.create_simple(array.shape) if array.ndim else h5py.h5s.create(h5py.h5s.SCALAR)
     kind = h5py.h5t.py_create(array.dtype)
     made = h5py.h5d.create(group.id, name.encode(), kind, space, properties)

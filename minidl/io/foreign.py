@@ -88,25 +88,28 @@ def _unpacked(path: str | os.PathLike[str], max_bytes: int) -> Iterator[tuple[Pa
     """The weights of a .keras archive as a file of their own, and its configuration."""
     with tempfile.TemporaryDirectory(prefix="minidl-") as folder:
         weights = Path(folder) / "model.weights.h5"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                config = b"".join(_member(archive, "config.json", MAX_CONFIG)).decode()
-                with weights.open("wb") as file:
-                    file.writelines(_member(archive, weights.name, max_bytes + MAX_CONFIG))
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-            if isinstance(error, FileFormatError):
-                raise FileFormatError(f"{os.fspath(path)}: {error}") from None
-            raise FileFormatError(
-                f"{os.fspath(path)}: the Keras archive is damaged: {error}"
-            ) from error
+        config = b"".join(_member(path, "config.json", MAX_CONFIG)).decode(errors="replace")
+        with weights.open("wb") as file:
+            file.writelines(_member(path, weights.name, max_bytes + MAX_CONFIG))
         yield weights, config
 
 
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
-    """The bytes of a file in the archive, piece by piece."""
-    with archive.open(name) as file:
-        while piece := file.read(PIECE):
-            most -= len(piece)
-            if most < 0:
-                raise FileFormatError(f"{name} in the archive unpacks to more than it may")
-            yield piece
+def _member(path: str | os.PathLike[str], name: str, most: int) -> Iterator[bytes]:
+    """The bytes of a file in an archive, piece by piece; at most `most`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name).compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise ValueError(f"{name} is packed neither plainly nor by deflate")
+            with archive.open(name) as file:
+                while piece := file.read(PIECE):
+                    most -= len(piece)
+                    if most < 0:
+                        raise ValueError(f"{name} unpacks to more than it may")
+                    yield piece
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+        raise FileFormatError(
+            f"{os.fspath(path)}: the Keras archive is damaged or hostile: {error}"
+        ) from error

@@ -120,6 +120,7 @@ class GuardedFile:
         self.path = path
         self._file, self._raw = file, raw
         self._max_bytes = max_bytes
+        self._listed = False
         self._entries: dict[str, Entry] = {}
         self._paths: list[str] = []  # of groups and datasets
         self._objects = 0
@@ -180,13 +181,20 @@ class GuardedFile:
 
         Raises FileFormatError, and lists nothing, if any object in the file breaks a rule.
         """
-        self._entries, self._paths, self._objects, self._cost = {}, [], 0, 0
-        with _damage(self.path, "listing its groups"):
-            self._walk(self._file["/"].id, "", 1)
+        if not self._listed:
+            self._entries, self._paths, self._objects, self._cost = {}, [], 0, 0
+            with _damage(self.path, "listing its groups"):
+                self._walk(self._file["/"].id, "", 1)
+            self._listed = True
         return dict(self._entries)
 
     def read(self, name: str) -> np.ndarray:
-        """The array of a dataset that `datasets()` lists, in C order and native byte order."""
+        """The array of a dataset, in C order and native byte order.
+
+        Raises FileFormatError for a name that `datasets()` doesn't list.
+        """
+        if not isinstance(name, str) or name not in self.datasets():
+            self._refuse(f"it holds no dataset {name!r:.80}")
         entry = self._entries[name]
         with _damage(self.path, f"reading dataset {name!r}"):
             dataset = self._file[name]
@@ -198,15 +206,16 @@ class GuardedFile:
 
     def place(self, name: str) -> int | None:
         """Where in the file the bytes of a dataset begin, if they stand there as in memory."""
-        dataset, entry = self._file[name].id, self._entries[name]
-        size = math.prod(entry.shape) * entry.dtype.itemsize
-        plain = (
-            size > 0
-            and dataset.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
-            and dataset.get_type().dtype == entry.dtype
-            and dataset.get_storage_size() == size
-        )
-        return int(dataset.get_offset()) if plain else None
+        with _damage(self.path, f"looking at dataset {name!r}"):
+            dataset, entry = self._file[name].id, self._entries[name]
+            size = math.prod(entry.shape) * entry.dtype.itemsize
+            plain = (
+                size > 0
+                and dataset.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+                and dataset.get_type().dtype == entry.dtype
+                and dataset.get_storage_size() == size
+            )
+            return int(dataset.get_offset()) if plain else None
 
     def pieces(self, start: int, length: int) -> Iterator[memoryview]:
         """The file's bytes from `start` on, in one buffer that is used again and again."""
@@ -302,7 +311,7 @@ class GuardedFile:
             return
         size = math.prod(properties.get_chunk()) * dataset.get_type().get_size()
         most = size + 4  # with a fletcher32 sum, where that is added before packing
-        file_size = os.path.getsize(self.path)
+        file_size = os.fstat(self._raw.fileno()).st_size
         chunks: list[h5py.h5d.StoreInfo] = []
         dataset.chunk_iter(chunks.append)
         for chunk in chunks:

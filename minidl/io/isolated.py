@@ -72,7 +72,7 @@ def read_isolated(
         timer.start()
         try:
             _tell(child, {"path": name, "max_bytes": max_bytes, "seconds": seconds})
-            listing = _listing(_receive(child, "listing what it holds"))
+            listing = _listing(_receive(child, "listing what it holds"), max_bytes)
             names = list(wanted(listing))
             _tell(child, names)
             return listing, {each: _array(child, each, listing.datasets[each]) for each in names}
@@ -117,17 +117,32 @@ def _receive(child: subprocess.Popen[bytes], doing: str) -> Any:
     length = int.from_bytes(_bytes(child, 8, doing), "little")
     if length > MAX_LISTING:
         raise _ChildError(doing)
-    message = json.loads(_bytes(child, length, doing))
+    try:
+        message = json.loads(_bytes(child, length, doing))
+    except (ValueError, RecursionError) as error:
+        raise _ChildError(doing) from error
+    if not isinstance(message, dict) or not isinstance(message.get("error", ""), str):
+        raise _ChildError(doing)
     if "error" in message:
-        if message["errno"] is not None:
-            raise OSError(message["errno"], message["error"])
-        raise FileFormatError(message["error"])
+        number = message.get("errno")
+        raise OSError(number, message["error"]) if number else FileFormatError(message["error"])
     return message
 
 
-def _listing(message: Any) -> Listing:
-    datasets = {name: (tuple(shape), np.dtype(dtype)) for name, shape, dtype in message["datasets"]}
-    return Listing(message["attributes"], datasets)
+def _listing(message: dict[str, Any], max_bytes: int) -> Listing:
+    """The child's answer, which a broken library may have made: nothing in it is believed."""
+    try:
+        datasets = {
+            name: (tuple(map(int, shape)), np.dtype(str(dtype)))
+            for name, shape, dtype in message["datasets"]
+        }
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in datasets.values()]
+        plain = all(dtype.kind in "iuf" for _, dtype in datasets.values())
+        if not plain or min(sizes, default=0) < 0 or sum(sizes) > max_bytes:
+            raise ValueError
+        return Listing(dict(message["attributes"]), datasets)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise _ChildError("listing what it holds") from error
 
 
 def _array(

@@ -95,6 +95,11 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             break
     else:
         layers = list(_numbered(listing, configs))
+    if str(listing.attributes["/"].get("format")).startswith("minidl"):
+        raise FileFormatError(
+            f"{path}: minidl wrote it, but another program rewrote it and left out the seal before "
+            "its first byte: what it holds can't be verified any more"
+        )
     if not layers:
         some = ", ".join(list(listing.datasets)[:4]) or "no dataset"
         raise FileFormatError(
@@ -166,8 +171,9 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
     groups: dict[str, dict[str, str]] = {}
     for dataset, (_, dtype) in listing.datasets.items():
         owner, _, number = dataset.rpartition("/vars/")
-        # Integers are counters and the seeds of random layers.
-        if owner and number.isdigit() and dtype.kind == "f" and not owner.startswith("optimizer"):
+        if not owner or not re.fullmatch("[0-9]{1,6}", number) or owner.startswith("optimizer"):
+            continue
+        if dtype.kind == "f":  # integers are counters and the seeds of random layers
             groups.setdefault(owner, {})[number] = dataset
     known = list(configs)
     layers = []
@@ -197,7 +203,7 @@ def _told_apart(layers: list[KerasLayer]) -> list[KerasLayer]:
 def _natural(path: str) -> list[Any]:
     """conv2d, conv2d_1, conv2d_2, conv2d_10."""
     return [
-        (re.sub(r"_\d+$", "", part), int((re.search(r"_(\d+)$", part) or [0, -1])[1]))
+        (re.sub("_[0-9]+$", "", part), int((re.search("_([0-9]{1,9})$", part) or [0, -1])[1]))
         for part in path.split("/")
     ]
 
@@ -250,7 +256,7 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     """
     arrays = {role: read[dataset] for role, dataset in layer.arrays.items()}
     settings = _settings(layer)
-    if layer.kind == "other":
+    if layer.kind == "other" or not arrays:
         return [Layer(layer.name, "other", arrays)]
     for role in ("kernel", "depthwise_kernel", "pointwise_kernel"):
         if role in arrays and arrays[role].ndim == 4:

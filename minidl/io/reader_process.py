@@ -11,6 +11,12 @@ import numpy as np
 from minidl.errors import MinidlError
 from minidl.io.guarded import open_guarded
 
+resource: Any
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 ROOM = 2**28  # bytes for the library and its buffers, beside the arrays
 
 
@@ -19,7 +25,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what any library prints goes where nobody reads it
     request = json.loads(sys.stdin.buffer.readline())
-    _limit(request["max_bytes"], request["seconds"])
+    _limit(request["seconds"])
     try:
         _answer(answers, request)
     except MinidlError as error:
@@ -29,22 +35,28 @@ def main() -> None:
     answers.flush()
 
 
-def _limit(max_bytes: int, seconds: int) -> None:
-    """No more memory and time than the file can need, no files written, no core dumped."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limits = {resource.RLIMIT_CPU: seconds, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
-    with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as statm:
+def _limit(seconds: int) -> None:
+    """No more time than the file can need, no files written, no core dumped."""
+    if resource is not None:
+        _set(resource.RLIMIT_CPU, seconds)
+        _set(resource.RLIMIT_CORE, 0)
+        _set(resource.RLIMIT_FSIZE, 0)
+
+
+def _set(kind: int, most: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+
+
+def _limit_memory(arrays: int) -> None:
+    """No more memory from here on than the library takes, and twice `arrays` bytes."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as statm:  # Linux
         used = int(statm.read().split()[0]) * resource.getpagesize()
-        limits[resource.RLIMIT_AS] = used + 2 * max_bytes + ROOM
-    for kind, most in limits.items():
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+        _set(resource.RLIMIT_AS, used + ROOM + 2 * arrays)
 
 
 def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
+    _limit_memory(0)
     with open_guarded(request["path"], request["max_bytes"]) as file:
         datasets = file.datasets()
         _send(
@@ -54,7 +66,9 @@ def _answer(answers: BinaryIO, request: dict[str, Any]) -> None:
                 "datasets": [[n, e.shape, e.dtype.str] for n, e in datasets.items()],
             },
         )
-        for name in json.loads(sys.stdin.buffer.readline()):
+        wanted = json.loads(sys.stdin.buffer.readline())
+        _limit_memory(max((datasets[name].cost for name in wanted), default=0))
+        for name in wanted:
             array = file.read(name)
             _send(answers, {})
             answers.write(array.reshape(-1).view(np.uint8).data)  # flat: also without axes

@@ -24,7 +24,15 @@ import numpy as np
 from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.compose import Content, write_hdf5
-from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile, check_file, guarded
+from minidl.io.guarded import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_OBJECTS,
+    Entry,
+    GuardedFile,
+    check_file,
+    guarded,
+)
 from minidl.version import __version__
 
 __all__ = ["Stored", "is_sealed", "open_sealed", "read_verified", "write_sealed"]
@@ -51,6 +59,7 @@ def write_sealed(
     Raises StateError for arrays that aren't integers or floats of up to 64 bits, and OSError where
     the system refuses; either way an old file at `path` is left as it was.
     """
+    _check_count(path, content)
     content.add("", format=format[0], format_version=format[1], minidl_version=__version__)
     for name, array in content.arrays.items():
         if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
@@ -70,6 +79,19 @@ def write_sealed(
     with atomic_write(path) as temporary, open(temporary, "r+b") as file:
         ranges = write_hdf5(file, content, block, compression, add_checksums)
         _write_seal(file, ranges, block)
+
+
+def _check_count(path: str | os.PathLike[str], content: Content) -> None:
+    """Refuse to write what wouldn't be read."""
+    parts = (name.split("/") for name in content.arrays)
+    objects = {tuple(names[:i]) for names in parts for i in range(1, len(names) + 1)}
+    deep = [names for names in objects if len(names) > MAX_DEPTH]
+    if len(objects) > MAX_OBJECTS or deep:
+        what = f"{len(objects)}" if not deep else f"{'.'.join(deep[0])!r:.60}, too deep"
+        raise StateError(
+            f"{os.fspath(path)} can hold {MAX_OBJECTS} groups and arrays, nested {MAX_DEPTH} deep, "
+            f"got {what}"
+        )
 
 
 def _crc32(array: np.ndarray) -> str:
@@ -152,9 +174,9 @@ def _check_seal(file: BinaryIO, path: str) -> None:
     if size != found_size:
         raise damaged(f"it has {found_size} bytes, expected {size}")
     ends = [(0, block), *((start, start + length) for start, length in ranges), (size, size)]
-    if block > MAX_BLOCK or any(a[1] > b[0] for a, b in itertools.pairwise(ends)):
-        raise damaged("the ranges in its user block make no sense")
     head = len(first) + len(digest) + 1
+    if not head <= block <= MAX_BLOCK or any(a[1] > b[0] for a, b in itertools.pairwise(ends)):
+        raise damaged("the ranges in its user block make no sense")
     file.seek(head)
     found = _digest(file, first, file.read(block - head), block, ranges)
     if found != digest:

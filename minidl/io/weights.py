@@ -61,7 +61,7 @@ def add_layers(content: Content, layers: list[Layer], under: str) -> None:
         kept = {key: layer.settings[key] for key in SETTINGS if key in layer.settings}
         content.add(group, kind=layer.kind, **kept)
         for role, array in layer.arrays.items():
-            if "/" in role or "." in role:
+            if "/" in role or "." in role or not role:
                 raise StateError(f"a file can't store the name {role!r}: it becomes a path")
             name = f"{group}/{role}".lstrip("/")
             layout = LAYOUTS.get(layer.kind, {}).get(role) or " ".join(["axis"] * array.ndim)

@@ -91,9 +91,11 @@ def load(path: str | os.PathLike[str]) -> Module:
         )
     drawn = random.get_state()  # the first weights are overwritten: they use up no draws
     try:
-        model = create(name, **arguments)
-    except MinidlError as error:
-        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+        model = _makers[name](**arguments)
+    except (MinidlError, TypeError) as error:
+        raise FileFormatError(
+            f"{os.fspath(path)}: models.{name} can't be made with {arguments}: {error}"
+        ) from error
     finally:
         random.set_state(drawn)
     load_weights(model, path)

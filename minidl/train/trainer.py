@@ -13,15 +13,10 @@ from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.train.callbacks import Callback, ProgressBar
-from minidl.train.checkpoint import (
-    Checkpoint,
-    Progress,
-    load_progress,
-    pair,
-    save_progress,
-)
+from minidl.train.checkpoint import Checkpoint
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
+from minidl.train.progress import Progress, load_progress, pair, save_progress
 
 __all__ = ["Trainer"]
 
@@ -78,7 +73,7 @@ class Trainer:
         batches = len(loader)
         if batches == 0:
             raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
-        done = self.progress.begin(loader)
+        done = self.progress.begin(loader) if self.epoch < epochs else 0
         # A checkpoint is written last, when all others know of the epoch.
         listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
         shown = [*listeners, ProgressBar()] if progress else listeners
@@ -109,13 +104,13 @@ class Trainer:
         """
         save_progress(self, path)
 
-    def resume(self, path: str | os.PathLike[str]) -> "Trainer":
+    def resume(self, path: str | os.PathLike[str], strict: bool = True) -> "Trainer":
         """Go on from where `save` was called: the next `fit` continues there.
 
         Make the trainer with the same parts as then; its model, optimizer and so on are loaded. For
         frozen and added parameters see `md.load_checkpoint`, which also says what is raised.
         """
-        load_progress(self, path)
+        load_progress(self, path, strict)
         return self
 
     def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:

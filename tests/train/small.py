@@ -1,9 +1,13 @@
 """A network and data small enough to train in milliseconds, and a training loop by hand."""
 
+import os
+import random
+
 import numpy as np
 
 import minidl as md
 from minidl import data, nn, optim
+from minidl.train import Trainer
 
 ROWS, FEATURES, CLASSES = 22, 5, 3
 BATCH = 4  # 22 rows make five whole batches and one of 2 rows
@@ -27,12 +31,66 @@ def arrays(rows=ROWS, seed=2):
     return x, random.integers(0, CLASSES, rows)
 
 
-def a_loader(rows=ROWS, seed=2, batch_size=BATCH, shuffle=True):
-    return data.DataLoader(data.ArrayDataset(*arrays(rows, seed)), batch_size, shuffle, seed=9)
+def a_loader(rows=ROWS, seed=2, batch_size=BATCH, shuffle=True, order=9, workers=0):
+    dataset = data.ArrayDataset(*arrays(rows, seed))
+    return data.DataLoader(dataset, batch_size, shuffle, seed=order, workers=workers)
 
 
 def an_optimizer(model):
     return optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+
+
+def a_schedule(optimizer):
+    return optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+
+
+def a_full_trainer(seed=1, make=an_optimizer, schedule=a_schedule, callbacks=()):
+    """With all the parts that a checkpoint holds."""
+    model = a_model(seed)
+    optimizer, ema = make(model), optim.EMA(model, 0.9)
+    scheduler = schedule(optimizer)
+    return Trainer(
+        model, optimizer, metrics=["accuracy"], scheduler=scheduler, ema=ema, callbacks=callbacks
+    )
+
+
+def everything(trainer):
+    """The states of a trainer's parts, and its history without the seconds."""
+    parts = {name: getattr(trainer, name) for name in ("model", "optimizer", "scheduler", "ema")}
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in trainer.history]
+    states = {name: part.state_dict() for name, part in parts.items()}
+    return bits({**states, "epoch": trainer.epoch, "history": rows})
+
+
+def bits(tree):
+    """What is equal only for the same numbers, to the bit and but for byte order to the type."""
+    if isinstance(tree, dict):
+        return {key: bits(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree), [bits(value) for value in tree]
+    if isinstance(tree, np.ndarray):
+        native = tree.astype(tree.dtype.newbyteorder("="))
+        return native.dtype, native.shape, native.tobytes()
+    return type(tree), repr(tree)
+
+
+def disturb():
+    """Put all random generators elsewhere."""
+    md.manual_seed(999)
+    np.random.seed(999)  # noqa: NPY002
+    random.seed(999)
+
+
+def generators():
+    """Where all random generators are."""
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    return bits([md.random.get_state(), legacy, random.getstate()])
+
+
+def child_path():
+    """Where a child process finds this file and minidl."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    return [here, os.path.dirname(os.path.dirname(here))]
 
 
 def train_by_hand(model, optimizer, loader, epochs, scheduler=None, ema=None):
