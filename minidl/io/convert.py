@@ -23,26 +23,43 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> l
     found = read_file(source)
     layers = found.layers
     if found.torch:
-        layers = [_from_torch(layers, i) for i in range(len(layers))]
+        layers = [_from_torch(layer, layers) for layer in layers]
+    elif format == "safetensors":
+        for layer in layers:
+            _check_rows(layer, layers, inputs=0, outputs=-1)
     write_layers(layers, target, format)
     return layers
 
 
-def _from_torch(layers: list[Layer], i: int) -> Layer:
+def _check_rows(layer: Layer, layers: list[Layer], inputs: int, outputs: int) -> None:
+    """Raise ArgumentError where a linear layer may take a flattened image, whose rows have another
+    order in PyTorch, and nothing tells. A file of a minidl model does.
+
+    inputs, outputs: the axes of weights with these.
+    """
+    if layer.kind != "linear" or "channels" in layer.settings:
+        return
+    shapes = [x.arrays["weight"].shape for x in layers if "weight" in x.arrays]
+    rows = layer.arrays["weight"].shape[inputs]
+    follows = any(len(shape) == 2 and shape[outputs] == rows for shape in shapes)
+    images = [shape[outputs] for shape in shapes if len(shape) == 4]  # channels of convolutions
+    if not follows and any(rows > channels and rows % channels == 0 for channels in images):
+        raise ArgumentError(_UNTOLD.format(layer.name, layer.arrays["weight"].shape))
+
+
+_UNTOLD = (
+    "{}.weight {}: only the network tells its layout (depthwise or not; the order of a flattened "
+    "image): give --model, or in Python load the file into the model and save that"
+)
+
+
+def _from_torch(layer: Layer, layers: list[Layer]) -> Layer:
     """A layer of a PyTorch file in minidl's layout, if its arrays alone tell which that is."""
-    layer = layers[i]
+    _check_rows(layer, layers, inputs=1, outputs=0)
     weight = layer.arrays.get("weight")
     shape = () if weight is None else weight.shape
-    before = [x.arrays["weight"] for x in layers[:i] if "weight" in x.arrays]
-    channels = next((w.shape[0] for w in reversed(before) if w.ndim == 4), 0)
-    flattened = layer.kind == "linear" and channels and shape[1] > channels
-    unclear = len(shape) == 4 and shape[1] == 1 and shape[0] > 1
-    if unclear or (flattened and shape[1] % channels == 0 and layers[i - 1].kind != "linear"):
-        raise ArgumentError(
-            f"{layer.name}.weight {shape}: only the network tells its layout (depthwise or not; "
-            "the order of a flattened image): give --model, or in Python load the file into the "
-            "model and save that"
-        )
+    if len(shape) == 4 and shape[1] == 1 and shape[0] > 1:
+        raise ArgumentError(_UNTOLD.format(layer.name, shape))
     like: Any = {}
     if len(shape) == 4:
         like = {"weight": np.empty((shape[2], shape[3], shape[1], shape[0]), weight.dtype)}  # type: ignore[union-attr]

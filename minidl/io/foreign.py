@@ -1,6 +1,7 @@
 """The layers in any file of weights: minidl's, Keras's, safetensors."""
 
 import contextlib
+import lzma
 import os
 import tempfile
 import zipfile
@@ -12,7 +13,7 @@ from typing import Any
 
 from minidl.errors import FileFormatError, MinidlError
 from minidl.io import keras
-from minidl.io.guarded import MAX_BYTES
+from minidl.io.guarded import MAX_BYTES, check_max_bytes
 from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
 from minidl.io.isolated import Listing, read_isolated
 from minidl.io.keras_config import layer_configs
@@ -23,6 +24,16 @@ from minidl.io.weights import read_layers
 __all__ = ["Found", "read_file"]
 
 MAX_CONFIG = 2**26  # bytes of a Keras model's configuration
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+)
 PIECE = 2**20  # bytes unpacked at a time
 
 
@@ -54,6 +65,7 @@ def read_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Found
 
 
 def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
+    check_max_bytes(max_bytes)
     kind = identify(path)
     if kind == MINIDL:
         return Found(read_layers(path, max_bytes), False, "minidl")
@@ -75,7 +87,7 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
         layers.extend(keras.find_layers(listing, name, layer_configs(text)))
         return [dataset for layer in layers for dataset in layer.arrays.values()]
 
-    listing, read = read_isolated(path, wanted, max_bytes)
+    listing, read = read_isolated(path, wanted, max_bytes, name)
     attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
     backend, version = attributes.get("backend"), attributes.get("keras_version")
     found = [part for layer in layers for part in keras.build(layer, read, str(backend))]
@@ -97,19 +109,13 @@ def _unpacked(path: str | os.PathLike[str], max_bytes: int) -> Iterator[tuple[Pa
 def _member(path: str | os.PathLike[str], name: str, most: int) -> Iterator[bytes]:
     """The bytes of a file in an archive, piece by piece; at most `most`."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(name).compress_type not in (
-                zipfile.ZIP_STORED,
-                zipfile.ZIP_DEFLATED,
-            ):
-                raise ValueError(f"{name} is packed neither plainly nor by deflate")
-            with archive.open(name) as file:
-                while piece := file.read(PIECE):
-                    most -= len(piece)
-                    if most < 0:
-                        raise ValueError(f"{name} unpacks to more than it may")
-                    yield piece
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+            while piece := file.read(PIECE):
+                most -= len(piece)
+                if most < 0:
+                    raise ValueError(f"{name} in the archive unpacks to more than it may")
+                yield piece
+    except DAMAGE as error:
         raise FileFormatError(
             f"{os.fspath(path)}: the Keras archive is damaged or hostile: {error}"
         ) from error

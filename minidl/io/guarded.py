@@ -86,11 +86,16 @@ def check_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def check_max_bytes(max_bytes: int) -> None:
+    """Raise ArgumentError unless it is a number of bytes."""
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
+        raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
+
+
 @contextlib.contextmanager
 def guarded(file: BinaryIO, path: str, max_bytes: int) -> Iterator["GuardedFile"]:
     """`file`, open for reading, as a guarded HDF5 file; `path` is what errors call it."""
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
-        raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
+    check_max_bytes(max_bytes)
     with _damage(path, "opening it"):
         opened = h5py.File(file, "r")
     with opened:

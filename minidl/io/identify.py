@@ -79,4 +79,4 @@ def _other(start: bytes) -> str:
         return PICKLE
     if start.startswith(b"\x93NUMPY"):
         return "NumPy's .npy: read it with np.load, and assign it to a parameter's .data"
-    return f"one starting with {start[:8]!r}"
+    return f"one starting with {start[:16]!r}"

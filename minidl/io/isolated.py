@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError, FileFormatError
-from minidl.io.guarded import MAX_BYTES
+from minidl.errors import FileFormatError
+from minidl.io.guarded import MAX_BYTES, check_max_bytes
 
 __all__ = ["Listing", "read_isolated"]
 
@@ -54,16 +54,17 @@ def read_isolated(
     path: str | os.PathLike[str],
     wanted: Callable[[Listing], Iterable[str]],
     max_bytes: int = MAX_BYTES,
+    called: str | None = None,
 ) -> tuple[Listing, dict[str, np.ndarray]]:
     """List the HDF5 file `path` and read the datasets that `wanted` names, in another process.
 
     max_bytes: the most memory that all its datasets together may take.
+    called: what errors call the file, if not `path`.
     Raises FileFormatError for what the guarded reader refuses and for a file that kills the
     process or holds it up; OSError where the system refuses.
     """
+    check_max_bytes(max_bytes)
     name = os.fspath(path)
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
-        raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
     seconds = SECONDS + os.path.getsize(path) // SPEED
     with _child(name) as child:
         late: list[bool] = []
@@ -78,7 +79,10 @@ def read_isolated(
             return listing, {each: _array(child, each, listing.datasets[each]) for each in names}
         except _ChildError as error:
             child.kill()
-            raise _explained(name, child.wait(), error, seconds if late else 0) from None
+            text = _explained(child.wait(), error, seconds if late else 0)
+            raise FileFormatError(f"{called or name}: {text}") from None
+        except FileFormatError as error:
+            raise FileFormatError(str(error).replace(name, called or name)) from None
         finally:
             timer.cancel()
 
@@ -167,7 +171,7 @@ def _bytes(child: subprocess.Popen[bytes], count: int, doing: str) -> bytes:
     return found
 
 
-def _explained(path: str, status: int, error: _ChildError, seconds: int) -> FileFormatError:
+def _explained(status: int, error: _ChildError, seconds: int) -> str:
     if seconds:
         how = f"took more than {seconds} s"
     elif status < 0:
@@ -176,6 +180,4 @@ def _explained(path: str, status: int, error: _ChildError, seconds: int) -> File
         how = f"crashed ({status})"
     else:
         how = f"failed (exit status {status})"
-    return FileFormatError(
-        f"{path}: the HDF5 file is damaged or hostile: a process of its own {how} while {error}"
-    )
+    return f"the HDF5 file is damaged or hostile: a process of its own {how} while {error}"

@@ -72,6 +72,8 @@ OLD_ROLES = {
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
 }
+# How many of them a layer always has; a normalisation may have been told to leave any out.
+NEEDED = {"separable": 2, "rnn": 2, "lstm": 2, "gru": 2, "batch_norm": 0, "layer_norm": 0}
 ROLES = {role for roles in NUMBERED.values() for role in roles}
 
 
@@ -83,6 +85,7 @@ class KerasLayer:
     kind: str
     arrays: dict[str, str]
     config: LayerConfig | None = None
+    channels_first: bool = False  # whether it takes an image that was flattened in that order
 
 
 def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) -> list[KerasLayer]:
@@ -95,6 +98,7 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             break
     else:
         layers = list(_numbered(listing, configs))
+    _mark_flattened(layers, configs)
     if str(listing.attributes["/"].get("format")).startswith("minidl"):
         raise FileFormatError(
             f"{path}: minidl wrote it, but another program rewrote it and left out the seal before "
@@ -106,6 +110,25 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             f"{path}: expected weights that minidl or Keras wrote, found HDF5 with {some}"
         )
     return layers
+
+
+def _mark_flattened(layers: list[KerasLayer], configs: dict[str, LayerConfig]) -> None:
+    """Mark the Dense behind each Flatten of images whose channels come first.
+
+    Flatten turns them to channels-last only if it was told their format, which Keras 1 couldn't.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    first = flattened = False
+    for name, config in configs.items():
+        ordering = config.settings.get("data_format", config.settings.get("dim_ordering"))
+        if config.class_name == "Flatten":
+            flattened = first and ordering != "channels_first"
+        elif ordering is not None:
+            first, flattened = ordering in ("channels_first", "th"), False
+        elif config.class_name == "Dense":
+            if name in by_name:
+                by_name[name].channels_first = flattened
+            first = flattened = False
 
 
 def _long_attribute(listing: Listing, owner: str, name: str) -> list[str] | None:
@@ -135,6 +158,7 @@ def _legacy(
     names: list[str],
     configs: dict[str, LayerConfig],
 ) -> Iterator[KerasLayer]:
+    found: list[tuple[str, KerasLayer]] = []
     for name in names:
         weights = _long_attribute(listing, under + name, "weight_names") or []
         owners: dict[str, dict[str, str]] = {}  # a nested model is one layer that has many
@@ -153,7 +177,12 @@ def _legacy(
             label = (owner if nested else name).replace("/", ".")
             config = configs.get(inner if nested else name)
             kind = _class_kind(config) or _kind(label, arrays, listing)
-            yield KerasLayer(label, kind, arrays, config)
+            found.append((name, KerasLayer(label, kind, arrays, config)))
+    count = Counter(layer.name for _, layer in found)
+    for name, layer in found:
+        if count[layer.name] > 1:  # in different models within one
+            layer.name = f"{name}.{layer.name}"
+        yield layer
 
 
 def _role(name: str, layer: str) -> str:
@@ -179,8 +208,10 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
     layers = []
     for owner in sorted(groups, key=_natural):
         parts = [part for part in owner.split("/") if part not in ("layers", "cell")]
-        own_name = listing.attributes.get(f"{owner}/vars", {}).get("name")
-        name = own_name if isinstance(own_name, str) and own_name else ".".join(parts)
+        own_name = listing.attributes.get(f"{owner.removesuffix('/cell')}/vars", {}).get("name")
+        # What stands in the row `layers` has a name of its own; else it is the attribute's.
+        in_row = isinstance(own_name, str) and own_name and "layers" in owner.split("/")
+        name = str(own_name) if in_row else ".".join(parts)
         kind = _class_kind(configs.get(name)) or GROUPS.get(re.sub(r"_\d+$", "", parts[-1]), "")
         datasets = [groups[owner][number] for number in sorted(groups[owner], key=int)]
         kind = kind or _kind(name, dict(enumerate(datasets)), listing)
@@ -209,7 +240,9 @@ def _natural(path: str) -> list[Any]:
 
 
 def _numbered_roles(kind: str, count: int, config: LayerConfig | None) -> tuple[str, ...]:
-    roles = NUMBERED.get(kind, tuple(f"var{i}" for i in range(count)))
+    roles = NUMBERED.get(kind, ())
+    if count > len(roles):
+        return tuple(f"var{i}" for i in range(count))
     if kind in ("batch_norm", "layer_norm") and count < len(roles):
         settings = config.settings if config else {"scale": False, "center": count == 3}
         left_out = [("scale", "gamma"), ("center", "beta")]
@@ -256,14 +289,16 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     """
     arrays = {role: read[dataset] for role, dataset in layer.arrays.items()}
     settings = _settings(layer)
-    if layer.kind == "other" or not arrays:
+    if layer.kind == "depthwise" and "depthwise_kernel" in arrays:
+        arrays["kernel"] = arrays.pop("depthwise_kernel")
+    needed = NUMBERED.get(layer.kind, ())[: NEEDED.get(layer.kind, 1)]
+    if layer.kind == "other" or not set(needed) <= set(arrays):
         return [Layer(layer.name, "other", arrays)]
-    for role in ("kernel", "depthwise_kernel", "pointwise_kernel"):
-        if role in arrays and arrays[role].ndim == 4:
-            if layer.config and layer.config.settings.get("dim_ordering") == "th":
-                arrays[role] = arrays[role].transpose(2, 3, 1, 0)  # (O, I, kh, kw), Keras 1
-            if backend == "theano":
-                arrays[role] = arrays[role][::-1, ::-1]
+    if layer.kind in ("convolution", "transposed") and arrays["kernel"].ndim == 4:
+        if layer.config and layer.config.settings.get("dim_ordering") == "th":
+            arrays["kernel"] = arrays["kernel"].transpose(2, 3, 1, 0)  # (O, I, kh, kw), Keras 1
+        if backend == "theano":
+            arrays["kernel"] = arrays["kernel"][::-1, ::-1]
     if layer.kind == "separable":
         first = Layer(f"{layer.name}.depthwise", "depthwise", {}, settings)
         second = Layer(f"{layer.name}.pointwise", "convolution", {})
@@ -271,7 +306,7 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
         second.arrays = {_own_role(role): array for role, array in arrays.items()}
         return [first, second]
     if layer.kind in ("batch_norm", "layer_norm"):
-        like = next(iter(arrays.values()))
+        like = next(iter(arrays.values()), np.ones(0))
         arrays = {"gamma": np.ones_like(like), "beta": np.zeros_like(like), **arrays}
     if layer.kind in ("rnn", "lstm", "gru"):
         width = arrays["recurrent_kernel"].shape[-1]
@@ -306,6 +341,29 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
         return {}
     given = layer.config.settings
     if layer.kind in ("batch_norm", "layer_norm"):
-        return {"eps": float(given.get("epsilon", 1e-3)), "inputs": layer.config.inputs}
+        eps = given.get("epsilon", 1e-3)
+        known = {"eps": float(eps)} if isinstance(eps, int | float) else {}
+        return {**known, "inputs": layer.config.inputs}
+    if layer.kind in ("rnn", "lstm", "gru"):
+        return {"unlike": _unlike(layer.kind, given)}
     strides = given.get("strides", given.get("subsample"))
-    return {"padding": given.get("padding", given.get("border_mode")), "strides": strides}
+    strided = isinstance(strides, list) and any(stride not in (1, None) for stride in strides)
+    same = given.get("padding", given.get("border_mode")) == "same"
+    return {
+        "strided same": strides if same and strided else None,
+        "activation": given.get("activation") not in (None, "linear"),
+        "channels first": layer.channels_first,
+    }
+
+
+def _unlike(kind: str, given: dict[str, Any]) -> str | None:
+    """How a recurrent layer computes otherwise than minidl's does."""
+    usual = {"activation": "tanh"}
+    if kind != "rnn":
+        usual["recurrent_activation"] = "sigmoid"
+    for name, value in usual.items():
+        if given.get(name, value) != value:
+            return f"{name} is {given[name]}"
+    if kind == "gru" and given.get("reset_after") is False:
+        return "reset_after is False"
+    return "go_backwards is True" if given.get("go_backwards") else None

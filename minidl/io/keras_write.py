@@ -52,8 +52,8 @@ def write_keras(layers: list[Layer], path: str | os.PathLike[str]) -> None:
         number = count[group]
         count[group] += 1
         at = f"layers/{group}_{number}" if number else f"layers/{group}"
+        content.add(f"{at}/vars", name=layer.name)
         at += "/cell/vars" if layer.kind in CELLS else "/vars"
-        content.add(at, name=layer.name)
         present = [layer.arrays[role] for role in roles if role in layer.arrays]
         for i, array in enumerate(present):
             content.arrays[f"{at}/{i}"] = np.ascontiguousarray(array).reshape(array.shape)
@@ -67,8 +67,9 @@ def _with_separable(layers: list[Layer]) -> list[Layer]:
     for layer in layers:
         owner, _, part = layer.name.rpartition(".")
         before = joined[-1] if joined else None
-        if part == "pointwise" and before is not None and before.name == f"{owner}.depthwise":
-            arrays = {"depthwise": before.arrays["weight"], **layer.arrays}
+        parts = before is not None and before.name == f"{owner}.depthwise"
+        if part == "pointwise" and parts and list(before.arrays) == ["weight"]:  # type: ignore[union-attr]
+            arrays = {"depthwise": before.arrays["weight"], **layer.arrays}  # type: ignore[union-attr]
             joined[-1] = Layer(owner, "separable", arrays)
         else:
             joined.append(layer)

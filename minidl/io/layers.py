@@ -15,7 +15,15 @@ from minidl import nn
 from minidl.errors import StateError
 from minidl.nn import Module
 
-__all__ = ["LAYOUTS", "Layer", "from_torch", "layers_of", "to_torch", "torch_kind"]
+__all__ = [
+    "LAYOUTS",
+    "Layer",
+    "from_torch",
+    "layers_of",
+    "reorder_rows",
+    "to_torch",
+    "torch_kind",
+]
 
 KINDS: tuple[tuple[type[Module], str], ...] = (
     (nn.Conv2d, "convolution"),
@@ -51,8 +59,8 @@ class Layer:
 
     kind: "convolution", "depthwise", ..., or "other".
     arrays: by the names of minidl's state, such as "weight".
-    settings: what else is known, such as eps of a batch_norm; for a linear layer that takes a
-        flattened image, "channels" of that image.
+    settings: what else is known, such as eps of a batch_norm; for a linear layer "channels" of the
+        image that it takes flattened, or 0 for none.
     """
 
     name: str
@@ -68,7 +76,8 @@ class Layer:
 def layers_of(model: Module) -> list[Layer]:
     """The layers of a model that hold parameters or buffers, in order; arrays aren't copied."""
     layers = []
-    channels, image = None, False  # of the image that comes next, and whether it is flattened
+    channels: int | None = None  # of the image that comes next
+    flat = False  # whether nn.Flatten has come since
     for name, module in _places(model, ""):
         own = {
             role: value.data
@@ -77,19 +86,28 @@ def layers_of(model: Module) -> list[Layer]:
             if isinstance(value, kind)
         }
         settings = _settings(module)
-        if isinstance(module, nn.Linear):
-            if image:
-                settings["channels"] = channels
-            channels, image = None, False
+        if isinstance(module, nn.Linear | nn.BatchNorm1d):
+            rows = module.in_features if isinstance(module, nn.Linear) else module.channels
+            settings["channels"] = _flattened(rows, channels, flat)
+            if isinstance(module, nn.Linear):
+                channels = None
         elif isinstance(module, nn.GlobalAvgPool2d):
-            channels, image = None, False
+            channels = None
         elif isinstance(module, nn.Flatten):
-            image = channels is not None
+            flat = True
         elif (found := _channels(module)) is not None:
-            channels, image = found, False
+            channels, flat = found, False
         if own:
             layers.append(Layer(name, _kind(module), own, settings))
     return layers
+
+
+def _flattened(rows: int, channels: int | None, flat: bool) -> int | None:
+    """The channels of the image that a layer of `rows` inputs takes flattened; 0 for none, None
+    where the model's parts don't tell."""
+    if channels is None or rows == channels:
+        return 0
+    return channels if flat else None if rows % channels == 0 else 0
 
 
 def _places(module: Module, name: str) -> Iterator[tuple[str, Module]]:
@@ -144,11 +162,17 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
         kh, kw, channels, multiplier = weight.shape
         # (kh, kw, C, m) -> (C, m, kh, kw) -> (C * m, 1, kh, kw)
         arrays["weight"] = weight.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw)
-    elif layer.kind == "linear" and layer.settings.get("channels"):
-        arrays["weight"] = _rows(layer, weight, layer.settings["channels"], False).T
-    elif layer.kind in TO_TORCH:
-        arrays["weight"] = weight.transpose(TO_TORCH[layer.kind])
+    elif layer.kind in ("linear", "batch_norm") and layer.settings.get("channels", 0) != 0:
+        arrays |= {role: reorder_rows(layer, array, False) for role, array in _with_rows(layer)}
+    if layer.kind in TO_TORCH:
+        arrays["weight"] = arrays["weight"].transpose(TO_TORCH[layer.kind])
     return arrays
+
+
+def _with_rows(layer: Layer, arrays: dict[str, np.ndarray] | None = None) -> list[tuple[str, Any]]:
+    """Those arrays whose first axis are a layer's inputs."""
+    arrays = layer.arrays if arrays is None else arrays
+    return [x for x in arrays.items() if layer.kind == "batch_norm" or x[0] == "weight"]
 
 
 def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarray]:
@@ -170,28 +194,34 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
             found["weight"] = split.transpose(2, 3, 0, 1)
     elif like.kind in TO_TORCH and weight.ndim == len(TO_TORCH[like.kind]):
         found["weight"] = weight.transpose(np.argsort(TO_TORCH[like.kind]))
-        if like.kind == "linear" and like.settings.get("channels"):
-            found["weight"] = _rows(like, found["weight"], like.settings["channels"], True)
+    if like.kind in ("linear", "batch_norm") and like.settings.get("channels", 0) != 0:
+        found |= {role: reorder_rows(like, array, True) for role, array in _with_rows(like, found)}
     return found
 
 
-def _rows(layer: Layer, weight: np.ndarray, channels: int, channels_first: bool) -> np.ndarray:
-    """The rows of a linear layer's weight (in, out) in the other order of a flattened image.
+def reorder_rows(layer: Layer, array: np.ndarray, channels_first: bool) -> np.ndarray:
+    """An array (in, ...) of a layer in the other order of a flattened image.
 
-    channels_first: they are in the order (C, H, W) and come out as (H, W, C), or the other way.
-    Raises StateError where the image's channels don't divide them.
+    channels_first: its rows are in the order (C, H, W) and come out as (H, W, C), or the other way.
+    Raises StateError where the model doesn't tell the image's channels.
     """
-    rows, outputs = weight.shape
+    channels, rows = layer.settings["channels"], len(array)
+    if channels is None:
+        raise StateError(
+            f"{layer.name}: its {rows} inputs may be an image's, flattened in another order than "
+            "PyTorch's, but no nn.Flatten between it and the layer that gives the image tells: put "
+            "one there, among the model's parts in the order they run"
+        )
     if rows % channels:
         raise StateError(
             f"{layer.name}: its {rows} inputs come from nn.Flatten, but aren't a multiple of the "
             f"{channels} channels of the layer before it, so that their order can't be told: "
-            "reorder the file's rows yourself and load them with load_state_dict"
+            "reorder the file's rows yourself, and load them with load_state_dict"
         )
     pixels = rows // channels
     split = (channels, pixels) if channels_first else (pixels, channels)
-    # (C, H*W, out) -> (H*W, C, out), or back -> (in, out)
-    return weight.reshape(*split, outputs).transpose(1, 0, 2).reshape(rows, outputs)
+    # (C, H*W, ...) -> (H*W, C, ...), or back -> (in, ...)
+    return array.reshape(*split, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
 
 
 def _recurrent_to_torch(layer: Layer) -> dict[str, np.ndarray]:

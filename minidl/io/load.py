@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from minidl.errors import ArgumentError
@@ -38,17 +39,18 @@ def load_weights(
     max_bytes: the most memory that the file's arrays may take.
     prefix: read only what stands under this dotted name in the file, and take the name away.
     rename: new names for layers or groups of layers, as in {"fc": "head", "aux": None}, where None
-        leaves out; or a function of a name.
+        leaves out; or a function of a layer's name.
     Raises FileFormatError for files that can't be read, StateError for names, shapes and settings
     (eps, "same" padding) that don't match, OSError where the system refuses.
     """
     check_module(model, "load_weights")
-    new_name = _renamer(prefix, rename)
+    of_layer = _renamer(prefix, rename)
     with naming(path):
         if identify(path) == MINIDL:
-            with stored_state(path, max_bytes, new_name) as state:
+            of_array = _of_arrays(of_layer) if callable(rename) else of_layer
+            with stored_state(path, max_bytes, of_array) as state:
                 return model.load_state_dict(state, strict)
-        found = match(read_file(path, max_bytes), layers_of(model), new_name)
+        found = match(read_file(path, max_bytes), layers_of(model), of_layer)
         return model.load_state_dict(found, strict)
 
 
@@ -65,6 +67,18 @@ def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:
             return None
         name = name[len(start) :]
         return name if rename is None else _renamed(name, rename)
+
+    return new_name
+
+
+def _of_arrays(of_layer: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """New names for arrays, from those for layers."""
+    of_layer = cache(of_layer)
+
+    def new_name(name: str) -> str | None:
+        layer, _, role = name.rpartition(".")
+        new = of_layer(layer)
+        return None if new is None else f"{new}.{role}" if new else role
 
     return new_name
 

@@ -1,14 +1,14 @@
 """Which layer of a file is which of a model, and its arrays as the model has them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import StateError
+from minidl.errors import ArgumentError, StateError
 from minidl.io.foreign import Found
-from minidl.io.layers import GATES, Layer, from_torch
+from minidl.io.layers import GATES, Layer, from_torch, reorder_rows
 
 __all__ = ["match"]
 
@@ -28,14 +28,11 @@ def match(
     Arrays without a slot keep their names in the file.
     Raises StateError where a setting that the numbers depend on is another in the model.
     """
-    renamed = [(rename(layer.name), layer) for layer in found.layers]
-    layers = [Layer(new, x.kind, x.arrays, x.settings) for new, x in renamed if new is not None]
+    layers = _renamed(found.layers, rename)
     pairs, rest = _pairs(layers, slots, found.torch)
     _check_settings(pairs)
-    converted = [
-        (slot, layer, _from_torch(layer, slot) if found.torch else dict(layer.arrays))
-        for slot, layer in pairs
-    ]
+    convert = _from_torch if found.torch else _from_keras
+    converted = [(slot, layer, convert(layer, slot)) for slot, layer in pairs]
     _fold_biases(converted, found.layers)
     state = {}
     for slot, _, arrays in converted:
@@ -45,6 +42,28 @@ def match(
         for name, array in zip(layer.names(), layer.arrays.values(), strict=True):
             state.setdefault(name, array)
     return state
+
+
+def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[Layer]:
+    """The layers under their new names; their settings keep the old one."""
+    renamed: list[Layer] = []
+    changed: set[str] = set()
+    for layer in layers:
+        new = rename(layer.name)
+        if new in changed:
+            raise ArgumentError(f"load_weights: rename gives two layers the name {new!r}")
+        if new is not None:
+            settings = {**layer.settings, "old name": layer.name}
+            renamed.append(Layer(new, layer.kind, layer.arrays, settings))
+            changed |= {new} - {layer.name}
+    return renamed
+
+
+def _from_keras(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
+    arrays = dict(layer.arrays)
+    if layer.settings.get("channels first") and slot.settings.get("channels", 0) != 0:
+        arrays["weight"] = reorder_rows(slot, arrays["weight"], True)
+    return arrays
 
 
 def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
@@ -62,10 +81,14 @@ def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
 def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[Pair], list[Layer]]:
     """(slot, layer) for each that has one, and the layers that have none."""
     partner: dict[int, Layer] = {}  # by the slot's position
-    named = {_plain(layer.name): layer for layer in layers}
+    count = Counter(_plain(layer.name) for layer in layers)
+    named = {_plain(layer.name): layer for layer in layers if count[_plain(layer.name)] == 1}
+    counted = _miscounted(layers, slots)
     for i, slot in enumerate(slots):
         layer = named.get(_plain(slot.name))
-        if layer is not None and _family(layer, torch) == _family(slot, torch):
+        if layer is None or _family(layer, torch) != _family(slot, torch):
+            continue
+        if layer.settings["old name"] != layer.name or slot.name.rpartition(".")[0] not in counted:
             partner[i] = layer
     rest = _rest(layers, partner.values())
     for signature in (_by_shape, _family):
@@ -81,6 +104,21 @@ def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[P
                 partner.update(zip(places, waiting[key], strict=True))
         rest = _rest(rest, partner.values())
     return [(slots[i], layer) for i, layer in sorted(partner.items(), key=lambda x: x[0])], rest
+
+
+def _miscounted(layers: list[Layer], slots: list[Layer]) -> set[str]:
+    """The groups whose layers are only numbered, and by other numbers in the model.
+
+    PyTorch's Sequentials count activations as parts, which here are in the layer before.
+    """
+    numbers: list[dict[str, set[str]]] = [defaultdict(set), defaultdict(set)]
+    for found, side in zip((layers, slots), numbers, strict=True):
+        for layer in found:
+            group, _, last = layer.name.rpartition(".")
+            if last.isdigit():
+                side[group].add(last)
+    in_file, in_model = numbers
+    return {group for group in in_model if in_model[group] != in_file.get(group)}
 
 
 def _rest(layers: list[Layer], taken: Iterable[Layer]) -> list[Layer]:
@@ -133,12 +171,15 @@ def _check_settings(pairs: list[Pair]) -> None:
         eps, own = layer.settings.get("eps"), slot.settings.get("eps")
         if eps is not None and own is not None and not np.isclose(eps, own, rtol=1e-6, atol=0):
             wrong.append(f"{slot.name}: eps is {own:g}, in the file {eps:g}: make it with that eps")
-        strides = layer.settings.get("strides")
-        strided = isinstance(strides, list | tuple) and max(strides, default=1) != 1
-        padding = slot.settings.get("padding")
-        if layer.settings.get("padding") == "same" and strided and _symmetric(padding):
+        if layer.settings.get("unlike"):
             wrong.append(
-                f"{slot.name}: padding is {padding}, in the file 'same' with stride {strides}, "
+                f"{slot.name}: in the file, {layer.settings['unlike']}, which minidl hasn't"
+            )
+        padding = slot.settings.get("padding")
+        stride = layer.settings.get("strided same")
+        if stride and _symmetric(padding):
+            wrong.append(
+                f"{slot.name}: padding is {padding}, in the file 'same' with stride {stride}, "
                 "which pads bottom and right more: make it with padding='same'"
             )
     if wrong:
@@ -164,29 +205,33 @@ def _fold_biases(
 
     (y + b - mean) / std = (y - (mean - b)) / std.
     """
-    norms = {layer.name: arrays for slot, layer, arrays in converted if slot.kind == "batch_norm"}
+    norms = {
+        layer.settings["old name"]: arrays
+        for slot, layer, arrays in converted
+        if slot.kind == "batch_norm"
+    }
     for slot, layer, arrays in converted:
         if slot.kind not in ("convolution", "depthwise", "transposed", "linear"):
             continue
         if "bias" in slot.arrays or "bias" not in arrays:
             continue
         norm = norms.get(_follower(layer, layers) or "")
-        if norm is not None:
-            bias = arrays.pop("bias")
-            norm["running_mean"] = norm["running_mean"] - bias
+        if norm is not None and "running_mean" in norm and not layer.settings.get("activation"):
+            norm["running_mean"] = norm["running_mean"] - arrays.pop("bias")
         elif not arrays["bias"].any():
             del arrays["bias"]
 
 
 def _follower(layer: Layer, layers: list[Layer]) -> str | None:
-    """The name of the batch normalisation that alone takes what `layer` gives.
+    """The name in the file of the batch normalisation that alone takes what `layer` gives.
 
     The file's configuration tells, or else the names, in Keras's manner: conv1_conv and conv1_bn.
     """
+    name = layer.settings["old name"]
     for other in layers:
-        if other.kind == "batch_norm" and other.settings.get("inputs") == [layer.name]:
+        if other.kind == "batch_norm" and other.settings.get("inputs") == [name]:
             return other.name
     for end, norm in (("_conv", "_bn"), ("conv", "bn"), ("conv2d", "batch_normalization")):
-        if layer.name.endswith(end):
-            return layer.name[: -len(end)] + norm
+        if name.endswith(end):
+            return str(name[: -len(end)] + norm)
     return None

@@ -13,6 +13,7 @@ from minidl.io.layers import Layer, to_torch, torch_kind
 
 __all__ = ["read_torch", "write_torch"]
 
+CONVERT = "convert bfloat16 and float8 to float32 first"
 LEFT_OUT = ("num_batches_tracked",)  # PyTorch counts batches; nothing in minidl depends on them
 
 
@@ -46,8 +47,11 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
     except (library.SafetensorError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
             f"{name}: the safetensors file is damaged, or holds a type that NumPy doesn't have "
-            f"(convert bfloat16 and float8 to float32 first): {error}"
+            f"({CONVERT}): {error}"
         ) from error
+    odd = [key for key, array in arrays.items() if array.dtype.kind not in "iufb"]
+    if odd:
+        raise FileFormatError(f"{name}: {odd[0]} is {arrays[odd[0]].dtype}: {CONVERT}")
     owners: dict[str, dict[str, np.ndarray]] = {}
     for key, array in sorted(arrays.items(), key=lambda item: _natural(item[0])):
         owner, _, role = key.rpartition(".")

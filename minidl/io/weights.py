@@ -58,7 +58,8 @@ def add_layers(content: Content, layers: list[Layer], under: str) -> None:
     """Add the arrays of `layers` to a file's content, below the group `under`."""
     for layer in layers:
         group = _path(under, layer.name)
-        kept = {key: layer.settings[key] for key in SETTINGS if key in layer.settings}
+        kept = {key: layer.settings.get(key) for key in SETTINGS}
+        kept = {key: value for key, value in kept.items() if value is not None}
         content.add(group, kind=layer.kind, **kept)
         for role, array in layer.arrays.items():
             if "/" in role or "." in role or not role:

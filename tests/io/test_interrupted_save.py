@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from stand_in import a_model
+from stand_in import Model, a_model
 
 from minidl.io import load_weights, save_weights
 
@@ -19,15 +20,15 @@ import numpy as np
 sys.path[:0] = sys.argv[2:]
 from stand_in import Model
 from minidl.io import save_weights
-small, large = Model(w=np.full(10, 1.0)), Model(**{f"w{i}": np.full(10_000, 2.0) for i in range(9)})
-save_weights(small, sys.argv[1])
+large = Model({f"w{i}": np.full(10_000, 2.0) for i in range(9)})
+save_weights(Model({"w": np.full(10, 1.0)}), sys.argv[1])
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
 try:
     save_weights(large, sys.argv[1])
 except OSError as error:
     print(error)
-save_weights(Model(w=np.full(10, 3.0)), sys.argv[1])
+save_weights(Model({"w": np.full(10, 3.0)}), sys.argv[1])
 """
 
 
@@ -46,13 +47,20 @@ def test_a_disk_that_takes_no_more(tmp_path):
 
 SAVE_FOR_EVER = """
 import itertools, sys
-sys.path[:0] = sys.argv[2:]
-from stand_in import a_model
+import numpy as np
+sys.path[:0] = sys.argv[3:]
+from stand_in import Model, a_model
 from minidl.io import save_weights
 print("ready", flush=True)
 for count in itertools.count(1):
-    save_weights(a_model(fill=count % 1000), sys.argv[1])
+    fill, large = count % 1000, {}
+    if sys.argv[2] == "large":
+        large = {f"w{i}": np.full(250_000, float(fill)) for i in range(4)}
+    model = Model(large) if large else a_model(fill=fill)
+    save_weights(model, sys.argv[1])
 """
+KILLS = int(os.environ.get("MINIDL_KILLS", "24"))
+TOGETHER = 8
 
 
 def child_path():
@@ -61,17 +69,26 @@ def child_path():
     return [here, os.path.dirname(os.path.dirname(here))]
 
 
-def test_a_kill_leaves_the_old_or_the_new_file_whole(tmp_path):
+def a_large_model(fill):
+    """8 MB, which take their time to the disk."""
+    return Model({f"w{i}": np.full(250_000, float(fill)) for i in range(4)})
+
+
+@pytest.mark.parametrize(
+    ("size", "kills"), [("small", KILLS), ("large", (KILLS + 2) // 3)], ids=["small", "large"]
+)
+def test_a_kill_leaves_the_old_or_the_new_file_whole(tmp_path, size, kills):
+    make = a_large_model if size == "large" else a_model
     rng = random.Random(3)
-    left, replaced = 0, 0
-    for start in range(0, 24, 8):
-        targets = [tmp_path / str(start + i) / "w.h5" for i in range(8)]
+    left, replaced, partial = 0, 0, 0
+    for start in range(0, kills, TOGETHER):
+        targets = [tmp_path / str(i) / "w.h5" for i in range(start, min(start + TOGETHER, kills))]
         for target in targets:
             target.parent.mkdir()
-            save_weights(a_model(fill=0), target)
+            save_weights(make(fill=0), target)
         children = [
             subprocess.Popen(
-                [sys.executable, "-c", SAVE_FOR_EVER, str(target), *child_path()],
+                [sys.executable, "-c", SAVE_FOR_EVER, str(target), size, *child_path()],
                 stdout=subprocess.PIPE,
             )
             for target in targets
@@ -82,14 +99,20 @@ def test_a_kill_leaves_the_old_or_the_new_file_whole(tmp_path):
                 time.sleep(rng.uniform(0, 0.03))
                 child.kill()
         for target in targets:
-            left += len(list(target.parent.iterdir())) - 1
-            model = a_model()
+            temporaries = [file for file in target.parent.iterdir() if file != target]
+            left += len(temporaries)
+            partial += sum(0 < file.stat().st_size < 8_000_000 for file in temporaries)
+            model = make(fill=5000)
             load_weights(model, target)
-            values = {float(number) for array in model.state.values() for number in array.flat}
+            values = {float(v) for array in model.state_dict().values() for v in np.unique(array)}
             assert len(values) == 1, "old and new are mixed"
             replaced += values != {0.0}
-            save_weights(a_model(fill=0), target)
+            save_weights(make(fill=0), target)
             assert [file.name for file in target.parent.iterdir()] == ["w.h5"]
+            shutil.rmtree(target.parent)
+    print(f"{size}: {kills} kills left {left} temporaries, {partial} of them cut off in the middle")
     # Otherwise the kills came at the wrong time and showed nothing.
     assert left > 0
     assert replaced > 0
+    if size == "large" and kills >= 100:
+        assert partial > 0

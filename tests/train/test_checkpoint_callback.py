@@ -219,7 +219,7 @@ def test_a_best_that_could_not_be_written_is_made_up_for(tmp_path):
                 (tmp_path / "best.h5").unlink()
                 (tmp_path / "best.h5").mkdir()
 
-    watched = {"monitor": "score", "keep": 1}
+    watched = {"monitor": "score", "mode": "min", "keep": 1}
     with pytest.raises(OSError, match="best"):
         fit([Checkpoint(tmp_path, **watched), Score([5, 1, 3, 4]), Block()], 4)
     (tmp_path / "best.h5").rmdir()
