@@ -26,7 +26,7 @@ from minidl.io.guarded import MAX_BYTES, check_max_bytes
 
 __all__ = ["Listing", "read_isolated"]
 
-SECONDS = 60  # for a small file; a byte more takes its time at SPEED
+SECONDS = 15  # for a small file; a byte more takes its time at SPEED
 SPEED = 10 * 2**20  # bytes a second, on a slow disk and packed
 MAX_LISTING = 2**28  # bytes of the list of attributes and datasets
 

@@ -259,5 +259,13 @@ def _changed_seal(rng, content):
     listed = _changed_text(rng, json.dumps(seal)).encode(errors="replace")
     try:
         return resealed(content, **json.loads(listed))
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+        MemoryError,
+    ):
         return first + digest + b"\n" + listed + b"\n" + rest
