@@ -90,7 +90,12 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     listing, read = read_isolated(path, wanted, max_bytes, name)
     attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
     backend, version = attributes.get("backend"), attributes.get("keras_version")
-    found = [part for layer in layers for part in keras.build(layer, read, str(backend))]
+    found = []
+    for layer in layers:
+        parts = keras.build(layer, read, str(backend))
+        for part in parts:
+            part.settings["group"] = layer.group
+        found += parts
     writer = f"Keras {version}" if version else "Keras"
     return Found(found, False, f"{writer} on {backend}" if backend else writer)
 

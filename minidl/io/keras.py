@@ -74,6 +74,7 @@ OLD_ROLES = {
 }
 # How many of them a layer always has; a normalisation may have been told to leave any out.
 NEEDED = {"separable": 2, "rnn": 2, "lstm": 2, "gru": 2, "batch_norm": 0, "layer_norm": 0}
+EITHER = "gamma or beta"
 ROLES = {role for roles in NUMBERED.values() for role in roles}
 
 
@@ -86,6 +87,7 @@ class KerasLayer:
     arrays: dict[str, str]
     config: LayerConfig | None = None
     channels_first: bool = False  # whether it takes an image that was flattened in that order
+    group: str | None = None  # where only layers of the same group are in the model's order
 
 
 def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) -> list[KerasLayer]:
@@ -216,7 +218,9 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
         datasets = [groups[owner][number] for number in sorted(groups[owner], key=int)]
         kind = kind or _kind(name, dict(enumerate(datasets)), listing)
         arrays = dict(zip(_numbered_roles(kind, len(datasets), configs.get(name)), datasets))
-        layers.append(KerasLayer(name, kind, arrays, configs.get(name)))
+        # Numbers tell the order within a class; between classes, only a configuration does.
+        group = None if name in configs else re.sub("_[0-9]+$", "", owner.removesuffix("/cell"))
+        layers.append(KerasLayer(name, kind, arrays, configs.get(name), group=group))
     layers.sort(key=lambda layer: known.index(layer.name) if layer.name in configs else -1)
     yield from _told_apart(layers)
 
@@ -244,7 +248,9 @@ def _numbered_roles(kind: str, count: int, config: LayerConfig | None) -> tuple[
     if count > len(roles):
         return tuple(f"var{i}" for i in range(count))
     if kind in ("batch_norm", "layer_norm") and count < len(roles):
-        settings = config.settings if config else {"scale": False, "center": count == 3}
+        if config is None and count % 2:  # one of two isn't there: `build` looks which
+            return (EITHER, *roles[2:])
+        settings = config.settings if config else {"scale": False, "center": False}
         left_out = [("scale", "gamma"), ("center", "beta")]
         absent = {role for setting, role in left_out if not settings.get(setting, True)}
         roles = tuple(role for role in roles if role not in absent)
@@ -291,8 +297,11 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     settings = _settings(layer)
     if layer.kind == "depthwise" and "depthwise_kernel" in arrays:
         arrays["kernel"] = arrays.pop("depthwise_kernel")
+    if EITHER in arrays and arrays[EITHER].min(initial=1) <= 0:
+        # Scales are positive, as good as always; offsets have both signs, or are still 0.
+        arrays = {"beta": arrays.pop(EITHER), **arrays}
     needed = NUMBERED.get(layer.kind, ())[: NEEDED.get(layer.kind, 1)]
-    if layer.kind == "other" or not set(needed) <= set(arrays):
+    if layer.kind == "other" or not set(needed) <= set(arrays) or EITHER in arrays:
         return [Layer(layer.name, "other", arrays)]
     if layer.kind in ("convolution", "transposed") and arrays["kernel"].ndim == 4:
         if layer.config and layer.config.settings.get("dim_ordering") == "th":
@@ -300,8 +309,8 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
         if backend == "theano":
             arrays["kernel"] = arrays["kernel"][::-1, ::-1]
     if layer.kind == "separable":
-        first = Layer(f"{layer.name}.depthwise", "depthwise", {}, settings)
-        second = Layer(f"{layer.name}.pointwise", "convolution", {})
+        first = Layer(f"{layer.name}.depthwise", "depthwise", {}, {**settings, "separable": True})
+        second = Layer(f"{layer.name}.pointwise", "convolution", {}, {"separable": True})
         first.arrays["weight"] = arrays.pop("depthwise_kernel")
         second.arrays = {_own_role(role): array for role, array in arrays.items()}
         return [first, second]
@@ -351,7 +360,7 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
     same = given.get("padding", given.get("border_mode")) == "same"
     return {
         "strided same": strides if same and strided else None,
-        "activation": given.get("activation") not in (None, "linear"),
+        "foldable": given.get("activation") in (None, "linear") and layer.config.consumers == 1,
         "channels first": layer.channels_first,
     }
 

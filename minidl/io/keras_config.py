@@ -11,11 +11,13 @@ __all__ = ["LayerConfig", "layer_configs"]
 @dataclass
 class LayerConfig:
     """class_name: such as "Conv2D".  settings: such as {"strides": [2, 2]}.
-    inputs: the names of the layers it takes its inputs from."""
+    inputs: the names of the layers it takes its inputs from.  consumers: how many layers take what
+    it gives, and the model's outputs."""
 
     class_name: str
     settings: dict[str, Any]
     inputs: list[str] = field(default_factory=list)
+    consumers: int = 0
 
 
 def layer_configs(text: Any) -> dict[str, LayerConfig]:
@@ -37,9 +39,30 @@ def layer_configs(text: Any) -> dict[str, LayerConfig]:
             continue
         # A Sequential doesn't say: each layer follows the one before it.
         inputs = list(_inputs(layer["inbound_nodes"])) if "inbound_nodes" in layer else previous
+        twin = found.get(name)
+        if twin is not None:  # in another model within: what both say is known
+            settings = {k: v if twin.settings.get(k) == v else None for k, v in settings.items()}
+            inputs = inputs + twin.inputs
         found[name] = LayerConfig(layer["class_name"], settings, inputs)
         previous = [name]
+    for config_ in found.values():
+        for name in config_.inputs:
+            if name in found:
+                found[name].consumers += 1
+    for name in _inputs([row.get("output_layers") for row in _models(config, 0)]):
+        if name in found:
+            found[name].consumers += 1
     return found
+
+
+def _models(config: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """What is said of a model and of those nested in it."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    if isinstance(inner, dict):
+        yield inner
+        rows = inner.get("layers")
+        for row in rows if isinstance(rows, list) and depth < 16 else []:
+            yield from _models(row, depth + 1)
 
 
 def _layers(config: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -78,14 +78,17 @@ def layers_of(model: Module) -> list[Layer]:
     layers = []
     channels: int | None = None  # of the image that comes next
     flat = False  # whether nn.Flatten has come since
+    parts: set[int] = set()  # of separable convolutions
     for name, module in _places(model, ""):
+        if isinstance(module, nn.SeparableConv2d):
+            parts |= {id(module.depthwise), id(module.pointwise)}
         own = {
             role: value.data
             for kind in (nn.Parameter, nn.Buffer)
             for role, value in vars(module).items()
             if isinstance(value, kind)
         }
-        settings = _settings(module)
+        settings = _settings(module) | {"separable": id(module) in parts}
         if isinstance(module, nn.Linear | nn.BatchNorm1d):
             rows = module.in_features if isinstance(module, nn.Linear) else module.channels
             settings["channels"] = _flattened(rows, channels, flat)

@@ -45,7 +45,7 @@ def match(
 
 
 def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[Layer]:
-    """The layers under their new names; their settings keep the old one."""
+    """The layers under their new names; their settings keep the old ones."""
     renamed: list[Layer] = []
     changed: set[str] = set()
     for layer in layers:
@@ -53,7 +53,8 @@ def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[L
         if new in changed:
             raise ArgumentError(f"load_weights: rename gives two layers the name {new!r}")
         if new is not None:
-            settings = {**layer.settings, "old name": layer.name}
+            cut_off = f".{layer.name}".endswith(f".{new}")  # by a prefix, or left as it was
+            settings = {**layer.settings, "old name": layer.name, "renamed": not cut_off}
             renamed.append(Layer(new, layer.kind, layer.arrays, settings))
             changed |= {new} - {layer.name}
     return renamed
@@ -88,10 +89,10 @@ def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[P
         layer = named.get(_plain(slot.name))
         if layer is None or _family(layer, torch) != _family(slot, torch):
             continue
-        if layer.settings["old name"] != layer.name or slot.name.rpartition(".")[0] not in counted:
+        if layer.settings["renamed"] or slot.name.rpartition(".")[0] not in counted:
             partner[i] = layer
     rest = _rest(layers, partner.values())
-    for signature in (_by_shape, _family):
+    for signature in (_by_part, _by_shape, _family):
         free: dict[Any, list[int]] = defaultdict(list)
         waiting: dict[Any, list[Layer]] = defaultdict(list)
         for i, slot in enumerate(slots):
@@ -100,7 +101,8 @@ def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[P
         for layer in rest:
             waiting[signature(layer, torch, True)].append(layer)
         for key, places in free.items():
-            if len(waiting[key]) == len(places):
+            groups = {layer.settings.get("group") for layer in waiting[key]}
+            if len(waiting[key]) == len(places) and len(groups) == 1:
                 partner.update(zip(places, waiting[key], strict=True))
         rest = _rest(rest, partner.values())
     return [(slots[i], layer) for i, layer in sorted(partner.items(), key=lambda x: x[0])], rest
@@ -118,7 +120,7 @@ def _miscounted(layers: list[Layer], slots: list[Layer]) -> set[str]:
             if last.isdigit():
                 side[group].add(last)
     in_file, in_model = numbers
-    return {group for group in in_model if in_model[group] != in_file.get(group)}
+    return {group for group in in_model if not in_model[group] <= in_file.get(group, set())}
 
 
 def _rest(layers: list[Layer], taken: Iterable[Layer]) -> list[Layer]:
@@ -137,6 +139,11 @@ def _family(layer: Layer, torch: bool, in_file: bool = False) -> str:
     if torch and layer.kind in ("linear", "embedding"):
         return "linear"
     return layer.kind
+
+
+def _by_part(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
+    """What `_by_shape` says, with parts of separable convolutions apart from other layers."""
+    return (bool(layer.settings.get("separable")), *_by_shape(layer, torch, in_file))
 
 
 def _by_shape(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
@@ -216,22 +223,17 @@ def _fold_biases(
         if "bias" in slot.arrays or "bias" not in arrays:
             continue
         norm = norms.get(_follower(layer, layers) or "")
-        if norm is not None and "running_mean" in norm and not layer.settings.get("activation"):
+        if norm is not None and "running_mean" in norm and layer.settings.get("foldable"):
             norm["running_mean"] = norm["running_mean"] - arrays.pop("bias")
         elif not arrays["bias"].any():
             del arrays["bias"]
 
 
 def _follower(layer: Layer, layers: list[Layer]) -> str | None:
-    """The name in the file of the batch normalisation that alone takes what `layer` gives.
-
-    The file's configuration tells, or else the names, in Keras's manner: conv1_conv and conv1_bn.
-    """
+    """The name in the file of the batch normalisation that takes what `layer` gives, as far as
+    the file tells."""
     name = layer.settings["old name"]
     for other in layers:
         if other.kind == "batch_norm" and other.settings.get("inputs") == [name]:
             return other.name
-    for end, norm in (("_conv", "_bn"), ("conv", "bn"), ("conv2d", "batch_normalization")):
-        if name.endswith(end):
-            return str(name[: -len(end)] + norm)
     return None

@@ -105,6 +105,13 @@ def test_numbers_are_no_names_unless_all_of_them_agree(tmp_path):
     assert loaded(net, torch_file(tmp_path, "0", "2", "4")) == {"0": 0, "1": 1, "2": 2}
 
 
+def test_the_first_layers_of_a_longer_row_by_their_numbers(tmp_path):
+    """As of a network's features below another head; what is left over is reported."""
+    net = linears("features.0", "features.2", "features.4")
+    path = torch_file(tmp_path, *(f"features.{i}" for i in (0, 2, 4, 6, 8)))
+    assert loaded(net, path, strict=False) == {"features.0": 0, "features.2": 1, "features.4": 2}
+
+
 def test_a_module_in_two_places(tmp_path):
     """PyTorch's state has it twice, too."""
     net = linears("a")

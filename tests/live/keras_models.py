@@ -230,6 +230,9 @@ class KerasBranch(keras.Model):
         self.blocks = [L.Dense(4), sequential((4,), L.Dense(4, activation="tanh"))]
         self.head = L.Dense(4)
 
+    def get_config(self) -> dict[str, Any]:
+        return {"names": list(self.names)}
+
     def call(self, x: Any, training: bool = False) -> Any:
         for layer in (*(getattr(self, name) for name in self.names), *self.blocks, self.head):
             x = layer(x)

@@ -116,7 +116,7 @@ def test_a_subclassed_model_is_matched_by_its_attributes(name, tmp_path):
     theirs = filled(pair.keras())
     check(
         theirs, pair.minidl(), inputs(pair), write(theirs, tmp_path, name),
-        rename={"blocks.dense": "blocks.0", "blocks.sequential": "blocks.1"},
+        rename={"blocks.dense": "blocks.0", "blocks.sequential.dense": "blocks.1"},
     )  # fmt: skip
 
 
