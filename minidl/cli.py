@@ -63,12 +63,13 @@ def _add_convert(commands: Any) -> None:
         "convert",
         help="write a file of weights in another format",
         description="Write the weights of one file in another format: minidl's HDF5 (.h5), Keras\n"
-        "3's (.weights.h5) or safetensors with PyTorch's names and layouts (.safetensors).\n"
-        "The source may be any of these, a Keras .h5 or .keras file, or a checkpoint.",
+        "3's (.weights.h5) or safetensors with PyTorch's names and layouts\n"
+        "(.safetensors). The source may be any of these, a Keras .h5 or .keras file, or\n"
+        "a checkpoint.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     convert.set_defaults(run=_convert)
-    convert.add_argument("source", type=Path, metavar="IN")
+    convert.add_argument("source", type=Path, metavar="IN", help="known by its content")
     convert.add_argument("target", type=Path, metavar="OUT", help="its ending tells the format")
     convert.add_argument(
         "--model", metavar="NAME",
@@ -89,7 +90,7 @@ def _add_inspect(commands: Any) -> None:
         ".weights.h5, .keras) or safetensors. All of it is read, and checksums are verified.",
     )
     inspect.set_defaults(run=_inspect)
-    inspect.add_argument("file", type=Path, metavar="FILE")
+    inspect.add_argument("file", type=Path, metavar="FILE", help="known by its content")
 
 
 def _add_warmup(commands: Any) -> None:

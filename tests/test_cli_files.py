@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -111,11 +112,14 @@ def test_rows_of_a_flattened_image_are_in_pytorch_s_order(tmp_path, capsys):
         np.testing.assert_array_equal(theirs[:, c * 25 + h * 5 + w], ours)
 
 
-@pytest.mark.parametrize("names", [("conv", "fc"), ("features.0", "classifier.0")])
-def test_a_flattened_image_needs_the_network(names, tmp_path, capsys):
+@pytest.mark.parametrize("widths", [(24, 5), (24, 24), (24, 24, 24, 5)])
+@pytest.mark.parametrize("names", [("conv", "fc"), ("features.", "classifier.")])
+def test_a_flattened_image_needs_the_network(names, widths, tmp_path, capsys):
     """Whichever of the two stands first in the file, which sorts names."""
-    conv, head = names
-    shapes = {f"{conv}.weight": (4, 3, 2, 2), f"{conv}.bias": (4,), f"{head}.weight": (5, 24)}
+    conv, head = f"{names[0]}0", f"{names[1]}0"
+    shapes = {f"{conv}.weight": (4, 3, 2, 2), f"{conv}.bias": (4,)}
+    for i, (rows, outputs) in enumerate(pairwise(widths)):
+        shapes |= {f"{names[1]}{i}.weight": (outputs, rows), f"{names[1]}{i}.bias": (outputs,)}
     state = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     safetensors.save_file(state, tmp_path / "x.safetensors")
     status, out, err = run(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "x.h5")
@@ -131,6 +135,20 @@ def test_a_depthwise_kernel_needs_the_network(tmp_path, capsys):
     status, _, err = run(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "x.h5")
     assert status == 2
     assert err.startswith("minidl convert: dw.weight (8, 1, 3, 3): only the network tells")
+
+
+def test_a_table_is_never_turned_as_if_it_were_a_linear_layer(tmp_path, capsys):
+    """PyTorch's Embedding and its Linear without bias look alike: refusing is right."""
+    state = {"tokens.weight": np.arange(9, dtype=np.float32).reshape(3, 3)}
+    safetensors.save_file(state, tmp_path / "x.safetensors")
+    status, _, err = run(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "x.h5")
+    if status == 2:
+        assert "tokens.weight" in err
+        return
+    model = nn.Module()
+    model.tokens = nn.Embedding(3, 3)
+    md.load_weights(model, tmp_path / "x.h5")
+    np.testing.assert_array_equal(model.tokens.weight.data, state["tokens.weight"])
 
 
 def keras_net(path):

@@ -12,7 +12,7 @@ from command import SAVED, child, load, minidl, read_json
 
 import minidl as md
 from minidl import cli, data, nn
-from minidl.io import atomic, hdf5
+from minidl.io import atomic, compose, sealed
 from minidl.train import History, Trainer
 
 
@@ -92,7 +92,7 @@ def numbers_saved(folder):
 
 def interrupt_at(step):
     """A trace function that raises KeyboardInterrupt at the step-th line of what saves."""
-    files = {module.__file__ for module in (cli, atomic, hdf5)}
+    files = {module.__file__ for module in (cli, atomic, compose, sealed)}
     steps = 0
 
     def trace(frame, event, argument):
@@ -164,7 +164,7 @@ def test_an_interrupt_before_training_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_epochs_are_counted_in_words(epochs, tmp_path, monkeypatch):
     def stop(trainer, *arguments):
-        trainer.epoch = epochs
+        trainer.progress.epoch = epochs
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "fit", stop)

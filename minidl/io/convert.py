@@ -41,15 +41,14 @@ def _check_rows(layer: Layer, layers: list[Layer], inputs: int, outputs: int) ->
         return
     shapes = [x.arrays["weight"].shape for x in layers if "weight" in x.arrays]
     rows = layer.arrays["weight"].shape[inputs]
-    follows = any(len(shape) == 2 and shape[outputs] == rows for shape in shapes)
     images = [shape[outputs] for shape in shapes if len(shape) == 4]  # channels of convolutions
-    if not follows and any(rows > channels and rows % channels == 0 for channels in images):
+    if any(rows > channels and rows % channels == 0 for channels in images):
         raise ArgumentError(_UNTOLD.format(layer.name, layer.arrays["weight"].shape))
 
 
 _UNTOLD = (
-    "{}.weight {}: only the network tells its layout (depthwise or not; the order of a flattened "
-    "image): give --model, or in Python load the file into the model and save that"
+    "{}.weight {}: only the network tells its layout (depthwise or not; a table or not; the order "
+    "of a flattened image): give --model, or in Python load the file into the model and save that"
 )
 
 
@@ -58,7 +57,9 @@ def _from_torch(layer: Layer, layers: list[Layer]) -> Layer:
     _check_rows(layer, layers, inputs=1, outputs=0)
     weight = layer.arrays.get("weight")
     shape = () if weight is None else weight.shape
-    if len(shape) == 4 and shape[1] == 1 and shape[0] > 1:
+    depthwise = len(shape) == 4 and shape[1] == 1 and shape[0] > 1
+    table = layer.kind == "linear" and "bias" not in layer.arrays
+    if depthwise or table:
         raise ArgumentError(_UNTOLD.format(layer.name, shape))
     like: Any = {}
     if len(shape) == 4:

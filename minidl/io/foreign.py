@@ -94,7 +94,7 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     for layer in layers:
         parts = keras.build(layer, read, str(backend))
         for part in parts:
-            part.settings["group"] = layer.group
+            part.settings |= {"group": layer.group, "guessed": layer.guessed}
         found += parts
     writer = f"Keras {version}" if version else "Keras"
     return Found(found, False, f"{writer} on {backend}" if backend else writer)

@@ -87,6 +87,7 @@ class KerasLayer:
     arrays: dict[str, str]
     config: LayerConfig | None = None
     channels_first: bool = False  # whether it takes an image that was flattened in that order
+    guessed: bool = False  # whether shapes alone tell the kind
     group: str | None = None  # where only layers of the same group are in the model's order
 
 
@@ -178,8 +179,9 @@ def _legacy(
             nested = len(owners) > 1 or (inner != name and inner in configs)
             label = (owner if nested else name).replace("/", ".")
             config = configs.get(inner if nested else name)
-            kind = _class_kind(config) or _kind(label, arrays, listing)
-            found.append((name, KerasLayer(label, kind, arrays, config)))
+            known = _class_kind(config)
+            kind = known or _kind(label, arrays, listing)
+            found.append((name, KerasLayer(label, kind, arrays, config, guessed=known is None)))
     count = Counter(layer.name for _, layer in found)
     for name, layer in found:
         if count[layer.name] > 1:  # in different models within one
@@ -216,11 +218,12 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
         name = str(own_name) if in_row else ".".join(parts)
         kind = _class_kind(configs.get(name)) or GROUPS.get(re.sub(r"_\d+$", "", parts[-1]), "")
         datasets = [groups[owner][number] for number in sorted(groups[owner], key=int)]
+        guessed = not kind
         kind = kind or _kind(name, dict(enumerate(datasets)), listing)
         arrays = dict(zip(_numbered_roles(kind, len(datasets), configs.get(name)), datasets))
         # Numbers tell the order within a class; between classes, only a configuration does.
         group = None if name in configs else re.sub("_[0-9]+$", "", owner.removesuffix("/cell"))
-        layers.append(KerasLayer(name, kind, arrays, configs.get(name), group=group))
+        layers.append(KerasLayer(name, kind, arrays, configs.get(name), False, guessed, group))
     layers.sort(key=lambda layer: known.index(layer.name) if layer.name in configs else -1)
     yield from _told_apart(layers)
 

@@ -89,8 +89,7 @@ def layers_of(model: Module) -> list[Layer]:
             if isinstance(value, kind)
         }
         settings = _settings(module) | {"separable": id(module) in parts}
-        if isinstance(module, nn.Linear | nn.BatchNorm1d):
-            rows = module.in_features if isinstance(module, nn.Linear) else module.channels
+        if (rows := _rows(module)) is not None:
             settings["channels"] = _flattened(rows, channels, flat)
             if isinstance(module, nn.Linear):
                 channels = None
@@ -103,6 +102,15 @@ def layers_of(model: Module) -> list[Layer]:
         if own:
             layers.append(Layer(name, _kind(module), own, settings))
     return layers
+
+
+def _rows(module: Module) -> int | None:
+    """The inputs of a layer that can take a flattened image."""
+    if isinstance(module, nn.Linear):
+        return int(module.in_features)
+    if isinstance(module, nn.LayerNorm):
+        return int(module.shape[0]) if len(module.shape) == 1 else None
+    return int(module.channels) if isinstance(module, nn.BatchNorm1d) else None
 
 
 def _flattened(rows: int, channels: int | None, flat: bool) -> int | None:
@@ -150,6 +158,7 @@ TO_TORCH = {
     "transposed": (3, 2, 0, 1),  # (kh, kw, out/groups, in) -> (in, out/groups, kh, kw)
     "linear": (1, 0),  # (in, out) -> (out, in)
 }
+WITH_ROWS = ("linear", "batch_norm", "layer_norm")  # which can take a flattened image
 ZRH_TO_RZN = (1, 0, 2)  # a GRU's gates, and the same order back
 
 
@@ -165,7 +174,7 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
         kh, kw, channels, multiplier = weight.shape
         # (kh, kw, C, m) -> (C, m, kh, kw) -> (C * m, 1, kh, kw)
         arrays["weight"] = weight.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw)
-    elif layer.kind in ("linear", "batch_norm") and layer.settings.get("channels", 0) != 0:
+    elif layer.kind in WITH_ROWS and layer.settings.get("channels", 0) != 0:
         arrays |= {role: reorder_rows(layer, array, False) for role, array in _with_rows(layer)}
     if layer.kind in TO_TORCH:
         arrays["weight"] = arrays["weight"].transpose(TO_TORCH[layer.kind])
@@ -175,7 +184,7 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
 def _with_rows(layer: Layer, arrays: dict[str, np.ndarray] | None = None) -> list[tuple[str, Any]]:
     """Those arrays whose first axis are a layer's inputs."""
     arrays = layer.arrays if arrays is None else arrays
-    return [x for x in arrays.items() if layer.kind == "batch_norm" or x[0] == "weight"]
+    return [x for x in arrays.items() if layer.kind != "linear" or x[0] == "weight"]
 
 
 def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarray]:
@@ -197,7 +206,7 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
             found["weight"] = split.transpose(2, 3, 0, 1)
     elif like.kind in TO_TORCH and weight.ndim == len(TO_TORCH[like.kind]):
         found["weight"] = weight.transpose(np.argsort(TO_TORCH[like.kind]))
-    if like.kind in ("linear", "batch_norm") and like.settings.get("channels", 0) != 0:
+    if like.kind in WITH_ROWS and like.settings.get("channels", 0) != 0:
         found |= {role: reorder_rows(like, array, True) for role, array in _with_rows(like, found)}
     return found
 

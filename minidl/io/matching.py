@@ -38,9 +38,10 @@ def match(
     for slot, _, arrays in converted:
         for role, array in arrays.items():
             state[f"{slot.name}.{role}" if slot.name else role] = array
-    for layer in rest:
+    taken = {name for slot in slots for name in slot.names()}
+    for layer in rest:  # which only happens to have a name of the model's
         for name, array in zip(layer.names(), layer.arrays.values(), strict=True):
-            state.setdefault(name, array)
+            state[f"{name} (in the file)" if name in taken else name] = array
     return state
 
 
@@ -87,7 +88,8 @@ def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[P
     counted = _miscounted(layers, slots)
     for i, slot in enumerate(slots):
         layer = named.get(_plain(slot.name))
-        if layer is None or _family(layer, torch) != _family(slot, torch):
+        guessed = layer is not None and (torch or layer.settings.get("guessed"))
+        if layer is None or (not guessed and layer.kind != slot.kind):
             continue
         if layer.settings["renamed"] or slot.name.rpartition(".")[0] not in counted:
             partner[i] = layer

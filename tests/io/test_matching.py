@@ -112,6 +112,17 @@ def test_the_first_layers_of_a_longer_row_by_their_numbers(tmp_path):
     assert loaded(net, path, strict=False) == {"features.0": 0, "features.2": 1, "features.4": 2}
 
 
+def test_numbers_that_are_no_names_are_not_loaded_by_accident(tmp_path):
+    """Loosely neither, and above all not as PyTorch has them, transposed."""
+    net = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(3)))
+    before = [part.weight.data.copy() for part in net]
+    report = md.load_weights(net, torch_file(tmp_path, "0", "2", "4", "6"), strict=False)
+    assert report.missing == ["0.weight", "1.weight", "2.weight"]
+    assert len(report.unexpected) == 4
+    for part, array in zip(net, before):
+        same(part.weight, array)
+
+
 def test_a_module_in_two_places(tmp_path):
     """PyTorch's state has it twice, too."""
     net = linears("a")

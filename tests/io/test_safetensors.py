@@ -121,6 +121,21 @@ def test_rows_of_a_flattened_image(tmp_path):
         np.testing.assert_array_equal(model[2].weight.data[(h * width + w) * channels + c], theirs)
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, nn.LayerNorm])
+def test_normalisations_of_a_flattened_image(layer, tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), layer(6), nn.Linear(6, 1))
+    state = {
+        name: numbers(*array.shape[::-1], seed=i)
+        for i, (name, array) in enumerate(model.state_dict().items())
+    }
+    assert_same(through(model, state, tmp_path), state)
+    order = [0, 3, 1, 4, 2, 5]  # three pixels of two channels
+    for name, array in model.state_dict().items():
+        if name.startswith("2."):
+            np.testing.assert_array_equal(array, state[name][order], err_msg=name)
+    np.testing.assert_array_equal(model[3].weight.data, state["3.weight"].T[order])
+
+
 @pytest.mark.parametrize("between", [nn.ReLU, nn.Dropout, lambda: nn.MaxPool2d(1)])
 def test_rows_of_a_flattened_image_with_layers_between(between, tmp_path):
     state = {"0.weight": numbers(2, 1, 1, 1), "0.bias": numbers(2), "4.weight": numbers(3, 6)}
