@@ -38,6 +38,11 @@ def save_weights(
             'save_weights: compression is None or, for format "minidl", "gzip", '
             f"got {compression!r}"
         )
+    if os.fspath(path).endswith(".safetensors") and format != "safetensors":
+        raise ArgumentError(
+            f"save_weights: {os.fspath(path)} would hold another format than its name says: give "
+            'format="safetensors", or a name that ends in .h5'
+        )
     write_layers(layers_of(model), path, format, model, compression)
 
 

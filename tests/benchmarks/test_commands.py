@@ -5,7 +5,7 @@ import json
 import pytest
 from command import minidl
 
-from benchmarks import compare, infer, kernels, train
+from benchmarks import compare, files, infer, kernels, train
 from minidl.bench import short
 
 FOUND = {
@@ -104,3 +104,14 @@ def test_the_tasks_of_minidl_bench_run():
     assert set(tasks) == set(short.TASKS)
     for run in tasks.values():
         run()
+
+
+def test_files_are_measured_beside_tofile(tmp_path, capsys):
+    assert files.main(["lenet5", "--rounds", "2", "--folder", str(tmp_path)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split() == ["lenet5", "ms", "/tofile", "least", "most"]
+    assert [row.split("  ")[0] for row in rows[1:5]] == [
+        "tofile and fsync", "fromfile", "save_weights", "load_weights",
+    ]  # fmt: skip
+    assert rows[1].split()[-3:] == ["1.00"] * 3
+    assert list(tmp_path.iterdir()) == []

@@ -276,3 +276,9 @@ def test_formats_and_compressions_that_there_are_not(tmp_path):
     with pytest.raises(ArgumentError, match="compression is None or"):
         md.save_weights(nn.Linear(2, 3), tmp_path / "x", "safetensors", "gzip")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_says_another_format(tmp_path):
+    with pytest.raises(ArgumentError, match='give format="safetensors"'):
+        md.save_weights(nn.Linear(2, 2), tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == []
