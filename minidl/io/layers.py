@@ -195,6 +195,9 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
     if like.kind in GATES:
         return _recurrent_from_torch(arrays, like)
     found = dict(arrays)
+    if like.kind == "batch_norm" and "running_mean" in found:  # affine=False has neither
+        mean = found["running_mean"]
+        found = {"weight": np.ones_like(mean), "bias": np.zeros_like(mean), **found}
     weight = found.get("weight")
     if weight is None:
         return found

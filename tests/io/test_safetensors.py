@@ -282,3 +282,16 @@ def test_a_name_that_says_another_format(tmp_path):
     with pytest.raises(ArgumentError, match='give format="safetensors"'):
         md.save_weights(nn.Linear(2, 2), tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_normalisation_without_scale_and_offset(tmp_path):
+    """PyTorch's affine=False: what minidl multiplies by is then 1, and adds is 0."""
+    model = nn.BatchNorm1d(3)
+    model.weight.data[:], model.bias.data[:] = 5, 5
+    mean, var = numbers(3), np.abs(numbers(3, seed=1))
+    path = tmp_path / "x.safetensors"
+    save_file({"running_mean": mean, "running_var": var}, path)
+    md.load_weights(model, path)
+    assert (model.weight.data.tolist(), model.bias.data.tolist()) == ([1, 1, 1], [0, 0, 0])
+    np.testing.assert_array_equal(model.running_mean.data, mean)
+    np.testing.assert_array_equal(model.running_var.data, var)
