@@ -177,7 +177,21 @@ def write_hdf5(
     without a copy, and a full disk is an error of the operating system's, not a half-written file.
     block: the size of the user block in front.
     meanwhile: called while the numbers are on their way to the disk; it may add attributes.
+
+    It runs in a thread of its own: an interrupt reaches the main thread only, and one that
+    struck where HDF5 calls `Structure` could be lost there, together with what it was writing.
     """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_write, file, content, block, compression, meanwhile).result()
+
+
+def _write(
+    file: BinaryIO,
+    content: Content,
+    block: int,
+    compression: str | None,
+    meanwhile: Callable[[], None],
+) -> list[tuple[int, int]]:
     structure = Structure()
     # Version 1.10 of the format gives HDF5's own structures checksums too; it dates from 2016.
     with h5py.File(
