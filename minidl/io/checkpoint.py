@@ -22,12 +22,20 @@ from minidl.io.guarded import MAX_BYTES, GuardedFile
 from minidl.io.layers import layers_of
 from minidl.io.sealed import Stored, open_sealed, read_verified, write_sealed
 from minidl.io.state import pack, parse, unpack
-from minidl.io.weights import add_architecture, add_layers, check_module, entries, naming
+from minidl.io.weights import (
+    CHECKPOINT,
+    FORMATS,
+    add_architecture,
+    add_layers,
+    check_module,
+    entries,
+    naming,
+)
 from minidl.optim.by_name import load_named_state, named_state
 
 __all__ = ["all_or_nothing", "generators", "load_checkpoint", "save_checkpoint"]
 
-FORMAT, FORMAT_VERSION = "minidl checkpoint", 1
+FORMAT, FORMAT_VERSION = CHECKPOINT, FORMATS[CHECKPOINT]
 DOCUMENT = "document"
 NONSENSE = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 

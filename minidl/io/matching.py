@@ -24,8 +24,9 @@ def match(
     alike). The rest are matched by order within a kind and a shape, where file and model have
     equally many; and what is left of a kind in order, to be reported by its shape.
     A convolution's bias that the model doesn't have, because a batch normalisation follows, is
-    taken out of that normalisation's running mean, which comes to the same.
-    Arrays without a slot keep their names in the file.
+    taken out of that normalisation's running mean, which comes to the same, where the file shows
+    that nothing else sees it.
+    Arrays without a slot keep their names in the file, told apart from the model's.
     Raises StateError where a setting that the numbers depend on is another in the model.
     """
     layers = _renamed(found.layers, rename)

@@ -10,7 +10,7 @@ from minidl.io.guarded import MAX_BYTES
 from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import Layer
 from minidl.io.sealed import open_sealed, read_verified
-from minidl.io.weights import FORMATS
+from minidl.io.weights import FORMAT, FORMATS, entries
 
 __all__ = ["Report", "inspect"]
 
@@ -79,14 +79,15 @@ def inspect(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Report:
 
 def _own_facts(path: str | os.PathLike[str], max_bytes: int) -> dict[str, str]:
     with open_sealed(path, FORMATS, max_bytes) as (kind, file):
-        under = "/" if kind == "minidl weights" else "/model"
+        under = "/" if kind == FORMAT else "/model"
         facts: dict[str, Any] = {
             "kind": f"{kind}, version {file.attribute('format_version')}",
             "written by": f"minidl {file.attribute('minidl_version')}",
             "checksums": "right",
         }
         datasets = file.datasets()
-        for name in datasets:
+        weights = {name for name, _ in entries(file, kind).values()}  # `read_file` verifies those
+        for name in datasets.keys() - weights - {"document"}:
             read_verified(file, name)
         if under.strip("/") in ("", *(name.partition("/")[0] for name in datasets)):
             architecture = file.attribute("architecture", of=under)

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.errors import FileFormatError, StateError
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "parse", "unpack"]
 
 ARRAY, BOOL, TUPLE = "$array", "$bool", "$tuple"  # what JSON has no form for
 MAX_DEPTH = 28  # of HDF5's groups; a file that minidl reads has at most 32 levels

@@ -23,6 +23,7 @@ from minidl.io.sealed import Stored, open_sealed, read_verified
 from minidl.nn import Module
 
 __all__ = [
+    "CHECKPOINT",
     "FORMAT",
     "FORMATS",
     "add_architecture",
@@ -35,9 +36,9 @@ __all__ = [
     "stored_state",
 ]
 
-FORMAT, FORMAT_VERSION = "minidl weights", 1
+FORMAT, CHECKPOINT = "minidl weights", "minidl checkpoint"
+FORMATS = {FORMAT: 1, CHECKPOINT: 1}  # those that hold a model's weights, with their versions
 SETTINGS = ("eps", "channels")  # of a layer, as attributes of its group
-FORMATS = {FORMAT: FORMAT_VERSION, "minidl checkpoint": 1}  # those that hold a model's weights
 
 
 def check_module(model: Any, who: str) -> None:
