@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from minidl.errors import ArgumentError
-from minidl.io.foreign import read_file
+from minidl.io.foreign import Found, read_file
 from minidl.io.guarded import MAX_BYTES
 from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import layers_of
@@ -14,7 +14,7 @@ from minidl.io.matching import match
 from minidl.io.weights import check_module, naming, stored_state
 from minidl.nn import LoadReport, Module
 
-__all__ = ["load_weights"]
+__all__ = ["load_found", "load_weights"]
 
 Rename = Mapping[str, str | None] | Callable[[str], str | None]
 
@@ -50,8 +50,17 @@ def load_weights(
             of_array = _of_arrays(of_layer) if callable(rename) else of_layer
             with stored_state(path, max_bytes, of_array) as state:
                 return model.load_state_dict(state, strict)
-        found = match(read_file(path, max_bytes), layers_of(model), of_layer)
-        return model.load_state_dict(found, strict)
+        return load_found(model, read_file(path, max_bytes), of_layer, strict)
+
+
+def load_found(
+    model: Module, found: Found, rename: Callable[[str], str | None], strict: bool = True
+) -> LoadReport:
+    """Load what a foreign file holds, as `load_weights` does.
+
+    rename: gives a layer's name in the file its name in the model, or None to leave it out.
+    """
+    return model.load_state_dict(match(found, layers_of(model), rename), strict)
 
 
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:

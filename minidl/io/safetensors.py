@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.layers import Layer, to_torch, torch_kind
 
-__all__ = ["read_torch", "write_torch"]
+__all__ = ["read_torch", "torch_layers", "write_torch"]
 
 CONVERT = "convert bfloat16 and float8 to float32 first"
 LEFT_OUT = ("num_batches_tracked",)  # PyTorch counts batches; nothing in minidl depends on them
@@ -52,6 +53,11 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
     odd = [key for key, array in arrays.items() if array.dtype.kind not in "iufb"]
     if odd:
         raise FileFormatError(f"{name}: {odd[0]} is {arrays[odd[0]].dtype}: {CONVERT}")
+    return torch_layers(arrays)
+
+
+def torch_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
+    """The layers that arrays with PyTorch's names belong to."""
     owners: dict[str, dict[str, np.ndarray]] = {}
     for key, array in sorted(arrays.items(), key=lambda item: _natural(item[0])):
         owner, _, role = key.rpartition(".")

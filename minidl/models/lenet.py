@@ -4,6 +4,7 @@ from typing import Any
 
 from minidl import nn
 from minidl.errors import ShapeError
+from minidl.models.network import Network
 from minidl.models.registry import register
 
 __all__ = ["LeNet5", "lenet5"]
@@ -11,7 +12,7 @@ __all__ = ["LeNet5", "lenet5"]
 SIZE = 32  # height and width in pixels
 
 
-class LeNet5(nn.Module):
+class LeNet5(Network):
     """Digits of 32x32 pixels to class scores.  (N, 32, 32, in_channels) -> (N, num_classes).
 
     The paper's figure 2, as it is written today: ReLU for the scaled tanh, maxima for trained
@@ -21,22 +22,23 @@ class LeNet5(nn.Module):
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
-        self.features = nn.Sequential(
+        features = nn.Sequential(
             nn.Conv2d(in_channels, 6, 5, activation="relu"),  # C1: 28x28x6
             nn.MaxPool2d(2),  # S2: 14x14x6
             nn.Conv2d(6, 16, 5, activation="relu"),  # C3: 10x10x16
             nn.MaxPool2d(2),  # S4: 5x5x16
             nn.Flatten(),
         )
-        self.classifier = nn.Sequential(
+        classifier = nn.Sequential(
             nn.Linear(5 * 5 * 16, 120, activation="relu"),  # C5
             nn.Linear(120, 84, activation="relu"),  # F6
             nn.Linear(84, num_classes),
         )
+        super().__init__(features, classifier, (SIZE, SIZE, in_channels))
 
     def forward(self, x: Any) -> Any:
         _check_size(x)
-        return self.classifier(self.features(x))
+        return self.scores(x)
 
 
 def _check_size(x: Any) -> None:
@@ -48,7 +50,7 @@ def _check_size(x: Any) -> None:
         )
 
 
-@register
+@register()
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """A new LeNet5."""
+    """A new LeNet5, for images of 32x32 pixels."""
     return LeNet5(num_classes, in_channels)

@@ -3,58 +3,74 @@
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
 from minidl import random
-from minidl.errors import ArgumentError, FileFormatError, MinidlError
-from minidl.io import load_weights
-from minidl.io.weights import read_architecture
-from minidl.nn import Module
+from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
+from minidl.io.foreign import Found, read_file
+from minidl.io.identify import MINIDL, identify
+from minidl.io.load import load_found, load_weights
+from minidl.io.safetensors import torch_layers
+from minidl.io.weights import naming, read_architecture
+from minidl.models.network import Network
+from minidl.models.sources import Source
 
 __all__ = ["create", "load", "names", "register"]
 
-Maker = TypeVar("Maker", bound=Callable[..., Module])
+Maker = TypeVar("Maker", bound=Callable[..., Network])
+Weights = str | os.PathLike[str] | Mapping[str, Any]
 
-_makers: dict[str, Callable[..., Module]] = {}
+_makers: dict[str, Callable[..., Network]] = {}
+_sources: dict[str, tuple[Source, ...]] = {}
 
 MAX_NUMBER = 2**20  # a number from a file that a network is made with
 
 
-def register(maker: Maker) -> Maker:
-    """Make a function that builds a network known by its name.
+def register(*sources: Source) -> Callable[[Maker], Maker]:
+    """Decorator: make a function that builds a network known by its name.
 
+    sources: other libraries' weights for it.
     The network remembers name and arguments in `architecture`, from which a file of its weights
     rebuilds it; arguments must be plain: numbers, text, True, False, None, and lists of them.
     """
-    signature = inspect.signature(maker)
 
-    @wraps(maker)
-    def make(*args: Any, **kwargs: Any) -> Module:
-        model = maker(*args, **kwargs)
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        try:
-            plain = json.loads(json.dumps(given.arguments, default=lambda number: number.item()))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ArgumentError(
-                f"{maker.__name__} expected plain arguments (numbers, text, lists), got "
-                f"{given.arguments}"
-            ) from error
-        model.architecture = (maker.__name__, plain)
-        return model
+    def registered(maker: Maker) -> Maker:
+        signature = inspect.signature(maker)
 
-    _makers[maker.__name__] = make
-    return make  # type: ignore[return-value]
+        @wraps(maker)
+        def make(*args: Any, **kwargs: Any) -> Network:
+            model = maker(*args, **kwargs)
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            try:
+                plain = json.loads(json.dumps(given.arguments, default=lambda n: n.item()))
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ArgumentError(
+                    f"{maker.__name__} expected plain arguments (numbers, text, lists), got "
+                    f"{given.arguments}"
+                ) from error
+            model.architecture = (maker.__name__, plain)
+            return model
+
+        _makers[maker.__name__] = make
+        _sources[maker.__name__] = sources
+        return make  # type: ignore[return-value]
+
+    return registered
 
 
-def create(name: str, weights: str | os.PathLike[str] | None = None, **kwargs: Any) -> Module:
+def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     """A new network by its name in `models.list()`; kwargs go to its function.
 
-    weights: a file to load into it, in any format of `md.load_weights`.
-    Raises ArgumentError for an unknown name or argument.
+    weights: a file to load into it, in any format of `md.load_weights`, or a dict of arrays with
+        PyTorch's names and layouts. Weights that Keras Applications, torchvision or timm publish
+        for the network are known by their names: it is then made as that library makes it, where
+        kwargs don't say otherwise, and its `image_format` tells what images it takes.
+    Raises ArgumentError for an unknown name or argument, StateError with every name and shape that
+    doesn't fit for weights of another network, and what `md.load_weights` raises for bad files.
     """
     if name not in _makers:
         near = get_close_matches(str(name), _makers, cutoff=0.4)
@@ -64,10 +80,47 @@ def create(name: str, weights: str | os.PathLike[str] | None = None, **kwargs: A
         inspect.signature(_makers[name]).bind(**kwargs)
     except TypeError as error:
         raise ArgumentError(f"models.create({name!r}): {error}") from error
-    model = _makers[name](**kwargs)
-    if weights is not None:
+    if weights is None:
+        return _makers[name](**kwargs)
+    if isinstance(weights, Mapping):
+        return _with_foreign(name, Found(torch_layers(weights), True, "a dict"), kwargs)
+    if identify(weights) == MINIDL:
+        model = _makers[name](**kwargs)
         load_weights(model, weights)
+        return model
+    with naming(weights):
+        return _with_foreign(name, read_file(weights), kwargs)
+
+
+def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
+    """A network with the layers of a foreign file."""
+    source, rename = _source(name, found), lambda layer: layer
+    if source is None:
+        model = _makers[name](**kwargs)
+    else:
+        model = _makers[name](**{**source.arguments, **kwargs})
+        model.image_format, rename = source.image_format, source.translate
+    try:
+        load_found(model, found, rename)
+    except StateError as error:
+        written = f" for {source.library}'s" if source else ""
+        raise StateError(
+            f"models.create({name!r}): these aren't weights of this network{written}: {error}; for "
+            "other classes than the file's, create it with the file's num_classes and call "
+            ".replace_head()"
+        ) from error
     return model
+
+
+def _source(name: str, found: Found) -> Source | None:
+    """The library whose names for this network's layers the file uses most, if any.
+
+    Keras's .weights.h5 files hold no names of their own: Keras wrote those with a number for a
+    name.
+    """
+    sources = [source for source in _sources[name] if source.torch == found.torch]
+    known = [sum(source.knows(layer.name) for layer in found.layers) for source in sources]
+    return sources[known.index(max(known))] if any(known) else None
 
 
 def names() -> list[str]:
@@ -75,7 +128,7 @@ def names() -> list[str]:
     return sorted(_makers)
 
 
-def load(path: str | os.PathLike[str]) -> Module:
+def load(path: str | os.PathLike[str]) -> Network:
     """The network whose weights `md.save_weights` or `md.save_checkpoint` wrote, from the file.
 
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a

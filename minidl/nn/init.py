@@ -29,6 +29,8 @@ __all__ = [
     "zeros",
 ]
 
+PIECE = 2**14  # numbers drawn at a time
+
 GAINS = {
     None: 1.0,
     "linear": 1.0,
@@ -66,7 +68,13 @@ def _check(tensor: Any) -> None:
 def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform from low to high."""
     _check(tensor)
-    tensor.data[...] = random.generator().uniform(low, high, tensor.shape)
+    array, draw = tensor.data, random.generator().uniform
+    flat = array.reshape(-1)  # (size,)
+    for start in range(0, flat.size, PIECE):  # a float64 copy of a large weight would cost seconds
+        piece = flat[start : start + PIECE]
+        piece[...] = draw(low, high, piece.size)
+    if not array.flags.c_contiguous:
+        array[...] = flat.reshape(array.shape)
     return tensor
 
 

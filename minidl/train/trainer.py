@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
+from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.history import History
@@ -179,15 +179,9 @@ class Trainer:
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
         """Evaluation mode with the averaged weights, if there are any; then all as it was."""
-        modes = [(module, module.training) for module in self.model.modules()]
         averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
-        self.model.eval()
-        try:
-            with averaged, no_grad():
-                yield
-        finally:
-            for module, training in modes:
-                module.training = training
+        with evaluating(self.model), averaged:
+            yield
 
 
 @contextlib.contextmanager

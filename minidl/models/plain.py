@@ -1,0 +1,94 @@
+"""Plain networks: layers in a row, the last of them linear; and a builder for the usual pattern."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minidl import nn
+from minidl.errors import ArgumentError, ShapeError
+from minidl.geometry import output_size, pad_pair
+from minidl.models.blocks import conv_relu
+from minidl.models.network import Network
+from minidl.models.registry import register
+from minidl.nn.settings import positive
+
+__all__ = ["classifier", "plain_cnn"]
+
+DROPOUT = 0.5
+
+
+def classifier(
+    features: nn.Sequential,
+    input_shape: tuple[int, int, int],
+    hidden: Sequence[int],
+    num_classes: int,
+    dropout: float = DROPOUT,
+) -> Network:
+    """A network of `features` and, on their flattened maps, linear layers.
+
+    hidden: widths of the layers before the last, each with ReLU and then dropout.
+    Raises ShapeError where the features leave nothing of images of `input_shape`, (H, W, C).
+    """
+    rows = _flattened(features, input_shape)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width in hidden:
+        layers += [nn.Linear(rows, width, activation="relu"), nn.Dropout(dropout)]
+        rows = width
+    head = nn.Sequential(*layers, nn.Linear(rows, num_classes))
+    return Network(features, head, input_shape)
+
+
+def _flattened(features: nn.Sequential, input_shape: tuple[int, int, int]) -> int:
+    """How many numbers the features of an image are."""
+    height, width, channels = input_shape
+    size = (positive("input_size", "the size", height), positive("input_size", "the size", width))
+    for module in features.modules():
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+            step = (module.kernel_size, module.stride)
+            dilation = getattr(module, "dilation", (1, 1))
+            padding = pad_pair(module.padding, *step, dilation, size)
+            rounded_up = getattr(module, "ceil_mode", False)
+            try:
+                size = output_size("", size, *step, padding, dilation, rounded_up)
+            except ShapeError as error:
+                raise ShapeError(
+                    f"input_size: nothing is left of images of {height}x{width} pixels behind the "
+                    f"convolutions and poolings: take a larger one"
+                ) from error
+        channels = getattr(module, "out_channels", channels)
+    return size[0] * size[1] * channels
+
+
+@register()
+def plain_cnn(
+    num_classes: int = 10,
+    in_channels: int = 3,
+    input_size: int = 32,
+    n: int = 2,
+    m: int = 2,
+    k: int = 1,
+    widths: Sequence[int] | None = None,
+    hidden: int = 256,
+) -> Network:
+    """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, size, size, in_channels) -> (N, num_classes).
+
+    The pattern of most networks before GoogLeNet: m blocks of n convolutions 3x3 of `widths[i]`
+    channels (left out: 32, 64, 128, ...), each block halved by pooling, then k linear layers of
+    `hidden` features with dropout. With m=5, widths 64 to 512 and k=2 of 4096 it is a VGG network.
+    """
+    n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
+        raise ArgumentError(f"plain_cnn: k must be a whole number from 0 up, got {k!r}")
+    widths = [32 * 2**i for i in range(m)] if widths is None else list(widths)
+    if len(widths) != m:
+        raise ArgumentError(f"plain_cnn: widths must be one number for each of m={m} blocks, "
+                            f"got {widths}")  # fmt: skip
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for width in widths:
+        for _ in range(n):
+            layers.append(conv_relu(channels, width, 3))
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    features = nn.Sequential(*layers)
+    return classifier(features, (input_size, input_size, in_channels), [hidden] * k, num_classes)

@@ -1,0 +1,61 @@
+"""Where weights come from: other libraries' names for layers, and the images they expect."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["CAFFE", "IMAGENET", "SIGNED", "ImageFormat", "Names", "Source"]
+
+# (pattern of a layer's name in a file, what makes of its groups the name in the network, or None to
+# leave the layer out). Groups of digits are given as numbers.
+Names = Sequence[tuple[str, Callable[..., str | None]]]
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What images a network's weights were trained on.
+
+    A network takes (pixel / scale - mean) / std, with pixels from 0 to 255, of images of `size` x
+    `size` pixels; `order` is that of the channels, "RGB" or "BGR", also in mean and std.
+    """
+
+    size: int
+    order: str
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+# What torchvision's and timm's networks and Keras's DenseNets take
+IMAGENET = ImageFormat(224, "RGB", 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# What Keras's VGGs and ResNets take, as Caffe's did
+CAFFE = ImageFormat(224, "BGR", 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
+# What Keras's MobileNets take: from -1 to 1
+SIGNED = ImageFormat(224, "RGB", 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Another library's weights for a network.
+
+    names: how its names for layers translate.  torch: whether they are PyTorch's files, not
+    Keras's.  arguments: what the network must be made with to compute the same.
+    """
+
+    library: str
+    names: Names
+    image_format: ImageFormat
+    torch: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def knows(self, name: str) -> bool:
+        """Whether it is one of the library's names."""
+        return any(re.fullmatch(pattern, name) for pattern, _ in self.names)
+
+    def translate(self, name: str) -> str | None:
+        """The name in the network for a layer's name in the file, None for one to be left out."""
+        for pattern, made in self.names:
+            if match := re.fullmatch(pattern, name):
+                return made(*(int(g) if g.isdigit() else g for g in match.groups()))
+        return name
