@@ -28,7 +28,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.ModuleList):
-    """Layers that each see all maps before them, figure 1.  (N, H, W, in) -> (N, H, W, in + n*k)."""
+    """Layers that each see all maps before them: figure 1.  (N, H, W, C) -> (N, H, W, C + n*k)."""
 
     def forward(self, x: Any) -> Any:
         for layer in self:

@@ -113,7 +113,8 @@ class GoogLeNet(Network):
     def scores(self, x: Any) -> Any:
         if not self.training:
             return super().scores(x)
-        stem, three, four, five = self.features  # type: ignore[misc]
+        stages: Any = self.features
+        stem, three, four, five = stages
         x = four[0](three(stem(x)))
         first = self.auxiliary1(x)
         for module in four[1:4]:

@@ -33,9 +33,7 @@ class DepthwiseSeparable(nn.Module):
         self.depthwise = ConvBlock(
             in_channels, in_channels, 3, stride, padding, in_channels, activation, eps
         )
-        self.pointwise = ConvBlock(
-            in_channels, out_channels, 1, activation=activation, eps=eps
-        )
+        self.pointwise = ConvBlock(in_channels, out_channels, 1, activation=activation, eps=eps)
 
     def forward(self, x: Any) -> Any:
         return self.pointwise(self.depthwise(x))

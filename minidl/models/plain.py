@@ -15,6 +15,7 @@ from minidl.nn.settings import positive
 __all__ = ["classifier", "plain_cnn"]
 
 DROPOUT = 0.5
+MOST_LAYERS = 1000  # of a kind; a file may ask for any number
 
 
 def classifier(
@@ -70,7 +71,7 @@ def plain_cnn(
     widths: Sequence[int] | None = None,
     hidden: int = 256,
 ) -> Network:
-    """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, size, size, in_channels) -> (N, num_classes).
+    """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, H, W, C) -> (N, num_classes).
 
     The pattern of most networks before GoogLeNet: m blocks of n convolutions 3x3 of `widths[i]`
     channels (left out: 32, 64, 128, ...), each block halved by pooling, then k linear layers of
@@ -79,6 +80,8 @@ def plain_cnn(
     n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
         raise ArgumentError(f"plain_cnn: k must be a whole number from 0 up, got {k!r}")
+    if max(n * m, k) > MOST_LAYERS:
+        raise ArgumentError(f"plain_cnn: n * m and k must be {MOST_LAYERS} at most, got {n, m, k}")
     widths = [32 * 2**i for i in range(m)] if widths is None else list(widths)
     if len(widths) != m:
         raise ArgumentError(f"plain_cnn: widths must be one number for each of m={m} blocks, "

@@ -113,10 +113,15 @@ def preact_resnet_cifar(
     1,730,522 parameters at depth 110; 1,703,258 at 164 with bottlenecks.
     """
     layers = 9 if bottleneck else 6
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 8 or (depth - 2) % layers:
+    if (
+        isinstance(depth, bool)
+        or not isinstance(depth, int)
+        or (depth - 2) % layers
+        or not 8 <= depth <= 2000
+    ):
         raise ArgumentError(
-            f"preact_resnet_cifar: depth must be {layers}n + 2 with bottleneck={bottleneck}, "
-            f"got {depth!r}"
+            f"preact_resnet_cifar: depth must be {layers}n + 2, with bottleneck={bottleneck}, "
+            f"from 8 to 2000, got {depth!r}"
         )
     block = PreactBottleneck if bottleneck else PreactBlock
     rows = stages(block, 16, (16, 32, 64), ((depth - 2) // layers,) * 3)

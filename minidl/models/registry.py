@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
-from minidl import random
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
 from minidl.io.foreign import Found, read_file
 from minidl.io.identify import MINIDL, identify
@@ -17,6 +16,7 @@ from minidl.io.safetensors import torch_layers
 from minidl.io.weights import naming, read_architecture
 from minidl.models.network import Network
 from minidl.models.sources import Source
+from minidl.nn import init
 
 __all__ = ["create", "load", "names", "register"]
 
@@ -85,7 +85,8 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     if isinstance(weights, Mapping):
         return _with_foreign(name, Found(torch_layers(weights), True, "a dict"), kwargs)
     if identify(weights) == MINIDL:
-        model = _makers[name](**kwargs)
+        with init.skipped():
+            model = _makers[name](**kwargs)
         load_weights(model, weights)
         return model
     with naming(weights):
@@ -95,10 +96,10 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
 def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
     """A network with the layers of a foreign file."""
     source, rename = _source(name, found), lambda layer: layer
-    if source is None:
-        model = _makers[name](**kwargs)
-    else:
-        model = _makers[name](**{**source.arguments, **kwargs})
+    arguments = kwargs if source is None else {**source.arguments, **kwargs}
+    with init.skipped():
+        model = _makers[name](**arguments)
+    if source is not None:
         model.image_format, rename = source.image_format, source.translate
     try:
         load_found(model, found, rename)
@@ -142,14 +143,12 @@ def load(path: str | os.PathLike[str]) -> Network:
             f"{os.fspath(path)}: expected a network of {', '.join(names())}, found {what}: a newer "
             "minidl wrote it, or another program"
         )
-    drawn = random.get_state()  # the first weights are overwritten: they use up no draws
     try:
-        model = _makers[name](**arguments)
-    except (MinidlError, TypeError) as error:
+        with init.skipped():  # no memory is touched before the file is known to fill it
+            model = _makers[name](**arguments)
+    except (MinidlError, TypeError, MemoryError) as error:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments}: {error}"
         ) from error
-    finally:
-        random.set_state(drawn)
     load_weights(model, path)
     return model

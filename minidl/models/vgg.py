@@ -85,7 +85,7 @@ KERAS = Source(
 
 @register(_torchvision(11))
 def vgg11(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-11, column A.  (N, 224, 224, in_channels) -> (N, num_classes).  132,863,336 parameters."""
+    """VGG-11, column A.  (N, 224, 224, C) -> (N, num_classes).  132,863,336 parameters."""
     return _vgg(11, num_classes, in_channels, input_size)
 
 
@@ -103,7 +103,7 @@ def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 22
 
 @register(_torchvision(13))
 def vgg13(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-13, column B.  (N, 224, 224, in_channels) -> (N, num_classes).  133,047,848 parameters."""
+    """VGG-13, column B.  (N, 224, 224, C) -> (N, num_classes).  133,047,848 parameters."""
     return _vgg(13, num_classes, in_channels, input_size)
 
 
@@ -127,7 +127,7 @@ def vgg16c_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 2
 
 @register(_torchvision(16), KERAS)
 def vgg16(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-16, column D.  (N, 224, 224, in_channels) -> (N, num_classes).  138,357,544 parameters."""
+    """VGG-16, column D.  (N, 224, 224, C) -> (N, num_classes).  138,357,544 parameters."""
     return _vgg(16, num_classes, in_channels, input_size)
 
 
@@ -139,7 +139,7 @@ def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 22
 
 @register(_torchvision(19), KERAS)
 def vgg19(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-19, column E.  (N, 224, 224, in_channels) -> (N, num_classes).  143,667,240 parameters."""
+    """VGG-19, column E.  (N, 224, 224, C) -> (N, num_classes).  143,667,240 parameters."""
     return _vgg(19, num_classes, in_channels, input_size)
 
 

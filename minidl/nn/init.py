@@ -4,7 +4,10 @@ Fans: a Linear weight is (in, out), a convolution's (kh, kw, in, out); a window 
 counts as that many. `fan_in` and `fan_out` can be given where the shape doesn't tell them.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -65,9 +68,24 @@ def _check(tensor: Any) -> None:
         raise DTypeError(f"init fills float Tensors in place, got {tensor!r:.60}")
 
 
+_skipping = ContextVar("skipping", default=False)
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """New layers keep whatever stands in memory: for those whose weights are loaded at once."""
+    before = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(before)
+
+
 def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform from low to high."""
     _check(tensor)
+    if _skipping.get():
+        return tensor
     array, draw = tensor.data, random.generator().uniform
     flat = array.reshape(-1)  # (size,)
     for start in range(0, flat.size, PIECE):  # a float64 copy of a large weight would cost seconds
@@ -81,14 +99,16 @@ def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Gaussian."""
     _check(tensor)
-    tensor.data[...] = random.generator().normal(mean, std, tensor.shape)
+    if not _skipping.get():
+        tensor.data[...] = random.generator().normal(mean, std, tensor.shape)
     return tensor
 
 
 def constant(tensor: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
     _check(tensor)
-    tensor.data[...] = value
+    if not _skipping.get():
+        tensor.data[...] = value
     return tensor
 
 
@@ -169,6 +189,8 @@ def orthogonal(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning".
     """
     fan_in, _ = fans(tensor)
+    if _skipping.get():
+        return tensor
     columns = tensor.shape[-1]
     tall = (max(fan_in, columns), min(fan_in, columns))
     q, r = np.linalg.qr(random.generator().standard_normal(tall))

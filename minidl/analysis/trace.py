@@ -1,0 +1,263 @@
+"""What a model does with an input: which layers run, on what, how long, and what they give.
+
+The model is run as it is, with hooks on every module and op, so that any model can be traced. A
+convolution and a pooling that would run as one op run apart meanwhile.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minidl import autograd, random
+from minidl.autograd import register_op_hook
+from minidl.autograd.tensor import Tensor
+from minidl.nn import Module
+from minidl.nn.modes import evaluating
+
+__all__ = ["Node", "Run", "kept_bytes", "trace"]
+
+# Ops whose FLOPs are two for each multiply-add
+PRODUCTS = {
+    "convolution",
+    "convolution_activation",
+    "convolution_input_grad",  # a transposed convolution
+    "depthwise_activation",
+    "depthwise_convolution",
+    "linear_activation",
+    "matrix_product",
+}
+REPEATS = 3  # the fastest run counts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one module. depth: 0 for the model itself.  seconds: with all its parts."""
+
+    name: str
+    module: Module
+    depth: int
+    shape: tuple[int, ...]
+    output_bytes: int
+    mult_adds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer, or an op between layers, in the graph of a model.
+
+    shape: of its output, without the batch axis.  inputs: positions of earlier nodes.
+    """
+
+    name: str
+    kind: str
+    detail: str
+    shape: tuple[int, ...]
+    parameters: int
+    mult_adds: int
+    inputs: tuple[int, ...]
+
+
+class _Frame:
+    """A module that is running."""
+
+    def __init__(self, name: str, module: Module, place: int) -> None:
+        self.name, self.module, self.place = name, module, place
+        self.leaf = next(module.children(), None) is None
+        self.node: int | None = None
+        self.mult_adds = 0
+        self.start = time.perf_counter()
+
+
+class _Tracer:
+    """Listens to modules and ops while a model runs."""
+
+    def __init__(self, model: Module, x: np.ndarray) -> None:
+        self.names = {id(module): name for name, module in model.named_modules()}
+        self.thread = threading.get_ident()
+        self.stack: list[_Frame] = []
+        self.runs: list[Run | None] = []
+        self.nodes = [Node("input", "input", "", x.shape[1:], 0, 0, ())]
+        self.made_by = {id(x): 0}  # which node made an array
+        self.alive = [x]  # as long as ids are compared
+        self.counted: set[int] = set()  # parameters
+
+    def enter(self, module: Module, inputs: Any) -> None:
+        if threading.get_ident() == self.thread:
+            self.stack.append(_Frame(self.names[id(module)], module, len(self.runs)))
+            self.runs.append(None)
+
+    def leave(self, module: Module, inputs: Any, output: Any) -> None:
+        if threading.get_ident() != self.thread:
+            return
+        frame = self.stack.pop()
+        seconds = time.perf_counter() - frame.start
+        if self.stack:
+            self.stack[-1].mult_adds += frame.mult_adds
+        outputs = [y for y in _several(output) if isinstance(y, Tensor)]
+        shape = outputs[0].shape if outputs else ()
+        size = sum(y.data.nbytes for y in outputs)
+        depth = len(self.stack)
+        self.runs[frame.place] = Run(
+            frame.name, module, depth, shape, size, frame.mult_adds, seconds
+        )
+        if frame.leaf and frame.node is not None:
+            node = self.nodes[frame.node]
+            self.nodes[frame.node] = replace(node, shape=shape[1:], mult_adds=frame.mult_adds)
+
+    def op(self, op: Any, arrays: Sequence[Any], settings: Any, output: np.ndarray) -> None:
+        if threading.get_ident() != self.thread or not self.stack:
+            return
+        frame = self.stack[-1]
+        products = op.flops(output, *arrays, **settings) // 2 if op.name in PRODUCTS else 0
+        frame.mult_adds += products
+        sources = {self.made_by[id(a)] for a in arrays if id(a) in self.made_by}
+        if frame.leaf and frame.node is not None:
+            node = self.nodes[frame.node]
+            sources = (sources | set(node.inputs)) - {frame.node}
+            self.nodes[frame.node] = replace(node, inputs=tuple(sorted(sources)))
+        elif sources:  # else it works on parameters alone
+            self._add(frame, op, output, products, tuple(sorted(sources)))
+        if sources:
+            self.made_by[id(output)] = frame.node if frame.leaf else len(self.nodes) - 1  # type: ignore[assignment]
+            self.alive.append(output)
+
+    def _add(
+        self, frame: _Frame, op: Any, output: np.ndarray, products: int, inputs: tuple[int, ...]
+    ) -> None:
+        """A new node: of a layer at its first op, or of an op between layers."""
+        kind = "concatenate" if op.name == "join" else op.name
+        name, detail, parameters = f"{frame.name}.{kind}".lstrip("."), "", 0
+        if frame.leaf:
+            frame.node = len(self.nodes)
+            name, kind = frame.name, type(frame.module).__name__
+            detail = describe(frame.module)
+            parameters = self.parameters(frame.module)
+        self.nodes.append(Node(name, kind, detail, output.shape[1:], parameters, products, inputs))
+
+    def parameters(self, module: Module) -> int:
+        """Those that no earlier node has."""
+        new = [p for p in module.parameters() if id(p) not in self.counted]
+        self.counted |= {id(p) for p in new}
+        return sum(p.size for p in new)
+
+
+def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
+    """Run `model` on x in evaluation mode: its modules' runs in order, and its graph.
+
+    A run's seconds are its fastest of a few.
+    """
+    with evaluating(model):
+        model(x)  # compiles what isn't compiled yet
+        tracers = [_Tracer(model, x) for _ in range(REPEATS)]
+        for tracer in tracers:
+            with _listening(model, tracer.enter, tracer.leave), register_op_hook(tracer.op):
+                model(x)
+    runs = [[run for run in tracer.runs if run is not None] for tracer in tracers]
+    fastest = [replace(same[0], seconds=min(run.seconds for run in same)) for same in zip(*runs)]
+    return fastest, tracers[0].nodes
+
+
+def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
+    """For each run of a module in training, in order: how much more the tape keeps for backward.
+
+    That is what its rules need: inputs, outputs, masks; neither parameters nor x. The model's
+    buffers and the random generators are left as they were.
+    """
+    buffers = [(buffer, buffer.data.copy()) for buffer in model.buffers()]
+    modes = [(module, module.training) for module in model.modules()]
+    drawn = random.get_state()
+    known = {id(_root(x))} | {id(_root(p.data)) for p in model.parameters()}
+    found: list[int] = []
+    places: list[int] = []
+    nodes: set[int] = set()
+    alive: list[Any] = []
+
+    def enter(module: Module, inputs: Any) -> None:
+        places.append(len(found))
+        found.append(0)
+
+    def leave(module: Module, inputs: Any, output: Any) -> None:
+        place = places.pop()
+        for y in _several(output):
+            for node in _new_nodes(y, nodes):
+                alive.append(node)
+                for array in _arrays(node.kept.values()):
+                    root = _root(array)
+                    if id(root) not in known:
+                        known.add(id(root))
+                        found[place] += root.nbytes
+
+    try:
+        model.train()
+        with autograd.enable_grad(), _listening(model, enter, leave):
+            model(x)
+    finally:
+        for module, training in modes:
+            module.training = training
+        for buffer, data in buffers:
+            buffer.data[...] = data
+        random.set_state(drawn)
+    return found
+
+
+@contextlib.contextmanager
+def _listening(model: Module, enter: Any, leave: Any) -> Iterator[None]:
+    """Hooks on every module."""
+    with contextlib.ExitStack() as hooks:
+        for module in model.modules():
+            hooks.enter_context(module.register_forward_pre_hook(enter))
+            hooks.enter_context(module.register_forward_hook(leave))
+        yield
+
+
+def _new_nodes(y: Any, seen: set[int]) -> Iterator[Any]:
+    """The tape's calls that lead to y, without those seen before."""
+    waiting = [getattr(y, "edge", None)]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and id(node) not in seen and hasattr(node, "kept"):
+            seen.add(id(node))
+            yield node
+            waiting += node.parents or ()
+
+
+def _several(output: Any) -> Sequence[Any]:
+    return output if isinstance(output, tuple | list) else (output,)
+
+
+def _arrays(values: Any) -> Iterator[np.ndarray]:
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _arrays(value)
+
+
+def _root(array: np.ndarray) -> Any:
+    """The array that owns the memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def describe(module: Module) -> str:
+    """The settings of a layer that a figure shows, such as "3x3, 64, stride 2, relu"."""
+    settings = vars(module)
+    parts = []
+    if "kernel_size" in settings:
+        parts.append("x".join(str(n) for n in settings["kernel_size"]))
+    width = settings.get("out_channels", settings.get("out_features"))
+    parts += [str(width)] if width is not None else []
+    stride = settings.get("stride", (1, 1))
+    parts += [f"stride {stride[0] if stride[0] == stride[1] else stride}"] * (stride != (1, 1))
+    groups = settings.get("groups", 1)
+    parts += [f"groups {groups}"] * (groups != 1)
+    if settings.get("activation"):
+        parts.append(settings["activation"])
+    return ", ".join(parts)
