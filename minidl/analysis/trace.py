@@ -31,18 +31,21 @@ PRODUCTS = {
     "linear_activation",
     "matrix_product",
 }
-REPEATS = 3  # the fastest run counts
+REPEATS = 3
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one module. depth: 0 for the model itself.  seconds: with all its parts."""
+    """One run of one module, with all its parts. depth: 0 for the model itself.
+
+    shape: of its output.  activation_bytes: what it and its parts put out.
+    """
 
     name: str
     module: Module
     depth: int
     shape: tuple[int, ...]
-    output_bytes: int
+    activation_bytes: int
     mult_adds: int
     seconds: float
 
@@ -70,7 +73,7 @@ class _Frame:
         self.name, self.module, self.place = name, module, place
         self.leaf = next(module.children(), None) is None
         self.node: int | None = None
-        self.mult_adds = 0
+        self.mult_adds = self.activation_bytes = 0
         self.start = time.perf_counter()
 
 
@@ -99,12 +102,17 @@ class _Tracer:
         seconds = time.perf_counter() - frame.start
         if self.stack:
             self.stack[-1].mult_adds += frame.mult_adds
+            self.stack[-1].activation_bytes += frame.activation_bytes
         outputs = [y for y in _several(output) if isinstance(y, Tensor)]
         shape = outputs[0].shape if outputs else ()
-        size = sum(y.data.nbytes for y in outputs)
-        depth = len(self.stack)
         self.runs[frame.place] = Run(
-            frame.name, module, depth, shape, size, frame.mult_adds, seconds
+            frame.name,
+            module,
+            len(self.stack),
+            shape,
+            frame.activation_bytes,
+            frame.mult_adds,
+            seconds,
         )
         if frame.leaf and frame.node is not None:
             node = self.nodes[frame.node]
@@ -116,6 +124,8 @@ class _Tracer:
         frame = self.stack[-1]
         products = op.flops(output, *arrays, **settings) // 2 if op.name in PRODUCTS else 0
         frame.mult_adds += products
+        size = 0 if any(_shares(output, a) for a in arrays) else output.nbytes
+        frame.activation_bytes = size if frame.leaf else frame.activation_bytes + size
         sources = {self.made_by[id(a)] for a in arrays if id(a) in self.made_by}
         if frame.leaf and frame.node is not None:
             node = self.nodes[frame.node]
@@ -150,7 +160,7 @@ class _Tracer:
 def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
     """Run `model` on x in evaluation mode: its modules' runs in order, and its graph.
 
-    A run's seconds are its fastest of a few.
+    Seconds are those of the fastest of a few times.
     """
     with evaluating(model):
         model(x)  # compiles what isn't compiled yet
@@ -159,8 +169,7 @@ def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
             with _listening(model, tracer.enter, tracer.leave), register_op_hook(tracer.op):
                 model(x)
     runs = [[run for run in tracer.runs if run is not None] for tracer in tracers]
-    fastest = [replace(same[0], seconds=min(run.seconds for run in same)) for same in zip(*runs)]
-    return fastest, tracers[0].nodes
+    return min(runs, key=lambda row: row[0].seconds), tracers[0].nodes
 
 
 def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
@@ -237,6 +246,11 @@ def _arrays(values: Any) -> Iterator[np.ndarray]:
             yield value
         elif isinstance(value, tuple | list):
             yield from _arrays(value)
+
+
+def _shares(output: np.ndarray, array: Any) -> bool:
+    """Whether an output is only another view of an input."""
+    return isinstance(array, np.ndarray) and np.may_share_memory(output, array)
 
 
 def _root(array: np.ndarray) -> Any:

@@ -1,0 +1,237 @@
+"""Summaries: a network's layers with their shapes, parameters, mult-adds, memory and time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl import nn
+from minidl.analysis.trace import Run, kept_bytes, trace
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.models import Network
+from minidl.nn import Module
+
+__all__ = ["Row", "Summary", "example", "summary", "title"]
+
+FAMILIES: tuple[tuple[str, Any], ...] = (
+    ("convolutions", nn.Conv2d | nn.ConvTranspose2d | nn.DepthwiseConv2d),
+    ("linear layers", nn.Linear),
+    ("normalisations", nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.LocalResponseNorm),
+    ("poolings", nn.MaxPool2d | nn.AvgPool2d | nn.GlobalAvgPool2d),
+)
+IMAGE_LAYERS = nn.Conv2d | nn.ConvTranspose2d | nn.DepthwiseConv2d | nn.BatchNorm2d
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer, or a block with all its layers.
+
+    depth: 1 for the model's own parts, 2 for theirs.  output_shape: with the batch axis.
+    mult_adds: of convolutions, linear layers and matrix products.  activation_bytes: of outputs.
+    training_bytes: what the tape keeps for the backward pass; None where training can't be tried.
+    seconds: of a forward pass.  leaf: whether it has no parts.
+    """
+
+    name: str
+    kind: str
+    depth: int
+    output_shape: tuple[int, ...]
+    parameters: int
+    trainable: int
+    mult_adds: int
+    activation_bytes: int
+    training_bytes: int | None
+    seconds: float
+    leaf: bool
+
+
+class Summary:
+    """What `md.summary` found. `rows`: of all parts in the order they ran; `total`: of the model.
+
+    Printed, it is a table, folded to blocks of `depth`, and the shares of each kind of layer.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: Row,
+        rows: list[Row],
+        input_shape: tuple[int, ...],
+        depth: int | None = None,
+    ) -> None:
+        self.title, self.total, self.rows = title, total, rows
+        self.input_shape, self.depth = input_shape, depth
+
+    def families(self) -> dict[str, dict[str, float]]:
+        """The share, from 0 to 1, that each kind of layer has of parameters, activations,
+        mult-adds and time."""
+        columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
+        sums = {name: dict.fromkeys(columns, 0.0) for name, _ in FAMILIES}
+        sums["other"] = {column: float(getattr(self.total, column)) for column in columns}
+        for row in self.rows:
+            family = _family(row.kind) if row.leaf else "other"
+            if family != "other":
+                for column in columns:
+                    sums[family][column] += getattr(row, column)
+                    sums["other"][column] -= getattr(row, column)
+        return {
+            family: {c: max(0.0, part[c]) / (getattr(self.total, c) or 1) for c in columns}
+            for family, part in sums.items()
+        }
+
+    def __str__(self) -> str:
+        deepest = self.depth or max((row.depth for row in self.rows), default=0)
+        shown = [row for row in self.rows if row.depth <= deepest]
+        heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
+        cells = [_cells(row, self.total) for row in shown]
+        table = _table([heads, *cells, ("total", *_cells(self.total, self.total)[1:])])
+        kinds = ("share of", "parameters", "activations", "mult-adds", "time")
+        shares = [
+            (n, *(f"{share:.1%}" for share in s.values())) for n, s in self.families().items()
+        ]
+        lines = [
+            f"{self.title} on an input of {_shape(self.input_shape)}; "
+            f"{self.total.trainable:,} of {self.total.parameters:,} parameters are trained",
+            "",
+            *table,
+            "",
+            *_table([kinds, *shares]),
+            "",
+            "mult-adds: of convolutions and matrix products. activations: outputs, in bytes.",
+            "training: bytes kept for the backward pass. time: of a forward pass, "
+            f"{self.total.seconds * 1e3:.1f} ms here.",
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def summary(
+    model: Module, input_shape: Sequence[int] | None = None, depth: int | None = None
+) -> Summary:
+    """Run `model` on zeros and tell what each layer and block of it does; see Summary.
+
+    input_shape: with the batch axis, such as (N, H, W, C), or without, for one input; left out,
+        the shape that a network of `minidl.models` was made for.
+    depth: print blocks up to this depth only, each with the sum of its layers.
+    The model is left as it was. Raises ArgumentError for a bad shape or depth, and what the model
+    raises for a shape that it doesn't take.
+    """
+    if not isinstance(model, Module):
+        raise DTypeError(f"summary expected a module first, got {type(model).__name__}")
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
+        raise ArgumentError(f"summary: depth must be a whole number from 1 up, got {depth!r}")
+    x = example(model, input_shape)
+    runs, _ = trace(model, x)
+    kept: list[int | None]
+    try:
+        kept = [*_with_parts(runs, kept_bytes(model, x))]
+    except ShapeError:  # such as a batch normalisation of one value a channel
+        kept = [None] * len(runs)
+    seen: set[int] = set()
+    rows = [_row(run, bytes_kept, seen) for run, bytes_kept in zip(runs, kept)]
+    return Summary(title(model), rows[0], rows[1:], x.shape, depth)
+
+
+def title(model: Module) -> str:
+    """What the model is called: its name among `minidl.models`, or that of its class."""
+    made = model.architecture if isinstance(model, Network) else None
+    return made[0] if made else type(model).__name__
+
+
+def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarray:
+    """Zeros that `model` takes, of an input shape as `summary` takes it."""
+    layers = [module for module in model.modules() if next(module.children(), None) is None]
+    first = next((layer for layer in layers if isinstance(layer, IMAGE_LAYERS)), None)
+    if input_shape is None:
+        if not isinstance(model, Network):
+            raise ArgumentError(
+                f"summary: give an input_shape, such as (1, 224, 224, 3): a {type(model).__name__} "
+                "doesn't tell its own"
+            )
+        input_shape = model.input_shape
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
+    sizes = [n for n in shape if isinstance(n, int | np.integer) and not isinstance(n, bool)]
+    if not shape or len(sizes) != len(shape) or min(sizes) < 1:
+        raise ArgumentError(
+            f"summary: input_shape must be whole numbers from 1 up, such as (1, 224, 224, 3), got "
+            f"{input_shape!r}"
+        )
+    if len(shape) == (3 if first is not None else 1):
+        shape = (1, *shape)
+    parameter = next(model.parameters(), None)
+    dtype = np.dtype(np.float32) if parameter is None else parameter.dtype
+    embeds = bool(layers) and isinstance(layers[0], nn.Embedding)
+    return np.zeros(shape, np.int64 if embeds else dtype)
+
+
+def _with_parts(runs: list[Run], own: list[int]) -> Iterator[int]:
+    """For each run its own bytes and those of the runs within it."""
+    for i, run in enumerate(runs):
+        total, j = own[i], i + 1
+        while j < len(runs) and runs[j].depth > run.depth:
+            total += own[j]
+            j += 1
+        yield total
+
+
+def _row(run: Run, kept: int | None, seen: set[int]) -> Row:
+    module = run.module
+    new = [p for p in module.parameters() if id(module) not in seen]  # a second run adds none
+    seen.add(id(module))
+    return Row(
+        run.name,
+        type(module).__name__,
+        run.depth,
+        run.shape,
+        sum(p.size for p in new),
+        sum(p.size for p in new if p.requires_grad),
+        run.mult_adds,
+        run.activation_bytes,
+        kept,
+        run.seconds,
+        next(module.children(), None) is None,
+    )
+
+
+def _family(kind: str) -> str:
+    cls = getattr(nn, kind, type(None))
+    return next((name for name, classes in FAMILIES if issubclass(cls, classes)), "other")
+
+
+def _cells(row: Row, total: Row) -> tuple[str, ...]:
+    last = row.name.rpartition(".")[2]
+    return (
+        f"{'  ' * (row.depth - 1)}{last} {row.kind}",
+        _shape(row.output_shape[1:]),
+        f"{row.parameters:,}",
+        f"{row.mult_adds:,}",
+        _bytes(row.activation_bytes),
+        "-" if row.training_bytes is None else _bytes(row.training_bytes),
+        f"{row.seconds / total.seconds:.1%}",
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}B"
+    return f"{count} B"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns below each other, and rules below the first and above a total."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    if rows[-1][0] == "total":
+        lines.insert(-1, rule)
+    return [lines[0], rule, *lines[1:]]
