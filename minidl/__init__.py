@@ -26,12 +26,14 @@ from minidl.random import manual_seed
 from minidl.version import __version__
 
 if TYPE_CHECKING:
-    from minidl import autograd, data, io, kernels, models, nn, optim, train
+    from minidl import analysis, autograd, data, io, kernels, models, nn, optim, train
+    from minidl.analysis import summary
     from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
 
 __all__ = [
     "Tensor",
     "__version__",
+    "analysis",
     "autograd",
     "config",
     "data",
@@ -55,18 +57,21 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
     "set_num_threads",
+    "summary",
     "tensor",
     "train",
 ]
 
 _FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
-_PACKAGES = ("autograd", "data", "io", "kernels", "models", "nn", "optim", "train")
+_PACKAGES = ("analysis", "autograd", "data", "io", "kernels", "models", "nn", "optim", "train")
 
 
 def __getattr__(name: str) -> Any:
     """Import what was left out at first, when it is asked for."""
     if name in _FROM_IO:
         return getattr(importlib.import_module("minidl.io"), name)
+    if name == "summary":
+        return importlib.import_module("minidl.analysis").summary
     if name in _PACKAGES:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -11,9 +11,10 @@ from command import SAVED, child, load, minidl, read_json
 
 import minidl as md
 from minidl import cli, data
+from minidl.cli import training
 from minidl.train import Trainer
 
-COMMANDS = ["bench", "convert", "doctor", "inspect", "train", "warmup"]
+COMMANDS = ["bench", "convert", "doctor", "draw", "inspect", "summary", "train", "warmup"]
 
 
 def options(command):
@@ -49,7 +50,7 @@ def test_every_option_has_a_help_text(command):
 
 def test_the_help_names_the_defaults_that_are_used():
     text = " ".join(minidl("train", "--help").out.split())
-    for name, recipe in cli.RECIPES.items():
+    for name, recipe in training.RECIPES.items():
         assert f"{recipe['epochs']} for {name}" in text
 
 
@@ -236,8 +237,8 @@ def test_the_settings_are_complete(short_run):
     assert settings["epochs"] == 2
     assert settings["data"] == "digits"
     assert settings["model"] == "lenet5"
-    assert settings["batch_size"] == cli.RECIPES["digits"]["batch_size"]
-    assert settings["optimizer"]["lr"] == cli.RECIPES["digits"]["lr"]
+    assert settings["batch_size"] == training.RECIPES["digits"]["batch_size"]
+    assert settings["optimizer"]["lr"] == training.RECIPES["digits"]["lr"]
     assert settings["minidl"] == md.__version__
     assert settings["numpy"] == np.__version__
     assert {"python", "numba", "h5py", "started"} < set(settings)
@@ -249,7 +250,7 @@ def test_the_history_has_a_row_an_epoch(short_run):
     assert [row["epoch"] for row in rows] == [1, 2]
     for row, line in zip(rows, done.out.splitlines()[1:]):
         assert f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}" in line
-    assert rows[0]["lr"] == cli.RECIPES["digits"]["lr"]
+    assert rows[0]["lr"] == training.RECIPES["digits"]["lr"]
     assert rows[1]["lr"] == pytest.approx(rows[0]["lr"] / 2)  # the middle of the cosine
 
 

@@ -11,7 +11,8 @@ import pytest
 from command import SAVED, child, load, minidl, read_json
 
 import minidl as md
-from minidl import cli, data, nn
+from minidl import data, nn
+from minidl.cli import training
 from minidl.io import atomic, compose, sealed
 from minidl.train import History, Trainer
 
@@ -75,7 +76,7 @@ def a_save(folder, number):
     for parameter in model.parameters():
         parameter.data[...] = number
     history = History([{"epoch": 1, "loss": float(number), "seconds": 0.0}])
-    cli._save(folder, model, {"seed": number}, history, {"loss": float(number)})
+    training._save(folder, model, {"seed": number}, history, {"loss": float(number)})
 
 
 def numbers_saved(folder):
@@ -92,7 +93,7 @@ def numbers_saved(folder):
 
 def interrupt_at(step):
     """A trace function that raises KeyboardInterrupt at the step-th line of what saves."""
-    files = {module.__file__ for module in (cli, atomic, compose, sealed)}
+    files = {module.__file__ for module in (training, atomic, compose, sealed)}
     steps = 0
 
     def trace(frame, event, argument):

@@ -1,1 +1,21 @@
-"""What a model is made of: summaries, drawings, plots."""
+"""What a network is made of: summaries, drawings, receptive fields, plots."""
+
+from minidl.analysis.drawing import draw
+from minidl.analysis.plots import plot_activations, plot_filters, plot_receptive_fields
+from minidl.analysis.receptive import ReceptiveField, receptive_fields
+from minidl.analysis.summaries import Row, Summary, summary
+from minidl.analysis.trace import Node, trace
+
+__all__ = [
+    "Node",
+    "ReceptiveField",
+    "Row",
+    "Summary",
+    "draw",
+    "plot_activations",
+    "plot_filters",
+    "plot_receptive_fields",
+    "receptive_fields",
+    "summary",
+    "trace",
+]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl import nn
-from minidl.analysis.summary import example
+from minidl.analysis.summaries import example
 from minidl.analysis.trace import trace
 from minidl.geometry import corner, pad_pair
 from minidl.nn import Module

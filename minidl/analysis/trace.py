@@ -116,7 +116,11 @@ class _Tracer:
         )
         if frame.leaf and frame.node is not None:
             node = self.nodes[frame.node]
-            self.nodes[frame.node] = replace(node, shape=shape[1:], mult_adds=frame.mult_adds)
+            detail = describe(module, joins=len(node.inputs) > 1)
+            products = frame.mult_adds
+            self.nodes[frame.node] = replace(
+                node, detail=detail, shape=shape[1:], mult_adds=products
+            )
 
     def op(self, op: Any, arrays: Sequence[Any], settings: Any, output: np.ndarray) -> None:
         if threading.get_ident() != self.thread or not self.stack:
@@ -142,13 +146,12 @@ class _Tracer:
     ) -> None:
         """A new node: of a layer at its first op, or of an op between layers."""
         kind = "concatenate" if op.name == "join" else op.name
-        name, detail, parameters = f"{frame.name}.{kind}".lstrip("."), "", 0
+        name, parameters = f"{frame.name}.{kind}".lstrip("."), 0
         if frame.leaf:
             frame.node = len(self.nodes)
             name, kind = frame.name, type(frame.module).__name__
-            detail = describe(frame.module)
             parameters = self.parameters(frame.module)
-        self.nodes.append(Node(name, kind, detail, output.shape[1:], parameters, products, inputs))
+        self.nodes.append(Node(name, kind, "", output.shape[1:], parameters, products, inputs))
 
     def parameters(self, module: Module) -> int:
         """Those that no earlier node has."""
@@ -260,10 +263,13 @@ def _root(array: np.ndarray) -> Any:
     return array
 
 
-def describe(module: Module) -> str:
-    """The settings of a layer that a figure shows, such as "3x3, 64, stride 2, relu"."""
+def describe(module: Module, joins: bool) -> str:
+    """The settings of a layer that a figure shows, such as "3x3, 64, stride 2, relu".
+
+    joins: whether it takes several inputs, as a normalisation does with a residual.
+    """
     settings = vars(module)
-    parts = []
+    parts = ["add"] if joins else []
     if "kernel_size" in settings:
         parts.append("x".join(str(n) for n in settings["kernel_size"]))
     width = settings.get("out_channels", settings.get("out_features"))

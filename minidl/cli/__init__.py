@@ -1,0 +1,41 @@
+"""The command `minidl`."""
+
+import argparse
+import sys
+
+import minidl as md
+from minidl.cli.files import add_files
+from minidl.cli.machine import add_machine
+from minidl.cli.networks import add_networks
+from minidl.cli.training import INTERRUPTED, add_train
+from minidl.errors import MinidlError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (MinidlError, ImportError, OSError) as error:
+        print(f"minidl {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"minidl {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minidl",
+        description="A deep-learning engine for CPUs, from scratch on NumPy, Numba and h5py.",
+        epilog="`minidl COMMAND --help` tells what a command takes.",
+    )
+    parser.add_argument("--version", action="version", version=f"minidl {md.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    add_train(commands)
+    add_networks(commands)
+    add_files(commands)
+    add_machine(commands)
+    return parser

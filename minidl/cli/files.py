@@ -1,0 +1,76 @@
+"""`minidl convert` and `minidl inspect`: files of weights."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import minidl as md
+from minidl.cli.arguments import json_object
+
+__all__ = ["add_files"]
+
+
+def add_files(commands: Any) -> None:
+    """Add the commands `convert` and `inspect`."""
+    _add_convert(commands)
+    _add_inspect(commands)
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="write a file of weights in another format",
+        description="Write the weights of one file in another format: minidl's HDF5 (.h5), Keras\n"
+        "3's (.weights.h5) or safetensors with PyTorch's names and layouts\n"
+        "(.safetensors). The source may be any of these, a Keras .h5 or .keras file, or\n"
+        "a checkpoint.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.set_defaults(run=_convert)
+    convert.add_argument("source", type=Path, metavar="IN", help="known by its content")
+    convert.add_argument("target", type=Path, metavar="OUT", help="its ending tells the format")
+    convert.add_argument(
+        "--model", metavar="NAME",
+        help="the network the weights are of, such as lenet5; needed where only the network tells "
+        "a layout, and to name the layers as it does",
+    )  # fmt: skip
+    convert.add_argument(
+        "--arguments", type=json_object, default={}, metavar="JSON",
+        help='what to make the network with, such as \'{"num_classes": 7}\'',
+    )  # fmt: skip
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser(
+        "inspect",
+        help="show what a file of weights or a checkpoint holds",
+        description="Show what a file of weights or a checkpoint holds: minidl's, Keras's (.h5, "
+        ".weights.h5, .keras) or safetensors. All of it is read, and checksums are verified.",
+    )
+    inspect.set_defaults(run=_inspect)
+    inspect.add_argument("file", type=Path, metavar="FILE", help="known by its content")
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from minidl import models
+    from minidl.io.convert import convert
+    from minidl.io.layers import layers_of
+    from minidl.io.save import format_of
+
+    form = format_of(options.target)
+    if options.model is None:
+        layers = convert(options.source, options.target)
+    else:
+        model = models.create(options.model, weights=options.source, **options.arguments)
+        md.save_weights(model, options.target, form)
+        layers = layers_of(model)
+    numbers = sum(array.size for layer in layers for array in layer.arrays.values())
+    print(f"{options.target}: {len(layers)} layers, {numbers:,} numbers, format {form}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from minidl.io.report import inspect
+
+    print(inspect(options.file))
+    return 0

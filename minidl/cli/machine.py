@@ -1,0 +1,111 @@
+"""`minidl warmup`, `minidl doctor` and `minidl bench`: this machine."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import minidl as md
+from minidl.cli.arguments import whole
+
+__all__ = ["add_machine"]
+
+
+def add_machine(commands: Any) -> None:
+    """Add the commands `warmup`, `doctor` and `bench`."""
+    _add_warmup(commands)
+    _add_doctor(commands)
+    _add_bench(commands)
+
+
+def _add_warmup(commands: Any) -> None:
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile all kernels now",
+        description="Compile all kernels for this machine, so that nothing has to wait for it.",
+    )
+    warmup.set_defaults(run=_warmup)
+    warmup.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32",
+        help="the dtype to compile for (default: float32)",
+    )  # fmt: skip
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="tell what this machine has, and what is wrong",
+        description="Tell what this machine has, and what is wrong. The status is 0 if all is "
+        "well, 1 otherwise.",
+    )
+    doctor.set_defaults(run=_doctor)
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure this machine, beside PyTorch if it is installed",
+        description="A training step, a convolution and an inference, beside PyTorch if it is "
+        "installed; takes less than a minute. Let nothing else run meanwhile.",
+    )
+    bench.set_defaults(run=_bench)
+    bench.add_argument(
+        "--threads", type=whole, default=md.config.num_threads, metavar="N",
+        help="threads to use (default: all cores)",
+    )  # fmt: skip
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from minidl import warmup
+    from minidl.kernels import _cache, _notice
+
+    folder = _cache.folder()
+    if folder is None:
+        raise OSError(
+            f"there is no folder to keep compiled kernels in ({_cache.why_not()}): "
+            "set the environment variable MINIDL_CACHE to a folder you may write"
+        )
+    _notice.keep_quiet()
+    began = time.perf_counter()
+    cases = list(warmup.cases(options.dtype))
+    with tqdm(cases, unit="case", dynamic_ncols=True) as bar:
+        for name, compile_it in bar:
+            bar.set_description(name)
+            compile_it()
+    files, size = _cache.files_and_bytes()
+    print(
+        f"kernels for {options.dtype} are compiled, in {time.perf_counter() - began:.0f} s; "
+        f"kept in {folder}: {files} files, {size / 1e6:.1f} MB"
+    )
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from minidl import doctor
+
+    rows, wrong = doctor.examine()
+    for name, found in rows:
+        print(f"{name:<9} {found}")
+    for text in wrong:
+        print(f"wrong: {text}")
+    if not wrong:
+        print("all is well")
+    return 1 if wrong else 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from minidl.bench import short
+    from minidl.io.atomic import atomic_write
+
+    md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
+    result = short.compare(options.threads, tell=lambda text: print(text, file=sys.stderr))
+    print(short.render(result))
+    if options.json:
+        with atomic_write(options.json) as temporary:
+            Path(temporary).write_text(json.dumps(result, indent=1) + "\n")
+    return 0
