@@ -3,14 +3,15 @@
 "conv1.weight" is stored as /conv1/weight, with the attributes `layout` (its axes, such as "in
 out"), `shape`, `dtype` and `crc32` (see `sealed`); a group has `kind` (such as "convolution")
 and the settings that its numbers depend on. The root has format="minidl weights", format_version,
-minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments`: what
-`models.load` rebuilds it from.
+minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments` and
+`image_format`: what `models.load` rebuilds it from.
 """
 
 import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,15 @@ def _path(under: str, name: str) -> str:
 
 
 def add_architecture(content: Content, model: Module, under: str) -> None:
-    """Add the name and the arguments that a network of `minidl.models` was made with."""
+    """Add the name and the arguments that a network of `minidl.models` was made with, and the
+    images that it takes, where they are known."""
     made = getattr(model, "architecture", None)
     if made is not None:
         name, arguments = made
         content.add(under, architecture=name, arguments=json.dumps(arguments))
+        image_format = getattr(model, "image_format", None)
+        if image_format is not None:
+            content.add(under, image_format=json.dumps(asdict(image_format)))
 
 
 # Reading
@@ -142,8 +147,11 @@ def entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
     return found
 
 
-def read_architecture(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments of the network whose weights the file holds.
+def read_architecture(
+    path: str | os.PathLike[str],
+) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+    """The name and the arguments of the network whose weights the file holds, and the images that
+    it takes, if that is known.
 
     Raises FileFormatError where it holds none, or arguments that aren't plain.
     """
@@ -151,6 +159,7 @@ def read_architecture(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]
         group = "/" if kind == FORMAT else "/model"
         name = file.attribute("architecture", of=group)
         text = file.attribute("arguments", of=group)
+        images = file.attribute("image_format", of=group)
     if name is None:
         raise FileFormatError(
             f"{os.fspath(path)}: it names no architecture of minidl.models, since its weights are "
@@ -158,8 +167,9 @@ def read_architecture(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]
         )
     try:
         arguments = json.loads(str(text))
+        image_format = None if images is None else json.loads(str(images))
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{os.fspath(path)}: its arguments can't be read") from error
-    if not isinstance(arguments, dict):
+    if not isinstance(arguments, dict) or not isinstance(image_format, dict | None):
         raise FileFormatError(f"{os.fspath(path)}: expected arguments by name, found {text!r:.80}")
-    return str(name), arguments
+    return str(name), arguments, image_format

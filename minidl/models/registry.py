@@ -15,7 +15,7 @@ from minidl.io.load import load_found, load_weights
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import naming, read_architecture
 from minidl.models.network import Network
-from minidl.models.sources import Source
+from minidl.models.sources import ImageFormat, Source
 from minidl.nn import init
 
 __all__ = ["create", "load", "names", "register"]
@@ -135,7 +135,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
-    name, arguments = read_architecture(path)
+    name, arguments, image_format = read_architecture(path)
     large = [value for value in arguments.values() if isinstance(value, int) and value > MAX_NUMBER]
     if name not in _makers or large:
         what = f"arguments of {large[0]}" if large else f"the architecture {name!r}"
@@ -146,6 +146,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     try:
         with init.skipped():  # no memory is touched before the file is known to fill it
             model = _makers[name](**arguments)
+        if image_format is not None:
+            model.image_format = ImageFormat(**image_format)
     except (MinidlError, TypeError, MemoryError) as error:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments}: {error}"

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from minidl.errors import ArgumentError
+from minidl.nn.settings import positive, real
+
 __all__ = ["CAFFE", "IMAGENET", "SIGNED", "ImageFormat", "Names", "Source"]
 
 # (pattern of a layer's name in a file, what makes of its groups the name in the network, or None to
@@ -23,8 +26,18 @@ class ImageFormat:
     size: int
     order: str
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        positive("ImageFormat", "size", self.size)
+        if self.order not in ("RGB", "BGR"):
+            raise ArgumentError(f"ImageFormat: order must be 'RGB' or 'BGR', got {self.order!r}")
+        for name in ("mean", "std"):
+            values = tuple(real("ImageFormat", name, value) for value in getattr(self, name))
+            object.__setattr__(self, name, values)
+        if real("ImageFormat", "scale", self.scale) == 0 or 0 in self.std:
+            raise ArgumentError("ImageFormat: neither scale nor std may be 0")
 
 
 # What torchvision's and timm's networks and Keras's DenseNets take

@@ -8,7 +8,7 @@ from PIL import Image
 
 import minidl as md
 from minidl import models
-from minidl.errors import FileFormatError, StateError
+from minidl.errors import ArgumentError, FileFormatError, StateError
 
 MOBILENET = "mobilenet_v1_0.25_224_imagenet/mobilenet_v1_0.25_224.h5"
 
@@ -69,6 +69,22 @@ def test_resnet20_through_a_plain_dict(shared_data):
 
 def test_the_image_format_is_known_with_the_weights_only():
     assert models.resnet20().image_format is None
+
+
+def test_the_image_format_is_kept_in_files(mobilenet, tmp_path):
+    md.save_weights(mobilenet, tmp_path / "w.h5")
+    assert models.load(tmp_path / "w.h5").image_format == mobilenet.image_format
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"size": 0}, {"order": "RBG"}, {"scale": 0}, {"std": (1, 0, 1)}, {"mean": ("a",)}],
+)
+def test_image_formats_make_sense(wrong):
+    right = {"size": 8, "order": "RGB", "scale": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    assert models.ImageFormat(**right).mean == (0.0, 0.0, 0.0)
+    with pytest.raises(ArgumentError, match="ImageFormat"):
+        models.ImageFormat(**(right | wrong))
 
 
 def test_weights_of_another_network_are_refused_with_every_name(tmp_path):
