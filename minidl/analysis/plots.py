@@ -50,7 +50,7 @@ def plot_filters(layer: Module, most: int = MOST) -> Any:
     filters = np.moveaxis(weight, -1, 0)  # (out, kh, kw, in)
     if filters.shape[3] != 3:
         filters = filters.mean(axis=3)
-    title = f"{min(most, len(filters))} of {len(filters)} filters, {weight.shape[:2]}"
+    title = f"{min(most, len(filters))} of {len(filters)} filters, {_size(weight.shape)}"
     return _grid([_stretched(f) for f in filters[:most]], title, "gray")
 
 
@@ -76,7 +76,7 @@ def plot_activations(model: Module, image: Any, layer: str, most: int = MOST) ->
     if not found or found[0].ndim != 4:
         raise ShapeError(f"plot_activations: {layer} gives no maps (N, H, W, C) for this image")
     maps = np.moveaxis(found[0][0], -1, 0)  # (C, H, W)
-    title = f"{layer}: {min(most, len(maps))} of {len(maps)} maps of {maps.shape[1:]}"
+    title = f"{layer}: {min(most, len(maps))} of {len(maps)} maps of {_size(maps.shape[1:])}"
     return _grid([_stretched(m) for m in maps[:most]], title, "viridis")
 
 
@@ -91,9 +91,14 @@ def plot_receptive_fields(model: Module, input_shape: Sequence[int] | None = Non
     places = np.arange(len(fields))
     axes[0, 0].barh(places, [f.size[0] for f in fields], color="#4878a8")
     axes[0, 0].set_yticks(places, [f"{f.name} ({f.kind})" for f in fields], fontsize=6)
+    axes[0, 0].margins(y=0.01)
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_xlabel("receptive field, pixels of the image")
     return figure
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
 
 
 def _stretched(image: np.ndarray) -> np.ndarray:
@@ -103,6 +108,8 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 
 def _grid(images: list[np.ndarray], title: str, colours: str) -> Any:
+    if not images:
+        raise ArgumentError("most must be a whole number from 1 up")
     columns = math.ceil(math.sqrt(len(images)))
     figure, axes = _figure(math.ceil(len(images) / columns), columns)
     for axis in axes.flat:

@@ -45,7 +45,7 @@ def receptive_fields(
         seen = [fields[i] for i in node.inputs]
         size = tuple(max(field.size[axis] for field in seen) for axis in (0, 1))
         start = tuple(min(field.start[axis] for field in seen) for axis in (0, 1))
-        stride = seen[0].stride
+        stride = tuple(max(field.stride[axis] for field in seen) for axis in (0, 1))
         module = modules.get(node.name)
         if isinstance(module, nn.Linear | nn.Flatten | nn.GlobalAvgPool2d):
             size, stride, start = (math.inf, math.inf), (1, 1), (0, 0)

@@ -25,7 +25,8 @@ class Trainer:
     """Trains a model on batches (x, target) and measures it.
 
     loss: loss(outputs, target) -> scalar Tensor; CrossEntropyLoss where left out.
-    metrics: names ("accuracy") or functions of outputs and targets.
+    metrics: names ("accuracy") or functions of outputs and targets; of the first outputs, where a
+    model in training gives several, as googlenet(auxiliary=True) does.
     scheduler: stepped after each epoch.  ema: averages that are updated after each step and used
     for measuring.  callbacks: see `train.Callback`.
     """
@@ -141,7 +142,8 @@ class Trainer:
             self.optimizer.step()
             if self.ema is not None:
                 self.ema.update()
-        return outputs.data, value
+        main = outputs[0] if isinstance(outputs, tuple) else outputs
+        return main.data, value
 
     def _measure(self, outputs: np.ndarray, target: Any) -> dict[str, float]:
         return {name: metric(outputs, np.asarray(target)) for name, metric in self.metrics.items()}

@@ -243,3 +243,32 @@ def test_a_model_is_the_same_bits_for_the_same_seed():
     md.manual_seed(9)
     for name, array in model().state_dict().items():
         np.testing.assert_array_equal(array, first[name])
+
+
+def test_large_weights_are_drawn_in_pieces_and_are_the_same_numbers():
+    tensor = md.tensor(np.empty((300, 401), np.float32))
+    md.manual_seed(3)
+    init.uniform(tensor, -2, 5)
+    md.manual_seed(3)
+    expected = md.random.generator().uniform(-2, 5, (300, 401)).astype(np.float32)
+    np.testing.assert_array_equal(tensor.data, expected)
+    turned = md.from_numpy(np.empty((401, 300), np.float32).T)
+    md.manual_seed(3)
+    init.uniform(turned, -2, 5)
+    np.testing.assert_array_equal(turned.data, expected)
+
+
+@pytest.mark.parametrize("name", init.__all__)
+def test_skipped_weights_stay_as_they_are(name):
+    tensor = md.tensor(np.full((3, 4), 7.0, np.float32))
+    arguments = {"constant": (1.0,)}.get(name, ())
+    with pytest.raises(ZeroDivisionError), init.skipped():
+        if name == "gain":
+            assert init.gain("relu") > 1
+        else:
+            assert getattr(init, name)(tensor, *arguments) is tensor
+        assert (tensor.data == 7).all()
+        raise ZeroDivisionError
+    if name not in ("gain",):
+        getattr(init, name)(tensor, *arguments)
+        assert (tensor.data != 7).all()

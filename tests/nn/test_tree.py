@@ -8,6 +8,7 @@ import pytest
 import minidl as md
 from minidl import nn
 from minidl.errors import ArgumentError, DTypeError
+from minidl.nn.modes import evaluating
 
 
 def three() -> nn.Sequential:
@@ -212,3 +213,29 @@ def test_ndarrays_become_tensors_however_they_are_given():
     for output in (nn.ReLU()(x), nn.ReLU()(x=x)):
         assert isinstance(output, md.Tensor)
         assert output.data.tolist() == [0, 2]
+
+
+def test_forward_pre_hooks():
+    model, seen = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), []
+    x = np.ones((1, 2), np.float32)
+    before = model.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
+    inner = model[1].register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
+    model.register_forward_hook(lambda module, inputs, output: seen.append("after"))
+    model(x)
+    assert [row[0] if isinstance(row, tuple) else row for row in seen] == [model, model[1], "after"]
+    assert np.array_equal(seen[0][1][0].data, x)
+    before.remove()
+    inner.remove()
+    inner.remove()
+    model(x)
+    assert len(seen) == 4
+
+
+def test_evaluating_ends_as_it_began():
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    model[1].eval()
+    with pytest.raises(KeyError), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        assert not model(np.ones((2, 2), np.float32)).requires_grad
+        raise KeyError
+    assert [module.training for module in model.modules()] == [True, True, False, True]

@@ -17,7 +17,7 @@ from small import (
     train_by_hand,
 )
 
-from minidl import data, nn, optim
+from minidl import data, models, nn, optim
 from minidl.train import History, Trainer, accuracy
 
 EPOCHS = 4
@@ -231,3 +231,24 @@ def test_history_reads_as_lines():
     ]
     assert history["val_loss"] == [1.0]  # rows that lack it are passed over
     assert [row["epoch"] for row in history] == [3, 12]
+
+
+class TwoHeads(nn.Module):
+    """Scores, and in training also those of a second head."""
+
+    def __init__(self, model):
+        self.model, self.second = model, nn.Linear(CLASSES, CLASSES)
+
+    def forward(self, x):
+        scores = self.model(x)
+        return (scores, self.second(scores)) if self.training else scores
+
+
+def test_models_that_give_several_scores_in_training():
+    model = TwoHeads(a_model())
+    trainer = Trainer(model, an_optimizer(model), models.AuxiliaryLoss(weight=0.5), ["accuracy"])
+    before = model.second.weight.data.copy()
+    history = trainer.fit(a_loader(), 2, a_loader(), progress=False)
+    assert (model.second.weight.data != before).any()
+    assert 0 <= history.rows[-1]["accuracy"] <= 1
+    assert history.rows[-1]["val_loss"] < history.rows[-1]["loss"]  # of one head
