@@ -123,7 +123,7 @@ def summary(
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
         raise ArgumentError(f"summary: depth must be a whole number from 1 up, got {depth!r}")
     x = example(model, input_shape)
-    runs, _ = trace(model, x)
+    runs, _ = trace(model, x, timed=True)
     kept: list[int | None]
     try:
         kept = [*_with_parts(runs, kept_bytes(model, x))]

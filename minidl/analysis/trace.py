@@ -160,14 +160,15 @@ class _Tracer:
         return sum(p.size for p in new)
 
 
-def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
+def trace(model: Module, x: np.ndarray, timed: bool = False) -> tuple[list[Run], list[Node]]:
     """Run `model` on x in evaluation mode: its modules' runs in order, and its graph.
 
-    Seconds are those of the fastest of a few times.
+    timed: run it several times, once before to compile kernels; the fastest time counts.
     """
+    tracers = [_Tracer(model, x) for _ in range(REPEATS if timed else 1)]
     with evaluating(model):
-        model(x)  # compiles what isn't compiled yet
-        tracers = [_Tracer(model, x) for _ in range(REPEATS)]
+        if timed:
+            model(x)
         for tracer in tracers:
             with _listening(model, tracer.enter, tracer.leave), register_op_hook(tracer.op):
                 model(x)

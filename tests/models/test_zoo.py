@@ -1,5 +1,9 @@
 """The networks: their sizes, what they compute in what order, heads, and images that don't fit."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from zoo import ADDED_UP, INCEPTIONS, PUBLISHED
@@ -8,8 +12,32 @@ import minidl as md
 from minidl import models, nn
 from minidl.analysis import trace
 from minidl.errors import ArgumentError, ShapeError
+from minidl.models.registry import _sources
 from minidl.nn import init
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def documented():
+    """The table of docs/models.md, by name and arguments."""
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `(\w+)` \| (?:`(.*?)`)? \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.M
+    )
+    found = {}
+    for name, given, shape, parameters, mult_adds, libraries in rows:
+        arguments = dict(pair.split("=") for pair in given.split(", ") if pair)
+        plain = {n: json.loads(value.lower()) for n, value in arguments.items()}
+        found[name, json.dumps(plain)] = (
+            tuple(int(n) for n in shape.split(" x ")),
+            int(parameters.replace(",", "")),
+            int(mult_adds.replace(",", "")),
+            [library for library in libraries.split(", ") if library],
+        )
+    return found
+
+
+DOCUMENTED = documented()
 SMALL = {"alexnet": 67, "zfnet": 63, "plain_cnn": 8, "lenet5": None}
 DEEP = {"resnet101", "resnet152", "densenet169", "densenet201", "senet154", "vgg19_bn"}
 LIGHT = [name for name in models.list() if name not in DEEP]  # each family has a smaller one
@@ -52,17 +80,29 @@ def test_parameters(name, arguments, count):
     assert model.num_parameters == model.num_trainable == count
 
 
+@pytest.mark.parametrize(("name", "arguments"), DOCUMENTED)
+def test_the_document_tells_what_is_computed(name, arguments):
+    shape, parameters, mult_adds, libraries = DOCUMENTED[name, arguments]
+    model = models.create(name, **json.loads(arguments))
+    assert model.input_shape == shape
+    runs, nodes = trace(model, np.zeros((1, *shape), np.float32))
+    assert (model.num_parameters, runs[0].mult_adds) == (parameters, mult_adds)
+    assert sum(node.mult_adds for node in nodes) == mult_adds
+    assert sum(node.parameters for node in nodes) == parameters
+    assert [source.library for source in _sources[name]] == libraries
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "count", "unit"),
     [(n, a, count, unit) for n, a, _, count, unit in PUBLISHED if count],
 )
-def test_mult_adds(name, arguments, count, unit):
-    """At the input size that the papers' figures are for."""
-    model = models.create(name, **arguments)
-    runs, nodes = trace(model, np.zeros((1, *model.input_shape), np.float32))
-    assert round(runs[0].mult_adds / unit) == round(count / unit)
-    assert sum(node.mult_adds for node in nodes) == runs[0].mult_adds
-    assert sum(node.parameters for node in nodes) == model.num_parameters
+def test_mult_adds_are_those_published(name, arguments, count, unit):
+    _, _, mult_adds, _ = DOCUMENTED[name, json.dumps(arguments)]
+    assert round(mult_adds / unit) == round(count / unit)
+
+
+def test_every_network_is_in_the_document():
+    assert {name for name, _ in DOCUMENTED} == set(models.list())
 
 
 @pytest.mark.parametrize("name", INCEPTIONS)
