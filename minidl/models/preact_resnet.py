@@ -34,7 +34,7 @@ class PreactBlock(nn.Module):
         out_channels = self.expansion * width
         same = stride == 1 and in_channels == out_channels
         self.shortcut = None if same else _convolution(in_channels, out_channels, 1, stride)
-        self.norm1 = nn.BatchNorm2d(in_channels, activation="relu")
+        self.norm1: nn.Module = nn.BatchNorm2d(in_channels, activation="relu")
         self.body = self._body(in_channels, width, stride)
 
     def _body(self, in_channels: int, width: int, stride: int) -> nn.Sequential:
@@ -70,13 +70,22 @@ def _convolution(in_channels: int, out_channels: int, size: int, stride: int = 1
     return nn.Conv2d(in_channels, out_channels, size, stride, size // 2, bias=False)
 
 
-def _head(channels: int, num_classes: int) -> nn.Sequential:
-    """The last sum still needs a normalisation and ReLU."""
-    return nn.Sequential(
+def _network(
+    stem: nn.Sequential, rows: list[nn.Sequential], num_classes: int, input_shape: Any
+) -> Network:
+    """The first unit takes what the stem has activated; what the last gives is activated once more.
+
+    Source: the paper's appendix.
+    """
+    first, last = rows[0][0], rows[-1][-1]
+    first.norm1 = nn.Identity()
+    channels = last.body[-1].out_channels
+    head = nn.Sequential(
         nn.BatchNorm2d(channels, activation="relu"),
         nn.GlobalAvgPool2d(),
         nn.Linear(channels, num_classes),
     )
+    return Network(nn.Sequential(stem, *rows), head, input_shape)
 
 
 @register()
@@ -84,7 +93,7 @@ def preact_resnet(depth: int = 50, num_classes: int = 1000, in_channels: int = 3
     """Pre-activation ResNet for ImageNet.  (N, 224, 224, in_channels) -> (N, num_classes).
 
     depth: 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks, the stride in the 3x3).
-    25,549,480 parameters at depth 50. Keras's ResNet50V2 has its strides at the ends of the stages
+    25,549,352 parameters at depth 50. Keras's ResNet50V2 has its strides at the ends of the stages
     and is another network.
     """
     if depth not in IMAGENET_FORMS:
@@ -99,8 +108,7 @@ def preact_resnet(depth: int = 50, num_classes: int = 1000, in_channels: int = 3
         nn.MaxPool2d(3, 2, 1),
     )
     rows = stages(block, 64, (64, 128, 256, 512), depths)
-    head = _head(512 * block.expansion, num_classes)
-    return Network(nn.Sequential(stem, *rows), head, (224, 224, in_channels))
+    return _network(stem, rows, num_classes, (224, 224, in_channels))
 
 
 @register()
@@ -125,5 +133,5 @@ def preact_resnet_cifar(
         )
     block = PreactBottleneck if bottleneck else PreactBlock
     rows = stages(block, 16, (16, 32, 64), ((depth - 2) // layers,) * 3)
-    features = nn.Sequential(_convolution(in_channels, 16, 3), *rows)
-    return Network(features, _head(64 * block.expansion, num_classes), (32, 32, in_channels))
+    stem = nn.Sequential(_convolution(in_channels, 16, 3), nn.BatchNorm2d(16, activation="relu"))
+    return _network(stem, rows, num_classes, (32, 32, in_channels))

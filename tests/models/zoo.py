@@ -116,10 +116,11 @@ def _preact(block, depths, widths, stem, classes):
             if channels != out or (i == 0 and stage > 0):
                 count += _conv(channels, out, 1)
             channels = out
+    # the stem has the first unit's normalisation
     return count + _norm(channels) + channels * classes + classes
 
 
-STEM = _conv(3, 64, 7) + _norm(64)
+STEM = _conv(3, 64, 7)
 CIFAR_STEM = _conv(3, 16, 3)
 
 # Those that no one publishes, added up from the layers by the formulas above
