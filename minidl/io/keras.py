@@ -194,8 +194,8 @@ def _role(name: str, layer: str) -> str:
     name = name.partition(":")[0]
     if name.startswith(f"{layer}_"):
         name = name[len(layer) + 1 :]
-    name = OLD_ROLES.get(name, name)
     plain = re.sub(r"_\d+$", "", name)
+    plain = OLD_ROLES.get(plain, plain)
     return plain if plain in ROLES else name
 
 

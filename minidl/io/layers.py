@@ -207,6 +207,8 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
             # (C * m, 1, kh, kw) -> (C, m, kh, kw) -> (kh, kw, C, m)
             split = weight.reshape(-1, multiplier, *weight.shape[2:])
             found["weight"] = split.transpose(2, 3, 0, 1)
+    elif like.kind == "convolution" and weight.ndim == 2:  # of a linear layer, here 1x1
+        found["weight"] = weight.T[None, None]
     elif like.kind in TO_TORCH and weight.ndim == len(TO_TORCH[like.kind]):
         found["weight"] = weight.transpose(np.argsort(TO_TORCH[like.kind]))
     if like.kind in WITH_ROWS and like.settings.get("channels", 0) != 0:

@@ -54,13 +54,18 @@ def load_weights(
 
 
 def load_found(
-    model: Module, found: Found, rename: Callable[[str], str | None], strict: bool = True
+    model: Module,
+    found: Found,
+    rename: Callable[[str], str | None],
+    strict: bool = True,
+    names_only: bool = False,
 ) -> LoadReport:
     """Load what a foreign file holds, as `load_weights` does.
 
     rename: gives a layer's name in the file its name in the model, or None to leave it out.
+    names_only: match nothing by order.
     """
-    return model.load_state_dict(match(found, layers_of(model), rename), strict)
+    return model.load_state_dict(match(found, layers_of(model), rename, names_only), strict)
 
 
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:

@@ -16,13 +16,17 @@ Pair = tuple[Layer, Layer]
 
 
 def match(
-    found: Found, slots: list[Layer], rename: Callable[[str], str | None]
+    found: Found,
+    slots: list[Layer],
+    rename: Callable[[str], str | None],
+    names_only: bool = False,
 ) -> dict[str, np.ndarray]:
     """The arrays of a file for `load_state_dict`, by the names of the model's layers, `slots`.
 
     A layer belongs to the slot of its name (after `rename`; dots, slashes and underscores are
     alike). The rest are matched by order within a kind and a shape, where file and model have
-    equally many; and what is left of a kind in order, to be reported by its shape.
+    equally many; and what is left of a kind in order, to be reported by its shape. With
+    `names_only`, where `rename` knows all names, nothing is matched by order.
     A convolution's bias that the model doesn't have, because a batch normalisation follows, is
     taken out of that normalisation's running mean, which comes to the same, where the file shows
     that nothing else sees it.
@@ -30,7 +34,7 @@ def match(
     Raises StateError where a setting that the numbers depend on is another in the model.
     """
     layers = _renamed(found.layers, rename)
-    pairs, rest = _pairs(layers, slots, found.torch)
+    pairs, rest = _pairs(layers, slots, found.torch, names_only)
     _check_settings(pairs)
     convert = _from_torch if found.torch else _from_keras
     converted = [(slot, layer, convert(layer, slot)) for slot, layer in pairs]
@@ -81,12 +85,14 @@ def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
 # Pairs
 
 
-def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[Pair], list[Layer]]:
+def _pairs(
+    layers: list[Layer], slots: list[Layer], torch: bool, names_only: bool
+) -> tuple[list[Pair], list[Layer]]:
     """(slot, layer) for each that has one, and the layers that have none."""
     partner: dict[int, Layer] = {}  # by the slot's position
     count = Counter(_plain(layer.name) for layer in layers)
     named = {_plain(layer.name): layer for layer in layers if count[_plain(layer.name)] == 1}
-    counted = _miscounted(layers, slots)
+    counted = set() if names_only else _miscounted(layers, slots)
     for i, slot in enumerate(slots):
         layer = named.get(_plain(slot.name))
         guessed = layer is not None and (torch or layer.settings.get("guessed"))
@@ -95,7 +101,7 @@ def _pairs(layers: list[Layer], slots: list[Layer], torch: bool) -> tuple[list[P
         if layer.settings["renamed"] or slot.name.rpartition(".")[0] not in counted:
             partner[i] = layer
     rest = _rest(layers, partner.values())
-    for signature in (_by_part, _by_shape, _family):
+    for signature in () if names_only else (_by_part, _by_shape, _family):
         free: dict[Any, list[int]] = defaultdict(list)
         waiting: dict[Any, list[Layer]] = defaultdict(list)
         for i, slot in enumerate(slots):

@@ -53,13 +53,14 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
     odd = [key for key, array in arrays.items() if array.dtype.kind not in "iufb"]
     if odd:
         raise FileFormatError(f"{name}: {odd[0]} is {arrays[odd[0]].dtype}: {CONVERT}")
-    return torch_layers(arrays)
+    # The file itself keeps no order.
+    return torch_layers({key: arrays[key] for key in sorted(arrays, key=_natural)})
 
 
 def torch_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
-    """The layers that arrays with PyTorch's names belong to."""
+    """The layers that arrays with PyTorch's names belong to, in their order."""
     owners: dict[str, dict[str, np.ndarray]] = {}
-    for key, array in sorted(arrays.items(), key=lambda item: _natural(item[0])):
+    for key, array in arrays.items():
         owner, _, role = key.rpartition(".")
         if role not in LEFT_OUT:
             owners.setdefault(owner, {})[role] = array
@@ -67,7 +68,7 @@ def torch_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """conv2 before conv10; the file itself keeps no order."""
+    """conv2 before conv10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

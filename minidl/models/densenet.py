@@ -76,8 +76,8 @@ TORCHVISION_NAMES: Names = (
     (r"classifier", lambda: "classifier.1"),
 )
 KERAS_NAMES: Names = (
-    (r"conv1[_/]conv", lambda: "features.0.conv"),
-    (r"conv1[_/]bn", lambda: "features.0.norm"),
+    (r"conv1[_.]conv", lambda: "features.0.conv"),
+    (r"conv1[_.]bn", lambda: "features.0.norm"),
     (r"conv(\d)_block(\d+)_0_bn", lambda b, l: f"features.{2 * b - 2}.{l - 1}.norm1"),
     (r"conv(\d)_block(\d+)_1_bn", lambda b, l: f"features.{2 * b - 2}.{l - 1}.norm2"),
     (r"conv(\d)_block(\d+)_(\d)_conv", lambda b, l, i: f"features.{2 * b - 2}.{l - 1}.conv{i}"),

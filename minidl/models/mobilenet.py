@@ -7,7 +7,7 @@ from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock
 from minidl.models.network import Network
 from minidl.models.registry import register
-from minidl.models.sources import IMAGENET, SIGNED, Source
+from minidl.models.sources import SIGNED, Source
 
 __all__ = ["mobilenet_v1"]
 
@@ -66,7 +66,7 @@ TIMM = Source(
         (r"blocks\.(\d)\.(\d)\.bn2", lambda s, i: f"features.{_nth(s, i)}.pointwise.norm"),
         (r"classifier", lambda: "classifier.2"),
     ),
-    IMAGENET,
+    SIGNED,
     arguments={"symmetric": True, "eps": 1e-5},
 )
 

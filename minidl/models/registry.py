@@ -102,13 +102,14 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
     if source is not None:
         model.image_format, rename = source.image_format, source.translate
     try:
-        load_found(model, found, rename)
+        load_found(model, found, rename, names_only=source is not None)
     except StateError as error:
-        written = f" for {source.library}'s" if source else ""
+        made = f" as {source.library} makes it" if source else ""
+        wrong = str(error).removesuffix("\n(strict=False loads what fits)")
         raise StateError(
-            f"models.create({name!r}): these aren't weights of this network{written}: {error}; for "
-            "other classes than the file's, create it with the file's num_classes and call "
-            ".replace_head()"
+            f"models.create({name!r}): these aren't weights of this network{made}: {wrong}\n"
+            "(for other classes than the file's, create it with the file's num_classes and call "
+            ".replace_head())"
         ) from error
     return model
 
