@@ -247,12 +247,10 @@ def test_a_step_of_training_has_the_same_gradients(name, float64):
     check_step(GRADIENTS[name], np.float64, 1e-8)
 
 
-@pytest.mark.parametrize(
-    ("name", "tolerance"), [("lenet5", 1e-4), ("squeezenet1_1", 1e-4), ("resnet18", 1e-2)]
-)
-def test_gradients_in_float32(name, tolerance):
-    """Batch normalisations of few values, one behind the other, blow rounding up."""
-    check_step(GRADIENTS[name], np.float32, tolerance)
+@pytest.mark.parametrize("name", ["lenet5", "squeezenet1_1"])
+def test_gradients_in_float32(name):
+    """Of networks without batch normalisations of few values, which blow rounding up."""
+    check_step(GRADIENTS[name], np.float32, 1e-4)
 
 
 def test_a_googlenet_with_its_auxiliary_heads(float64):
