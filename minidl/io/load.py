@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,8 @@ def load_weights(
     The file, known by its content, is one of minidl's (weights or a checkpoint), Keras's (.h5,
     .weights.h5, .keras) or a safetensors file with PyTorch's names. Arrays of minidl's files and of
     safetensors are matched by name; layers of Keras's by name where names agree, and else in
-    their order among those of the same kind and shape.
+    their order among those of the same kind and shape. A network of `minidl.models` also knows the
+    names that Keras Applications, torchvision and timm give to its layers.
 
     strict: every name and shape must match; otherwise what matches is loaded, and the report
         lists the rest.
@@ -50,22 +52,38 @@ def load_weights(
             of_array = _of_arrays(of_layer) if callable(rename) else of_layer
             with stored_state(path, max_bytes, of_array) as state:
                 return model.load_state_dict(state, strict)
-        return load_found(model, read_file(path, max_bytes), of_layer, strict)
+        return load_found(model, read_file(path, max_bytes), of_layer, strict, rename is None)
 
 
 def load_found(
     model: Module,
     found: Found,
-    rename: Callable[[str], str | None],
+    rename: Callable[[str], str | None] = lambda name: name,
     strict: bool = True,
-    names_only: bool = False,
+    known: bool = True,
 ) -> LoadReport:
     """Load what a foreign file holds, as `load_weights` does.
 
     rename: gives a layer's name in the file its name in the model, or None to leave it out.
-    names_only: match nothing by order.
+    known: look for the names that other libraries give to the layers of networks of
+        `minidl.models`. Where they are found, nothing is matched by order.
     """
-    return model.load_state_dict(match(found, layers_of(model), rename, names_only), strict)
+    network: Any = model if known and hasattr(model, "source_of") else None
+    renamed = [(layer, rename(layer.name)) for layer in found.layers]
+    layers = [replace(layer, name=name) for layer, name in renamed if name is not None]
+    source = network.source_of(replace(found, layers=layers)) if network else None
+    if source is None:
+        return model.load_state_dict(match(found, layers_of(model), rename), strict)
+    network.check_source(source)
+
+    def translate(name: str) -> str | None:
+        short = rename(name)
+        return None if short is None else source.translate(short)
+
+    state = match(found, layers_of(model), translate, names_only=True)
+    report = model.load_state_dict(state, strict)
+    network.image_format = source.image_format
+    return report
 
 
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:

@@ -83,8 +83,8 @@ def _body(
     )
 
 
-def _head(num_classes: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(dropout), nn.Linear(1024, num_classes))
+def _head(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(0.4), nn.Linear(1024, num_classes))
 
 
 def _auxiliary(in_channels: int, num_classes: int) -> nn.Sequential:
@@ -103,7 +103,7 @@ class GoogLeNet(Network):
     """With auxiliary heads on 4a and 4d: in training, three scores; otherwise one as without."""
 
     def __init__(self, features: nn.Sequential, num_classes: int, in_channels: int) -> None:
-        super().__init__(features, _head(num_classes, 0.4), (224, 224, in_channels))
+        super().__init__(features, _head(num_classes), (224, 224, in_channels))
         self.auxiliary1 = _auxiliary(512, num_classes)
         self.auxiliary2 = _auxiliary(528, num_classes)
 
@@ -157,7 +157,7 @@ def googlenet(num_classes: int = 1000, in_channels: int = 3, auxiliary: bool = F
     features = _body(in_channels, conv_relu, lambda: [nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)])
     if auxiliary:
         return GoogLeNet(features, num_classes, in_channels)
-    return Network(features, _head(num_classes, 0.4), (224, 224, in_channels))
+    return Network(features, _head(num_classes), (224, 224, in_channels))
 
 
 BRANCH = r"inception([345])([a-e])\.branch"
@@ -185,7 +185,7 @@ TORCHVISION = Source(
     "torchvision",
     TORCHVISION_NAMES,
     SIGNED,
-    arguments={"largest_kernel": 3, "last_pool": 2, "eps": 1e-3, "dropout": 0.2},
+    arguments={"largest_kernel": 3, "last_pool": 2, "eps": 1e-3},
 )
 
 
@@ -196,7 +196,6 @@ def googlenet_bn(
     largest_kernel: int = 5,
     last_pool: int = 3,
     eps: float = 1e-5,
-    dropout: float = 0.4,
 ) -> Network:
     """GoogLeNet with batch normalisation in place of biases and response normalisations.
 
@@ -206,4 +205,4 @@ def googlenet_bn(
     """
     convolution = partial(ConvBlock, eps=eps)
     features = _body(in_channels, convolution, list, largest_kernel, last_pool)
-    return Network(features, _head(num_classes, dropout), (224, 224, in_channels))
+    return Network(features, _head(num_classes), (224, 224, in_channels))

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from minidl import nn
-from minidl.errors import ArgumentError, ShapeError
-from minidl.models.sources import ImageFormat
+from minidl.errors import ArgumentError, ShapeError, StateError
+from minidl.io.foreign import Found
+from minidl.models.sources import ImageFormat, Source
 from minidl.nn import Module
 from minidl.nn.modes import evaluating
 
@@ -24,10 +25,12 @@ class Network(Module):
         larger and smaller ones do as well.
     image_format: how to prepare images for the weights it was made with, if that is known.
     architecture: name and arguments of the function of `minidl.models` that made it.
+    sources: the libraries whose weights for it are known by their names.
     """
 
     architecture: tuple[str, dict[str, Any]] | None = None
     image_format: ImageFormat | None = None
+    sources: tuple[Source, ...] = ()
 
     def __init__(
         self, features: Module, classifier: Module, input_shape: tuple[int, int, int]
@@ -66,6 +69,28 @@ class Network(Module):
             name, arguments = self.architecture
             self.architecture = (name, arguments | {"num_classes": num_classes})
         return self
+
+    def source_of(self, found: Found) -> Source | None:
+        """The library whose names for this network's layers a file has, if it isn't minidl's."""
+        names = [layer.name for layer in found.layers]
+        own = {name for name, _ in self.named_modules()}
+        best, most = None, sum(name in own for name in names)
+        for source in self.sources:
+            known = sum(source.knows(name) for name in names)
+            if source.torch == found.torch and known > most:
+                best, most = source, known
+        return best
+
+    def check_source(self, source: Source) -> None:
+        """A StateError unless it was made as that library makes it."""
+        made = self.architecture[1] if self.architecture else {}
+        other = {n: made.get(n) for n, v in source.arguments.items() if made.get(n, v) != v}
+        if other:
+            raise StateError(
+                f"{self._name()} was made with {other}, and would compute something else with "
+                f"{source.library}'s weights, which want {dict(source.arguments)}: make it with "
+                f"these, or with models.create({self._name()!r}, weights=FILE)"
+            )
 
     def smallest_size(self) -> int:
         """The smallest height and width, in pixels, of images that it takes."""

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
@@ -24,7 +25,6 @@ Maker = TypeVar("Maker", bound=Callable[..., Network])
 Weights = str | os.PathLike[str] | Mapping[str, Any]
 
 _makers: dict[str, Callable[..., Network]] = {}
-_sources: dict[str, tuple[Source, ...]] = {}
 
 MAX_NUMBER = 2**20  # a number from a file that a network is made with
 
@@ -52,11 +52,13 @@ def register(*sources: Source) -> Callable[[Maker], Maker]:
                     f"{maker.__name__} expected plain arguments (numbers, text, lists), got "
                     f"{given.arguments}"
                 ) from error
-            model.architecture = (maker.__name__, plain)
+            model.architecture, model.sources = (maker.__name__, plain), complete
             return model
 
+        variants = {argument for source in sources for argument in source.arguments}
+        defaults = {argument: signature.parameters[argument].default for argument in variants}
+        complete = tuple(replace(s, arguments=defaults | dict(s.arguments)) for s in sources)
         _makers[maker.__name__] = make
-        _sources[maker.__name__] = sources
         return make  # type: ignore[return-value]
 
     return registered
@@ -95,14 +97,13 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
 
 def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
     """A network with the layers of a foreign file."""
-    source, rename = _source(name, found), lambda layer: layer
-    arguments = kwargs if source is None else {**source.arguments, **kwargs}
     with init.skipped():
-        model = _makers[name](**arguments)
-    if source is not None:
-        model.image_format, rename = source.image_format, source.translate
+        model = _makers[name](**kwargs)
+        source = model.source_of(found)
+        if source is not None and source.arguments:
+            model = _makers[name](**{**source.arguments, **kwargs})
     try:
-        load_found(model, found, rename, names_only=source is not None)
+        load_found(model, found)
     except StateError as error:
         made = f" as {source.library} makes it" if source else ""
         wrong = str(error).removesuffix("\n(strict=False loads what fits)")
@@ -112,17 +113,6 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
             ".replace_head())"
         ) from error
     return model
-
-
-def _source(name: str, found: Found) -> Source | None:
-    """The library whose names for this network's layers the file uses most, if any.
-
-    Keras's .weights.h5 files hold no names of their own: Keras wrote those with a number for a
-    name.
-    """
-    sources = [source for source in _sources[name] if source.torch == found.torch]
-    known = [sum(source.knows(layer.name) for layer in found.layers) for source in sources]
-    return sources[known.index(max(known))] if any(known) else None
 
 
 def names() -> list[str]:

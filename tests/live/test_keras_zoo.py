@@ -13,7 +13,6 @@ import minidl as md
 from minidl import models
 from minidl.errors import StateError
 from minidl.io.layers import layers_of
-from minidl.models.registry import _sources
 from minidl.models.sources import CAFFE, IMAGENET, SIGNED, ImageFormat
 
 pytestmark = pytest.mark.filterwarnings(
@@ -168,7 +167,8 @@ def of_keras(network: Any) -> Iterator[str]:
 def test_names_of_all_layers(name):
     with keras.device("meta"):  # shapes without memory
         network = application(Case(name, "", (64, 64), IMAGENET))
-    (source,) = [source for source in _sources[name.lower()] if not source.torch]
+    sources = models.create(name.lower()).sources
+    (source,) = [source for source in sources if not source.torch]
     ours = models.create(name.lower(), **{"num_classes": CLASSES} | dict(source.arguments))
     assert all(source.knows(layer) for layer in of_keras(network))
     translated = {source.translate(layer): layer for layer in of_keras(network)}
@@ -238,6 +238,6 @@ def test_a_network_without_its_top_lacks_the_head(tmp_path):
         models.create(case.minidl, path, num_classes=CLASSES, **case.settings)
     assert str(error.value).count("missing") == 2
     model = models.create(case.minidl, num_classes=CLASSES, **case.settings)
-    report = md.load_weights(model, path, strict=False, rename=_sources[case.minidl][0].translate)
+    report = md.load_weights(model, path, strict=False)
     assert report.missing == ["classifier.2.weight", "classifier.2.bias"]
     assert not report.unexpected

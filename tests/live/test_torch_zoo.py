@@ -13,7 +13,8 @@ from torch_compare import torch
 import minidl as md
 from minidl import models, nn
 from minidl.errors import StateError
-from minidl.models.registry import _sources
+from minidl.models.googlenet import TORCHVISION
+from minidl.models.mobilenet import KERAS
 from minidl.models.sources import IMAGENET, SIGNED, ImageFormat
 
 import torch_networks as zoo  # isort: skip  # needs torch, which torch_compare has looked for
@@ -38,7 +39,7 @@ def renamed_googlenet(layer: str) -> str:
     parts = {"conv.conv": "1", "fc1": "3", "fc2": "5"}
     if match := re.fullmatch(r"aux(\d)\.(.*)", layer):
         return f"auxiliary{match[1]}.{parts[match[2]]}"
-    return _sources["googlenet_bn"][0].translate(layer).removesuffix(".conv")
+    return TORCHVISION.translate(layer).removesuffix(".conv")
 
 
 def vgg(depth: int, bn: bool, size: int) -> Case:
@@ -71,7 +72,7 @@ NETWORKS = {
     "paper's googlenet": Case(zoo.googlenet_paper, "googlenet", image_format=None),
     "keras's mobilenet": Case(
         partial(zoo.mobilenet_v1, 0.5), "mobilenet_v1", (70, 64), None, {"width": 0.5},
-        _sources["mobilenet_v1"][0].translate,
+        KERAS.translate,
     ),
 }  # fmt: skip
 
@@ -330,12 +331,13 @@ def test_every_name_and_shape_that_does_not_fit_is_told(file, name):
     state = state_of(NETWORKS[file])
     with pytest.raises(StateError, match=f"{name}.*aren't weights of this network") as error:
         models.create(name, state, num_classes=CLASSES)
-    own = models.create(name, num_classes=CLASSES).state_dict()
+    network = models.create(name, num_classes=CLASSES)
+    own, source = network.state_dict(), network.sources[0]
     translated = {}
     for key, array in state.items():
         layer, _, role = key.rpartition(".")
         if role != "num_batches_tracked":
-            translated[f"{_sources[name][0].translate(layer)}.{role}"] = array
+            translated[f"{source.translate(layer)}.{role}"] = array
     missing, unexpected = own.keys() - translated.keys(), translated.keys() - own.keys()
     assert missing or unexpected
     told = re.findall(r"(missing|unexpected|shape of)[: ] ?([\w.]+\w)", str(error.value))

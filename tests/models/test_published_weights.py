@@ -4,11 +4,13 @@ import csv
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 import minidl as md
 from minidl import models
 from minidl.errors import ArgumentError, FileFormatError, StateError
+from minidl.io.layers import layers_of, to_torch
 
 MOBILENET = "mobilenet_v1_0.25_224_imagenet/mobilenet_v1_0.25_224.h5"
 
@@ -97,6 +99,71 @@ def test_weights_of_another_network_are_refused_with_every_name(tmp_path):
     assert len(missing) > 20
     assert all(f"missing: {name}\n" in text for name in missing)
     assert str(tmp_path / "x.safetensors") in text
+
+
+def as_torchvision(network):
+    """Arrays of a residual network under torchvision's names, in the order it declares them."""
+    layers = {layer.name: to_torch(layer) for layer in layers_of(network)}
+    names = ["conv1", "bn1", "fc"]
+    for stage, row in enumerate(list(network.features)[1:], 1):
+        for block in range(len(row)):
+            parts = ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"]
+            names += [f"layer{stage}.{block}.{part}" for part in parts]
+    (source, *_) = network.sources
+    named = {name: layers.get(source.translate(name)) for name in names}
+    return {f"{n}.{role}": a for n, own in named.items() if own for role, a in own.items()}
+
+
+@pytest.fixture(scope="module")
+def torchvision(tmp_path_factory):
+    """A ResNet-50 and a file with torchvision's names that holds it."""
+    network = models.resnet50(num_classes=3)
+    for _, buffer in network.named_buffers():
+        buffer.data[...] = np.random.default_rng(0).uniform(0.5, 1.5, buffer.shape)
+    path = tmp_path_factory.mktemp("torchvision") / "resnet50.safetensors"
+    arrays = {n: np.ascontiguousarray(a) for n, a in as_torchvision(network).items()}
+    assert len(arrays) == len(network.state_dict())
+    safetensors.numpy.save_file(arrays, path)
+    return network.eval(), path
+
+
+def same(network, other):
+    mine, others = network.state_dict(), other.state_dict()
+    return mine.keys() == others.keys() and all((mine[n] == a).all() for n, a in others.items())
+
+
+def test_files_of_torchvision_by_both_ways(torchvision):
+    """By order, a block's last convolution and its shortcut would change places."""
+    network, path = torchvision
+    created = models.create("resnet50", num_classes=3, weights=path)
+    loaded = models.resnet50(num_classes=3)
+    md.load_weights(loaded, path)
+    for found in (created, loaded):
+        assert same(found, network)
+        assert found.image_format == network.sources[0].image_format
+    body = models.resnet50(num_classes=7)
+    report = md.load_weights(body, path, strict=False)
+    assert [name for name, *_ in report.misshaped] == ["classifier.1.weight", "classifier.1.bias"]
+
+
+def test_a_network_made_otherwise_is_refused(torchvision):
+    _, path = torchvision
+    other = models.resnet50(num_classes=3, stride_in="1x1")
+    before = other.state_dict()
+    with pytest.raises(StateError, match=r"was made with \{'stride_in': '1x1'\}.*torchvision's"):
+        md.load_weights(other, path)
+    assert all((before[n] == a).all() for n, a in other.state_dict().items())
+    with pytest.raises(StateError, match=r"stride_in.*models\.create\('resnet50', weights=FILE\)"):
+        models.create("resnet50", num_classes=3, weights=path, stride_in="1x1")
+
+
+@pytest.mark.parametrize("name", ["vgg11", "squeezenet1_1", "resnet20", "densenet121"])
+def test_own_names_in_foreign_formats(name, tmp_path):
+    """Some of them are also among torchvision's."""
+    arguments = {"num_classes": 2} | ({"input_size": 32} if name == "vgg11" else {})
+    network, path = models.create(name, **arguments), tmp_path / "x.safetensors"
+    md.save_weights(network, path, format="safetensors")
+    assert same(models.create(name, weights=path, **arguments), network)
 
 
 def test_other_classes_say_how_to_mend_it():

@@ -12,7 +12,6 @@ import minidl as md
 from minidl import models, nn
 from minidl.analysis import trace
 from minidl.errors import ArgumentError, ShapeError
-from minidl.models.registry import _sources
 from minidl.nn import init
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +88,7 @@ def test_the_document_tells_what_is_computed(name, arguments):
     assert (model.num_parameters, runs[0].mult_adds) == (parameters, mult_adds)
     assert sum(node.mult_adds for node in nodes) == mult_adds
     assert sum(node.parameters for node in nodes) == parameters
-    assert [source.library for source in _sources[name]] == libraries
+    assert [source.library for source in model.sources] == libraries
 
 
 @pytest.mark.parametrize(
