@@ -8,9 +8,11 @@ import numpy as np
 
 from minidl import nn
 from minidl.analysis.receptive import receptive_fields
+from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import Module
-from minidl.nn.modes import evaluating
+from minidl.nn.modes import shadow
+from minidl.nn.settings import positive
 
 __all__ = ["plot_activations", "plot_filters", "plot_receptive_fields"]
 
@@ -44,6 +46,9 @@ def plot_filters(layer: Module, most: int = MOST) -> Any:
             f"plot_filters expected a convolution, got {type(layer).__name__}: take one of the "
             "model's, such as model.features[0]"
         )
+    most = positive("plot_filters", "most", most)
+    if isinstance(layer, nn.ConvTranspose2d):
+        weight = weight.swapaxes(2, 3)  # (kh, kw, out, in) -> (kh, kw, in, out)
     if isinstance(layer, nn.DepthwiseConv2d):
         # (kh, kw, C, m) -> (kh, kw, 1, C * m): each filter sees one channel
         weight = weight.reshape(*weight.shape[:2], 1, -1)
@@ -65,14 +70,16 @@ def plot_activations(model: Module, image: Any, layer: str, most: int = MOST) ->
     if layer not in modules:
         near = ", ".join(name for name in modules if name.count(".") <= 1 and name)
         raise ArgumentError(f"plot_activations: there is no layer {layer!r}; there are {near}")
+    most = positive("plot_activations", "most", most)
     x = np.asarray(image)
     x = x[None] if x.ndim == 3 else x  # (1, H, W, C)
+    if x.ndim != 4 or len(x) != 1:
+        raise ShapeError(f"plot_activations expected one image, (H, W, C), got shape {x.shape}")
     found: list[np.ndarray] = []
-    with (
-        evaluating(model),
-        modules[layer].register_forward_hook(lambda m, x, y: found.append(y.data)),
-    ):
-        model(x)
+    twin = shadow(model).eval()
+    part = dict(twin.named_modules())[layer]
+    with no_grad(), part.register_forward_hook(lambda m, x, y: found.append(y.data)):
+        twin(x)
     if not found or found[0].ndim != 4:
         raise ShapeError(f"plot_activations: {layer} gives no maps (N, H, W, C) for this image")
     maps = np.moveaxis(found[0][0], -1, 0)  # (C, H, W)
@@ -108,8 +115,6 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 
 def _grid(images: list[np.ndarray], title: str, colours: str) -> Any:
-    if not images:
-        raise ArgumentError("most must be a whole number from 1 up")
     columns = math.ceil(math.sqrt(len(images)))
     figure, axes = _figure(math.ceil(len(images) / columns), columns)
     for axis in axes.flat:

@@ -7,7 +7,8 @@ from typing import Any
 
 from minidl import nn
 from minidl.analysis.summaries import example
-from minidl.analysis.trace import trace
+from minidl.analysis.trace import Node, trace
+from minidl.errors import ArgumentError
 from minidl.geometry import corner, pad_pair
 from minidl.nn import Module
 
@@ -36,31 +37,63 @@ def receptive_fields(
 ) -> list[ReceptiveField]:
     """The receptive field of each layer, in the order they run; input_shape as for `md.summary`.
 
+    Indexing is taken for every n-th pixel, if it makes maps n times smaller.
+    Raises ArgumentError for layers that make maps larger.
     Source: Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks".
     """
     _, nodes = trace(model, example(model, input_shape))
     modules = dict(model.named_modules())
     fields = [ReceptiveField("input", "input", (1, 1), (1, 1), (0, 0))]
     for node in nodes[1:]:
-        seen = [fields[i] for i in node.inputs]
-        size = tuple(max(field.size[axis] for field in seen) for axis in (0, 1))
-        start = tuple(min(field.start[axis] for field in seen) for axis in (0, 1))
-        stride = tuple(max(field.stride[axis] for field in seen) for axis in (0, 1))
         module = modules.get(node.name)
-        if isinstance(module, nn.Linear | nn.Flatten | nn.GlobalAvgPool2d):
-            size, stride, start = (math.inf, math.inf), (1, 1), (0, 0)
-        elif hasattr(module, "kernel_size") and not isinstance(module, nn.ConvTranspose2d):
-            window = _window(module, nodes[node.inputs[0]].shape)
-            size = tuple(n + w * s for n, (w, _), s in zip(size, window, stride))
-            start = tuple(n - p * s for n, (_, p), s in zip(start, window, stride))
-            stride = tuple(s * t for s, t in zip(stride, module.stride))  # type: ignore[union-attr]
-        fields.append(ReceptiveField(node.name, node.kind, size, stride, start))  # type: ignore[arg-type]
+        inputs = [nodes[i].shape for i in node.inputs]
+        axes = zip(*(_along(fields[i]) for i in node.inputs))
+        size, stride, start = zip(
+            *(_seen(node, module, axis, list(seen), inputs) for axis, seen in enumerate(axes))
+        )
+        fields.append(ReceptiveField(node.name, node.kind, size, stride, start))
     return fields[1:]
 
 
-def _window(module: Any, input_shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """For each axis by how much a kernel widens what is seen, and the padding before it."""
+def _along(field: ReceptiveField) -> list[tuple[float, int, float]]:
+    """Size, stride and start along each axis."""
+    return list(zip(field.size, field.stride, field.start))
+
+
+def _seen(
+    node: Node,
+    module: Any,
+    axis: int,
+    seen: list[tuple[float, int, float]],
+    inputs: list[tuple[int, ...]],
+) -> tuple[float, int, float]:
+    """Size, stride and start along an axis, from those of the inputs."""
+    start = min(first for _, _, first in seen)
+    size = max(first + n for n, _, first in seen) - start
+    stride = max(step for _, step, _ in seen)
+    maps = [shape for shape in inputs if len(shape) == 3]
+    if size == math.inf or not maps or len(node.shape) != 3:  # flattened, or a mean over all
+        return math.inf, 1, 0
+    if isinstance(module, nn.GlobalAvgPool2d):
+        return math.inf, 1, 0
+    before, after = max(shape[axis] for shape in maps), node.shape[axis]
+    if isinstance(module, nn.ConvTranspose2d | nn.Upsample):
+        raise ArgumentError(
+            f"receptive_fields: {node.name} ({node.kind}) makes maps larger: give the part of the "
+            "model before it"
+        )
+    if module is not None and hasattr(module, "kernel_size"):
+        wider, padding = _window(module, axis, inputs[0])
+        return size + wider * stride, stride * module.stride[axis], start - padding * stride
+    if isinstance(module, nn.ZeroPad2d):
+        return size, stride, start - module.padding[axis][0] * stride
+    if node.kind == "getitem" and after:
+        return size, stride * round(before / after), start
+    return size, stride, start
+
+
+def _window(module: Any, axis: int, input_shape: tuple[int, ...]) -> tuple[int, int]:
+    """By how much a kernel widens what is seen along an axis, and the padding before it."""
     dilation = getattr(module, "dilation", (1, 1))
     padding = pad_pair(module.padding, module.kernel_size, module.stride, dilation, input_shape[:2])
-    wider = [d * (k - 1) for d, k in zip(dilation, module.kernel_size)]
-    return list(zip(wider, corner(padding)))
+    return dilation[axis] * (module.kernel_size[axis] - 1), corner(padding)[axis]

@@ -30,7 +30,7 @@ class Row:
     depth: 1 for the model's own parts, 2 for theirs.  output_shape: with the batch axis.
     mult_adds: of convolutions, linear layers and matrix products.  activation_bytes: of outputs.
     training_bytes: what the tape keeps for the backward pass; None where training can't be tried.
-    seconds: of a forward pass.  leaf: whether it has no parts.
+    seconds: of a forward pass.  family: "block", or the kind of layer, such as "convolutions".
     """
 
     name: str
@@ -43,7 +43,12 @@ class Row:
     activation_bytes: int
     training_bytes: int | None
     seconds: float
-    leaf: bool
+    family: str
+
+    @property
+    def leaf(self) -> bool:
+        """Whether it has no parts."""
+        return self.family != "block"
 
 
 class Summary:
@@ -69,11 +74,10 @@ class Summary:
         columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
         sums = {name: dict.fromkeys(columns, 0.0) for name, _ in FAMILIES}
         sums["other"] = {column: float(getattr(self.total, column)) for column in columns}
-        for row in self.rows:
-            family = _family(row.kind) if row.leaf else "other"
-            if family != "other":
+        for row in self.rows or [self.total]:
+            if row.family in sums and row.family != "other":
                 for column in columns:
-                    sums[family][column] += getattr(row, column)
+                    sums[row.family][column] += getattr(row, column)
                     sums["other"][column] -= getattr(row, column)
         return {
             family: {c: max(0.0, part[c]) / (getattr(self.total, c) or 1) for c in columns}
@@ -112,8 +116,8 @@ def summary(
 ) -> Summary:
     """Run `model` on zeros and tell what each layer and block of it does; see Summary.
 
-    input_shape: with the batch axis, such as (N, H, W, C), or without, for one input; left out,
-        the shape that a network of `minidl.models` was made for.
+    input_shape: with the batch axis, such as (N, H, W, C), or one image's (H, W, C) or one row's
+        (F,); left out, the shape that a network of `minidl.models` was made for.
     depth: print blocks up to this depth only, each with the sum of its layers.
     The model is left as it was. Raises ArgumentError for a bad shape or depth, and what the model
     raises for a shape that it doesn't take.
@@ -129,8 +133,10 @@ def summary(
         kept = [*_with_parts(runs, kept_bytes(model, x))]
     except ShapeError:  # such as a batch normalisation of one value a channel
         kept = [None] * len(runs)
-    seen: set[int] = set()
-    rows = [_row(run, bytes_kept, seen) for run, bytes_kept in zip(runs, kept)]
+    counts = _new_parameters(runs)
+    parameters = _with_parts(runs, [total for total, _ in counts])
+    trainable = _with_parts(runs, [trained for _, trained in counts])
+    rows = [_row(*row) for row in zip(runs, parameters, trainable, kept)]
     return Summary(title(model), rows[0], rows[1:], x.shape, depth)
 
 
@@ -176,28 +182,40 @@ def _with_parts(runs: list[Run], own: list[int]) -> Iterator[int]:
         yield total
 
 
-def _row(run: Run, kept: int | None, seen: set[int]) -> Row:
-    module = run.module
-    new = [p for p in module.parameters() if id(module) not in seen]  # a second run adds none
-    seen.add(id(module))
+def _new_parameters(runs: list[Run]) -> list[tuple[int, int]]:
+    """For each run how many of its own parameters no run before it has, and how many of them are
+    trained."""
+    seen: set[int] = set()
+    counts = []
+    for run in runs:
+        own = [p for p in vars(run.module).values() if isinstance(p, nn.Parameter)]
+        new = {id(p): p for p in own if id(p) not in seen}
+        seen |= new.keys()
+        sizes = [(p.size, p.requires_grad) for p in new.values()]
+        counts.append((sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)))
+    return counts
+
+
+def _row(run: Run, parameters: int, trainable: int, kept: int | None) -> Row:
     return Row(
         run.name,
-        type(module).__name__,
+        type(run.module).__name__,
         run.depth,
         run.shape,
-        sum(p.size for p in new),
-        sum(p.size for p in new if p.requires_grad),
+        parameters,
+        trainable,
         run.mult_adds,
         run.activation_bytes,
         kept,
         run.seconds,
-        next(module.children(), None) is None,
+        _family(run.module),
     )
 
 
-def _family(kind: str) -> str:
-    cls = getattr(nn, kind, type(None))
-    return next((name for name, classes in FAMILIES if issubclass(cls, classes)), "other")
+def _family(module: Module) -> str:
+    if next(module.children(), None) is not None:
+        return "block"
+    return next((name for name, classes in FAMILIES if isinstance(module, classes)), "other")
 
 
 def _cells(row: Row, total: Row) -> tuple[str, ...]:

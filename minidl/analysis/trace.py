@@ -7,17 +7,17 @@ convolution and a pooling that would run as one op run apart meanwhile.
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from minidl import autograd, random
-from minidl.autograd import register_op_hook
+from minidl.autograd import no_grad, register_op_hook
 from minidl.autograd.tensor import Tensor
 from minidl.nn import Module
-from minidl.nn.modes import evaluating
+from minidl.nn.modes import shadow
 
 __all__ = ["Node", "Run", "kept_bytes", "trace"]
 
@@ -90,14 +90,11 @@ class _Tracer:
         self.alive = [x]  # as long as ids are compared
         self.counted: set[int] = set()  # parameters
 
-    def enter(self, module: Module, inputs: Any) -> None:
-        if threading.get_ident() == self.thread:
-            self.stack.append(_Frame(self.names[id(module)], module, len(self.runs)))
-            self.runs.append(None)
+    def enter(self, module: Module) -> None:
+        self.stack.append(_Frame(self.names[id(module)], module, len(self.runs)))
+        self.runs.append(None)
 
-    def leave(self, module: Module, inputs: Any, output: Any) -> None:
-        if threading.get_ident() != self.thread:
-            return
+    def leave(self, module: Module, output: Any) -> None:
         frame = self.stack.pop()
         seconds = time.perf_counter() - frame.start
         if self.stack:
@@ -165,13 +162,14 @@ def trace(model: Module, x: np.ndarray, timed: bool = False) -> tuple[list[Run],
 
     timed: run it several times, once before to compile kernels; the fastest time counts.
     """
-    tracers = [_Tracer(model, x) for _ in range(REPEATS if timed else 1)]
-    with evaluating(model):
+    twin = shadow(model).eval()
+    tracers = [_Tracer(twin, x) for _ in range(REPEATS if timed else 1)]
+    with no_grad():
         if timed:
-            model(x)
+            twin(x)
         for tracer in tracers:
-            with _listening(model, tracer.enter, tracer.leave), register_op_hook(tracer.op):
-                model(x)
+            with _listening(twin, tracer.enter, tracer.leave), register_op_hook(tracer.op):
+                twin(x)
     runs = [[run for run in tracer.runs if run is not None] for tracer in tracers]
     return min(runs, key=lambda row: row[0].seconds), tracers[0].nodes
 
@@ -182,21 +180,19 @@ def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
     That is what its rules need: inputs, outputs, masks; neither parameters nor x. The model's
     buffers and the random generators are left as they were.
     """
-    buffers = [(buffer, buffer.data.copy()) for buffer in model.buffers()]
-    modes = [(module, module.training) for module in model.modules()]
     drawn = random.get_state()
     known = {id(_root(x))} | {id(_root(p.data)) for p in model.parameters()}
     found: list[int] = []
-    places: list[int] = []
+    running: list[int] = []
     nodes: set[int] = set()
     alive: list[Any] = []
 
-    def enter(module: Module, inputs: Any) -> None:
-        places.append(len(found))
+    def enter(module: Module) -> None:
+        running.append(len(found))
         found.append(0)
 
-    def leave(module: Module, inputs: Any, output: Any) -> None:
-        place = places.pop()
+    def leave(module: Module, output: Any) -> None:
+        place = running.pop()
         for y in _several(output):
             for node in _new_nodes(y, nodes):
                 alive.append(node)
@@ -206,27 +202,48 @@ def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
                         known.add(id(root))
                         found[place] += root.nbytes
 
+    twin = shadow(model).train()
     try:
-        model.train()
-        with autograd.enable_grad(), _listening(model, enter, leave):
-            model(x)
+        with autograd.enable_grad(), _listening(twin, enter, leave):
+            twin(x)
     finally:
-        for module, training in modes:
-            module.training = training
-        for buffer, data in buffers:
-            buffer.data[...] = data
         random.set_state(drawn)
     return found
 
 
 @contextlib.contextmanager
-def _listening(model: Module, enter: Any, leave: Any) -> Iterator[None]:
-    """Hooks on every module."""
-    with contextlib.ExitStack() as hooks:
+def _listening(
+    model: Module, enter: Callable[[Module], None], leave: Callable[[Module, Any], None]
+) -> Iterator[None]:
+    """Tell of every module of a shadow when it begins, and what it gives; None if it raises."""
+    with contextlib.ExitStack() as ends:
         for module in model.modules():
-            hooks.enter_context(module.register_forward_pre_hook(enter))
-            hooks.enter_context(module.register_forward_hook(leave))
+            # A hook keeps a Sequential from running several of its layers as one op.
+            ends.enter_context(module.register_forward_hook(lambda *call: None))
+            before = vars(module).get("forward")
+            vars(module)["forward"] = _told(module, module.forward, enter, leave)
+            ends.callback(_put_back, module, before)
         yield
+
+
+def _told(module: Module, forward: Any, enter: Any, leave: Any) -> Callable[..., Any]:
+    def run(*inputs: Any, **settings: Any) -> Any:
+        enter(module)
+        output = None
+        try:
+            output = forward(*inputs, **settings)
+        finally:
+            leave(module, output)
+        return output
+
+    return run
+
+
+def _put_back(module: Module, forward: Any) -> None:
+    if forward is None:
+        del vars(module)["forward"]
+    else:
+        vars(module)["forward"] = forward
 
 
 def _new_nodes(y: Any, seen: set[int]) -> Iterator[Any]:

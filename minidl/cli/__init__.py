@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (MinidlError, ImportError, OSError) as error:
         print(f"minidl {options.command}: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"minidl {options.command}: not enough memory: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"minidl {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED

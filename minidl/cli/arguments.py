@@ -27,7 +27,7 @@ def json_object(text: str) -> dict[str, Any]:
     """Names and values, for argparse."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"expected JSON, got {text!r}: {error}") from error
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"expected names and values in JSON, got {text!r}")

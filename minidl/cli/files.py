@@ -6,6 +6,7 @@ from typing import Any
 
 import minidl as md
 from minidl.cli.arguments import json_object
+from minidl.errors import ArgumentError
 
 __all__ = ["add_files"]
 
@@ -61,6 +62,8 @@ def _convert(options: argparse.Namespace) -> int:
     if options.model is None:
         layers = convert(options.source, options.target)
     else:
+        if reserved := {"name", "weights"} & options.arguments.keys():
+            raise ArgumentError(f"--arguments can't hold {', '.join(sorted(reserved))}")
         model = models.create(options.model, weights=options.source, **options.arguments)
         md.save_weights(model, options.target, form)
         layers = layers_of(model)

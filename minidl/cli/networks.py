@@ -91,7 +91,10 @@ def _network(options: argparse.Namespace) -> Any:
     from minidl import models
 
     name = options.network
-    if name in models.list() or not Path(name).exists():
+    is_path = Path(name).exists() or Path(name).suffix or Path(name).name != name
+    if name in models.list() or not is_path:
+        if reserved := {"name", "weights"} & options.arguments.keys():
+            raise ArgumentError(f"--arguments can't hold {', '.join(sorted(reserved))}")
         return models.create(name, **options.arguments)
     if options.arguments:
         raise ArgumentError("--arguments are for a network's name: a file knows its own")

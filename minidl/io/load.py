@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -69,9 +68,8 @@ def load_found(
         `minidl.models`. Where they are found, nothing is matched by order.
     """
     network: Any = model if known and hasattr(model, "source_of") else None
-    renamed = [(layer, rename(layer.name)) for layer in found.layers]
-    layers = [replace(layer, name=name) for layer, name in renamed if name is not None]
-    source = network.source_of(replace(found, layers=layers)) if network else None
+    names = [name for layer in found.layers if (name := rename(layer.name)) is not None]
+    source = network.source_of(names, found.torch) if network else None
     if source is None:
         return model.load_state_dict(match(found, layers_of(model), rename), strict)
     network.check_source(source)

@@ -58,7 +58,14 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
 
 
 def torch_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
-    """The layers that arrays with PyTorch's names belong to, in their order."""
+    """The layers that arrays with PyTorch's names belong to, in their order.
+
+    Raises StateError for names that aren't text and values that aren't arrays of numbers.
+    """
+    arrays = {key: np.asarray(array) for key, array in arrays.items()}
+    wrong = [k for k, a in arrays.items() if not isinstance(k, str) or a.dtype.kind not in "iufb"]
+    if wrong:
+        raise StateError(f"weights: expected arrays of numbers by name, got {wrong[0]!r}")
     owners: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
         owner, _, role = key.rpartition(".")

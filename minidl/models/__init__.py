@@ -2,12 +2,13 @@
 
 from minidl.models.alexnet import alexnet, zfnet
 from minidl.models.alphago import alphago_policy
+from minidl.models.convolutional import fully_convolutional
 from minidl.models.densenet import densenet121, densenet169, densenet201
 from minidl.models.googlenet import AuxiliaryLoss, googlenet, googlenet_bn
 from minidl.models.lenet import LeNet5, lenet5
 from minidl.models.minigooglenet import deeper_googlenet, minigooglenet
 from minidl.models.mobilenet import mobilenet_v1
-from minidl.models.network import Network, fully_convolutional
+from minidl.models.network import Network
 from minidl.models.nin import nin, nin_cifar
 from minidl.models.plain import plain_cnn
 from minidl.models.preact_resnet import preact_resnet, preact_resnet_cifar

@@ -21,6 +21,7 @@ class PositionBias(nn.Module):
         self.bias = nn.Parameter(np.zeros(points * points, np.float32))
 
     def forward(self, x: Any) -> Any:
+        # (N, H, W, 1) -> (N, H * W)
         return x.reshape(x.shape[0], x.shape[1] * x.shape[2]) + self.bias
 
 

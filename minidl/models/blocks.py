@@ -3,6 +3,8 @@
 from typing import Any
 
 from minidl import nn, ops
+from minidl.errors import ArgumentError
+from minidl.nn.settings import positive
 
 __all__ = ["Branches", "ConvBlock", "SqueezeExcite", "conv_relu"]
 
@@ -27,7 +29,7 @@ class ConvBlock(nn.Module):
         eps: float = 1e-5,
         bias: bool = False,
     ) -> None:
-        padding = (kernel_size - 1) // 2 if padding is None else padding
+        padding = _keeping(kernel_size) if padding is None else padding
         self.conv: nn.Module
         if groups == in_channels == out_channels > 1:
             self.conv = nn.DepthwiseConv2d(in_channels, kernel_size, stride, padding, bias=bias)
@@ -75,7 +77,14 @@ def conv_relu(
     groups: int = 1,
 ) -> nn.Conv2d:
     """A convolution with bias and ReLU.  padding: None keeps the size, for stride 1."""
-    padding = (kernel_size - 1) // 2 if padding is None else padding
+    padding = _keeping(kernel_size) if padding is None else padding
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding, groups=groups, activation="relu"
     )
+
+
+def _keeping(kernel_size: int) -> int:
+    """The padding with which a convolution of stride 1 keeps the size."""
+    if positive("a convolution", "kernel_size", kernel_size) % 2 == 0:
+        raise ArgumentError(f"kernel_size must be odd, so that maps keep their size: {kernel_size}")
+    return (kernel_size - 1) // 2

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from minidl import nn
+from minidl.errors import ShapeError
 from minidl.models.blocks import Branches, ConvBlock, conv_relu
 from minidl.models.network import Network
 from minidl.models.registry import register
@@ -113,6 +114,11 @@ class GoogLeNet(Network):
     def scores(self, x: Any) -> Any:
         if not self.training:
             return super().scores(x)
+        if x.shape[1:3] != self.input_shape[:2]:
+            raise ShapeError(
+                f"googlenet's auxiliary heads, which run in training, are made for images of "
+                f"224x224 pixels, got shape {x.shape}: resize them, or make it without"
+            )
         stages: Any = self.features
         stem, three, four, five = stages
         x = four[0](three(stem(x)))

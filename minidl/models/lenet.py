@@ -36,18 +36,14 @@ class LeNet5(Network):
         )
         super().__init__(features, classifier, (SIZE, SIZE, in_channels))
 
-    def forward(self, x: Any) -> Any:
-        _check_size(x)
-        return self.scores(x)
-
-
-def _check_size(x: Any) -> None:
-    """Refuse images of another size; other axes and channels are the first layer's to refuse."""
-    if getattr(x, "ndim", 0) == 4 and x.shape[1] == x.shape[2] != SIZE:
-        raise ShapeError(
-            f"LeNet5 expected images of {SIZE}x{SIZE} pixels, got shape {x.shape}: pad or resize "
-            "them, for example MNIST's 28x28 with nn.ZeroPad2d(2)"
-        )
+    def check_size(self, x: Any) -> None:
+        try:
+            super().check_size(x)
+        except ShapeError as error:
+            raise ShapeError(
+                f"LeNet5 expected images of {SIZE}x{SIZE} pixels, got shape {x.shape}: pad or "
+                "resize them, for example MNIST's 28x28 with nn.ZeroPad2d(2)"
+            ) from error
 
 
 @register()

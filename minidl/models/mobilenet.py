@@ -8,6 +8,7 @@ from minidl.models.blocks import ConvBlock
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.sources import SIGNED, Source
+from minidl.nn.settings import real
 
 __all__ = ["mobilenet_v1"]
 
@@ -90,7 +91,7 @@ def mobilenet_v1(
     2,585,560, at 0.5 1,331,592, at 0.25 470,072. As Keras has it: ReLU6, eps 1e-3, and a layer
     with stride 2 pads below and on the right only; `symmetric` pads all around, as timm does.
     """
-    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < 100:
+    if not 0 < real("mobilenet_v1", "width", width) < 100:
         raise ArgumentError(f"mobilenet_v1: width must be a number above 0, got {width!r}")
     channels = int(32 * width)
     stem_padding = 1 if symmetric else "same"

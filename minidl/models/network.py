@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 
 from minidl import nn
+from minidl.autograd import no_grad
+from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, ShapeError, StateError
-from minidl.io.foreign import Found
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import Module
-from minidl.nn.modes import evaluating
+from minidl.nn.modes import shadow
+from minidl.nn.settings import positive
 
-__all__ = ["Network", "fully_convolutional"]
+__all__ = ["Network"]
 
-LARGEST = 1024  # pixels up to which the smallest size is looked for
+LARGEST = 256  # pixels: any network takes images of that size
 
 
 class Network(Module):
@@ -39,10 +41,13 @@ class Network(Module):
         self.input_shape = input_shape
 
     def forward(self, x: Any) -> Any:
+        self.check_size(x)
         try:
             return self.scores(x)
         except ShapeError as error:
-            raise self._explained(x, error) from error
+            if self._too_small(x):
+                raise self._smallest_error(x) from error
+            raise
 
     def scores(self, x: Any) -> Any:
         """What `forward` computes; networks that aren't just body and head override it."""
@@ -63,6 +68,7 @@ class Network(Module):
 
         Raises ArgumentError where there is no layer that scores classes.
         """
+        num_classes = positive("replace_head", "num_classes", num_classes)
         for head in self.heads():
             _replace_last(head, num_classes, self)
         if self.architecture is not None:
@@ -70,15 +76,26 @@ class Network(Module):
             self.architecture = (name, arguments | {"num_classes": num_classes})
         return self
 
-    def source_of(self, found: Found) -> Source | None:
-        """The library whose names for this network's layers a file has, if it isn't minidl's."""
-        names = [layer.name for layer in found.layers]
+    def source_of(self, names: list[str], torch: bool) -> Source | None:
+        """The library that a file's names for layers are of, if they aren't minidl's own.
+
+        torch: whether it is a file of PyTorch's. Such a file keeps no order, so that other names
+        than those known are refused, by a StateError.
+        """
         own = {name for name, _ in self.named_modules()}
         best, most = None, sum(name in own for name in names)
-        for source in self.sources:
+        sources = [source for source in self.sources if source.torch == torch]
+        for source in sources:
             known = sum(source.knows(name) for name in names)
-            if source.torch == found.torch and known > most:
+            if known > most:
                 best, most = source, known
+        if torch and sources and names and not most:
+            libraries = ", ".join(source.library for source in sources)
+            raise StateError(
+                f"{self._name()}: the file's names, such as {names[0]!r}, are neither minidl's nor "
+                f"those of {libraries}: md.load_weights(model, path, prefix=..., rename=...) "
+                "shortens and translates names"
+            )
         return best
 
     def check_source(self, source: Source) -> None:
@@ -96,11 +113,7 @@ class Network(Module):
         """The smallest height and width, in pixels, of images that it takes."""
         if not self.any_size:
             return self.input_shape[0]
-        too_small, size = 0, 1
-        while not self._takes(size):
-            too_small, size = size, 2 * size
-            if size > LARGEST:
-                raise ArgumentError(f"{self._name()} takes no images up to {LARGEST} pixels")
+        too_small, size = 0, LARGEST
         while size - too_small > 1:
             middle = (too_small + size) // 2
             too_small, size = (too_small, middle) if self._takes(middle) else (middle, size)
@@ -108,34 +121,45 @@ class Network(Module):
 
     def _takes(self, size: int) -> bool:
         """Whether it takes images of size x size pixels; found by trying."""
-        dtype = next(self.parameters()).dtype
-        training = self.training
-        with evaluating(self):
-            self.training = training  # its parts aren't, but auxiliary heads depend on it
-            try:
-                self.scores(nn.Buffer(np.zeros((1, size, size, self.input_shape[2]), dtype)))
-            except ShapeError:
-                return False
+        images = np.zeros((1, size, size, self.input_shape[2]), next(self.parameters()).dtype)
+        twin: Any = shadow(self, hooks=False).eval()
+        try:
+            with no_grad():
+                twin.scores(Tensor(images))
+        except ShapeError:
+            return False
         return True
 
-    def _explained(self, x: Any, error: ShapeError) -> ShapeError:
-        """`error`, or what it comes from: images of a size that doesn't do."""
-        if getattr(x, "ndim", 0) != 4 or x.shape[3] != self.input_shape[2]:
-            return error  # the first layer has said it well
-        name, size = self._name(), self.smallest_size()
-        if self.any_size and min(x.shape[1:3]) < size:
-            return ShapeError(
-                f"{name} needs images of at least {size}x{size} pixels, got shape {x.shape}: "
-                "enlarge them, or take a network with fewer strides"
-            )
-        if not self.any_size and x.shape[1:3] != (size, size):
+    def check_size(self, x: Any) -> None:
+        """A ShapeError for images of another size than its own, if it takes no other.
+
+        Other axes and channels are the first layer's to refuse.
+        """
+        if self.any_size or getattr(x, "ndim", 0) != 4 or x.shape[3] != self.input_shape[2]:
+            return
+        if x.shape[1:3] != self.input_shape[:2]:
             made = self.architecture[1] if self.architecture else {}
-            other = f" or make it with input_size={x.shape[1]}" if "input_size" in made else ""
-            return ShapeError(
-                f"{name} expected images of {size}x{size} pixels, got shape {x.shape}: resize "
-                f"them{other}; models.fully_convolutional(model) takes larger ones"
+            hint = "resize them"
+            if "input_size" in made and x.shape[1] == x.shape[2]:
+                hint += f", or make it with input_size={x.shape[1]}"
+            height, width, _ = self.input_shape
+            raise ShapeError(
+                f"{self._name()} expected images of {height}x{width} pixels, got shape {x.shape}: "
+                f"{hint}"
             )
-        return error
+
+    def _too_small(self, x: Any) -> bool:
+        """Whether images of this size can't be taken, and larger ones can."""
+        if not self.any_size or getattr(x, "ndim", 0) != 4 or x.shape[3] != self.input_shape[2]:
+            return False
+        return not self._takes(min(x.shape[1:3])) and self._takes(LARGEST)
+
+    def _smallest_error(self, x: Any) -> ShapeError:
+        size = self.smallest_size()
+        return ShapeError(
+            f"{self._name()} needs images of at least {size}x{size} pixels, got shape {x.shape}: "
+            "enlarge them, or take a network with fewer strides"
+        )
 
     def _name(self) -> str:
         return self.architecture[0] if self.architecture else type(self).__name__
@@ -159,52 +183,3 @@ def _replace_last(head: Module, num_classes: int, network: Network) -> None:
         new = nn.PointwiseConv2d(old.in_channels, num_classes, activation=old.activation)
     new.training = old.training
     setattr(parent, name, new.astype(old.weight.dtype))
-
-
-def fully_convolutional(network: Network) -> nn.Sequential:
-    """The same network with convolutions in place of linear layers, for larger images.
-
-    (N, H, W, C) -> (N, OH, OW, num_classes): scores at every place of a sliding window of the
-    network's own input size; for an image of that size 1x1, with the network's own numbers.
-    The first linear layer becomes a convolution over its whole map, those behind it 1x1; a mean
-    over the map becomes a mean over windows of its size. The body is the network's own, the head
-    a copy.  Source: Long et al. 2015, "Fully Convolutional Networks", section 3.1.
-    """
-    if not isinstance(network, Network) or not isinstance(network.classifier, nn.Sequential):
-        raise ArgumentError(
-            f"fully_convolutional expected a network with a body and a head of layers in a row, "
-            f"got {type(network).__name__}"
-        )
-    body = network.features
-    if isinstance(body, nn.Sequential) and isinstance(body[-1], nn.Flatten):
-        body = body[:-1]
-    dtype = next(network.parameters()).dtype
-    with evaluating(body):
-        window = body(np.zeros((1, *network.input_shape), dtype)).shape[1:3]
-    head: list[Module] = []
-    for layer in network.classifier:
-        if isinstance(layer, nn.GlobalAvgPool2d):
-            layer, window = nn.AvgPool2d(window, 1), (1, 1)
-        elif isinstance(layer, nn.Linear):
-            layer, window = _as_convolution(layer, window), (1, 1)
-        if not isinstance(layer, nn.Flatten):
-            head.append(layer)
-    return nn.Sequential(body, *head)
-
-
-def _as_convolution(linear: nn.Linear, window: tuple[int, ...]) -> nn.Conv2d:
-    """A convolution with the numbers of a linear layer on a flattened map of `window` pixels."""
-    rows, columns = window
-    channels = linear.in_features // (rows * columns)
-    convolution = nn.Conv2d(
-        channels,
-        linear.out_features,
-        (rows, columns),
-        bias=linear.bias is not None,
-        activation=linear.activation,
-    )
-    # (H*W*C, out) -> (H, W, C, out): the order in which images are flattened
-    convolution.weight = nn.Parameter(linear.weight.data.reshape(rows, columns, channels, -1))
-    if linear.bias is not None:
-        convolution.bias = nn.Parameter(linear.bias.data)
-    return convolution

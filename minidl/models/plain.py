@@ -74,7 +74,7 @@ def plain_cnn(
     """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, H, W, C) -> (N, num_classes).
 
     The pattern of most networks before GoogLeNet: m blocks of n convolutions 3x3 of `widths[i]`
-    channels (left out: 32, 64, 128, ...), each block halved by pooling, then k linear layers of
+    channels (left out: 32, 64, ... 512), each block halved by pooling, then k linear layers of
     `hidden` features with dropout. With m=5, widths 64 to 512 and k=2 of 4096 it is a VGG network.
     """
     n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
@@ -82,7 +82,7 @@ def plain_cnn(
         raise ArgumentError(f"plain_cnn: k must be a whole number from 0 up, got {k!r}")
     if max(n * m, k) > MOST_LAYERS:
         raise ArgumentError(f"plain_cnn: n * m and k must be {MOST_LAYERS} at most, got {n, m, k}")
-    widths = [32 * 2**i for i in range(m)] if widths is None else list(widths)
+    widths = [min(32 * 2**i, 512) for i in range(m)] if widths is None else list(widths)
     if len(widths) != m:
         raise ArgumentError(f"plain_cnn: widths must be one number for each of m={m} blocks, "
                             f"got {widths}")  # fmt: skip

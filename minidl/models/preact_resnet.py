@@ -7,6 +7,7 @@ from minidl.errors import ArgumentError
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.resnet import stages
+from minidl.nn.settings import positive
 
 __all__ = ["preact_resnet", "preact_resnet_cifar"]
 
@@ -96,7 +97,7 @@ def preact_resnet(depth: int = 50, num_classes: int = 1000, in_channels: int = 3
     25,549,352 parameters at depth 50. Keras's ResNet50V2 has its strides at the ends of the stages
     and is another network.
     """
-    if depth not in IMAGENET_FORMS:
+    if positive("preact_resnet", "depth", depth) not in IMAGENET_FORMS:
         raise ArgumentError(
             f"preact_resnet: depth must be one of {list(IMAGENET_FORMS)}, got {depth!r}"
         )
@@ -121,12 +122,8 @@ def preact_resnet_cifar(
     1,730,522 parameters at depth 110; 1,703,258 at 164 with bottlenecks.
     """
     layers = 9 if bottleneck else 6
-    if (
-        isinstance(depth, bool)
-        or not isinstance(depth, int)
-        or (depth - 2) % layers
-        or not 8 <= depth <= 2000
-    ):
+    depth = positive("preact_resnet_cifar", "depth", depth)
+    if (depth - 2) % layers or not 8 <= depth <= 2000:
         raise ArgumentError(
             f"preact_resnet_cifar: depth must be {layers}n + 2, with bottleneck={bottleneck}, "
             f"from 8 to 2000, got {depth!r}"

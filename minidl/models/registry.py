@@ -3,7 +3,7 @@
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
@@ -83,26 +83,67 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     except TypeError as error:
         raise ArgumentError(f"models.create({name!r}): {error}") from error
     if weights is None:
-        return _makers[name](**kwargs)
+        return _made(name, kwargs)
     if isinstance(weights, Mapping):
         return _with_foreign(name, Found(torch_layers(weights), True, "a dict"), kwargs)
-    if identify(weights) == MINIDL:
-        with init.skipped():
-            model = _makers[name](**kwargs)
-        load_weights(model, weights)
-        return model
     with naming(weights):
-        return _with_foreign(name, read_file(weights), kwargs)
+        if identify(weights) != MINIDL:
+            return _with_foreign(name, read_file(weights), kwargs)
+    with init.skipped():
+        model = _made(name, kwargs)
+    _check_architecture(model, weights)
+    load_weights(model, weights)
+    return model
+
+
+def _made(name: str, arguments: Mapping[str, Any]) -> Network:
+    """The network, or an ArgumentError, whatever the arguments are."""
+    try:
+        return _makers[name](**arguments)
+    except MinidlError:
+        raise
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        given = f"{arguments!r:.200}"
+        raise ArgumentError(f"models.{name} can't be made with {given}: {error}") from error
+
+
+def _check_architecture(model: Network, path: Any) -> None:
+    """A StateError if a file of minidl's says that it is of another network."""
+    assert model.architecture is not None
+    name, arguments = model.architecture
+    try:
+        written, given, images = read_architecture(path)
+    except FileFormatError:  # it doesn't say
+        return
+    shown = ("num_classes", "in_channels", "input_size")  # by the shapes
+    other = [n for n in arguments if n not in shown and given.get(n, arguments[n]) != arguments[n]]
+    if written != name or other:
+        raise StateError(
+            f"{os.fspath(path)}: these aren't weights of models.{name} made with {arguments}, but "
+            f"of models.{written} made with {given}: models.load(path) makes that one"
+        )
+    model.image_format = _image_format(images, path)
+
+
+def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | None:
+    try:
+        return None if images is None else ImageFormat(**images)
+    except (MinidlError, TypeError) as error:
+        raise FileFormatError(
+            f"{os.fspath(path)}: its image_format makes no sense: {error}"
+        ) from error
 
 
 def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
     """A network with the layers of a foreign file."""
     with init.skipped():
-        model = _makers[name](**kwargs)
-        source = model.source_of(found)
-        if source is not None and source.arguments:
-            model = _makers[name](**{**source.arguments, **kwargs})
+        model = _made(name, kwargs)
+    source = None
     try:
+        source = model.source_of([layer.name for layer in found.layers], found.torch)
+        if source is not None and source.arguments:
+            with init.skipped():
+                model = _made(name, {**source.arguments, **kwargs})
         load_found(model, found)
     except StateError as error:
         made = f" as {source.library} makes it" if source else ""
@@ -126,22 +167,31 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
-    name, arguments, image_format = read_architecture(path)
-    large = [value for value in arguments.values() if isinstance(value, int) and value > MAX_NUMBER]
+    name, arguments, images = read_architecture(path)
+    large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]
     if name not in _makers or large:
-        what = f"arguments of {large[0]}" if large else f"the architecture {name!r}"
+        what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
         raise FileFormatError(
             f"{os.fspath(path)}: expected a network of {', '.join(names())}, found {what}: a newer "
             "minidl wrote it, or another program"
         )
     try:
         with init.skipped():  # no memory is touched before the file is known to fill it
-            model = _makers[name](**arguments)
-        if image_format is not None:
-            model.image_format = ImageFormat(**image_format)
-    except (MinidlError, TypeError, MemoryError) as error:
+            model = _made(name, arguments)
+    except MinidlError as error:
         raise FileFormatError(
-            f"{os.fspath(path)}: models.{name} can't be made with {arguments}: {error}"
+            f"{os.fspath(path)}: models.{name} can't be made with {arguments!r:.200}: {error}"
         ) from error
+    image_format = _image_format(images, path)
     load_weights(model, path)
+    model.image_format = image_format
     return model
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in plain data."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield value

@@ -15,6 +15,9 @@ __all__ = ["CAFFE", "IMAGENET", "SIGNED", "ImageFormat", "Names", "Source"]
 Names = Sequence[tuple[str, Callable[..., str | None]]]
 
 
+LARGEST = 2**16  # pixels
+
+
 @dataclass(frozen=True)
 class ImageFormat:
     """What images a network's weights were trained on.
@@ -30,14 +33,19 @@ class ImageFormat:
     std: Sequence[float]
 
     def __post_init__(self) -> None:
-        positive("ImageFormat", "size", self.size)
+        object.__setattr__(self, "size", positive("ImageFormat", "size", self.size))
         if self.order not in ("RGB", "BGR"):
             raise ArgumentError(f"ImageFormat: order must be 'RGB' or 'BGR', got {self.order!r}")
         for name in ("mean", "std"):
             values = tuple(real("ImageFormat", name, value) for value in getattr(self, name))
             object.__setattr__(self, name, values)
-        if real("ImageFormat", "scale", self.scale) == 0 or 0 in self.std:
-            raise ArgumentError("ImageFormat: neither scale nor std may be 0")
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ArgumentError("ImageFormat: mean and std must have one number for each channel")
+        object.__setattr__(self, "scale", real("ImageFormat", "scale", self.scale))
+        if min(self.scale, *self.std) <= 0 or self.size > LARGEST:
+            raise ArgumentError(
+                f"ImageFormat: scale and std must be above 0, size {LARGEST} at most, got {self}"
+            )
 
 
 # What torchvision's and timm's networks and Keras's DenseNets take

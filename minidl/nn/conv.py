@@ -10,7 +10,7 @@ from minidl import ops
 from minidl.geometry import Pair, pad_pair, pair
 from minidl.nn import init
 from minidl.nn.linear import options
-from minidl.nn.module import Module, Parameter, new_array
+from minidl.nn.module import Module, new_parameter
 from minidl.nn.settings import positive
 from minidl.ops.activation import activate, check_activation
 from minidl.ops.conv import check_groups
@@ -35,9 +35,9 @@ class _Convolution(Module):
         self.activation = check_activation(who, activation)
 
     def _set_weights(self, shape: tuple[int, ...], fan_in: int, outputs: int, bias: bool) -> None:
-        self.weight = Parameter(new_array(*shape))
+        self.weight = new_parameter(*shape)
         init.kaiming_uniform(self.weight, fan=fan_in)
-        self.bias = Parameter(new_array(outputs)) if bias else None
+        self.bias = new_parameter(outputs) if bias else None
         if self.bias is not None:
             init.zeros(self.bias)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from minidl import ops
 from minidl.nn import init
-from minidl.nn.module import Module, Parameter, new_array
+from minidl.nn.module import Module, new_parameter
 from minidl.nn.settings import positive
 from minidl.ops.activation import check_activation
 
@@ -25,9 +25,9 @@ class Linear(Module):
         self.in_features = positive("Linear", "in_features", in_features)
         self.out_features = positive("Linear", "out_features", out_features)
         self.activation = check_activation("Linear", activation)
-        self.weight = Parameter(new_array(in_features, out_features))
+        self.weight = new_parameter(in_features, out_features)
         init.kaiming_uniform(self.weight, nonlinearity=activation)
-        self.bias = Parameter(new_array(out_features)) if bias else None
+        self.bias = new_parameter(out_features) if bias else None
         if self.bias is not None:
             init.zeros(self.bias)
 
@@ -52,7 +52,7 @@ class Embedding(Module):
 
     def __init__(self, num: int, dim: int) -> None:
         self.num, self.dim = positive("Embedding", "num", num), positive("Embedding", "dim", dim)
-        self.weight = Parameter(new_array(num, dim))
+        self.weight = new_parameter(num, dim)
         init.normal(self.weight)
 
     def forward(self, indices: Any) -> Any:

@@ -1,12 +1,13 @@
-"""Modes that end by themselves."""
+"""Ways of running a model that leave it as it is."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 from minidl.autograd import no_grad
-from minidl.nn.module import Module
+from minidl.nn.module import Buffer, Module
 
-__all__ = ["evaluating"]
+__all__ = ["evaluating", "shadow"]
 
 
 @contextlib.contextmanager
@@ -20,3 +21,27 @@ def evaluating(model: Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def shadow(model: Module, hooks: bool = True) -> Module:
+    """A model of the same parameters, with modes, hooks and buffers of its own.
+
+    What is done to them isn't seen by others that use the model, in other threads for one.
+    hooks: whether it has the model's hooks at first.
+    """
+    copies: dict[int, Module] = {}
+
+    def of(module: Module) -> Module:
+        if id(module) not in copies:
+            twin = copies[id(module)] = copy.copy(module)
+            own = vars(twin)
+            if "_forward_hooks" in own:
+                own["_forward_hooks"] = list(own["_forward_hooks"]) if hooks else []
+            for name, value in own.items():
+                if isinstance(value, Module):
+                    own[name] = of(value)
+                elif isinstance(value, Buffer):
+                    own[name] = Buffer(value.data)
+        return copies[id(module)]
+
+    return of(model)

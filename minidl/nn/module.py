@@ -88,7 +88,6 @@ class Module:
     training = True
     frozen = False
     _forward_hooks: tuple[Any, ...] | list[Any] = ()
-    _forward_pre_hooks: tuple[Any, ...] | list[Any] = ()
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:
         """What the module computes. Subclasses give it; callers call the module itself."""
@@ -98,8 +97,6 @@ class Module:
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
         for name, x in settings.items():
             settings[name] = Tensor(x) if isinstance(x, np.ndarray) else x
-        for hook in tuple(self._forward_pre_hooks):
-            hook(self, inputs)
         output = self.forward(*inputs, **settings)
         for hook in tuple(self._forward_hooks):
             replaced = hook(self, inputs, output)
@@ -133,14 +130,6 @@ class Module:
         assert isinstance(self._forward_hooks, list)
         self._forward_hooks.append(hook)
         return HookHandle(self._forward_hooks, hook)
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs)` before every forward. Ended as a forward hook is."""
-        if not self._forward_pre_hooks:
-            object.__setattr__(self, "_forward_pre_hooks", [])
-        assert isinstance(self._forward_pre_hooks, list)
-        self._forward_pre_hooks.append(hook)
-        return HookHandle(self._forward_pre_hooks, hook)
 
     # The tree
 
@@ -356,6 +345,8 @@ def _each_once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def new_array(*shape: int) -> np.ndarray:
-    """An array for a new parameter, not yet filled."""
-    return np.empty(shape, config.default_dtype)
+def new_parameter(*shape: int) -> Parameter:
+    """A parameter that isn't filled yet; its memory isn't touched."""
+    parameter = Parameter.__new__(Parameter)
+    Tensor.__init__(parameter, np.empty(shape, config.default_dtype), requires_grad=True)
+    return parameter

@@ -6,7 +6,7 @@ import numpy as np
 
 from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
-from minidl.nn.module import Buffer, Module, Parameter, new_array
+from minidl.nn.module import Buffer, Module, new_parameter
 from minidl.nn.settings import check_array, positive, real
 from minidl.ops.activation import check_activation
 
@@ -30,7 +30,7 @@ class _BatchNorm(Module):
                 f"{who}: eps must be 0 or more and momentum from 0 to 1, got {eps} and {momentum}"
             )
         self.activation = check_activation(who, activation)
-        self.weight, self.bias = Parameter(new_array(channels)), Parameter(new_array(channels))
+        self.weight, self.bias = new_parameter(channels), new_parameter(channels)
         self.weight.data[...], self.bias.data[...] = 1, 0
         self.running_mean = Buffer(np.zeros_like(self.bias.data))
         self.running_var = Buffer(np.ones_like(self.bias.data))
@@ -107,8 +107,8 @@ class LayerNorm(Module):
                 f"LayerNorm: shape must have an axis and eps be 0 or more, got {shape} and {eps}"
             )
         self.weight, self.bias = (
-            Parameter(new_array(*self.shape)),
-            Parameter(new_array(*self.shape)),
+            new_parameter(*self.shape),
+            new_parameter(*self.shape),
         )
         self.weight.data[...], self.bias.data[...] = 1, 0
 

@@ -6,7 +6,7 @@ from typing import Any
 from minidl import ops
 from minidl.errors import ArgumentError
 from minidl.nn import init
-from minidl.nn.module import Module, Parameter, new_array
+from minidl.nn.module import Module, Parameter, new_parameter
 from minidl.nn.settings import positive
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -24,12 +24,12 @@ class _Recurrent(Module):
         who = type(self).__name__
         self.input_size = positive(who, "input_size", input_size)
         self.hidden_size = positive(who, "hidden_size", hidden_size)
-        self.weight_ih = Parameter(new_array(input_size, self.gates * hidden_size))
-        self.weight_hh = Parameter(new_array(hidden_size, self.gates * hidden_size))
-        self.bias = Parameter(new_array(*self._bias_shape()))
+        self.weight_ih = new_parameter(input_size, self.gates * hidden_size)
+        self.weight_hh = new_parameter(hidden_size, self.gates * hidden_size)
+        self.bias = new_parameter(*self._bias_shape())
         init.xavier_uniform(self.weight_ih, fan_in=input_size, fan_out=hidden_size)
         for gate in range(self.gates):
-            square = Parameter(new_array(hidden_size, hidden_size))
+            square = new_parameter(hidden_size, hidden_size)
             columns = slice(gate * hidden_size, (gate + 1) * hidden_size)
             self.weight_hh.data[:, columns] = init.orthogonal(square).data
         init.zeros(self.bias)

@@ -21,8 +21,8 @@ def positive(who: str, name: str, value: Any) -> int:
 def real(who: str, name: str, value: Any) -> float:
     """`value` as a float, or an error unless it is a finite number."""
     number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not number or not math.isfinite(value):
-        raise ArgumentError(f"{who}: {name} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not number or not _finite(value):
+        raise ArgumentError(f"{who}: {name} must be a finite number, got {value!r:.60}")
     return float(value)
 
 
@@ -33,3 +33,10 @@ def check_array(who: str, x: Any) -> None:
             f"{who} expected a Tensor or ndarray, got {type(x).__name__}: "
             "md.tensor() makes a tensor of lists"
         )
+
+
+def _finite(number: Any) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:  # a whole number that no float holds
+        return False

@@ -30,7 +30,7 @@ def test_filters_in_colour():
     ("layer", "count"),
     [(nn.Conv2d(6, 90, 3), 64), (nn.DepthwiseConv2d(7, 3, multiplier=2), 14),
      (nn.PointwiseConv2d(4, 9), 9),
-     (nn.Conv2d(1, 1, 3), 1), (nn.ConvTranspose2d(2, 4, 3), 2)],
+     (nn.Conv2d(1, 1, 3), 1), (nn.ConvTranspose2d(2, 4, 3), 4)],
 )  # fmt: skip
 def test_filters_of_many_channels(layer, count, tmp_path):
     figure = plot_filters(layer)
@@ -65,6 +65,12 @@ def test_receptive_fields():
         (lambda: plot_filters(nn.Linear(2, 2)), ArgumentError, "a convolution, got Linear"),
         (lambda: plot_filters(models.lenet5()), ArgumentError, "a convolution, got LeNet5"),
         (lambda: plot_filters(nn.Conv2d(1, 1, 1), most=0), ArgumentError, "most must be"),
+        (lambda: plot_filters(nn.Conv2d(1, 1, 1), most=-1), ArgumentError, "most must be"),
+        (lambda: plot_filters(nn.Conv2d(1, 1, 1), most=2.5), ArgumentError, "most must be"),
+        (lambda: plot_activations(models.lenet5(), np.zeros((3, 32, 32, 1)), "features"),
+         ShapeError, "expected one image"),
+        (lambda: plot_activations(models.lenet5(), np.zeros((0, 32, 32, 1)), "features"),
+         ShapeError, "expected one image"),
         (lambda: plot_activations(models.lenet5(), np.zeros((32, 32, 1), np.float32), "conv1"),
          ArgumentError, "no layer 'conv1'; there are features"),
         (lambda: plot_activations(models.lenet5(), np.zeros((32, 32, 1), np.float32), "classifier"),

@@ -8,6 +8,7 @@ import pytest
 import minidl as md
 from minidl import models, nn
 from minidl.analysis import receptive_fields
+from minidl.errors import ArgumentError
 from minidl.models.blocks import Branches
 
 # Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks", table 1
@@ -63,6 +64,49 @@ def test_what_a_gradient_says(model, layer):
     assert (bottom - top, right - left) == field.size
     start = [s + i * t for s, i, t in zip(field.start, (row, column), field.stride, strict=True)]
     assert start == [top, left]
+
+
+class Every(nn.Module):
+    """Every second pixel, then a convolution."""
+
+    def __init__(self):
+        self.conv = nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x[:, ::2, ::2])
+
+
+class Joined(nn.Module):
+    """Two convolutions that look to different sides."""
+
+    def __init__(self):
+        self.up = nn.Conv2d(2, 2, 3, padding=((2, 0), (2, 0)))
+        self.down = nn.Conv2d(2, 2, 3, padding=((0, 2), (0, 2)))
+        self.last = nn.ReLU()
+
+    def forward(self, x):
+        return self.last(self.up(x) + self.down(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (nn.Sequential(nn.ZeroPad2d(2), nn.Conv2d(2, 2, 5)), ((5, 5), (1, 1), (-2, -2))),
+        (Every(), ((5, 5), (2, 2), (0, 0))),
+        (Joined(), ((5, 5), (1, 1), (-2, -2))),
+        (nn.Sequential(nn.Conv2d(2, 2, 3), nn.Linear(2, 4)), ((3, 3), (1, 1), (0, 0))),
+        (nn.Sequential(nn.Conv2d(2, 2, 3), nn.Flatten()), ((math.inf,) * 2, (1, 1), (0, 0))),
+    ],
+)
+def test_what_stands_between_convolutions(model, field):
+    last = receptive_fields(model, (12, 12, 2))[-1]
+    assert (last.size, last.stride, last.start) == field
+
+
+@pytest.mark.parametrize("layer", [nn.Upsample(2), nn.ConvTranspose2d(2, 2, 3, 2)])
+def test_layers_that_make_maps_larger_are_refused(layer):
+    with pytest.raises(ArgumentError, match="makes maps larger"):
+        receptive_fields(nn.Sequential(nn.Conv2d(2, 2, 3), layer), (12, 12, 2))
 
 
 def test_linear_layers_and_means_see_everything():

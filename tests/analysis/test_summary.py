@@ -49,6 +49,33 @@ def test_shares():
     assert shares["convolutions"]["parameters"] == pytest.approx(count / (count + 18_923_530))
 
 
+class MyLinear(nn.Linear):
+    pass
+
+
+class conv(nn.Module):  # as a module of minidl.nn is called
+    def __init__(self):
+        self.weight = nn.Parameter(np.ones(3, np.float32))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_shared_parameters_count_once():
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight, second.bias = first.weight, first.bias
+    found = md.summary(nn.Sequential(first, nn.Sequential(second), nn.Sequential(first)), (4,))
+    assert found.total.parameters == 20
+    assert [row.parameters for row in found.rows] == [20, 0, 0, 0, 0]
+    assert found.families()["linear layers"]["parameters"] == 1
+
+
+def test_families_of_layers():
+    found = md.summary(nn.Sequential(MyLinear(3, 3), conv()), (3,)).families()
+    assert found["linear layers"]["parameters"] == pytest.approx(12 / 15)
+    assert md.summary(nn.Conv2d(3, 4, 3), (8, 8, 3)).families()["convolutions"]["parameters"] == 1
+
+
 def test_the_table():
     model = models.resnet18(num_classes=10)
     model.features.freeze()

@@ -104,8 +104,53 @@ def test_the_model_is_left_as_it_was():
     assert md.random.generator().standard_normal() == expected
     assert all(np.array_equal(before[n], a) for n, a in model.state_dict().items())
     assert [m.training for m in (model, model.norm, model.drop)] == [True, False, True]
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not any(m._forward_hooks or "forward" in vars(m) for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
+
+
+class Tries(nn.Module):
+    """Goes on when a part raises."""
+
+    def __init__(self):
+        self.bad = nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 4))
+        self.good = nn.Linear(3, 3)
+
+    def forward(self, x):
+        try:
+            return self.bad(x)
+        except md.errors.ShapeError:
+            return self.good(x)
+
+
+def test_errors_that_the_model_catches():
+    runs, _ = trace(Tries(), zeros(2, 3))
+    expected = [("", 0), ("bad", 1), ("bad.0", 2), ("bad.1", 2), ("good", 1)]
+    assert [(run.name, run.depth) for run in runs] == expected
+    assert [run.shape for run in runs] == [(2, 3), (), (2, 3), (), (2, 3)]
+    assert len(kept_bytes(Tries(), zeros(2, 3))) >= 2
+
+
+def test_others_that_use_the_model_see_nothing():
+    """Neither its hooks nor its modes nor its statistics."""
+    model, x = Net().eval(), np.ones((2, 6, 5, 2), np.float32)
+    expected, before = model(x).data, model.state_dict()
+    stop, wrong = threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            if not np.array_equal(model(x).data, expected):
+                wrong.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            md.summary(model, x.shape)
+    finally:
+        stop.set()
+        thread.join()
+    assert not wrong
+    assert all(np.array_equal(before[n], a) for n, a in model.state_dict().items())
 
 
 def test_an_error_leaves_no_hooks():
@@ -113,7 +158,7 @@ def test_an_error_leaves_no_hooks():
     with pytest.raises(md.errors.ShapeError):
         trace(model, zeros(2, 6, 5, 3))
     assert model.training
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not any(m._forward_hooks or "forward" in vars(m) for m in model.modules())
 
 
 def test_other_threads_are_not_listened_to():

@@ -1,6 +1,8 @@
 """models.load: the network itself out of a file of its weights, which may be hostile."""
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -164,3 +166,52 @@ def test_a_damaged_file_and_others(saved, tmp_path):
         models.load(tmp_path / "x")
     with pytest.raises(FileNotFoundError, match="could not read"):
         models.load(tmp_path / "nothing.h5")
+
+
+def rss(code, *arguments):
+    """How many bytes of memory Python code takes at most, by its own report."""
+    code = f"import resource\n{code}\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(run.stdout.split()[-1]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's way of counting memory")
+def test_a_small_file_takes_little_memory(tmp_path):
+    """Its arguments ask for a layer of 17 GB."""
+    path = tmp_path / "w.h5"
+    small = {"n": 1, "m": 1, "widths": [1], "input_size": 8, "hidden": 2}
+    md.save_weights(models.plain_cnn(**small), path)
+    code = "import sys, minidl as md\nfrom minidl import models\n"
+    code += "try:\n    models.load(sys.argv[1])\nexcept md.errors.MinidlError as error:\n"
+    code += "    print(type(error).__name__)"
+    plain = rss(code, path)
+    with_arguments(path, {**small, "hidden": 65_536, "k": 2})
+    assert rss(code, path) < plain + 100e6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"widths": [2**62, 2**62]}, {"widths": [10**400, 1]}, {"widths": 5}, {"n": 10**9},
+     {"widths": [[[[1]]]]}, {"m": 10**5}, {"k": 10**6}],
+    ids=str,
+)  # fmt: skip
+def test_wrong_arguments_of_another_network(tmp_path, arguments):
+    path = tmp_path / "w.h5"
+    md.save_weights(models.plain_cnn(input_size=8), path)
+    with_arguments(path, {"input_size": 8, **arguments})
+    with pytest.raises((FileFormatError, StateError)):
+        models.load(path)
+
+
+@pytest.mark.parametrize(
+    "images", ["", "3", "[]", "{}", "[" * 9000, '{"size": 1e999}',
+               '{"size": 8, "order": "RGB", "scale": 1, "mean": [0], "std": [0]}'],
+)  # fmt: skip
+def test_image_formats_that_are_none(saved, images):
+    _, path = saved
+    edit(path, lambda file: file.attrs.update(image_format=np.bytes_(images.encode())))
+    with pytest.raises(FileFormatError):
+        models.load(path)

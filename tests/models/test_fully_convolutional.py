@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import minidl as md
 from minidl import models, nn
 from minidl.errors import ArgumentError
 
@@ -77,7 +78,23 @@ def test_the_network_itself_stays_as_it_was():
     assert converted[0] is network.features
 
 
-@pytest.mark.parametrize("model", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), None])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v1", "nin_cifar", "lenet5"])
+def test_the_head_is_a_copy(name):
+    network = made(name).freeze()
+    state = md.random.get_state()
+    converted = models.fully_convolutional(network)
+    assert str(md.random.get_state()) == str(state)
+    assert converted.num_trainable == 0
+    before = network.state_dict()
+    for layer in list(converted)[1:]:
+        for parameter in layer.parameters():
+            parameter.data[...] = 0
+    assert all((before[n] == a).all() for n, a in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "model", [models.alphago_policy(width=2), nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), None]
+)
 def test_what_has_no_body_and_head_is_refused(model):
     with pytest.raises(ArgumentError, match="fully_convolutional expected a network with a body"):
         models.fully_convolutional(model)

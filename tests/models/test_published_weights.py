@@ -81,7 +81,18 @@ def test_the_image_format_is_kept_in_files(mobilenet, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 0}, {"order": "RBG"}, {"scale": 0}, {"std": (1, 0, 1)}, {"mean": ("a",)}],
+    [
+        {"size": 0},
+        {"order": "RBG"},
+        {"scale": 0},
+        {"std": (1, 0, 1)},
+        {"mean": ("a",)},
+        {"size": 10**400},
+        {"scale": -1},
+        {"mean": ()},
+        {"mean": (0, 0)},
+        {"scale": 10**400},
+    ],
 )
 def test_image_formats_make_sense(wrong):
     right = {"size": 8, "order": "RGB", "scale": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)}
@@ -157,6 +168,38 @@ def test_a_network_made_otherwise_is_refused(torchvision):
         models.create("resnet50", num_classes=3, weights=path, stride_in="1x1")
 
 
+@pytest.mark.parametrize("prefix", ["module", "backbone.net"])
+def test_longer_names_are_not_guessed_at(torchvision, prefix):
+    """PyTorch's files keep no order that could tell shortcuts from last convolutions."""
+    network, _ = torchvision
+    arrays = {f"{prefix}.{n}": a for n, a in as_torchvision(network).items()}
+    with pytest.raises(StateError, match=r"neither minidl's nor those of torchvision.*prefix="):
+        models.create("resnet50", num_classes=3, weights=arrays)
+
+
+def test_a_prefix_is_taken_away(torchvision, tmp_path):
+    network, _ = torchvision
+    arrays = {f"module.{n}": np.ascontiguousarray(a) for n, a in as_torchvision(network).items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "x.safetensors")
+    loaded = models.resnet50(num_classes=3)
+    md.load_weights(loaded, tmp_path / "x.safetensors", prefix="module")
+    assert same(loaded, network)
+
+
+def test_files_of_minidl_say_what_they_are_of(tmp_path):
+    network = models.vgg11(num_classes=2, input_size=32)
+    network.image_format = models.ImageFormat(32, "RGB", 1.0, (0, 0, 0), (1, 1, 1))
+    md.save_weights(network, tmp_path / "w.h5")
+    again = models.create("vgg11", tmp_path / "w.h5", num_classes=2, input_size=32)
+    assert same(again, network)
+    assert again.image_format == network.image_format
+    with pytest.raises(StateError, match=r"models\.vgg11_lrn.*but of models\.vgg11 made with"):
+        models.create("vgg11_lrn", tmp_path / "w.h5", num_classes=2, input_size=32)
+    md.save_weights(models.resnet50(num_classes=2), tmp_path / "r.h5")
+    with pytest.raises(StateError, match=r"stride_in.*but of models\.resnet50"):
+        models.create("resnet50", tmp_path / "r.h5", num_classes=2, stride_in="1x1")
+
+
 @pytest.mark.parametrize("name", ["vgg11", "squeezenet1_1", "resnet20", "densenet121"])
 def test_own_names_in_foreign_formats(name, tmp_path):
     """Some of them are also among torchvision's."""
@@ -177,7 +220,8 @@ def test_other_classes_say_how_to_mend_it():
 @pytest.mark.parametrize(
     ("weights", "error"),
     [("missing.h5", OSError), ("empty.h5", FileFormatError), ({}, StateError),
-     ({"conv1.weight": "text"}, Exception)],
+     ({"conv1.weight": "text"}, StateError), ({3: np.zeros(2)}, StateError),
+     ({"conv1.weight": None}, StateError)],
 )  # fmt: skip
 def test_bad_weights(weights, error, tmp_path):
     (tmp_path / "empty.h5").write_bytes(b"")

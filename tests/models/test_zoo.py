@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -245,12 +246,79 @@ def test_other_errors_are_told_as_they_are():
         (lambda: models.resnet50(stride_in="5x5"), "stride_in must be '3x3' or '1x1'"),
         (lambda: models.alexnet(towers=5), "groups"),
         (lambda: models.alphago_policy().replace_head(3), "no layer that scores classes"),
-        (lambda: models.resnet20().replace_head(0), "out_features must be a whole number"),
+        (lambda: models.resnet20().replace_head(0), "num_classes must be a whole number from 1"),
     ],
 )
 def test_bad_arguments(call, message):
     with pytest.raises((ArgumentError, ShapeError), match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"depth": [50]}, {"num_classes": 10**30}, {"num_classes": "a"}, {"num_classes": None},
+        {"in_channels": 2.5}, {"depth": 10**400},
+    ],
+)  # fmt: skip
+def test_what_no_network_can_be_made_with(arguments):
+    with pytest.raises(ArgumentError):
+        models.create("preact_resnet", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("googlenet_bn", {"largest_kernel": 4}), ("googlenet_bn", {"largest_kernel": "a"}),
+     ("plain_cnn", {"widths": 5}), ("plain_cnn", {"m": 60}), ("mobilenet_v1", {"width": "1"})],
+)  # fmt: skip
+def test_odd_arguments(name, arguments):
+    with pytest.raises((ArgumentError, ShapeError)):
+        models.create(name, **arguments)
+
+
+def test_numpy_numbers_are_numbers(tmp_path):
+    model = models.create("mobilenet_v1", num_classes=np.int64(3), width=np.float32(0.25))
+    model.replace_head(np.int64(2))
+    md.save_weights(model, tmp_path / "w.h5")
+    assert models.load(tmp_path / "w.h5").architecture[1]["num_classes"] == 2
+    assert models.preact_resnet_cifar(np.int64(20)).num_parameters > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("alphago_policy", (1, 1)), ("alphago_policy", (1, 361)), ("plain_cnn", (16, 64)),
+     ("plain_cnn", (33, 35)), ("lenet5", (34, 32)), ("lenet5", (28, 32)), ("vgg11", (32, 33))],
+)  # fmt: skip
+def test_networks_for_one_size_take_no_other(name, shape):
+    model = models.create(name) if name != "vgg11" else small(name)
+    with pytest.raises(ShapeError, match=f"(?i){name} expected images of"):
+        model(np.zeros((1, *shape, model.input_shape[2]), np.float32))
+
+
+def test_auxiliary_heads_are_made_for_one_size():
+    model = models.googlenet(num_classes=2, auxiliary=True)
+    with pytest.raises(ShapeError, match=r"auxiliary heads.*224x224 pixels, got shape"):
+        model(np.zeros((1, 288, 288, 3), np.float32))
+    assert model.eval()(np.zeros((1, 96, 96, 3), np.float32)).shape == (1, 2)
+
+
+def test_images_too_small_from_several_threads():
+    """Nobody's modes are switched to find out what the smallest size is."""
+    model = models.squeezenet1_1(num_classes=2).train()
+    seen = []
+
+    def work():
+        for _ in range(4):
+            with pytest.raises(ShapeError, match="at least 25x25"):
+                model(np.zeros((1, 8, 8, 3), np.float32))
+            seen.append(all(module.training for module in model.modules()))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True] * 12
 
 
 def test_building_for_a_file_draws_nothing():

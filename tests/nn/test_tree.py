@@ -9,7 +9,7 @@ import pytest
 import minidl as md
 from minidl import nn
 from minidl.errors import ArgumentError, DTypeError
-from minidl.nn.modes import evaluating
+from minidl.nn.modes import evaluating, shadow
 
 
 def three() -> nn.Sequential:
@@ -216,20 +216,24 @@ def test_ndarrays_become_tensors_however_they_are_given():
         assert output.data.tolist() == [0, 2]
 
 
-def test_forward_pre_hooks():
-    model, seen = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), []
-    x = np.ones((1, 2), np.float32)
-    before = model.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
-    inner = model[1].register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
-    model.register_forward_hook(lambda module, inputs, output: seen.append("after"))
+def test_a_shadow_shares_parameters_and_nothing_else():
+    shared = nn.Linear(2, 2)
+    model, seen = nn.Sequential(shared, nn.BatchNorm1d(2), shared), []
+    model[1].register_forward_hook(lambda *call: seen.append("hook"))
+    twin = shadow(model)
+    assert twin[0] is twin[2]
+    assert [p is q for p, q in zip(twin.parameters(), model.parameters())] == [True] * 4
+    twin.eval()
+    twin[1].running_mean.data[...] = 5
+    assert model.training
+    assert model[1].training
+    assert not model[1].running_mean.data.any()
+    twin[1].register_forward_hook(lambda *call: seen.append("its own"))
+    x = np.ones((2, 2), np.float32)
+    twin(x)
     model(x)
-    assert [row[0] if isinstance(row, tuple) else row for row in seen] == [model, model[1], "after"]
-    assert np.array_equal(seen[0][1][0].data, x)
-    before.remove()
-    inner.remove()
-    inner.remove()
-    model(x)
-    assert len(seen) == 4
+    shadow(model, hooks=False)(x)
+    assert seen == ["hook", "its own", "hook"]
 
 
 def test_evaluating_ends_as_it_began():
