@@ -114,7 +114,7 @@ class GoogLeNet(Network):
     def scores(self, x: Any) -> Any:
         if not self.training:
             return super().scores(x)
-        if x.shape[1:3] != self.input_shape[:2]:
+        if getattr(x, "ndim", 0) == 4 and x.shape[1:3] != self.input_shape[:2]:
             raise ShapeError(
                 f"googlenet's auxiliary heads, which run in training, are made for images of "
                 f"224x224 pixels, got shape {x.shape}: resize them, or make it without"

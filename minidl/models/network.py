@@ -23,8 +23,8 @@ class Network(Module):
     """A body, `features`, that makes maps of images, and a head, `classifier`, that scores classes.
 
     (N, H, W, C) -> (N, num_classes), scores before the softmax.
-    input_shape: (H, W, C) of the images it was made for. Where the head averages over the maps,
-        larger and smaller ones do as well.
+    input_shape: (H, W, C) of the images it was made for.  any_size: whether it takes others too,
+        from the smallest size up, as where the head averages over the maps.
     image_format: how to prepare images for the weights it was made with, if that is known.
     architecture: name and arguments of the function of `minidl.models` that made it.
     sources: the libraries whose weights for it are known by their names.
@@ -39,6 +39,7 @@ class Network(Module):
     ) -> None:
         self.features, self.classifier = features, classifier
         self.input_shape = input_shape
+        self.any_size = any(isinstance(m, nn.GlobalAvgPool2d) for m in classifier.modules())
 
     def forward(self, x: Any) -> Any:
         self.check_size(x)
@@ -56,12 +57,6 @@ class Network(Module):
     def heads(self) -> Iterator[Module]:
         """The parts whose last layer gives scores of classes."""
         yield self.classifier
-
-    @property
-    def any_size(self) -> bool:
-        """Whether it takes images of any size, from the smallest up."""
-        kinds = [type(module) for module in self.classifier.modules()]
-        return nn.GlobalAvgPool2d in kinds
 
     def replace_head(self: "Network", num_classes: int) -> "Network":
         """A new last layer, for other classes; all others stay as they are. Returns itself.

@@ -69,8 +69,8 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
 
     weights: a file to load into it, in any format of `md.load_weights`, or a dict of arrays with
         PyTorch's names and layouts. Weights that Keras Applications, torchvision or timm publish
-        for the network are known by their names: it is then made as that library makes it, where
-        kwargs don't say otherwise, and its `image_format` tells what images it takes.
+        for the network are known by their names: it is then made as that library makes it, kwargs
+        that say otherwise are refused, and its `image_format` tells what images it takes.
     Raises ArgumentError for an unknown name or argument, StateError with every name and shape that
     doesn't fit for weights of another network, and what `md.load_weights` raises for bad files.
     """
@@ -188,10 +188,12 @@ def load(path: str | os.PathLike[str]) -> Network:
     return model
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    """All numbers in plain data."""
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(part)
-    elif isinstance(value, int | float):
-        yield value
+def _numbers(data: Any) -> Iterator[float]:
+    """All numbers in plain data, which a file may have nested deeply."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, int | float):
+            yield value
+        elif isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
