@@ -21,9 +21,9 @@ def add_networks(commands: Any) -> None:
     summary = commands.add_parser(
         "summary",
         help="show a network's layers: shapes, parameters, mult-adds, memory, time",
-        description="Show a network's layers and blocks: output shape, parameters, mult-adds, "
-        "bytes of\nactivations and of what training keeps, and the share of a forward pass's "
-        "time here.",
+        description="Show a network's layers and blocks: output shape, parameters, mult-adds,\n"
+        "bytes of activations and of what training keeps, and the share of a forward\n"
+        "pass's time here.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
     )
@@ -36,7 +36,7 @@ def add_networks(commands: Any) -> None:
     draw = commands.add_parser(
         "draw",
         help="draw a network's graph of layers",
-        description="Draw the graph of a network's layers, with their shapes, as one file that "
+        description="Draw the graph of a network's layers, with their shapes, as one file that\n"
         "needs no other.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
