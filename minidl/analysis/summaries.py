@@ -45,28 +45,26 @@ class Row:
     seconds: float
     family: str
 
-    @property
-    def leaf(self) -> bool:
-        """Whether it has no parts."""
-        return self.family != "block"
-
 
 class Summary:
-    """What `md.summary` found. `rows`: of all parts in the order they ran; `total`: of the model.
+    """What `md.summary` found. Printed, it is a table.
 
-    Printed, it is a table, folded to blocks of `depth`, and the shares of each kind of layer.
+    rows: one for each layer, in the order they ran.  blocks: one for each block, with the sums of
+    its layers.  total: of the whole model.
     """
 
     def __init__(
         self,
         title: str,
-        total: Row,
-        rows: list[Row],
+        parts: list[Row],
         input_shape: tuple[int, ...],
         depth: int | None = None,
     ) -> None:
-        self.title, self.total, self.rows = title, total, rows
-        self.input_shape, self.depth = input_shape, depth
+        self.title, self.input_shape, self.depth = title, input_shape, depth
+        self.total, *within = parts
+        self._parts = within or parts  # layers and blocks as they ran; a layer alone is its part
+        self.rows = [row for row in self._parts if row.family != "block"]
+        self.blocks = [row for row in self._parts if row.family == "block"]
 
     def families(self) -> dict[str, dict[str, float]]:
         """The share, from 0 to 1, that each kind of layer has of parameters, activations,
@@ -74,8 +72,8 @@ class Summary:
         columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
         sums = {name: dict.fromkeys(columns, 0.0) for name, _ in FAMILIES}
         sums["other"] = {column: float(getattr(self.total, column)) for column in columns}
-        for row in self.rows or [self.total]:
-            if row.family in sums and row.family != "other":
+        for row in self.rows:
+            if row.family != "other":
                 for column in columns:
                     sums[row.family][column] += getattr(row, column)
                     sums["other"][column] -= getattr(row, column)
@@ -85,8 +83,8 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        deepest = self.depth or max((row.depth for row in self.rows), default=0)
-        shown = [row for row in self.rows if row.depth <= deepest]
+        deepest = self.depth or max(row.depth for row in self._parts)
+        shown = [row for row in self._parts if row.depth <= deepest]
         heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
         cells = [_cells(row, self.total) for row in shown]
         table = _table([heads, *cells, ("total", *_cells(self.total, self.total)[1:])])
@@ -137,7 +135,7 @@ def summary(
     parameters = _with_parts(runs, [total for total, _ in counts])
     trainable = _with_parts(runs, [trained for _, trained in counts])
     rows = [_row(*row) for row in zip(runs, parameters, trainable, kept)]
-    return Summary(title(model), rows[0], rows[1:], x.shape, depth)
+    return Summary(title(model), rows, x.shape, depth)
 
 
 def title(model: Module) -> str:
@@ -221,7 +219,7 @@ def _family(module: Module) -> str:
 def _cells(row: Row, total: Row) -> tuple[str, ...]:
     last = row.name.rpartition(".")[2]
     return (
-        f"{'  ' * (row.depth - 1)}{last} {row.kind}",
+        "  " * (row.depth - 1) + f"{last} {row.kind}".strip(),
         _shape(row.output_shape[1:]),
         f"{row.parameters:,}",
         f"{row.mult_adds:,}",

@@ -13,8 +13,7 @@ from minidl.errors import ArgumentError, DTypeError, ShapeError
 def test_lenet5():
     found = md.summary(models.lenet5())
     assert found.input_shape == (1, 32, 32, 1)
-    leaves = [row for row in found.rows if row.leaf]
-    assert [(row.name, row.output_shape, row.parameters, row.mult_adds) for row in leaves] == [
+    assert [(row.name, row.output_shape, row.parameters, row.mult_adds) for row in found.rows] == [
         ("features.0", (1, 28, 28, 6), 156, 117_600),
         ("features.1", (1, 14, 14, 6), 0, 0),
         ("features.2", (1, 10, 10, 16), 2_416, 240_000),
@@ -32,10 +31,10 @@ def test_lenet5():
 def test_blocks_hold_the_sums_of_their_layers():
     found = md.summary(models.resnet20(), (2, 32, 32, 3))
     for field in ("parameters", "trainable", "mult_adds", "activation_bytes", "training_bytes"):
-        leaves = sum(getattr(row, field) for row in found.rows if row.leaf)
+        leaves = sum(getattr(row, field) for row in found.rows)
         assert getattr(found.total, field) == leaves
-    blocks = {row.name: row for row in found.rows if not row.leaf}
-    parts = [row for row in found.rows if row.leaf and row.name.startswith("features.2.0.")]
+    blocks = {row.name: row for row in found.blocks}
+    parts = [row for row in found.rows if row.name.startswith("features.2.0.")]
     assert blocks["features.2.0"].mult_adds == sum(row.mult_adds for row in parts)
     assert found.total.output_shape == (2, 10)
 
@@ -66,7 +65,8 @@ def test_shared_parameters_count_once():
     second.weight, second.bias = first.weight, first.bias
     found = md.summary(nn.Sequential(first, nn.Sequential(second), nn.Sequential(first)), (4,))
     assert found.total.parameters == 20
-    assert [row.parameters for row in found.rows] == [20, 0, 0, 0, 0]
+    assert [row.parameters for row in found.rows] == [20, 0, 0]
+    assert [row.parameters for row in found.blocks] == [0, 0]
     assert found.families()["linear layers"]["parameters"] == 1
 
 
