@@ -23,18 +23,12 @@ class DepthwiseSeparable(nn.Module):
     """Figure 3, right: depthwise 3x3, then 1x1, each normalised.  (N, H, W, in) -> (.., out)."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        padding: Any,
-        activation: str,
-        eps: float,
+        self, in_channels: int, out_channels: int, stride: int, padding: Any, eps: float
     ) -> None:
         self.depthwise = ConvBlock(
-            in_channels, in_channels, 3, stride, padding, in_channels, activation, eps
+            in_channels, in_channels, 3, stride, padding, in_channels, "relu6", eps
         )
-        self.pointwise = ConvBlock(in_channels, out_channels, 1, activation=activation, eps=eps)
+        self.pointwise = ConvBlock(in_channels, out_channels, 1, activation="relu6", eps=eps)
 
     def forward(self, x: Any) -> Any:
         return self.pointwise(self.depthwise(x))
@@ -54,7 +48,6 @@ KERAS = Source(
     SIGNED,
     torch=False,
 )
-
 
 TIMM = Source(
     "timm",
@@ -101,7 +94,7 @@ def mobilenet_v1(
     for filters, stride in LAYERS:
         out_channels = int(filters * width)
         padding = 1 if symmetric or stride == 1 else ((0, 1), (0, 1))
-        layers.append(DepthwiseSeparable(channels, out_channels, stride, padding, "relu6", eps))
+        layers.append(DepthwiseSeparable(channels, out_channels, stride, padding, eps))
         channels = out_channels
     head = nn.Sequential(
         nn.GlobalAvgPool2d(keepdims=True),

@@ -14,7 +14,6 @@ from minidl.nn.settings import positive
 
 __all__ = ["classifier", "plain_cnn"]
 
-DROPOUT = 0.5
 MOST_LAYERS = 1000  # of a kind; a file may ask for any number
 
 
@@ -23,7 +22,6 @@ def classifier(
     input_shape: tuple[int, int, int],
     hidden: Sequence[int],
     num_classes: int,
-    dropout: float = DROPOUT,
 ) -> Network:
     """A network of `features` and, on their flattened maps, linear layers.
 
@@ -33,7 +31,7 @@ def classifier(
     rows = _flattened(features, input_shape)
     layers: list[nn.Module] = [nn.Flatten()]
     for width in hidden:
-        layers += [nn.Linear(rows, width, activation="relu"), nn.Dropout(dropout)]
+        layers += [nn.Linear(rows, width, activation="relu"), nn.Dropout(0.5)]
         rows = width
     head = nn.Sequential(*layers, nn.Linear(rows, num_classes))
     return Network(features, head, input_shape)
