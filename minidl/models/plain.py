@@ -1,6 +1,7 @@
 """Plain networks: layers in a row, the last of them linear; and a builder for the usual pattern."""
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from minidl.nn.settings import positive
 __all__ = ["classifier", "plain_cnn"]
 
 MOST_LAYERS = 1000  # of a kind; a file may ask for any number
+MOST_BLOCKS = 10  # each halves the maps: ten leave one of 1024 pixels
 
 
 def classifier(
@@ -40,7 +42,21 @@ def classifier(
 def _flattened(features: nn.Sequential, input_shape: tuple[int, int, int]) -> int:
     """How many numbers the features of an image are."""
     height, width, channels = input_shape
-    size = (positive("input_size", "the size", height), positive("input_size", "the size", width))
+    positive("input_size", "the size", height)
+    found = _size_behind(features, (height, width))
+    if found is None:
+        smallest = next(n for n in count(height) if _size_behind(features, (n, n)))
+        raise ShapeError(
+            f"input_size: nothing is left of images of {height}x{width} pixels behind the "
+            f"convolutions and poolings; the smallest that works is {smallest}"
+        )
+    for module in features.modules():
+        channels = getattr(module, "out_channels", channels)
+    return found[0] * found[1] * channels
+
+
+def _size_behind(features: nn.Sequential, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The height and width of the maps that the features make of an image, if any are left."""
     for module in features.modules():
         if isinstance(module, nn.Conv2d | nn.MaxPool2d):
             step = (module.kernel_size, module.stride)
@@ -49,13 +65,9 @@ def _flattened(features: nn.Sequential, input_shape: tuple[int, int, int]) -> in
             rounded_up = getattr(module, "ceil_mode", False)
             try:
                 size = output_size("", size, *step, padding, dilation, rounded_up)
-            except ShapeError as error:
-                raise ShapeError(
-                    f"input_size: nothing is left of images of {height}x{width} pixels behind the "
-                    f"convolutions and poolings: take a larger one"
-                ) from error
-        channels = getattr(module, "out_channels", channels)
-    return size[0] * size[1] * channels
+            except ShapeError:
+                return None
+    return size
 
 
 @register()
@@ -78,8 +90,11 @@ def plain_cnn(
     n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
         raise ArgumentError(f"plain_cnn: k must be a whole number from 0 up, got {k!r}")
-    if max(n * m, k) > MOST_LAYERS:
-        raise ArgumentError(f"plain_cnn: n * m and k must be {MOST_LAYERS} at most, got {n, m, k}")
+    if max(n * m, k) > MOST_LAYERS or m > MOST_BLOCKS:
+        raise ArgumentError(
+            f"plain_cnn: n * m and k must be {MOST_LAYERS} at most and m {MOST_BLOCKS}, got "
+            f"{n, m, k}"
+        )
     widths = [min(32 * 2**i, 512) for i in range(m)] if widths is None else list(widths)
     if len(widths) != m:
         raise ArgumentError(f"plain_cnn: widths must be one number for each of m={m} blocks, "
