@@ -236,7 +236,7 @@ def test_other_errors_are_told_as_they_are():
         (lambda: models.create("x"), "there are alexnet, alphago_policy"),
         (lambda: models.create("resnet18", classes=3), "resnet18.*classes"),
         (lambda: models.create("vgg16", input_size=31), "31x31 pixels.*smallest that works is 32"),
-        (lambda: models.alexnet(input_size=8), "the smallest that works is 63"),
+        (lambda: models.alexnet(input_size=8), "the smallest that works is 67"),
         (lambda: models.plain_cnn(m=6, input_size=32), "the smallest that works is 64"),
         (lambda: models.plain_cnn(m=2, widths=[4]), "one number for each of m=2 blocks"),
         (lambda: models.plain_cnn(k=-1), "k must be a whole number from 0 up"),
