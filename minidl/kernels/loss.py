@@ -3,19 +3,22 @@
 Shapes and names as in the twin, `minidl.reference.loss`.
 """
 
+import functools
 import math
 
 import numpy as np
 from numba import prange
 
-from minidl.kernels._jit import kernel, sized
+from minidl.kernels._jit import EXACT, kernel, sized
 from minidl.kernels.memory import empty
 
 ROWS_A_PART = 32
 WORK = 8  # an exponential takes as long as handling so many numbers does elsewhere
 
 
-@kernel
+# EXACT: reordered, a row's sum would depend on whether its arrays lie so close together that the
+# compiled loop takes its way for arrays that may overlap.
+@functools.partial(kernel, flags=EXACT)
 def _cross_entropy(logits, labels, row_weights, class_weights, smoothing, losses, slopes):
     rows, classes = logits.shape
     kind = logits.dtype.type
