@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -16,6 +16,9 @@ from minidl.errors import ArgumentError, DTypeError, StateError
 __all__ = ["DataLoader"]
 
 Batch = tuple[np.ndarray, ...]
+Job = tuple[np.ndarray, tuple[int, ...]]  # the items of a batch, and the seed of its augmentation
+# images (N, H, W, C) and, in training, where its random numbers come from -> images
+Transform = Callable[[np.ndarray, np.random.Generator | None], np.ndarray]
 
 
 class DataLoader:
@@ -26,6 +29,10 @@ class DataLoader:
     shuffle: another order each epoch, which derives from `seed` and the epoch's number alone.
     seed: a whole number from 0 up; None draws one from minidl's generator.
     workers: threads that prepare batches ahead. The batches are the same for any number of them.
+    transform: functions such as those of `data.transforms`, applied in turn to a batch's images,
+        its first array.
+    augment: whether transforms are random, for training. Their random numbers derive from `seed`,
+        the epoch and the batch. False: they do what is done to images that are measured on.
     Batches are tuples of ndarrays (batch_size, ...).
     """
 
@@ -37,6 +44,8 @@ class DataLoader:
         seed: int | None = None,
         drop_last: bool = False,
         workers: int = 0,
+        transform: Sequence[Transform] = (),
+        augment: bool = False,
     ) -> None:
         if not isinstance(dataset, Dataset):
             raise DTypeError(
@@ -50,6 +59,7 @@ class DataLoader:
         _whole(self.seed, "seed", 0)
         self.drop_last = drop_last
         self.workers = _whole(workers, "workers", 0)
+        self.transform, self.augment = _transforms(transform), augment
         if not len(self):
             raise ArgumentError(
                 f"DataLoader has no batch to give: {len(dataset)} items, batch_size={batch_size}, "
@@ -73,7 +83,7 @@ class DataLoader:
         if self._running is not None:  # the last pass was left before its end
             self._begin(self._epoch + 1)
         self._running = this_pass = object()
-        return self._pass(this_pass, self._indices()[self._position :])
+        return self._pass(this_pass, self._jobs()[self._position :])
 
     def state_dict(self) -> dict[str, int]:
         """Where it stands, as plain numbers: seed, epoch, and batches of it handed out."""
@@ -106,8 +116,8 @@ class DataLoader:
     def _begin(self, epoch: int, position: int = 0) -> None:
         self._epoch, self._position, self._running = epoch, position, None
 
-    def _pass(self, this_pass: object, rest: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """The batches of the item numbers `rest`; keeps the loader's position.
+    def _pass(self, this_pass: object, rest: Sequence[Job]) -> Iterator[Batch]:
+        """The batches of the jobs `rest`; keeps the loader's position.
 
         Once another pass has begun, an older one still gives its batches but counts no more.
         """
@@ -119,34 +129,57 @@ class DataLoader:
         if self._running is this_pass:
             self._begin(self._epoch + 1)
 
-    def _indices(self) -> list[np.ndarray]:
-        """The item numbers of each batch of this epoch."""
-        count = len(self.dataset)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self._epoch]).permutation(count)
-        else:
-            order = np.arange(count)
-        return [order[i * self.batch_size :][: self.batch_size] for i in range(len(self))]
+    def _jobs(self) -> list[Job]:
+        """What makes each batch of this epoch.
 
-    def _batches(self, rest: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
+        With its number in the seed, a batch is the same whoever makes it, and when.
+        """
+        if self.shuffle:
+            order = self.dataset.order(np.random.default_rng([self.seed, self._epoch]))
+        else:
+            order = np.arange(len(self.dataset))
+        return [
+            (order[i * self.batch_size :][: self.batch_size], (self.seed, self._epoch, 1 + i))
+            for i in range(len(self))
+        ]
+
+    def _batch(self, indices: np.ndarray, seed: tuple[int, ...]) -> Batch:
+        """The batch of these items, transformed."""
+        images, *rest = self.dataset.batch(indices)
+        rng = np.random.default_rng(seed) if self.augment else None
+        for transform in self.transform:
+            images = transform(images, rng)
+        return (images, *rest)
+
+    def _batches(self, rest: Sequence[Job]) -> Generator[Batch, None, None]:
         if not self.workers:
-            for indices in rest:
-                yield self.dataset.batch(indices)
+            for job in rest:
+                yield self._batch(*job)
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-loader")
         try:
             todo = iter(rest)
             # Bounded look-ahead: a batch being made for each worker, and one waiting.
             ahead: deque[Future[Batch]] = deque(
-                pool.submit(self.dataset.batch, indices)
-                for indices in islice(todo, 2 * self.workers)
+                pool.submit(self._batch, *job) for job in islice(todo, 2 * self.workers)
             )
             while ahead:
                 batch = ahead.popleft().result()
-                ahead.extend(pool.submit(self.dataset.batch, i) for i in islice(todo, 1))
+                ahead.extend(pool.submit(self._batch, *job) for job in islice(todo, 1))
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _transforms(given: Any) -> list[Transform]:
+    found = list(given) if isinstance(given, Sequence) else [given]
+    for transform in found:
+        if not callable(transform):
+            raise DTypeError(
+                "DataLoader expected transforms to be functions of images and a generator, such as "
+                f"data.transforms.RandomCrop(32), got {transform!r}"
+            )
+    return found
 
 
 def _whole(value: Any, name: str, least: int) -> int:

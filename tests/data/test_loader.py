@@ -323,3 +323,68 @@ def test_an_iterator_that_is_dropped_leaves_no_thread():
     assert loader_threads()
     del batches
     assert loader_threads() == []
+
+
+# Transforms
+
+
+def jitter(images, rng):
+    """Adds one random number a batch; nothing where there is no generator."""
+    return images + (0.0 if rng is None else rng.random())
+
+
+def values(loader):
+    return [batch[0].tolist() for batch in loader]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_augmentation_is_the_same_for_any_number_of_workers(workers):
+    def loader(workers):
+        return DataLoader(
+            numbered(20), 3, True, 5, workers=workers, transform=[jitter], augment=True
+        )
+
+    alone, helped = loader(0), loader(workers)
+    first, second = values(alone), values(alone)
+    assert [values(helped), values(helped)] == [first, second]
+    noise = {round(x % 1, 9) for batch in first + second for x in batch}
+    assert len(noise) == 14  # another number for each batch of each epoch
+
+
+def test_augmentation_goes_on_where_it_was_left():
+    loader = DataLoader(numbered(20), 3, True, 5, transform=[jitter], augment=True)
+    whole = values(loader)
+    begun = DataLoader(numbered(20), 3, True, 5, transform=[jitter], augment=True)
+    batches = iter(begun)
+    first = [next(batches)[0].tolist() for _ in range(2)]
+    going_on = DataLoader(numbered(20), 3, True, transform=[jitter], augment=True, workers=2)
+    going_on.load_state_dict(begun.state_dict())
+    assert first + values(going_on) == whole
+
+
+def test_transforms_run_in_turn_on_the_first_array_only():
+    dataset = ArrayDataset(np.arange(4.0), np.arange(4))
+    double_after_one = [lambda x, rng: x + 1, lambda x, rng: 2 * x]
+    ((images, labels),) = DataLoader(dataset, 4, transform=double_after_one)
+    assert images.tolist() == [2, 4, 6, 8]
+    assert labels.tolist() == [0, 1, 2, 3]
+
+
+def test_no_random_numbers_unless_told():
+    given = []
+    list(DataLoader(numbered(4), 2, transform=lambda x, rng: given.append(rng) or x))
+    assert given == [None, None]
+
+
+def test_transforms_must_be_functions():
+    with pytest.raises(DTypeError, match=r"expected transforms to be functions .* got 'flip'"):
+        DataLoader(numbered(4), 2, transform=["flip"])
+
+
+def test_a_dataset_may_choose_how_it_is_shuffled():
+    class Backwards(ArrayDataset):
+        def order(self, generator):
+            return np.arange(len(self))[::-1]
+
+    assert order(DataLoader(Backwards(np.arange(4)), 2, True)) == [[3, 2], [1, 0]]
+    assert order(DataLoader(Backwards(np.arange(4)), 2)) == [[0, 1], [2, 3]]
