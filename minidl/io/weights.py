@@ -3,22 +3,22 @@
 "conv1.weight" is stored as /conv1/weight, with the attributes `layout` (its axes, such as "in
 out"), `shape`, `dtype` and `crc32` (see `sealed`); a group has `kind` (such as "convolution")
 and the settings that its numbers depend on. The root has format="minidl weights", format_version,
-minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments` and
-`image_format`: what `models.load` rebuilds it from.
+minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments`,
+`image_format` and `classes`: what `models.load` rebuilds it from.
 """
 
 import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
-from minidl.io.guarded import MAX_BYTES, Entry, GuardedFile
+from minidl.io.guarded import MAX_BYTES, MAX_STRING, Entry, GuardedFile
 from minidl.io.layers import LAYOUTS, Layer
 from minidl.io.sealed import Stored, open_sealed, read_verified
 from minidl.nn import Module
@@ -27,6 +27,7 @@ __all__ = [
     "CHECKPOINT",
     "FORMAT",
     "FORMATS",
+    "Architecture",
     "add_architecture",
     "add_layers",
     "check_module",
@@ -83,14 +84,24 @@ def _path(under: str, name: str) -> str:
 
 def add_architecture(content: Content, model: Module, under: str) -> None:
     """Add the name and the arguments that a network of `minidl.models` was made with, and the
-    images that it takes, where they are known."""
+    images that it takes and the names of its classes, where they are known."""
     made = getattr(model, "architecture", None)
-    if made is not None:
-        name, arguments = made
-        content.add(under, architecture=name, arguments=json.dumps(arguments))
-        image_format = getattr(model, "image_format", None)
-        if image_format is not None:
-            content.add(under, image_format=json.dumps(asdict(image_format)))
+    if made is None:
+        return
+    name, arguments = made
+    known: dict[str, Any] = {"arguments": arguments}
+    if (image_format := getattr(model, "image_format", None)) is not None:
+        known["image_format"] = asdict(image_format)
+    if (classes := getattr(model, "classes", None)) is not None:
+        known["classes"] = list(classes)
+    for key, value in known.items():
+        text = json.dumps(value)
+        if len(text) > MAX_STRING:
+            raise StateError(
+                f"the {key} of {name} take {len(text)} bytes as JSON, a file can hold {MAX_STRING}"
+            )
+        content.add(under, **{key: text})
+    content.add(under, architecture=name)
 
 
 # Reading
@@ -147,29 +158,49 @@ def entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
     return found
 
 
-def read_architecture(
-    path: str | os.PathLike[str],
-) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    """The name and the arguments of the network whose weights the file holds, and the images that
-    it takes, if that is known.
+@dataclass
+class Architecture:
+    """What a file says of the network whose weights it holds; None for what it doesn't say."""
 
-    Raises FileFormatError where it holds none, or arguments that aren't plain.
+    name: str
+    arguments: dict[str, Any]
+    image_format: dict[str, Any] | None
+    classes: list[str] | None
+
+
+def read_architecture(path: str | os.PathLike[str]) -> Architecture:
+    """The network whose weights the file holds.
+
+    Raises FileFormatError where it names none, or holds values that aren't plain.
     """
     with open_sealed(path, FORMATS) as (kind, file):
         group = "/" if kind == FORMAT else "/model"
         name = file.attribute("architecture", of=group)
-        text = file.attribute("arguments", of=group)
-        images = file.attribute("image_format", of=group)
+        texts = {
+            key: file.attribute(key, of=group) for key in ("arguments", "image_format", "classes")
+        }
     if name is None:
         raise FileFormatError(
             f"{os.fspath(path)}: it names no architecture of minidl.models, since its weights are "
             "of a model made otherwise: make that model, then md.load_weights(model, path)"
         )
     try:
-        arguments = json.loads(str(text))
-        image_format = None if images is None else json.loads(str(images))
+        known = {key: json.loads(str(text)) for key, text in texts.items() if text is not None}
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{os.fspath(path)}: its arguments can't be read") from error
-    if not isinstance(arguments, dict) or not isinstance(image_format, dict | None):
-        raise FileFormatError(f"{os.fspath(path)}: expected arguments by name, found {text!r:.80}")
-    return str(name), arguments, image_format
+    if "arguments" not in known:
+        raise FileFormatError(f"{os.fspath(path)}: it names {name!r:.80} without its arguments")
+    made = Architecture(
+        str(name), known["arguments"], known.get("image_format"), known.get("classes")
+    )
+    plain = (
+        isinstance(made.arguments, dict)
+        and isinstance(made.image_format, dict | None)
+        and isinstance(made.classes, list | None)
+        and all(isinstance(each, str) for each in made.classes or [])
+    )
+    if not plain:
+        raise FileFormatError(
+            f"{os.fspath(path)}: expected arguments by name, found {texts['arguments']!r:.80}"
+        )
+    return made

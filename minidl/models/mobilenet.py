@@ -70,7 +70,7 @@ def _nth(stage: int, block: int) -> int:
     return (1, 2, 4, 6, 12)[stage] + block
 
 
-@register(KERAS, TIMM)
+@register(KERAS, TIMM, variants=[{"width": width} for width in (1.0, 0.75, 0.5, 0.25)])
 def mobilenet_v1(
     num_classes: int = 1000,
     in_channels: int = 3,

@@ -26,12 +26,14 @@ class Network(Module):
     input_shape: (H, W, C) of the images it was made for.  any_size: whether it takes others too,
         from the smallest size up, as where the head averages over the maps.
     image_format: how to prepare images for the weights it was made with, if that is known.
+    classes: the names of the classes that it tells apart, if they are known.
     architecture: name and arguments of the function of `minidl.models` that made it.
     sources: the libraries whose weights for it are known by their names.
     """
 
     architecture: tuple[str, dict[str, Any]] | None = None
     image_format: ImageFormat | None = None
+    classes: list[str] | None = None
     sources: tuple[Source, ...] = ()
 
     def __init__(
@@ -66,10 +68,22 @@ class Network(Module):
         num_classes = positive("replace_head", "num_classes", num_classes)
         for head in self.heads():
             _replace_last(head, num_classes, self)
+        self.classes = None
         if self.architecture is not None:
             name, arguments = self.architecture
             self.architecture = (name, arguments | {"num_classes": num_classes})
         return self
+
+    @property
+    def scoring_layer(self) -> str:
+        """The dotted name of the layer that scores classes."""
+        last = _last_layer(self.classifier, self)[2]
+        return next(name for name, module in self.named_modules() if module is last)
+
+    @property
+    def num_classes(self) -> int:
+        """How many scores it gives for an image."""
+        return int(_last_layer(self.classifier, self)[2].weight.shape[-1])  # (..., classes)
 
     def source_of(self, names: list[str], torch: bool) -> Source | None:
         """The library that a file's names for layers are of, if they aren't minidl's own.
@@ -160,17 +174,23 @@ class Network(Module):
         return self.architecture[0] if self.architecture else type(self).__name__
 
 
-def _replace_last(head: Module, num_classes: int, network: Network) -> None:
-    """Put a new layer with `num_classes` outputs in the place of the head's last one."""
+def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear | nn.Conv2d]:
+    """The layer that scores classes, with the module that holds it and its name there."""
     layers = [
         (parent, name, layer)
         for parent in head.modules()
         for name, layer in parent.children()
         if next(layer.parameters(), None) is not None and not next(layer.children(), None)
     ]
-    parent, name, old = layers[-1]
-    if not isinstance(old, nn.Linear | nn.Conv2d):
-        raise ArgumentError(f"replace_head: {network._name()} has no layer that scores classes")
+    parent, name, last = layers[-1]
+    if not isinstance(last, nn.Linear | nn.Conv2d):
+        raise ArgumentError(f"{network._name()} has no layer that scores classes")
+    return parent, name, last
+
+
+def _replace_last(head: Module, num_classes: int, network: Network) -> None:
+    """Put a new layer with `num_classes` outputs in the place of the head's last one."""
+    parent, name, old = _last_layer(head, network)
     new: nn.Linear | nn.Conv2d
     if isinstance(old, nn.Linear):
         new = nn.Linear(old.in_features, num_classes, activation=old.activation)

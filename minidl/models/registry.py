@@ -1,9 +1,10 @@
 """Networks by name."""
 
+import contextlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
@@ -14,7 +15,7 @@ from minidl.io.foreign import Found, read_file
 from minidl.io.identify import MINIDL, identify
 from minidl.io.load import load_found, load_weights
 from minidl.io.safetensors import torch_layers
-from minidl.io.weights import naming, read_architecture
+from minidl.io.weights import Architecture, naming, read_architecture
 from minidl.models.network import Network
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import init
@@ -25,14 +26,18 @@ Maker = TypeVar("Maker", bound=Callable[..., Network])
 Weights = str | os.PathLike[str] | Mapping[str, Any]
 
 _makers: dict[str, Callable[..., Network]] = {}
+_sources: dict[str, tuple[Source, ...]] = {}
+_variants: dict[str, Sequence[dict[str, Any]]] = {}
 
 MAX_NUMBER = 2**20  # a number from a file that a network is made with
 
 
-def register(*sources: Source) -> Callable[[Maker], Maker]:
+def register(
+    *sources: Source, variants: Sequence[dict[str, Any]] = ({},)
+) -> Callable[[Maker], Maker]:
     """Decorator: make a function that builds a network known by its name.
 
-    sources: other libraries' weights for it.
+    sources: other libraries' weights for it.  variants: the arguments of those that they publish.
     The network remembers name and arguments in `architecture`, from which a file of its weights
     rebuilds it; arguments must be plain: numbers, text, True, False, None, and lists of them.
     """
@@ -55,10 +60,11 @@ def register(*sources: Source) -> Callable[[Maker], Maker]:
             model.architecture, model.sources = (maker.__name__, plain), complete
             return model
 
-        variants = {argument for source in sources for argument in source.arguments}
-        defaults = {argument: signature.parameters[argument].default for argument in variants}
+        differing = {argument for source in sources for argument in source.arguments}
+        defaults = {argument: signature.parameters[argument].default for argument in differing}
         complete = tuple(replace(s, arguments=defaults | dict(s.arguments)) for s in sources)
-        _makers[maker.__name__] = make
+        name = maker.__name__
+        _makers[name], _sources[name], _variants[name] = make, complete, variants
         return make  # type: ignore[return-value]
 
     return registered
@@ -112,17 +118,28 @@ def _check_architecture(model: Network, path: Any) -> None:
     assert model.architecture is not None
     name, arguments = model.architecture
     try:
-        written, given, images = read_architecture(path)
+        found = read_architecture(path)
     except FileFormatError:  # it doesn't say
         return
     shown = ("num_classes", "in_channels", "input_size")  # by the shapes
-    other = [n for n in arguments if n not in shown and given.get(n, arguments[n]) != arguments[n]]
-    if written != name or other:
+    given = {**arguments, **found.arguments}
+    other = [n for n in arguments if n not in shown and given[n] != arguments[n]]
+    if found.name != name or other:
         raise StateError(
             f"{os.fspath(path)}: these aren't weights of models.{name} made with {arguments}, but "
-            f"of models.{written} made with {given}: models.load(path) makes that one"
+            f"of models.{found.name} made with {found.arguments}: models.load(path) makes that one"
         )
-    model.image_format = _image_format(images, path)
+    _describe(model, found, path)
+
+
+def _describe(model: Network, found: Architecture, path: Any) -> None:
+    """Give the network what its file says of images and classes."""
+    if found.classes is not None and len(found.classes) != model.num_classes:
+        raise FileFormatError(
+            f"{os.fspath(path)}: it names {len(found.classes)} classes for a network of "
+            f"{model.num_classes}"
+        )
+    model.image_format, model.classes = _image_format(found.image_format, path), found.classes
 
 
 def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | None:
@@ -162,12 +179,17 @@ def names() -> list[str]:
 
 
 def load(path: str | os.PathLike[str]) -> Network:
-    """The network whose weights `md.save_weights` or `md.save_checkpoint` wrote, from the file.
+    """The network whose weights the file holds, made and loaded.
 
+    Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
+    Applications, torchvision or timm publish are known by the names of their layers.
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
-    name, arguments, images = read_architecture(path)
+    if identify(path) != MINIDL:
+        return _recognised(path)
+    found = read_architecture(path)
+    name, arguments = found.name, found.arguments
     large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]
     if name not in _makers or large:
         what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
@@ -182,10 +204,40 @@ def load(path: str | os.PathLike[str]) -> Network:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments!r:.200}: {error}"
         ) from error
-    image_format = _image_format(images, path)
+    _describe(model, found, path)
     load_weights(model, path)
-    model.image_format = image_format
     return model
+
+
+def _recognised(path: str | os.PathLike[str]) -> Network:
+    """The network that another library's file is of: the first whose names and shapes all fit."""
+    found = read_file(path)
+    named = [layer.name for layer in found.layers]
+    for name, sources in _sources.items():
+        for source in sources:
+            known = sum(source.knows(each) for each in named)
+            if source.torch != found.torch or 2 * known <= len(named):
+                continue
+            for variant in _variants[name]:
+                with contextlib.suppress(StateError):
+                    return _with_foreign(name, found, variant | _classes(name, variant, found))
+    raise FileFormatError(
+        f"{os.fspath(path)}: its layers, such as {', '.join(named[:3])}, aren't those of a network "
+        "that Keras Applications, torchvision or timm publish and minidl knows: "
+        "models.create(NAME, weights=FILE) loads it into the network that you name"
+    )
+
+
+def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]:
+    """The number of classes of the network `name`, by the bias of its last layer in a file."""
+    with init.skipped():
+        model = _made(name, variant)
+    source = model.source_of([layer.name for layer in found.layers], found.torch)
+    head = model.scoring_layer
+    for layer in found.layers:
+        if source is not None and source.translate(layer.name) == head and "bias" in layer.arrays:
+            return {"num_classes": layer.arrays["bias"].size}
+    return {}
 
 
 def _numbers(data: Any) -> Iterator[float]:

@@ -57,6 +57,21 @@ def test_mobilenet_knows_a_cheetah_and_a_tabby(mobilenet, shared_data, photo, la
     assert mobilenet(x[None]).data.argmax() == label
 
 
+def test_load_knows_a_published_file_by_its_layers(mobilenet, shared_data):
+    model = models.load(shared_data / MOBILENET)
+    assert model.architecture == mobilenet.architecture
+    assert model.image_format == mobilenet.image_format
+    assert model.num_classes == 1000
+    for name, array in mobilenet.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+
+
+def test_load_says_what_it_does_not_know(shared_data):
+    for path in sorted((shared_data / "keras_h5").glob("*")):
+        with pytest.raises(FileFormatError, match=r"aren't those of a network that|expected"):
+            models.load(path)
+
+
 def test_resnet20_through_a_plain_dict(shared_data):
     with np.load(shared_data / "resnet20_cifar10" / "resnet20.npz") as file:
         model = models.create("resnet20", weights=dict(file)).eval()
@@ -155,6 +170,31 @@ def test_files_of_torchvision_by_both_ways(torchvision):
     body = models.resnet50(num_classes=7)
     report = md.load_weights(body, path, strict=False)
     assert [name for name, *_ in report.misshaped] == ["classifier.1.weight", "classifier.1.bias"]
+
+
+def test_load_knows_a_networks_depth_and_its_number_of_classes(torchvision):
+    network, path = torchvision
+    loaded = models.load(path)
+    assert loaded.architecture == network.architecture
+    assert loaded.num_classes == 3
+    assert same(loaded, network)
+
+
+def test_class_names_are_kept_in_files(tmp_path):
+    model = models.lenet5(num_classes=2)
+    model.classes = ["ants", "<bees> & Ähnliche"]
+    md.save_weights(model, tmp_path / "w.h5")
+    assert models.load(tmp_path / "w.h5").classes == model.classes
+    assert models.create("lenet5", num_classes=2, weights=tmp_path / "w.h5").classes
+    assert models.lenet5().classes is None
+    assert model.replace_head(3).classes is None
+    model.classes = ["one"]
+    md.save_weights(model, tmp_path / "w.h5")
+    with pytest.raises(FileFormatError, match="names 1 classes for a network of 3"):
+        models.load(tmp_path / "w.h5")
+    model.classes = ["x" * 70_000]
+    with pytest.raises(StateError, match="classes of lenet5 take 70004 bytes"):
+        md.save_weights(model, tmp_path / "w.h5")
 
 
 def test_a_network_made_otherwise_is_refused(torchvision):
