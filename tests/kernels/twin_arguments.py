@@ -287,6 +287,19 @@ def dropout_arguments(draw, name):
     return numbers(*shape), draw(st.integers(0, 2**64 - 1)), p
 
 
+@st.composite
+def warp_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    n, h, w, c = draw(st.integers(0, 3)), draw(sizes), draw(sizes), draw(st.integers(1, 4))
+    matrices = numbers(n, 2, 3) * numbers.dtype([1, 1, draw(st.sampled_from([0, 9, 1e6]))])
+    if draw(st.booleans()):  # by whole and half pixels
+        matrices = np.round(2 * matrices) / 2
+    x = numbers(n, h, w, c)
+    if draw(st.booleans()):
+        x = (x * 60 + 128).clip(0, 255).astype(np.uint8)
+    return x, matrices, draw(st.sampled_from([None, 0.0, 99.5]))
+
+
 ARGUMENTS = {
     "activation": activation_arguments,
     "conv": fused_conv_arguments,
@@ -297,6 +310,7 @@ ARGUMENTS = {
     "loss": loss_arguments,
     "relu_pool": relu_pool_arguments,
     "optim": optim_arguments,
+    "warp": warp_arguments,
     "winograd": winograd_arguments,
     "depthwise": depthwise_arguments,
     "gemm": gemm_arguments,
