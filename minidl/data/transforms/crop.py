@@ -1,0 +1,174 @@
+"""Parts of images: from the centre, from anywhere, ten at a time, of any size and aspect."""
+
+import math
+
+import numpy as np
+from numpy.random import Generator
+
+from minidl.data.transforms.base import RandomTransform, Transform, interval
+from minidl.data.transforms.geometry import ResizeShort, resize_into
+from minidl.errors import ArgumentError, ShapeError
+from minidl.geometry import Pair, pair
+from minidl.nn.settings import positive
+
+__all__ = ["CenterCrop", "RandomCrop", "RandomResizedCrop", "TenCrop"]
+
+TRIES = 10
+
+
+class CenterCrop(Transform):
+    """The middle of each image: (N, H, W, C) -> (N, *size, C).
+
+    size: pixels, one number or (height, width). An odd pixel is cut off at the bottom or right.
+    Raises ShapeError where the images are smaller.
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = pair(size, "CenterCrop: size")
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        return _centre(self._who, images, self.size)
+
+
+class RandomCrop(RandomTransform):
+    """A patch of each image, from a place of its own; evaluation: the centre.
+
+    (N, H, W, C) -> (N, *size, C).
+    size: pixels, one number or (height, width).  padding: zeros put around the images before.
+    Raises ShapeError where the images are smaller.
+    """
+
+    def __init__(self, size: int | tuple[int, int], padding: int | tuple[int, int] = 0) -> None:
+        self.size = pair(size, "RandomCrop: size")
+        self.padding = pair(padding, "RandomCrop: padding", 0)  # vertical, horizontal
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        return _centre(self._who, self._padded(images), self.size)
+
+    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
+        images = self._padded(images)
+        free = _free(self._who, images, self.size)
+        places = rng.integers(0, np.array(free) + 1, (len(images), 2))
+        h, w = self.size
+        patches = np.empty((len(images), h, w, images.shape[3]), images.dtype)
+        for image, patch, (top, left) in zip(images, patches, places, strict=True):
+            patch[:] = image[top : top + h, left : left + w]
+        return patches
+
+    def _padded(self, images: np.ndarray) -> np.ndarray:
+        vertical, horizontal = self.padding
+        if self.padding == (0, 0):
+            return images
+        return np.pad(images, ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)))
+
+
+class TenCrop(Transform):
+    """Ten views of each image, over which to average a network's answers.
+
+    (N, H, W, C) -> (10 N, *size, C).
+    Of image i, the views 10 i to 10 i + 4 are the corners (top left, top right, bottom left, bottom
+    right) and the centre; 10 i + 5 to 10 i + 9 are their mirror images, in the same order.
+    size: pixels, one number or (height, width).
+    Raises ShapeError where the images are smaller.
+
+    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural
+    networks", section 4.1.
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = pair(size, "TenCrop: size")
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        bottom, right = _free(self._who, images, self.size)
+        places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+        views = np.empty((len(images), 10, *self.size, images.shape[3]), images.dtype)
+        h, w = self.size
+        for k, (top, left) in enumerate(places):
+            views[:, k] = images[:, top : top + h, left : left + w]
+        views[:, 5:] = views[:, :5, :, ::-1]
+        return views.reshape(-1, *views.shape[2:])  # (N, 10, ...) -> (10 N, ...)
+
+
+class RandomResizedCrop(RandomTransform):
+    """A part of any size, place and aspect of each image, stretched to `size` x `size` pixels.
+
+    (N, H, W, C) -> (N, size, size, C); evaluation: the shorter side resized to `size`, and the
+    centre of that.
+    scale: (low, high) share of the image's area.  ratio: (low, high) width through height, uniform
+        in its logarithm.
+    Of ten tries, the first that fits in the image is taken; if none does, the largest part in the
+    middle whose aspect is within `ratio`. Resized by Pillow, as by `Resize`.
+
+    Source: Szegedy et al. 2014, "Going deeper with convolutions", section 6.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.08, 1),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
+        self.size = positive(self._who, "size", size)
+        self.scale = interval(self._who, "scale", scale)
+        self.ratio = interval(self._who, "ratio", ratio)
+        if not (self.scale[0] > 0 and self.scale[1] <= 1):
+            raise ArgumentError(f"{self._who}: scale must be above 0 and up to 1, got {scale!r}")
+        if self.ratio[0] <= 0:
+            raise ArgumentError(f"{self._who}: ratio must be above 0, got {ratio!r}")
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        return _centre(self._who, ResizeShort(self.size).apply(images), (self.size, self.size))
+
+    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
+        n, h, w, channels = images.shape
+        parts = np.empty((n, self.size, self.size, channels), images.dtype)
+        for image, target, (top, left, height, width) in zip(
+            images, parts, self._boxes(n, h, w, rng), strict=True
+        ):
+            resize_into(target, image[top : top + height, left : left + width])
+        return parts
+
+    def _boxes(self, n: int, h: int, w: int, rng: Generator) -> np.ndarray:
+        """Top, left, height and width of a part for each of n images: (N, 4)."""
+        low, high = self.ratio
+        area = h * w * rng.uniform(*self.scale, (n, TRIES))
+        ratio = np.exp(rng.uniform(math.log(low), math.log(high), (n, TRIES)))
+        place = rng.random((n, 2))  # in what is free, from 0 to 1
+        sizes = np.rint(np.sqrt([area / ratio, area * ratio])).astype(int)  # (2, N, tries)
+        fits = (sizes[0] > 0) & (sizes[0] <= h) & (sizes[1] > 0) & (sizes[1] <= w)
+        first = fits.argmax(axis=1)
+        size = sizes[:, np.arange(n), first].T  # (2, N, tries) -> (N, 2)
+        free = np.array([h, w]) - size
+        top_left = np.floor(place * (free + 1)).astype(int)
+        none = ~fits.any(axis=1)
+        size[none] = largest = self._largest(h, w)
+        top_left[none] = (np.array([h, w]) - largest) // 2
+        return np.concatenate([top_left, size], axis=1)
+
+    def _largest(self, h: int, w: int) -> np.ndarray:
+        """Height and width of the largest part whose aspect is within `ratio`."""
+        low, high = self.ratio
+        height, width = h, w
+        if w / h < low:
+            height = math.floor(w / low)
+        elif w / h > high:
+            width = math.floor(h * high)
+        return np.array([max(1, height), max(1, width)])
+
+
+def _free(who: str, images: np.ndarray, size: Pair) -> Pair:
+    """How many places further down and right a patch of this size can lie than top left."""
+    h, w = images.shape[1:3]
+    if h < size[0] or w < size[1]:
+        raise ShapeError(
+            f"{who} can't cut {size[0]} x {size[1]} pixels out of images of {h} x {w} (shape "
+            f"{images.shape}): make them larger before, for example by "
+            f"ResizeShort({max(size)}), or crop less"
+        )
+    return h - size[0], w - size[1]
+
+
+def _centre(who: str, images: np.ndarray, size: Pair) -> np.ndarray:
+    bottom, right = _free(who, images, size)
+    top, left = bottom // 2, right // 2
+    return np.ascontiguousarray(images[:, top : top + size[0], left : left + size[1]])

@@ -1,0 +1,175 @@
+"""Sizes, mirror images, and affine maps."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from minidl import kernels
+from minidl.data.transforms.base import RandomTransform, Transform, interval, share, two
+from minidl.errors import ArgumentError
+from minidl.geometry import pair
+from minidl.nn.settings import positive, real
+
+__all__ = ["RandomAffine", "RandomHorizontalFlip", "RandomVerticalFlip", "Resize", "ResizeShort"]
+
+
+class Resize(Transform):
+    """Images stretched to `size`: (N, H, W, C) -> (N, *size, C).
+
+    size: pixels, one number or (height, width).
+    Bilinear, by Pillow (ImportError if it is missing); what gets smaller is averaged over all the
+    pixels that a new one covers.
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = pair(size, "Resize: size")
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        if images.shape[1:3] == self.size:
+            return images
+        resized = np.empty((len(images), *self.size, images.shape[3]), images.dtype)
+        for image, target in zip(images, resized, strict=True):
+            resize_into(target, image)
+        return resized
+
+
+class ResizeShort(Transform):
+    """Images whose shorter side becomes `size`; their aspect stays, but for a pixel's fraction.
+
+    (N, H, W, C) -> (N, size, W * size // H, C), or the other way round. As `Resize` does it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = positive("ResizeShort", "size", size)
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        h, w = images.shape[1:3]
+        short = min(h, w)
+        return Resize((h * self.size // short, w * self.size // short)).apply(images)
+
+
+def resize_into(target: np.ndarray, image: np.ndarray) -> None:
+    """Write image (H, W, C), stretched, into target (H', W', C)."""
+    pillow = _pillow()
+    size = (target.shape[1], target.shape[0])
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        picture = pillow.fromarray(np.ascontiguousarray(image))
+        target[:] = np.asarray(picture.resize(size, pillow.Resampling.BILINEAR))
+        return
+    for c in range(image.shape[2]):
+        picture = pillow.fromarray(np.ascontiguousarray(image[:, :, c]))  # mode "L" or "F"
+        target[:, :, c] = np.asarray(picture.resize(size, pillow.Resampling.BILINEAR))
+
+
+def _pillow() -> ModuleType:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "resizing images needs the package Pillow: pip install 'minidl[images]'"
+        ) from error
+    return Image
+
+
+class _RandomFlip(RandomTransform):
+    axis: int  # of the batch
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = share(self._who, "p", p)
+
+    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
+        chosen = rng.random(len(images)) < self.p
+        flipped = images.copy()
+        flipped[chosen] = np.flip(images, self.axis)[chosen]
+        return flipped
+
+
+class RandomHorizontalFlip(_RandomFlip):
+    """Each image mirrored, left for right, with probability `p`; evaluation: none."""
+
+    axis = 2
+
+
+class RandomVerticalFlip(_RandomFlip):
+    """Each image turned upside down with probability `p`, as in a mirror; evaluation: none."""
+
+    axis = 1
+
+
+class RandomAffine(RandomTransform):
+    """Each image turned, shifted, sheared and zoomed about its centre; evaluation: nothing.
+
+    degrees: turns by up to so many degrees either way, or (low, high); counter-clockwise.
+    translate: shifts by up to these shares of the size, either way: (vertical, horizontal).
+    shear: slants by up to so many degrees either way, or (low, high), less than 90; the top moves
+        to the right.
+    scale: zooms by (low, high); 2 shows everything twice as large.
+    fill: the value of what comes from beyond the edges (0 to 255 for uint8), or "edge": the nearest
+        pixel.
+    Each is uniform in its interval. Bilinear, in one pass.
+    """
+
+    def __init__(
+        self,
+        degrees: float | tuple[float, float] = 0,
+        translate: tuple[float, float] = (0, 0),
+        shear: float | tuple[float, float] = 0,
+        scale: tuple[float, float] = (1, 1),
+        fill: float | str = 0,
+    ) -> None:
+        self.degrees = _either_way(self._who, "degrees", degrees)
+        vertical, horizontal = two(self._who, "translate", translate)
+        self.translate = (
+            share(self._who, "translate", vertical), share(self._who, "translate", horizontal)
+        )  # fmt: skip
+        self.shear = _either_way(self._who, "shear", shear)
+        if max(map(abs, self.shear)) >= 90:
+            raise ArgumentError(f"{self._who}: shear must be less than 90 degrees, got {shear!r}")
+        self.scale = interval(self._who, "scale", scale)
+        if self.scale[0] <= 0:
+            raise ArgumentError(f"{self._who}: scale must be above 0, got {scale!r}")
+        self.fill = fill if fill == "edge" else real(self._who, "fill (if not 'edge')", fill)
+
+    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
+        fill = None if isinstance(self.fill, str) else self.fill
+        if fill is not None and images.dtype == np.uint8 and not 0 <= fill <= 255:
+            raise ArgumentError(
+                f"{self._who}: fill must be from 0 to 255 for uint8 images, got {fill:g}"
+            )
+        n, h, w, _ = images.shape
+        angle = np.radians(rng.uniform(*self.degrees, n))
+        shift = rng.uniform(-1, 1, (n, 2)) * self.translate * (h, w)
+        slant = np.tan(np.radians(rng.uniform(*self.shear, n)))
+        zoom = rng.uniform(*self.scale, (n,))
+        matrices = _inverses(angle, shift, slant, zoom, (h, w))
+        return kernels.use("warp").warp(images, matrices, fill)
+
+
+def _inverses(
+    angle: np.ndarray, shift: np.ndarray, slant: np.ndarray, zoom: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Where output points come from, (N, 2, 3), for maps p -> zoom * turn @ slant @ p + shift.
+
+    Points are (horizontal, vertical) from the centre, vertical downwards. angle, slant (of the
+    horizontal, by the vertical), zoom: (N,).  shift: (N, 2), vertical and horizontal.
+    """
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    inverse = np.empty((len(angle), 2, 3))
+    # The turn's inverse is ((cos, -sin), (sin, cos)), the slant's ((1, slant), (0, 1)).
+    inverse[:, 0, :2] = np.stack([cos + slant * sin, slant * cos - sin], axis=1)
+    inverse[:, 1, :2] = np.stack([sin, cos], axis=1)
+    centre = np.array(size[::-1]) / 2
+    inverse[:, :, 2] = centre - np.einsum("nij,nj->ni", inverse[:, :, :2], centre + shift[:, ::-1])
+    return inverse
+
+
+def _either_way(who: str, name: str, value: Any) -> tuple[float, float]:
+    """An interval, from its ends or from how far it goes to either side of 0."""
+    if isinstance(value, tuple | list):
+        return interval(who, name, value)
+    far = real(who, name, value)
+    if far < 0:
+        raise ArgumentError(f"{who}: {name} must be 0 or more, or (low, high), got {value!r}")
+    return -far, far
