@@ -215,3 +215,28 @@ def test_threads_change_no_bits():
     finally:
         md.set_num_threads(before)
     np.testing.assert_array_equal(one, transform(images, generator()))
+
+
+def test_slanted_then_turned_and_zoomed():
+    """The matrix from its parts, by NumPy's inverse."""
+    images = pictures(1, 9, 12).astype(np.float32)
+    together = RandomAffine(degrees=(20, 20), shear=(30, 30), scale=(0.8, 0.8), fill=5)
+    cos, sin, tan = np.cos(np.pi / 9), np.sin(np.pi / 9), np.tan(np.pi / 6)
+    forward = 0.8 * np.array([[cos, sin], [-sin, cos]]) @ [[1, -tan], [0, 1]]
+    centre, inverse = np.array([6, 4.5]), np.linalg.inv(forward)
+    matrix = np.column_stack([inverse, centre - inverse @ centre])
+    expected = slow.warp(images, matrix[None], 5.0)
+    np.testing.assert_allclose(together(images, generator()), expected, atol=1e-3)
+
+
+def test_shifted_last():
+    """Of turned and zoomed images, along the rows that are seen."""
+    images = np.zeros((50, 41, 41, 1), np.float32)
+    images[:, 20, 20] = 1
+    transform = RandomAffine(degrees=(90, 90), translate=(0, 0.2), scale=(0.5, 2))
+    result = transform(images, generator())[..., 0]
+    seen = result.sum(axis=(1, 2)) > 0  # what is zoomed out can fall between the pixels
+    rows, columns = (result.sum(axis=axis)[seen].argmax(axis=1) for axis in (2, 1))
+    np.testing.assert_array_equal(rows, 20)
+    assert columns.min() < 15
+    assert columns.max() > 25
