@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import nn, optim
+from minidl import kernels, nn, optim
 from minidl.autograd.tensor import ops
 
 __all__ = ["cases"]
@@ -41,6 +41,12 @@ def cases(dtype: Any) -> Iterator[Case]:
         if inspect.isclass(kind) and optim.Optimizer in kind.__mro__[1:]:
             yield name, partial(_run_optimizer, kind, dtype)
     yield "LeNet-5", partial(_run_lenet, dtype)
+    for kind in (np.uint8, np.float32):
+        yield f"warp of {np.dtype(kind)} images", partial(_run_warp, kind)
+
+
+def _run_warp(kind: Any) -> None:
+    kernels.use("warp").warp(np.zeros((1, 2, 2, 3), kind), np.zeros((1, 2, 3)), None)
 
 
 def _run_samples(op: Any, dtype: Any) -> None:

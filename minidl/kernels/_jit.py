@@ -24,7 +24,7 @@ from minidl.config import config
 from minidl.errors import StateError
 from minidl.kernels import _cache, _notice
 
-__all__ = ["EXACT", "PART", "helper", "inlined", "kernel", "machine", "sized"]
+__all__ = ["EXACT", "PART", "background", "helper", "inlined", "kernel", "machine", "sized"]
 
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 FAST_MATH = frozenset({"contract", "nsz", "arcp", "reassoc"})
@@ -148,9 +148,21 @@ def _one_thread(function: Callable[..., Any], flags: frozenset[str]) -> Callable
         function.__code__, function.__globals__, function.__name__, None, function.__closure__
     )
     serial.__qualname__ = f"{function.__qualname__}.serial"
-    compiled = _njit(serial, flags)
+    return _called(_njit(serial, flags))
 
-    @functools.wraps(function)
+
+def background(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: a kernel for one thread of several that prepare batches, while others compute.
+
+    It holds no lock of Python's, and its results don't depend on where in an array they stand.
+    """
+    return _called(_njit(function, EXACT, nogil=True))
+
+
+def _called(compiled: Any) -> Callable[..., Any]:
+    """What Python calls instead of a compiled function for one thread."""
+
+    @functools.wraps(compiled)
     def run(*arguments: Any) -> Any:
         try:
             return compiled(*arguments)

@@ -1,15 +1,11 @@
 """Affine warps of images. Shapes and names as in the twin, `minidl.reference.warp`."""
 
-import functools
 import math
 
 import numpy as np
-from numba import prange
 
-from minidl.kernels._jit import EXACT, helper, kernel, sized
+from minidl.kernels._jit import background, helper
 from minidl.kernels.memory import empty
-
-WORK = 4  # a number takes as long as handling so many does elsewhere
 
 
 @helper
@@ -30,13 +26,13 @@ def _pixel(image, row, column, c, fill, edge):
     return np.float64(image[row, column, c])
 
 
-# EXACT: an image comes out the same alone and in any batch. In float64: what is slow is finding
-# the pixels, and the same bits as the twin's are worth having where they are rounded to bytes.
-@functools.partial(kernel, flags=EXACT)
+# In float64: what is slow is finding the pixels, and the same bits as the twin's are worth having
+# where they are rounded to bytes.
+@background
 def _warp(x, matrices, fill, edge, whole, y):
     n, h, w, channels = x.shape
     kind = y.dtype.type
-    for line in prange(n * h):
+    for line in range(n * h):
         image, i = x[line // h], line % h
         m, target = matrices[line // h], y[line // h, i]
         v = i + 0.5
@@ -65,7 +61,7 @@ def _warp(x, matrices, fill, edge, whole, y):
 def warp(x: np.ndarray, matrices: np.ndarray, fill: float | None) -> np.ndarray:
     """Images pulled through affine maps, by bilinear interpolation; dtype and size stay."""
     y = empty(x.shape, x.dtype)
-    sized(_warp, x.size * WORK)(
+    _warp(
         np.ascontiguousarray(x), np.ascontiguousarray(matrices, np.float64),
         0.0 if fill is None else float(fill), fill is None, x.dtype == np.uint8, y,
     )  # fmt: skip
