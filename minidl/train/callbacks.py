@@ -5,16 +5,32 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from minidl.errors import ArgumentError
 from minidl.train.history import describe
 
-__all__ = ["Callback", "ProgressBar"]
+__all__ = ["Callback", "ProgressBar", "checked_mode", "monitored"]
 
 
 class Callback:
-    """Give those of these methods that you need; the others do nothing."""
+    """Give those of these methods that you need; the others do nothing.
+
+    `trainer` is the Trainer: `trainer.model`, `.optimizer`, `.epoch` (epochs done), `.history`,
+    `.progress.batch` (batches of this epoch done). `trainer.stop(reason)` ends the training.
+    """
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
         """Training begins, with `batches` batches to go."""
+
+    def on_batch_begin(self, trainer: Any, x: Any, target: Any) -> tuple[Any, Any] | None:
+        """A batch is next. What it returns, (x, target), is trained on instead."""
+        return None
+
+    def on_backward_end(self, trainer: Any) -> None:
+        """The gradients of the batch are there; the optimizer's step comes next."""
+
+    def on_bad_loss(self, trainer: Any, x: Any, target: Any, loss: float) -> None:
+        """The loss of a batch isn't finite: the training ends with a GradError, this one's or the
+        trainer's. There was no backward pass, and the weights are those before the batch."""
 
     def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         """A batch is done; `means` are those of the epoch so far."""
@@ -52,4 +68,30 @@ class ProgressBar(Callback):
         sys.stdout.flush()  # so that a log file has each epoch as soon as it is done
 
     def on_fit_end(self, trainer: Any) -> None:
+        if trainer.stopped is not None:
+            self._bar.write(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
         self._bar.close()
+
+
+def checked_mode(who: str, monitor: str | None, mode: str | None) -> str:
+    """Whether less ("min") or more ("max") of a column is better; None is "min", for losses only.
+
+    Raises ArgumentError for another column without a mode: nobody wants the least accuracy.
+    """
+    if mode not in ("min", "max", None):
+        raise ArgumentError(f'{who}: mode is "min" or "max", got {mode!r}')
+    if mode is None and monitor is not None and not monitor.endswith("loss"):
+        raise ArgumentError(
+            f'{who}: say whether less of {monitor!r} is better, mode="min", or more, mode="max"'
+        )
+    return mode or "min"
+
+
+def monitored(who: str, monitor: str, row: dict[str, Any]) -> float:
+    """The number in a column of the history."""
+    if monitor not in row:
+        mend = " (give fit a validation loader)" if monitor.startswith("val_") else ""
+        raise ArgumentError(
+            f"{who}: monitor={monitor!r} is not a column of the history: {', '.join(row)}{mend}"
+        )
+    return float(row[monitor])

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.errors import ArgumentError
 from minidl.io.atomic import atomic_write
-from minidl.train.callbacks import Callback
+from minidl.train.callbacks import Callback, checked_mode, monitored
 
 __all__ = ["Checkpoint"]
 
@@ -36,17 +36,10 @@ class Checkpoint(Callback):
         monitor: str | None = None,
         mode: str | None = None,
     ) -> None:
-        if mode not in ("min", "max", None):
-            raise ArgumentError(f'Checkpoint: mode is "min" or "max", got {mode!r}')
-        if mode is None and monitor is not None and not monitor.endswith("loss"):
-            raise ArgumentError(
-                f'Checkpoint: say whether less of {monitor!r} is better, mode="min", or more, '
-                'mode="max"'
-            )
         self.folder = Path(folder)
         self.keep = _count("keep", keep)
         self.every = None if every is None else _count("every", every)
-        self.monitor, self.mode = monitor, mode or "min"
+        self.monitor, self.mode = monitor, checked_mode("Checkpoint", monitor, mode)
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
         try:
@@ -76,10 +69,7 @@ class Checkpoint(Callback):
     def _is_best(self, trainer: Any, row: dict[str, Any]) -> bool:
         """Whether the epoch beats all before it; NaN beats nothing."""
         name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
-        if name not in row:
-            raise ArgumentError(
-                f"Checkpoint: monitor={name!r} is not a column of the history: {', '.join(row)}"
-            )
+        monitored("Checkpoint", name, row)
         *before, value = (float(number) for number in trainer.history[name])
         rivals = [number for number in before if not math.isnan(number)]
         if math.isnan(value) or not rivals:

@@ -49,6 +49,7 @@ class Trainer:
         self.ema = ema
         self.callbacks = list(callbacks)
         self.progress = Progress()
+        self.stopped: str | None = None  # why the last `fit` ended early
 
     @property
     def epoch(self) -> int:
@@ -67,6 +68,7 @@ class Trainer:
 
         loader: gives the batches of an epoch each time it is iterated over.
         validation: a loader to measure on after each epoch.
+        Returns early, after the epoch that goes on, when a callback calls `stop`.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
@@ -74,14 +76,24 @@ class Trainer:
         batches = len(loader)
         if batches == 0:
             raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
+        _check_plain("fit: the validation loader", validation)
+        self.stopped = None
         done = self.progress.begin(loader) if self.epoch < epochs else 0
         # A checkpoint is written last, when all others know of the epoch.
         listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
         shown = [*listeners, ProgressBar()] if progress else listeners
         with _told(shown, self, max(0, batches * (epochs - self.epoch) - done)):
-            while self.epoch < epochs:
+            while self.epoch < epochs and self.stopped is None:
                 self._run_epoch(loader, validation, shown)
         return self.history
+
+    def stop(self, reason: str) -> None:
+        """End `fit` after this epoch, or called in `on_fit_begin`, before the first.
+
+        For callbacks. `stopped` holds the reason until the next `fit`. A checkpoint doesn't: a
+        callback that is to keep a resumed training from going on stops it again in `on_fit_begin`.
+        """
+        self.stopped = reason
 
     def _run_epoch(self, loader: Any, validation: Any, listeners: Sequence[Callback]) -> None:
         start = time.perf_counter()
@@ -117,31 +129,50 @@ class Trainer:
     def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:
         self.model.train()
         progress = self.progress
-        for x, target in progress.rest(loader):
-            outputs, loss = self._train_batch(x, target)
-            if not math.isfinite(loss):
-                raise GradError(
-                    f"the loss is {loss} at epoch {self.epoch + 1}, batch {progress.batch + 1}: "
-                    "lower the learning rate, look for bad data, or run under "
-                    "md.detect_anomaly() to see which op it comes from"
-                )
+        for batch in progress.rest(loader):
+            x, target = self._begin_batch(batch, listeners)
+            outputs, loss = self._train_batch(x, target, listeners)
             progress.means.add(len(x), {"loss": loss} | self._measure(outputs, target))
             progress.batch += 1
             for listener in listeners:
                 listener.on_batch_end(self, progress.means.result())
         return progress.means.result()
 
-    def _train_batch(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
+    def _begin_batch(self, batch: tuple[Any, Any], listeners: Sequence[Callback]) -> Any:
+        """The batch, or what the listeners make of it, one after the other."""
+        for listener in listeners:
+            replaced = listener.on_batch_begin(self, *batch)
+            if replaced is not None:
+                if not isinstance(replaced, tuple) or len(replaced) != 2:
+                    raise ArgumentError(
+                        f"{type(listener).__name__}.on_batch_begin must return (x, target) or "
+                        f"None, got a {type(replaced).__name__}"
+                    )
+                batch = replaced
+        return batch
+
+    def _train_batch(
+        self, x: Any, target: Any, listeners: Sequence[Callback]
+    ) -> tuple[np.ndarray, float]:
         """One step of the optimizer; the outputs and the loss before it."""
         self.optimizer.zero_grad()
         outputs = self.model(x)
         loss = self.loss(outputs, target)
         value = float(loss)
-        if math.isfinite(value):
-            loss.backward()
-            self.optimizer.step()
-            if self.ema is not None:
-                self.ema.update()
+        if not math.isfinite(value):
+            for listener in listeners:
+                listener.on_bad_loss(self, x, target, value)
+            raise GradError(
+                f"the loss is {value} at epoch {self.epoch + 1}, batch {self.progress.batch + 1}: "
+                "lower the learning rate, look for bad data, or run under md.detect_anomaly() to "
+                "see which op it comes from"
+            )
+        loss.backward()
+        for listener in listeners:
+            listener.on_backward_end(self)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update()
         main = outputs[0] if isinstance(outputs, tuple) else outputs
         return main.data, value
 
@@ -156,6 +187,7 @@ class Trainer:
 
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
+        _check_plain("evaluate: the loader", loader)
         means = Means()
         with self._evaluating():
             for batch in loader:
@@ -169,6 +201,7 @@ class Trainer:
 
     def predict(self, loader: Any) -> np.ndarray:
         """The outputs (N, ...) for a loader of x, (x,) or (x, target), in evaluation mode."""
+        _check_plain("predict: the loader", loader)
         outputs = []
         with self._evaluating():
             for batch in loader:
@@ -184,6 +217,15 @@ class Trainer:
         averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
         with evaluating(self.model), averaged:
             yield
+
+
+def _check_plain(who: str, loader: Any) -> None:
+    """Raise ArgumentError for a loader that alters its images at random."""
+    if getattr(loader, "augment", False):
+        raise ArgumentError(
+            f"{who} has augment=True, and augmentation is for training data only: make it with "
+            "augment=False"
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,104 @@
+"""MixUp against its formula."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import CLASSES, ROWS, a_full_trainer, a_loader, arrays
+
+import minidl as md
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.train.mixup import MixUp
+
+
+def batch(rows, shape, seed, dtype=np.float32):
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((rows, *shape)).astype(dtype)
+    return x, random.integers(0, 5, rows)
+
+
+@given(
+    rows=st.integers(1, 9),
+    shape=st.lists(st.integers(1, 4), max_size=3),
+    alpha=st.sampled_from([0.1, 0.2, 1.0, 8.0]),
+    seed=st.integers(0, 2**32),
+    dense=st.booleans(),
+)
+def test_the_formula_in_float64(rows, shape, alpha, seed, dense):
+    x, labels = batch(rows, shape, seed)
+    before = x.copy()
+    target = np.eye(5)[labels] * 0.9 + 0.02 if dense else labels
+    md.manual_seed(seed)
+    mixed, probabilities = MixUp(alpha, num_classes=5).on_batch_begin(None, x, target)
+
+    random = np.random.Generator(np.random.PCG64(seed))
+    share, order = random.beta(alpha, alpha), random.permutation(rows)
+    wide, hot = x.astype(np.float64), (target if dense else np.eye(5)[labels])
+    assert (mixed.dtype, probabilities.dtype) == (np.float32, np.float32)
+    assert (mixed.shape, probabilities.shape) == (x.shape, (rows, 5))
+    expected = share * wide + (1 - share) * wide[order]
+    np.testing.assert_allclose(mixed, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities, share * hot + (1 - share) * hot[order], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert (probabilities >= 0).all()
+    np.testing.assert_array_equal(x, before)  # a dataset's own array may be in it
+
+
+def test_inputs_and_targets_are_mixed_alike():
+    """With one-hot rows as inputs, both are the same, and so is any linear map of them."""
+    labels = np.arange(5)
+    x = np.eye(5, dtype=np.float32)
+    md.manual_seed(0)
+    mixed, probabilities = MixUp(1.0, num_classes=5).on_batch_begin(None, x, labels)
+    np.testing.assert_array_equal(mixed, probabilities)
+    assert ((mixed > 0) & (mixed < 1)).any()
+
+
+def test_shares_follow_the_beta_distribution():
+    """Beta(a, a) has mean 1/2 and variance 1 / (4 (2a + 1))."""
+    mixup, shares = MixUp(0.5, num_classes=2), []
+    md.manual_seed(1)
+    x, labels = np.array([[0.0], [1.0]]), np.array([0, 1])
+    while len(shares) < 2000:
+        mixed, _ = mixup.on_batch_begin(None, x, labels)
+        if mixed[0, 0] + mixed[1, 0] == pytest.approx(1):
+            shares.append(mixed[1, 0])
+    assert np.mean(shares) == pytest.approx(0.75, abs=0.25)
+    identity = [s for s in shares if s not in (0.0, 1.0)]
+    assert np.var(identity) > 0
+
+
+def test_training_on_mixtures_learns():
+    trainer = a_full_trainer(callbacks=[MixUp(0.2, num_classes=CLASSES)])
+    history = trainer.fit(a_loader(), 60, a_loader(), progress=False)
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert history["val_accuracy"][-1] > 0.9
+    x, labels = arrays()
+    right = trainer.predict([(x, labels)]).argmax(axis=1) == labels
+    assert right.sum() > 0.7 * ROWS  # without the averages' help
+
+
+@pytest.mark.parametrize(
+    ("x", "target", "error", "message"),
+    [
+        (np.zeros((2, 3), np.uint8), [0, 1], DTypeError, "expected float inputs, got uint8"),
+        (np.zeros((2, 3)), [0.0, 1.0], DTypeError, "labels that are whole numbers, got float64"),
+        (np.zeros((2, 3)), [0, 5], ArgumentError, "labels from 0 to 4, got 5"),
+        (np.zeros((2, 3)), [0, -1], ArgumentError, "labels from 0 to 4, got -1"),
+        (np.zeros((2, 3)), [0, 1, 1], ShapeError, r"labels \(2,\) or probabilities \(2, 5\)"),
+        (np.zeros((2, 3)), np.zeros((2, 4)), ShapeError, r"got shape \(2, 4\)"),
+    ],
+)
+def test_bad_batches(x, target, error, message):
+    with pytest.raises(error, match=message):
+        MixUp(num_classes=5).on_batch_begin(None, x, np.asarray(target))
+
+
+@pytest.mark.parametrize("settings", [{"alpha": 0}, {"alpha": -1}, {"alpha": np.nan}])
+def test_bad_settings(settings):
+    with pytest.raises(ArgumentError, match="MixUp: alpha must be"):
+        MixUp(**settings, num_classes=3)
+    with pytest.raises(ArgumentError, match="num_classes must be a whole number"):
+        MixUp(num_classes=0)
