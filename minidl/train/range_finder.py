@@ -1,6 +1,7 @@
 """Finding a learning rate: a short training whose rate grows from batch to batch."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.analysis.plots import _figure
+from minidl.data import DataLoader
 from minidl.errors import ArgumentError
 from minidl.io.checkpoint import generators
 from minidl.nn import CrossEntropyLoss, Module
@@ -82,8 +84,8 @@ def find_learning_rate(
     the step at its rate, smoothed by an exponential mean, corrected for its start at 0. It ends
     early when the loss isn't finite, or is 4 times the best.
     loader: gives batches (x, target); it is gone through as often as needed.  loss: as Trainer's.
-    Afterwards, also on an exception, the model (modes and gradients too), the optimizer, a minidl
-    loader's position and the random generators are as they were, to the bit.
+    Afterwards, also on an exception, the model (modes and gradients too), the optimizer, a
+    loader with a state and the random generators are as they were, to the bit.
     Raises ArgumentError for bad settings and a loss that isn't finite from the start.
     Source: Smith 2015, "Cyclical learning rates for training neural networks", section 3.3.
     """
@@ -97,6 +99,8 @@ def find_learning_rate(
         raise ArgumentError(f"{who}: the optimizer's first group has lr 0: give it one above")
     if len(loader) == 0:
         raise ArgumentError(f"{who}: the loader has no batches")
+    if isinstance(loader, DataLoader):
+        loader = copy.copy(loader)  # whose passes aren't the loader's
     rates = np.geomspace(lowest, highest, steps)
     with _undone(model, optimizer, loader):
         losses = _train(model, optimizer, loader, loss or CrossEntropyLoss(), rates)

@@ -150,11 +150,9 @@ def test_augmentation_is_for_training(call):
     trainer = a_trainer()
     loader = Augmenting(a_loader())
     text = re.escape("augment=True, and augmentation is for training data only: make it with")
+    settings = {"epochs": 2, "validation": loader} if call == "fit" else {}
     with pytest.raises(ArgumentError, match=text):
-        if call == "fit":
-            trainer.fit(a_loader(), 2, loader, progress=False)
-        else:
-            getattr(trainer, call)(loader)
+        getattr(trainer, call)(loader, **settings)
     assert trainer.epoch == 0
     trainer.fit(loader, 1, progress=False)
 

@@ -86,7 +86,7 @@ def test_the_curves():
 
 def test_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="TrainingMonitor can't make the folder .*file"):
+    with pytest.raises(OSError, match=r"TrainingMonitor can't make the folder .*file"):
         a_full_trainer(callbacks=[TrainingMonitor(tmp_path / "file")]).fit(
             a_loader(), 1, progress=False
         )

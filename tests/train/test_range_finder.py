@@ -82,7 +82,7 @@ def test_all_is_as_it_was_after_an_exception(error):
 def test_rates_and_losses_are_those_of_a_loop_by_hand():
     model = nn.Linear(5, 3)
     start = model.state_dict()
-    loader = [pair for pair in a_loader(shuffle=False)]
+    loader = list(a_loader(shuffle=False))
     groups = [{"params": [model.weight], "lr": 0.5}, {"params": [model.bias], "lr": 0.1}]
     optimizer = optim.SGD(groups, lr=1)
     found = find_learning_rate(model, optimizer, loader, lowest=1e-3, highest=0.1, steps=9)
@@ -179,3 +179,26 @@ def test_a_first_rate_of_0_has_no_ratio():
     model = nn.Linear(5, 3)
     with pytest.raises(ArgumentError, match="first group has lr 0"):
         find_learning_rate(model, optim.SGD(model.parameters(), lr=0), a_loader())
+
+
+class OwnLoader(list):
+    """With a position that each pass moves on."""
+
+    position = 2
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            self.position += 1
+            yield batch
+
+    def state_dict(self):
+        return {"position": self.position}
+
+    def load_state_dict(self, state):
+        self.position = state["position"]
+
+
+def test_a_users_loader_is_put_back_too():
+    model, loader = nn.Linear(5, 3), OwnLoader(a_loader())
+    find_learning_rate(model, optim.SGD(model.parameters(), lr=1), loader, steps=8)
+    assert loader.position == 2

@@ -192,8 +192,8 @@ def test_an_unknown_column_lists_the_columns():
     trainer = a_full_trainer(callbacks=[EarlyStopping()])
     with pytest.raises(
         ArgumentError,
-        match="monitor='val_loss' is not a column of the history: epoch, lr, loss, accuracy, "
-        "seconds .give fit a validation loader",
+        match=r"monitor='val_loss' is not a column of the history: epoch, lr, loss, accuracy, "
+        r"seconds \(give fit a validation loader\)",
     ):
         trainer.fit(a_loader(), 2, progress=False)
 
