@@ -54,7 +54,7 @@ class NaNGuard(Callback):
                 layer, _, _ = name.rpartition(".")
                 part = dict(trainer.model.named_modules())[layer]
                 raise GradError(
-                    f"the gradient of {name}, of layer {_title(layer, part)}, holds "
+                    f"the gradient of {name}, of {_title(layer, part)}, holds "
                     f"{_first_bad(parameter.grad)} {_where(trainer)}, though the loss is finite: "
                     "clip activations that reach 0 under a root or logarithm, or lower the "
                     "learning rate; md.detect_anomaly() names the op"
@@ -74,7 +74,7 @@ class NaNGuard(Callback):
             )
         name, module, value = found
         raise GradError(
-            f"layer {_title(name, module)} first gives {value} {_where(trainer)}; {_health(module)}"
+            f"{_title(name, module)} first gives {value} {_where(trainer)}; {_health(module)}"
         )
 
 
@@ -128,7 +128,8 @@ def _where(trainer: Any) -> str:
 
 
 def _title(name: str, module: Module) -> str:
-    return f"{name} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+    kind = type(module).__name__
+    return f"layer {name} ({kind})" if name else f"the model ({kind})"
 
 
 def _health(module: Module) -> str:

@@ -22,7 +22,7 @@ class MixUp(Callback):
     Raises DTypeError for inputs that aren't floats, or labels that aren't whole numbers,
     ArgumentError for a label outside 0..C-1.
     Source: Zhang, Cisse, Dauphin and Lopez-Paz 2018, "mixup: Beyond empirical risk minimization",
-    equation 1 and figure 1a.
+    section 2 and the code of figure 1a.
     """
 
     def __init__(self, alpha: float = 0.2, *, num_classes: int) -> None:

@@ -87,7 +87,8 @@ def find_learning_rate(
     Afterwards, also on an exception, the model (modes and gradients too), the optimizer, a
     loader with a state and the random generators are as they were, to the bit.
     Raises ArgumentError for bad settings and a loss that isn't finite from the start.
-    Source: Smith 2015, "Cyclical learning rates for training neural networks", section 3.3.
+    Source: Smith 2015, "Cyclical learning rates for training neural networks", section 3.3,
+    where the rate grows by the same amount instead.
     """
     who = "find_learning_rate"
     lowest, highest = real(who, "lowest", lowest), real(who, "highest", highest)

@@ -181,3 +181,15 @@ def test_a_healthy_training_is_not_changed():
         trainer.fit(a_loader(), 2, progress=False)
         ends.append(everything(trainer))
     assert ends[0] == ends[1]
+
+
+def test_what_the_model_itself_computes_is_named_as_such():
+    class Net(nn.Module):
+        def __init__(self):
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return ops.log(self.head(x) * 0 - 1)
+
+    text, _ = fails(Net(), a_loader())
+    assert text.startswith("the model (Net) first gives NaN at epoch 1, batch 1; its weights are")
