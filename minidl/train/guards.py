@@ -66,7 +66,7 @@ class NaNGuard(Callback):
                 f"the inputs hold {_first_bad(np.asarray(x))} {_where(trainer)}, so the loss is "
                 f"{loss}: look at the data"
             )
-        found = first_bad_layer(trainer.model, x)
+        found = first_bad_layer(trainer.running, x)
         if found is None:
             raise GradError(
                 f"the loss is {loss} {_where(trainer)}, but all layers' outputs are finite: it "

@@ -14,6 +14,7 @@ from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
+from minidl.train.frozen_body import gives_features, head_only
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
 from minidl.train.progress import Progress, load_progress, pair, save_progress
@@ -50,6 +51,8 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.progress = Progress()
         self.stopped: str | None = None  # why the last `fit` ended early
+        self.running: Module = model  # what takes the batches: while `fit` keeps what a frozen
+        # body made of the images, the head
 
     @property
     def epoch(self) -> int:
@@ -68,6 +71,8 @@ class Trainer:
 
         loader: gives the batches of an epoch each time it is iterated over.
         validation: a loader to measure on after each epoch.
+        A frozen body of a network of `minidl.models` computes once what it makes of images that
+        aren't augmented: an epoch then costs what the head costs. See `train.frozen_body`.
         Returns early, after the epoch that goes on, when a callback calls `stop`.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
@@ -82,10 +87,25 @@ class Trainer:
         # A checkpoint is written last, when all others know of the epoch.
         listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
         shown = [*listeners, ProgressBar()] if progress else listeners
-        with _told(shown, self, max(0, batches * (epochs - self.epoch) - done)):
+        told = _told(shown, self, max(0, batches * (epochs - self.epoch) - done))
+        with told, self._head_only(epochs, loader, validation):
             while self.epoch < epochs and self.stopped is None:
                 self._run_epoch(loader, validation, shown)
         return self.history
+
+    @contextlib.contextmanager
+    def _head_only(self, epochs: int, loader: Any, validation: Any) -> Iterator[None]:
+        """Inside, the head alone runs if nothing can tell the difference."""
+        images = any(_changes_batches(each) for each in self.callbacks)
+        if images or self.epoch >= epochs or self.stopped is not None:
+            yield
+            return
+        loaders = [loader] if validation is None else [loader, validation]
+        with head_only(self.model, loaders) as self.running:
+            try:
+                yield
+            finally:
+                self.running = self.model
 
     def stop(self, reason: str) -> None:
         """End `fit` after this epoch, or called in `on_fit_begin`, before the first.
@@ -156,7 +176,7 @@ class Trainer:
     ) -> tuple[np.ndarray, float]:
         """One step of the optimizer; the outputs and the loss before it."""
         self.optimizer.zero_grad()
-        outputs = self.model(x)
+        outputs = self.running(x)
         loss = self.loss(outputs, target)
         value = float(loss)
         if not math.isfinite(value):
@@ -188,11 +208,11 @@ class Trainer:
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
         _check_plain("evaluate: the loader", loader)
-        means = Means()
+        means, module = Means(), self._taker(loader)
         with self._evaluating():
             for batch in loader:
                 x, target = pair(batch, "evaluate")
-                outputs = self.model(x)
+                outputs = module(x)
                 loss = float(self.loss(outputs, target))
                 means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
         if not means.result():
@@ -202,14 +222,18 @@ class Trainer:
     def predict(self, loader: Any) -> np.ndarray:
         """The outputs (N, ...) for a loader of x, (x,) or (x, target), in evaluation mode."""
         _check_plain("predict: the loader", loader)
-        outputs = []
+        outputs, module = [], self._taker(loader)
         with self._evaluating():
             for batch in loader:
                 x = batch[0] if isinstance(batch, tuple | list) else batch
-                outputs.append(self.model(x).data)
+                outputs.append(module(x).data)
         if not outputs:
             raise ArgumentError("predict: the loader has no batches")
         return np.concatenate(outputs)
+
+    def _taker(self, loader: Any) -> Module:
+        """What takes a loader's batches: the head alone where they are features."""
+        return self.running if gives_features(loader) else self.model
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -217,6 +241,10 @@ class Trainer:
         averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
         with evaluating(self.model), averaged:
             yield
+
+
+def _changes_batches(callback: Callback) -> bool:
+    return getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
 
 
 def _check_plain(who: str, loader: Any) -> None:

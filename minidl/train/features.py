@@ -1,0 +1,90 @@
+"""What a layer makes of a data set: features, extracted once and used many times."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import no_grad
+from minidl.data import ArrayDataset, Dataset
+from minidl.errors import ArgumentError
+from minidl.nn import Module
+from minidl.nn.modes import shadow
+from minidl.train.progress import pair
+
+__all__ = ["extract_features", "features_of"]
+
+
+def extract_features(
+    model: Module,
+    layer: str,
+    loader: Iterable[Any],
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    pool: bool = True,
+) -> Dataset:
+    """What `layer` gives for each image of a loader of (x, label), in evaluation mode.
+
+    layer: a dotted name, as in `md.summary`, such as "features"; nothing behind it is computed.
+    out: an HDF5 file to write, batch by batch; None keeps all in memory.
+    overwrite: whether an older file may be replaced.
+    pool: average maps (N, H, W, C) over their pixels, to (N, C).
+    Returns the data set of (features, label): an ArrayDataset or, of the file, an HDF5Dataset.
+    Raises ArgumentError for an unknown layer and for one that isn't run.
+    """
+    batches = features_of(model, layer, loader, pool)
+    if out is None:
+        parts = list(batches)
+        if not parts:
+            raise ArgumentError("extract_features: the loader has no batches")
+        return ArrayDataset(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    from minidl.data import HDF5Dataset, HDF5Writer
+
+    classes = getattr(getattr(loader, "dataset", None), "classes", None)
+    with contextlib.ExitStack() as open_files:
+        writer = None
+        for features, labels in batches:
+            if writer is None:
+                writer = open_files.enter_context(
+                    HDF5Writer(out, features.shape[1:], "float32", classes, overwrite)
+                )
+            writer.add(features, labels)
+    if writer is None:
+        raise ArgumentError("extract_features: the loader has no batches")
+    return HDF5Dataset(out)
+
+
+class _ReachedError(Exception):
+    """The layer has run; what is behind it needn't."""
+
+
+def features_of(
+    model: Module, layer: str, loader: Iterable[Any], pool: bool = True
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(features, labels) of each batch. See `extract_features`."""
+    modules = dict(model.named_modules())
+    if layer not in modules or not layer:
+        near = ", ".join(name for name in modules if name and name.count(".") <= 1)
+        raise ArgumentError(f"extract_features: there is no layer {layer!r}; there are {near}")
+    twin = shadow(model).eval()
+    found: list[np.ndarray] = []
+
+    def reached(module: Module, inputs: Any, output: Any) -> None:
+        found.append(output.data)
+        raise _ReachedError
+
+    part = dict(twin.named_modules())[layer]
+    for batch in loader:
+        x, labels = pair(batch, "extract_features")
+        with no_grad(), part.register_forward_hook(reached), contextlib.suppress(_ReachedError):
+            twin(x)
+        if not found:
+            raise ArgumentError(
+                f"extract_features: {layer} isn't run, so that it gives no features"
+            )
+        features = found.pop()
+        if pool and features.ndim == 4:
+            features = features.mean(axis=(1, 2))  # (N, H, W, C) -> (N, C)
+        yield features, np.asarray(labels)

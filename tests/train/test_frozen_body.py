@@ -1,0 +1,136 @@
+"""A frozen body is run once for each image, and nothing else changes."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import data, models, nn, optim, train
+from minidl.train import frozen_body
+
+
+def images(count=12, seed=0):
+    random = np.random.default_rng(seed)
+    return data.ArrayDataset(
+        random.standard_normal((count, 32, 32, 3)).astype(np.float32), random.integers(0, 4, count)
+    )
+
+
+def network(frozen=True):
+    md.manual_seed(5)
+    model = models.resnet20(num_classes=4)
+    if frozen:
+        model.features.freeze()
+    return model
+
+
+def trainer(model, callbacks=()):
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return train.Trainer(model, optimizer, metrics=["accuracy"], callbacks=callbacks)
+
+
+class Counting:
+    """Counts the images that pass a module."""
+
+    def __init__(self, module):
+        self.images, forward = 0, module.forward
+
+        def counted(x):
+            self.images += len(x)
+            return forward(x)
+
+        module.forward = counted
+
+
+class NoShortcut(train.Callback):
+    """Replaces no batch, but might."""
+
+    def on_batch_begin(self, trainer, x, target):
+        return None
+
+
+def test_the_body_runs_once_and_the_result_is_that_of_running_it_always():
+    fast, slow = network(), network()
+    counting = Counting(fast.features[0])
+    loader = data.DataLoader(images(), 4, True, 3)
+    trainer(fast).fit(loader, 5, data.DataLoader(images(8, 1), 4), progress=False)
+    # one image of each loader, to know how large features are, and each image once
+    assert counting.images == 12 + 8 + 2
+    loader = data.DataLoader(images(), 4, True, 3)
+    history = trainer(slow, [NoShortcut()]).fit(
+        loader, 5, data.DataLoader(images(8, 1), 4), progress=False
+    )
+    assert len(history) == 5
+    for name, array in slow.state_dict().items():
+        np.testing.assert_allclose(fast.state_dict()[name], array, atol=1e-5, err_msg=name)
+
+
+def test_history_and_loaders_are_as_always():
+    model, plain = network(), network()
+    loaders = [data.DataLoader(images(), 5, True, 3) for _ in range(2)]
+    history = trainer(model).fit(loaders[0], 3, loaders[0], progress=False)
+    expected = trainer(plain, [NoShortcut()]).fit(loaders[1], 3, loaders[1], progress=False)
+    for name in ("loss", "accuracy", "val_loss"):
+        np.testing.assert_allclose(history[name], expected[name], atol=1e-5)
+    assert loaders[0].state_dict() == loaders[1].state_dict()
+    assert loaders[0].dataset.arrays[0].shape == (12, 32, 32, 3)
+    assert next(iter(loaders[0]))[0].shape == (5, 32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["unfrozen", "partly", "augmented", "hooked", "large", "list"])
+def test_where_a_difference_could_be_seen_the_body_runs_every_time(kind, monkeypatch):
+    model = network(frozen=kind != "unfrozen")
+    loader = data.DataLoader(images(), 4, True, 3)
+    if kind == "partly":
+        model.features[2].unfreeze()
+    if kind == "augmented":
+        loader = data.DataLoader(images(), 4, True, 3, augment=True)
+    if kind == "hooked":
+        model.features[1].register_forward_hook(lambda module, x, y: None)
+    if kind == "large":
+        monkeypatch.setattr(frozen_body, "MOST", 12 * 8 * 8 * 64 * 4 - 1)
+    if kind == "list":
+        loader = [(x, y) for x, y in data.DataLoader(images(), 4)]
+    counting = Counting(model.features[0])
+    trainer(model).fit(loader, 2, progress=False)
+    assert counting.images >= 24
+
+
+def test_dropout_in_the_body_is_no_constant():
+    model = network()
+    model.features = nn.Sequential(*model.features, nn.Dropout(0.5).freeze())
+    counting = Counting(model.features[0])
+    trainer(model).fit(data.DataLoader(images(), 4), 2, progress=False)
+    assert counting.images == 24
+
+
+def test_measuring_other_data_meanwhile(tmp_path):
+    """A callback that evaluates on a loader of its own gets what the whole network says."""
+    other, found = data.DataLoader(images(6, 2), 3), []
+
+    class Measure(train.Callback):
+        def on_epoch_end(self, trainer, row):
+            found.append(trainer.evaluate(other)["loss"])
+            trainer.save(tmp_path / "c.h5")
+
+    model = network()
+    one = trainer(model, [Measure()])
+    one.fit(data.DataLoader(images(), 4), 2, progress=False)
+    assert found[-1] == pytest.approx(one.evaluate(other)["loss"], abs=1e-6)
+    again = trainer(network(), [Measure()]).resume(tmp_path / "c.h5")
+    again.fit(data.DataLoader(images(), 4), 4, progress=False)
+    one.fit(data.DataLoader(images(), 4), 4, progress=False)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(again.model.state_dict()[name], array)
+
+
+def test_an_error_leaves_loaders_and_network_as_they_were():
+    class Stop(train.Callback):
+        def on_epoch_end(self, trainer, row):
+            raise KeyboardInterrupt
+
+    model, loader = network(), data.DataLoader(images(), 4)
+    one = trainer(model, [Stop()])
+    with pytest.raises(KeyboardInterrupt):
+        one.fit(loader, 2, progress=False)
+    assert one.running is model
+    assert loader.dataset.arrays[0].shape == (12, 32, 32, 3)
