@@ -1,0 +1,167 @@
+"""Image files as arrays of pixels."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ArgumentError, FileFormatError
+
+__all__ = ["SUFFIXES", "check_size", "read_image"]
+
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+FITS = ("crop", "stretch", "short")
+# No others: Pillow hands some of its formats to other programs (EPS to Ghostscript).
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+ORIENTATION = 0x0112  # EXIF's number of it
+
+Size = int | tuple[int, int]
+
+
+def read_image(
+    path: str | os.PathLike[str], size: Size | None = None, fit: str = "crop"
+) -> np.ndarray:
+    """The image in a file, upright: (H, W, 3) uint8, RGB.
+
+    size: (H, W) in pixels, a number for a square, None for the size that it has.
+    fit: "crop" resizes until the size is covered and cuts out its centre; "stretch" resizes both
+        sides, whatever the aspect; "short" resizes the short side to the number `size` and keeps
+        all of the image.
+    Resizing is bilinear with antialiasing, Pillow's; a JPEG that is much larger is decoded at a
+    half, quarter or eighth first, never below twice the size. Of 16 bits a pixel the upper 8 are
+    kept; transparency is dropped, and the colours below it show; of several frames the first is
+    taken.
+    Raises FileFormatError for what is damaged, cut off, too large to be safe or no image, OSError
+    where the system refuses, ImportError without Pillow.
+    """
+    wanted = check_size(size, fit)
+    image_module = _pillow()
+    with open(path, "rb") as file:
+        try:
+            with image_module.open(file, formats=FORMATS) as image:
+                return _decode(image, wanted, fit)
+        except MemoryError:
+            raise
+        except FileFormatError as error:
+            raise FileFormatError(f"{os.fspath(path)}: {error}") from None
+        except Exception as error:  # on damaged files Pillow's readers raise almost anything
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            reason = _reason(error, os.fstat(file.fileno()).st_size)
+            raise FileFormatError(f"{os.fspath(path)}: {reason}") from error
+
+
+def check_size(size: Any, fit: Any) -> tuple[int, int] | None:
+    """`size` as (H, W), or ArgumentError for what `read_image` doesn't take."""
+    if fit not in FITS:
+        raise ArgumentError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
+    if size is None:
+        return None
+    pair = size if isinstance(size, tuple | list) else (size, size)
+    whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in pair]
+    if len(pair) != 2 or not all(whole):
+        raise ArgumentError(f"size must be pixels, such as 224, or (height, width), got {size!r}")
+    if fit == "short" and isinstance(size, tuple | list):
+        raise ArgumentError(f'fit="short" takes one number, the short side, got size={size!r}')
+    return int(pair[0]), int(pair[1])
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("reading images needs Pillow: pip install 'minidl[images]'") from error
+    return Image
+
+
+def _reason(error: Exception, length: int) -> str:
+    """What is wrong with a file, in place of what Pillow raised."""
+    kind = type(error).__name__
+    if not length:
+        return "the file is empty (0 bytes)"
+    if kind == "UnidentifiedImageError":
+        return (
+            "expected an image (JPEG, PNG, BMP, GIF, TIFF, WebP, PPM), found something else, or "
+            "one whose start is damaged"
+        )
+    if kind.startswith("DecompressionBomb"):
+        return f"it declares more pixels than Pillow takes to be safe: {error}"
+    return f"the image is damaged or cut off: {error or kind}"
+
+
+def _decode(image: Any, wanted: tuple[int, int] | None, fit: str) -> np.ndarray:
+    """Pixels (H, W, 3) of an image that is open but not read."""
+    most = _pillow().MAX_IMAGE_PIXELS
+    if most is not None and image.width * image.height > most:
+        # Pillow itself only warns of up to twice as many.
+        raise _pillow().DecompressionBombError(f"{image.width} x {image.height}")
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if not is_jpeg:
+        image.load()  # here, since looking for the orientation may load it and hide what it raises
+    turn = _turn(image)
+    if is_jpeg and wanted is not None:
+        height, width = _resized(_upright(image, turn), wanted, fit)
+        least = (height, width) if _swaps(turn) else (width, height)
+        image.draft(image.mode, (2 * least[0], 2 * least[1]))
+    image = _rgb(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    if wanted is not None:
+        height, width = _resized((image.height, image.width), wanted, fit)
+        image = image.resize((width, height), _pillow().Resampling.BILINEAR)
+        if fit == "crop":
+            top, left = (height - wanted[0]) // 2, (width - wanted[1]) // 2
+            image = image.crop((left, top, left + wanted[1], top + wanted[0]))
+    return np.array(image)
+
+
+def _turn(image: Any) -> Any:
+    """What brings the image upright, None for nothing. A damaged note of it counts as none."""
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:
+        return None
+    turns = _pillow().Transpose
+    return {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(orientation)
+
+
+def _swaps(turn: Any) -> bool:
+    """Whether height and width change places."""
+    turns = _pillow().Transpose
+    return turn in (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
+
+
+def _upright(image: Any, turn: Any) -> tuple[int, int]:
+    """Height and width once it is turned."""
+    return (image.width, image.height) if _swaps(turn) else (image.height, image.width)
+
+
+def _resized(old: tuple[int, int], wanted: tuple[int, int], fit: str) -> tuple[int, int]:
+    """Height and width to resize to; whole pixels of the longer side are rounded down."""
+    (height, width), (wanted_height, wanted_width) = old, wanted
+    if fit == "stretch":
+        return wanted
+    if wanted_height * width >= wanted_width * height:  # the height decides
+        return wanted_height, max(wanted_width, width * wanted_height // height)
+    return max(wanted_height, height * wanted_width // width), wanted_width
+
+
+def _rgb(image: Any) -> Any:
+    if image.mode == "F":
+        raise FileFormatError("its pixels are floats of unknown range: save it with 8 bits each")
+    if image.mode.startswith("I"):  # Pillow would turn all above 255 white
+        pixels = np.clip(np.asarray(image).astype(np.int64), 0, 2**16 - 1) >> 8
+        return _pillow().fromarray(pixels.astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")

@@ -1,0 +1,198 @@
+"""Reading image files, beside Pillow."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from pictures import picture, save
+from PIL import Image, ImageOps
+
+from minidl.data.images import read_image
+from minidl.errors import ArgumentError, FileFormatError
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif"])
+def test_lossless_formats_bit_for_bit(tmp_path, suffix):
+    path = save(tmp_path / f"a{suffix}", picture())
+    found = read_image(path)
+    assert found.dtype == np.uint8
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, picture())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    grey = picture()[..., 0]
+    if mode == "I;16":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
+        expected = np.repeat(grey[..., None], 3, axis=2)
+    else:
+        image = Image.fromarray(picture()).convert(mode)
+        suffix = ".tif" if mode in ("CMYK", "YCbCr") else ".png"
+        image.save(tmp_path / f"a{suffix}")
+        expected = np.asarray(image.convert("RGB"))
+    (path,) = tmp_path.iterdir()
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_transparency_is_dropped(tmp_path):
+    pixels = np.dstack([picture(), np.zeros((20, 30), np.uint8)])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", pixels)), picture())
+    palette = Image.fromarray(picture()).quantize(16)
+    palette.save(tmp_path / "p.png", transparency=bytes(range(16)))
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), expected)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("size", [None, 8])
+def test_exif_orientation(tmp_path, orientation, suffix, size):
+    image = Image.fromarray(picture())
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / f"a{suffix}", exif=exif)
+    with Image.open(tmp_path / f"a{suffix}") as stored:
+        upright = ImageOps.exif_transpose(stored).convert("RGB")
+    if size:
+        height, width = (8, 12) if upright.width > upright.height else (12, 8)
+        upright = upright.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = (width - 8) // 2, (height - 8) // 2
+        upright = upright.crop((left, top, left + 8, top + 8))
+    found = read_image(tmp_path / f"a{suffix}", size)
+    np.testing.assert_array_equal(found, np.asarray(upright))
+
+
+@pytest.mark.parametrize("old", [(20, 30), (30, 20), (25, 25), (7, 90), (3, 3), (1, 50)])
+@pytest.mark.parametrize("size", [8, (8, 12), (12, 8), 40, (1, 1)])
+def test_sizes(tmp_path, old, size):
+    path = save(tmp_path / "a.png", picture(*old))
+    pair = size if isinstance(size, tuple) else (size, size)
+    assert read_image(path, size).shape == (*pair, 3)
+    stretched = Image.fromarray(picture(*old)).resize(pair[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read_image(path, size, "stretch"), np.asarray(stretched))
+    if not isinstance(size, tuple):
+        short = read_image(path, size, "short").shape
+        assert min(short[:2]) == size
+        assert max(short[:2]) == int(max(old) * size / min(old))
+
+
+def test_the_crop_is_the_centre(tmp_path):
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    found = read_image(save(tmp_path / "a.png", pixels), 10)
+    np.testing.assert_array_equal(found, np.full((10, 10, 3), 200))
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "short"])
+def test_large_jpegs_decoded_small_look_the_same(tmp_path, fit, monkeypatch):
+    path = save(tmp_path / "a.jpg", picture(600, 800), quality=95)
+    found = read_image(path, 32, fit)
+    decoded = []
+    load = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda im, *a, **k: decoded.append(im.size) or load(im, *a, **k)
+    )
+    read_image(path, 32, fit)
+    assert decoded[0] == (100, 75)  # an eighth, which is still twice the size wanted
+    with Image.open(path) as image:
+        exact = image.resize(found.shape[1::-1] if fit != "crop" else (42, 32), 2)
+    if fit == "crop":
+        exact = exact.crop((5, 0, 37, 32))
+    assert np.abs(found.astype(int) - np.asarray(exact)).max() <= 6
+
+
+def test_photographs(shared_data):
+    path = next((shared_data / "hymenoptera_256" / "val" / "bees").iterdir())
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_image(path), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif", ".bmp"])
+def test_cut_off(tmp_path, suffix):
+    path = save(tmp_path / f"a{suffix}", picture(64, 64))
+    whole = path.read_bytes()
+    for size in (0, 3, len(whole) // 4, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(FileFormatError) as found:
+            read_image(path, 8)
+        assert str(found.value).startswith(f"{path}: ")
+        assert {0: "empty", 3: "found something else"}.get(size, "") in str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's own, of damaged files
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif", ".webp"])
+def test_damage_is_an_error_or_an_image(tmp_path, suffix):
+    path = save(tmp_path / f"a{suffix}", picture())
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 4):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            shape = read_image(path, 8).shape
+        except FileFormatError:
+            refused += 1
+        else:
+            assert shape == (8, 8, 3)
+    assert refused > 0
+
+
+def test_a_damaged_exif_block_hides_no_pixels(tmp_path):
+    path = save(tmp_path / "a.jpg", picture(), exif=b"Exif\0\0garbage")
+    assert read_image(path, 8).shape == (8, 8, 3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("most", [599, 100])  # where Pillow warns, and where it refuses
+def test_more_pixels_than_are_safe(tmp_path, monkeypatch, most):
+    path = save(tmp_path / "a.png", picture())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    with pytest.raises(FileFormatError, match="more pixels than Pillow takes to be safe"):
+        read_image(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
+    assert read_image(path).shape == (20, 30, 3)
+
+
+def test_formats_that_run_other_programs_are_refused(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    with pytest.raises(FileFormatError, match="expected an image"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_floats_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(FileFormatError, match=r"a.tif: its pixels are floats"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_the_system_refuses(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.jpg")
+    if os.name == "posix":
+        with pytest.raises(IsADirectoryError):
+            read_image(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "8", True, (8,), (8, 8, 3), (0, 8)])
+def test_bad_sizes(tmp_path, size):
+    with pytest.raises(ArgumentError, match="size must be pixels"):
+        read_image(tmp_path / "a.png", size)
+
+
+def test_bad_fits(tmp_path):
+    with pytest.raises(ArgumentError, match="fit must be one of crop, stretch, short"):
+        read_image(tmp_path / "a.png", 8, "squeeze")
+    with pytest.raises(ArgumentError, match="takes one number"):
+        read_image(tmp_path / "a.png", (8, 8), "short")
+
+
+def test_without_pillow(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", picture())
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"pip install 'minidl\[images\]'"):
+        read_image(path)
