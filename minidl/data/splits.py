@@ -1,0 +1,137 @@
+"""Parts of a dataset."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.data.dataset import ArrayDataset, Dataset
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+__all__ = ["Subset", "split"]
+
+
+class Subset(Dataset):
+    """The items of `dataset` whose numbers are `indices`, in that order.
+
+    indices: (M,) whole numbers, 0 <= i < len(dataset).
+    `labels` (M,) int64 and `classes` are those of the dataset, None where it has none.
+    Raises ShapeError for no items, IndexError for numbers that the dataset hasn't.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
+        if not isinstance(dataset, Dataset):
+            raise DTypeError(f"Subset expected a Dataset, got {type(dataset).__name__}")
+        self.dataset = dataset
+        self.indices = np.asarray(indices)
+        if self.indices.ndim != 1 or not len(self.indices):
+            raise ShapeError(f"Subset expected indices (M,), got shape {self.indices.shape}")
+        if self.indices.dtype.kind not in "iu":
+            raise DTypeError(f"Subset expected whole numbers, got {self.indices.dtype}")
+        low, high = self.indices.min(), self.indices.max()
+        if low < 0 or high >= len(dataset):
+            raise IndexError(
+                f"Subset expected numbers from 0 to {len(dataset) - 1}, got {low} to {high}"
+            )
+        self.classes: list[str] | None = getattr(dataset, "classes", None)
+        labels = _labels(dataset)
+        self.labels: np.ndarray | None = None if labels is None else labels[self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        return self.dataset[int(self.indices[index])]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.dataset.batch(self.indices[np.asarray(indices)])
+
+    def order(self, generator: np.random.Generator) -> np.ndarray:
+        """The dataset's own order, as far as its items are in this part."""
+        place = np.empty(len(self.dataset), np.int64)
+        place[self.dataset.order(generator)] = np.arange(len(self.dataset))
+        return np.argsort(place[self.indices], kind="stable")
+
+
+def _labels(dataset: Dataset) -> np.ndarray | None:
+    """The labels of a dataset that tells them, or has them as its second array."""
+    labels = getattr(dataset, "labels", None)
+    if labels is None and isinstance(dataset, ArrayDataset) and len(dataset.arrays) == 2:
+        second = dataset.arrays[1]
+        labels = second if second.ndim == 1 and second.dtype.kind in "iu" else None
+    return labels
+
+
+def split(
+    dataset: Dataset,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    stratify: bool = True,
+) -> tuple[Subset, ...]:
+    """Disjoint parts of a dataset, drawn at random; all of it if the fractions add up to 1.
+
+    fractions: of the items, above 0, together at most 1.
+    stratify: take every class in these proportions. Counts are rounded by largest remainders,
+        the earlier part first. It needs the dataset's `labels`.
+    Items of a part keep the dataset's order.
+    Raises ArgumentError where a part, or a class in a part, would be empty.
+    """
+    shares = _check_fractions(fractions)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number from 0 up, got {seed!r}")
+    generator = np.random.default_rng(int(seed))
+    parts: list[list[np.ndarray]] = [[] for _ in shares]
+    for name, members in _groups(dataset, stratify):
+        counts = _counts(len(members), shares)
+        if 0 in counts:
+            raise ArgumentError(
+                f"split: {name} has {len(members)} items, too few for parts of "
+                f"{', '.join(map(str, fractions))}: part {counts.index(0)} would have none of it"
+            )
+        shuffled = generator.permutation(members)
+        for part, stop, count in zip(parts, np.cumsum(counts), counts, strict=True):
+            part.append(shuffled[stop - count : stop])
+    return tuple(Subset(dataset, np.sort(np.concatenate(part))) for part in parts)
+
+
+def _check_fractions(fractions: Any) -> list[float]:
+    shares = [float(share) for share in fractions]
+    if not shares or not all(share > 0 for share in shares) or not sum(shares) <= 1 + 1e-9:
+        raise ArgumentError(
+            f"split: fractions must be above 0 and add up to at most 1, got {fractions!r}"
+        )
+    return shares
+
+
+def _groups(dataset: Dataset, stratify: bool) -> list[tuple[str, np.ndarray]]:
+    """(name, numbers of its items) of each class, or of the whole."""
+    if not stratify:
+        return [("the dataset", np.arange(len(dataset)))]
+    labels = _labels(dataset)
+    if labels is None:
+        raise ArgumentError(
+            f"split: {type(dataset).__name__} tells no labels to keep in proportion: give it an "
+            "attribute `labels` (N,), or say stratify=False"
+        )
+    names = getattr(dataset, "classes", None)
+    labels = np.asarray(labels)
+    return [
+        (
+            f"class {label}" if names is None else f"class {names[label]!r}",
+            np.flatnonzero(labels == label),
+        )
+        for label in np.unique(labels)
+    ]
+
+
+def _counts(items: int, shares: list[float]) -> list[int]:
+    """How many of the items go to each part, by largest remainders."""
+    # Rounded, since 0.29 * 100 is a little less than 29.
+    quotas = [round(items * share, 6) for share in shares]
+    counts = [math.floor(quota) for quota in quotas]
+    rest = math.floor(round(items * min(1.0, sum(shares)), 6)) - sum(counts)
+    largest = sorted(range(len(shares)), key=lambda k: counts[k] - quotas[k])
+    for k in largest[:rest]:
+        counts[k] += 1
+    return counts
