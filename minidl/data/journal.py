@@ -1,0 +1,158 @@
+"""What HDF5Writer keeps of a file that isn't whole yet, so that a kill loses next to nothing.
+
+A hidden folder beside the file:
+
+    .NAME.partial/rows.bin      rows, one after the other
+    .NAME.partial/labels.bin    their labels, int64, each written once its row is on the disk
+    .NAME.partial/skipped.json  [rows before it, name, reason] of each item left out, one a line
+    .NAME.partial/meta.json     what kind of rows they are
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from minidl.errors import FileFormatError, StateError
+
+__all__ = ["Journal", "check_target", "left_by"]
+
+ROWS, LABELS, SKIPPED, META = "rows.bin", "labels.bin", "skipped.json", "meta.json"
+LABEL_BYTES = 8
+
+
+def check_target(path: Path, overwrite: bool, resume: bool) -> None:
+    """Raise FileExistsError where the file `path`, or what is left of an interrupted writer, is
+    in the way, and FileNotFoundError where its folder is missing."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    left = (_folder(path) / META).exists()
+    if left and not (overwrite or resume):
+        raise FileExistsError(
+            f"an interrupted writer of {path} left rows in {_folder(path).name} beside it: go on "
+            "with resume, or start over with overwrite"
+        )
+    # Of an interrupted writer the file was replaced already, or was to be.
+    if path.exists() and not overwrite and not left:
+        raise FileExistsError(f"{path} exists: name another file, or replace it with overwrite")
+
+
+def left_by(path: Path) -> int:
+    """Bytes of rows that an interrupted writer of the file `path` left; 0 if it left none."""
+    folder = _folder(path)
+    return (folder / ROWS).stat().st_size if (folder / META).exists() else 0
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+class Journal:
+    """The rows written so far for the file `path`.
+
+    meta: plain values that tell what kind of rows they are.
+    resume: go on with a journal that is there, whose meta must be the same.
+    rows: how many rows are there, with their labels.
+    skipped: (name, reason) of items left out up to then.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any], row_bytes: int, resume: bool) -> None:
+        self.folder = _folder(path)
+        self.rows = 0
+        self.skipped: list[tuple[str, str]] = []
+        self._row_bytes = row_bytes
+        if not (resume and (self.folder / META).exists()):
+            self._begin(meta)
+        self._check_meta(meta)
+        rows, labels = ((self.folder / name).stat().st_size for name in (ROWS, LABELS))
+        self.rows = min(rows // row_bytes, labels // LABEL_BYTES)
+        self._read_skipped()
+        # Not in append mode: what was half written is written again, at the same place.
+        self._rows_file = (self.folder / ROWS).open("r+b", buffering=0)
+        self._labels_file = (self.folder / LABELS).open("r+b", buffering=0)
+
+    def _begin(self, meta: dict[str, Any]) -> None:
+        """An empty journal, which is one from the moment that meta.json is there."""
+        from minidl.io.atomic import atomic_write
+
+        if self.folder.exists():
+            (self.folder / META).unlink(missing_ok=True)
+            shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        for name in (ROWS, LABELS, SKIPPED):
+            (self.folder / name).touch()
+        with atomic_write(self.folder / META) as temporary:
+            temporary.write_text(json.dumps(meta) + "\n", encoding="utf-8")
+
+    def _check_meta(self, meta: dict[str, Any]) -> None:
+        try:
+            found = json.loads((self.folder / META).read_text(encoding="utf-8"))
+            kinds = {name: found.get(name) for name in meta}
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise FileFormatError(
+                f"{self.folder / META} is damaged: remove the folder, or start over with overwrite"
+            ) from error
+        for name, value in meta.items():
+            if kinds[name] != value:
+                raise StateError(
+                    f"can't go on with the rows in {self.folder}: their {name} is "
+                    f"{kinds[name]!r:.200}, expected {value!r:.200}: give what the interrupted "
+                    "writer had, or start over with overwrite"
+                )
+
+    def _read_skipped(self) -> None:
+        """Take up what was skipped by the last row; forget what came later, and half a line."""
+        kept = []
+        for line in (self.folder / SKIPPED).read_bytes().split(b"\n")[:-1]:
+            try:
+                at, name, reason = json.loads(line)
+            except ValueError:
+                break
+            if at <= self.rows:
+                kept.append(line + b"\n")
+                self.skipped.append((name, reason))
+        (self.folder / SKIPPED).write_bytes(b"".join(kept))
+
+    def append(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Write rows to the disk; a second attempt after an error writes to the same place."""
+        _write_at(self._rows_file, self.rows * self._row_bytes, images)
+        _write_at(self._labels_file, self.rows * LABEL_BYTES, labels)
+        self.rows += len(images)
+
+    def skip(self, at: int, name: str, reason: str) -> None:
+        """Note an item that was left out after the first `at` rows."""
+        with (self.folder / SKIPPED).open("ab") as file:
+            file.write((json.dumps([at, name, reason]) + "\n").encode())
+        self.skipped.append((name, reason))
+
+    def images(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """The rows, (rows, *shape), unread."""
+        return np.memmap(self.folder / ROWS, dtype, "r", shape=(self.rows, *shape))
+
+    def labels(self) -> np.ndarray:
+        """(rows,) int64."""
+        return np.fromfile(self.folder / LABELS, "<i8", self.rows)
+
+    def close(self) -> None:
+        self._rows_file.close()
+        self._labels_file.close()
+
+    def remove(self) -> None:
+        """Close it and remove it from the disk, as far as the system allows."""
+        self.close()
+        (self.folder / META).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write_at(file: BinaryIO, start: int, array: np.ndarray) -> None:
+    """Write an array's bytes to a place of the file, and wait for the disk."""
+    view = array.data.cast("B")  # flat: bytes in C order
+    file.seek(start)
+    while view:
+        view = view[file.write(view) :]
+    os.fsync(file.fileno())

@@ -1,0 +1,353 @@
+"""Writing HDF5 files of rows: what is in them, what is refused, and what a kill leaves."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from minidl.data import hdf5_writer, journal
+from minidl.data.hdf5_dataset import HDF5Dataset
+from minidl.data.hdf5_writer import HDF5Writer
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError, StateError
+
+SHAPE = (6, 5, 3)
+
+
+def rows_of(count, seed=0, shape=SHAPE):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, *shape)).astype(np.uint8)
+    return images, rng.integers(0, 3, count)
+
+
+def write(path, images, labels, at_a_time=None, **options):
+    with HDF5Writer(path, images.shape[1:], images.dtype.name, **options) as writer:
+        for start in range(0, len(images), at_a_time or len(images)):
+            stop = start + (at_a_time or len(images))
+            writer.add(images[start:stop], labels[start:stop])
+
+
+def interrupted(path, images, labels, skip=(), **options):
+    """The note of an exception that ends the writing."""
+    with pytest.raises(ZeroDivisionError) as found:
+        begin_and_fail(path, images, labels, skip, **options)
+    return " ".join(found.value.__notes__)
+
+
+def begin_and_fail(path, images, labels, skip, **options):
+    with HDF5Writer(path, images.shape[1:], **options) as writer:
+        writer.add(images, labels)
+        for name in skip:
+            writer.skip(name, "broken")
+        _ = 1 / 0
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", [SHAPE, (7,), (300, 400, 3)])
+def test_other_programs_read_the_file(tmp_path, dtype, shape):
+    images, labels = rows_of(30 if len(shape) == 1 or shape == SHAPE else 7, shape=shape)
+    images = images.astype(dtype)
+    if dtype == "float32":
+        images = images / np.float32(7)
+    write(tmp_path / "a.h5", images, labels, 4, classes=["a", "b", "c"], source="me")
+    assert names(tmp_path) == ["a.h5"]
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["images"].dtype == dtype
+        assert file["images"].chunks is None
+        np.testing.assert_array_equal(file["images"][()], images)
+        np.testing.assert_array_equal(file["labels"][()], labels)
+        assert file["labels"].dtype == np.int64
+        flat = images.reshape(-1, shape[-1]).astype(np.float64)
+        np.testing.assert_allclose(file["mean"][()], flat.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(file["std"][()], flat.std(axis=0), rtol=1e-10)
+        assert file.attrs["format"] == b"minidl data"
+        assert json.loads(file.attrs["classes"]) == ["a", "b", "c"]
+        assert file.attrs["source"] == b"me"
+        block = int(file["images"].attrs["block_rows"])
+        assert block == max(1, 2**20 // images[0].nbytes)
+        sums = [zlib.crc32(images[i : i + block].tobytes()) for i in range(0, len(images), block)]
+        assert file["checksums"][()].tolist() == sums
+        assert file["checksums"].dtype == np.uint32
+
+
+def test_the_bytes_depend_on_the_rows_alone(tmp_path):
+    images, labels = rows_of(50)
+    for i, (at_a_time, buffer) in enumerate([(50, 1024), (1, 1), (7, 3), (20, 8)]):
+        path = tmp_path / str(i) / "a.h5"
+        path.parent.mkdir()
+        write(path, images.astype(np.float32), labels, at_a_time, buffer=buffer)
+    assert len({(tmp_path / str(i) / "a.h5").read_bytes() for i in range(4)}) == 1
+
+
+def test_rows_count_what_is_on_the_disk(tmp_path):
+    images, labels = rows_of(10)
+    with HDF5Writer(tmp_path / "a.h5", SHAPE, buffer=4) as writer:
+        writer.add(images[:3], labels[:3])
+        assert writer.rows == 0
+        writer.add(images[3:], labels[3:])
+        assert writer.rows == 8
+    assert writer.rows == 10
+
+
+# An exception, a kill
+
+
+def test_an_exception_keeps_the_rows(tmp_path):
+    images, labels = rows_of(20)
+    path = tmp_path / "a.h5"
+    said = interrupted(path, images[:7], labels[:7], ["x.jpg"], buffer=4)
+    assert "7 rows for" in said
+    assert "go on with resume" in said
+    assert names(tmp_path) == [".a.h5.partial"]
+    with pytest.raises(FileExistsError, match=r"left rows in \.a\.h5\.partial"):
+        HDF5Writer(path, SHAPE)
+    with HDF5Writer(path, SHAPE, resume=True) as writer:
+        assert writer.rows == 7
+        assert writer.skipped == [("x.jpg", "broken")]
+        writer.add(images[7:], labels[7:])
+    write(tmp_path / "b.h5", images, labels)
+    assert path.read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert names(tmp_path) == ["a.h5", "b.h5"]
+
+
+def test_an_exception_before_the_first_row_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), HDF5Writer(tmp_path / "a.h5", SHAPE):
+        _ = 1 / 0
+    writer = HDF5Writer(tmp_path / "a.h5", SHAPE)
+    writer.skip("x", "bad")
+    with pytest.raises(StateError, match=r"would be empty: .* 1 were left out, such as x: bad"):
+        writer.close()
+    assert names(tmp_path) == []
+
+
+def test_what_was_skipped_later_than_the_last_row_is_forgotten(tmp_path):
+    images, labels = rows_of(3)
+    writer = HDF5Writer(tmp_path / "a.h5", SHAPE, buffer=2)
+    writer.skip("first", "bad")
+    writer.add(images, labels)  # two reach the disk
+    writer.skip("later", "bad")
+    writer._journal.close()  # as a kill does
+    with (tmp_path / ".a.h5.partial" / "skipped.json").open("a") as file:
+        file.write('[2, "half')
+    with HDF5Writer(tmp_path / "a.h5", SHAPE, resume=True) as writer:
+        assert writer.rows == 2
+        assert writer.skipped == [("first", "bad")]
+        writer.skip("again", "bad")
+        writer.add(images[2:], labels[2:])
+    assert writer.skipped == [("first", "bad"), ("again", "bad")]
+
+
+@pytest.mark.parametrize(("rows_left", "labels_left"), [(5.4, 5), (5, 6.5), (9, 5), (5.9, 5.9)])
+def test_half_a_row_is_cut_off(tmp_path, rows_left, labels_left):
+    images, labels = rows_of(10)
+    writer = HDF5Writer(tmp_path / "a.h5", SHAPE, buffer=1)
+    writer.add(images, labels)
+    writer._journal.close()
+    folder = tmp_path / ".a.h5.partial"
+    os.truncate(folder / "rows.bin", int(rows_left * images[0].nbytes))
+    os.truncate(folder / "labels.bin", int(labels_left * 8))
+    with HDF5Writer(tmp_path / "a.h5", SHAPE, resume=True) as writer:
+        assert writer.rows == 5
+        writer.add(images[5:], labels[5:])
+    with HDF5Dataset(tmp_path / "a.h5") as data:
+        np.testing.assert_array_equal(data.batch(range(10))[0], images)
+        np.testing.assert_array_equal(data.labels, labels)
+
+
+FOR_EVER = """
+import sys
+import numpy as np
+from minidl.data.hdf5_writer import HDF5Writer
+with HDF5Writer(sys.argv[1], (40, 50, 3), buffer=3, resume=True) as writer:
+    print("ready", flush=True)
+    for i in range(writer.rows, 300):
+        writer.add(np.full((1, 40, 50, 3), i % 251, np.uint8), [i])
+"""
+
+
+def test_kills(tmp_path):
+    path = tmp_path / "a.h5"
+    rng = np.random.default_rng(0)
+    kept = []
+    while not path.exists():
+        command = [sys.executable, "-c", FOR_EVER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            assert child.stdout.readline() == b"ready\n"
+            if len(kept) < 5:
+                time.sleep(rng.uniform(0, 0.05))
+                child.kill()
+        kept.append(journal.left_by(path))
+        if len(kept) > 8:
+            break
+    assert len(kept) > 1  # some were killed on the way,
+    assert kept[:-1] == sorted(kept[:-1])  # and none lost what others had written
+    with HDF5Dataset(path) as data:
+        images, labels = data.batch(range(300))
+    assert labels.tolist() == list(range(300))
+    expected = (np.arange(300) % 251)[:, None, None, None]
+    assert (images == expected).all()
+    assert [name for name in names(tmp_path) if not name.endswith(".tmp")] == ["a.h5"]
+
+
+# A full disk
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, context):
+    images, labels = rows_of(10)
+    path = tmp_path / "a.h5"
+    whole = journal._write_at
+
+    def full(file, start, array):
+        if start >= 4 * images[0].nbytes:
+            whole(file, start, array[:1])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        whole(file, start, array)
+
+    monkeypatch.setattr(journal, "_write_at", full)
+    said = r"No space left on device; 4 rows for .* are kept in .a.h5.partial: go on with resume"
+    if context:
+        with pytest.raises(OSError, match=said) as found, HDF5Writer(path, SHAPE, buffer=2) as w:
+            w.add(images, labels)
+    else:
+        w = HDF5Writer(path, SHAPE, buffer=2)
+        with pytest.raises(OSError, match=said) as found:
+            w.add(images, labels)
+        for again in (lambda: w.add(images, labels), w.close):
+            with pytest.raises(StateError, match="could not write; 4 rows"):
+                again()
+        w._journal.close()
+    assert found.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    with HDF5Writer(path, SHAPE, resume=True) as w:
+        assert w.rows == 4
+        w.add(images[4:], labels[4:])
+    with HDF5Dataset(path) as data:
+        np.testing.assert_array_equal(data.batch(range(10))[0], images)
+
+
+def test_a_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
+    images, labels = rows_of(10)
+    path = tmp_path / "a.h5"
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "minidl could not write a.h5: No space left: make room")
+
+    from minidl.io import sealed
+
+    monkeypatch.setattr(sealed, "write_sealed", full)
+    with pytest.raises(OSError, match=r"make room; 10 rows for .* are kept") as found:
+        write(path, images, labels)
+    assert found.value.errno == errno.ENOSPC
+    assert not path.exists()
+    monkeypatch.undo()
+    HDF5Writer(path, SHAPE, resume=True).close()
+    assert len(HDF5Dataset(path)) == 10
+
+
+# What is refused
+
+
+def test_files_in_the_way(tmp_path):
+    images, labels = rows_of(4)
+    path = tmp_path / "a.h5"
+    write(path, images, labels)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(FileExistsError, match="replace it with overwrite"):
+            HDF5Writer(path, SHAPE, **options)
+    before = path.read_bytes()
+    interrupted(path, images, labels, overwrite=True)
+    assert path.read_bytes() == before
+    write(path, images[:1], labels[:1], overwrite=True)  # forgets what was interrupted
+    assert names(tmp_path) == ["a.h5"]
+    assert len(HDF5Dataset(path)) == 1
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        HDF5Writer(tmp_path / "none" / "a.h5", SHAPE)
+    with pytest.raises(IsADirectoryError, match="name a file in it"):
+        HDF5Writer(tmp_path, SHAPE)
+
+
+def test_going_on_with_other_rows(tmp_path):
+    images, labels = rows_of(4)
+    path = tmp_path / "a.h5"
+    interrupted(path, images, labels, classes=["a", "b", "c"], source="one")
+    same = {"shape": SHAPE, "classes": ["a", "b", "c"], "source": "one", "resume": True}
+    for change, said in (
+        ({"shape": (5, 6, 3)}, "their shape is"),
+        ({"dtype": "float32"}, "their dtype is 'uint8', expected 'float32'"),
+        ({"classes": None}, "their classes is"),
+        ({"classes": ["a", "c", "b"]}, "their classes is"),
+        ({"source": "two"}, "their source is 'one', expected 'two'"),
+    ):
+        with pytest.raises(StateError, match=said):
+            HDF5Writer(path, **(same | change))
+    meta = tmp_path / ".a.h5.partial" / "meta.json"
+    meta.write_text("[]")
+    with pytest.raises(FileFormatError, match=r"meta.json is damaged"):
+        HDF5Writer(path, **same)
+
+
+def test_a_journal_that_was_not_begun_in_full_is_none(tmp_path):
+    images, labels = rows_of(4)
+    (tmp_path / ".a.h5.partial").mkdir()
+    (tmp_path / ".a.h5.partial" / "rows.bin").write_bytes(b"123")
+    write(tmp_path / "a.h5", images, labels)
+    assert names(tmp_path) == ["a.h5"]
+
+
+def test_rows_that_do_not_fit(tmp_path):
+    images, labels = rows_of(4)
+    with HDF5Writer(tmp_path / "a.h5", SHAPE, classes=["a", "b", "c"]) as writer:
+        for bad, error, said in (
+            ((images[0], labels), ShapeError, r"images \(n, 6, 5, 3\), got \(6, 5, 3\)"),
+            ((images[..., :2], labels), ShapeError, "images"),
+            ((images.astype(np.float32), labels), DTypeError, "expected uint8, got float32"),
+            ((images, labels[:3]), ShapeError, r"labels \(4,\), one a row, got \(3,\)"),
+            ((images, labels / 2), DTypeError, "whole numbers as labels"),
+            ((images, labels + 1), ArgumentError, "labels from 0 to 2, got"),
+            ((images, labels - 1), ArgumentError, "labels from 0 to 2, got -1"),
+        ):
+            with pytest.raises(error, match=said):
+                writer.add(*bad)
+        writer.add(images, labels)
+        writer.add(images[:0], labels[:0])
+    with pytest.raises(StateError, match="is closed"):
+        writer.add(images, labels)
+    writer.close()
+    assert len(HDF5Dataset(tmp_path / "a.h5")) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"shape": ()}, ShapeError),
+        ({"shape": (0, 3)}, ShapeError),
+        ({"shape": 3}, ShapeError),
+        ({"dtype": "float64"}, DTypeError),
+        ({"dtype": "no type"}, DTypeError),
+        ({"dtype": None}, DTypeError),
+        ({"buffer": 0}, ArgumentError),
+        ({"classes": ["x" * 70_000]}, ArgumentError),
+    ],
+)
+def test_bad_arguments(tmp_path, change, error):
+    with pytest.raises(error):
+        HDF5Writer(tmp_path / "a.h5", **({"shape": SHAPE} | change))
+    assert names(tmp_path) == []
+
+
+def test_large_rows_do_not_fill_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_writer, "MOST_WAITING", 250)
+    with HDF5Writer(tmp_path / "a.h5", SHAPE) as writer:  # rows of 90 bytes
+        writer.add(*rows_of(3))
+        assert writer.rows == 2
