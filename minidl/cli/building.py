@@ -1,0 +1,312 @@
+"""`minidl build`: image files into one HDF5 file that training reads by rows."""
+
+import argparse
+import errno
+import hashlib
+import json
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidl.cli.arguments import whole
+from minidl.cli.training import INTERRUPTED
+from minidl.errors import ArgumentError, FileFormatError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minidl.data.folder import ImageFiles
+    from minidl.data.hdf5_writer import HDF5Writer
+
+__all__ = ["add_build"]
+
+PARTS = ("train", "validation", "test")
+FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+LABEL_BYTES = 8
+SUFFIXES = (".h5", ".hdf5")
+
+
+def add_build(commands: Any) -> None:
+    """Add the command `build`."""
+    build = commands.add_parser(
+        "build",
+        help="put image files into one HDF5 file to train from",
+        description="Decode and resize image files once, and write them, with their labels, to an\n"
+        "HDF5 file that training reads by rows, also where it is larger than memory.\n"
+        "IMAGES is a folder with a sub-folder of images a class, or a .csv file with the\n"
+        "columns file and label. A folder with the sub-folders train and val (and test)\n"
+        "of class folders makes a file of each: OUT.train.h5, OUT.validation.h5.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl build pets pets.h5 --size 160\n"
+        "  minidl build pets pets.h5 --split 0.8,0.2\n"
+        "      pets.train.h5 and pets.validation.h5, each class in these proportions\n",
+    )
+    build.set_defaults(run=_build)
+    build.add_argument("images", type=Path, metavar="IMAGES", help="a folder or a .csv file")
+    build.add_argument("target", type=Path, metavar="OUT.h5", help="the file to write")
+    build.add_argument(
+        "--size", type=whole, default=224, metavar="N",
+        help="height and width of the images in pixels (default: 224)",
+    )  # fmt: skip
+    build.add_argument(
+        "--fit", choices=("crop", "stretch"), default="crop",
+        help="cut out the centre, or resize whatever the aspect (default: crop)",
+    )  # fmt: skip
+    build.add_argument(
+        "--split", type=_fractions, metavar="A,B[,C]",
+        help="fractions for training, validation and test, such as 0.8,0.2",
+    )  # fmt: skip
+    before = build.add_mutually_exclusive_group()
+    before.add_argument("--overwrite", action="store_true", help="replace what is there")
+    before.add_argument("--resume", action="store_true", help="go on where a run was interrupted")
+    build.add_argument(
+        "--strict", action="store_true",
+        help="stop at the first image that can't be read (default: leave it out)",
+    )  # fmt: skip
+    build.add_argument(
+        "--seed", type=_seed, default=0, metavar="N",
+        help="of the order of the images, and of the split (default: 0)",
+    )  # fmt: skip
+    build.add_argument(
+        "--workers", type=whole, default=2, metavar="N", help="threads that decode (default: 2)"
+    )
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    found = tuple(float(number) for number in text.split(","))
+    if not 2 <= len(found) <= len(PARTS) or not all(f > 0 for f in found) or sum(found) > 1 + 1e-9:
+        raise argparse.ArgumentTypeError(f"must be 2 or 3 numbers that add up to 1, got {text}")
+    return found
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return number
+
+
+_fractions.__name__, _seed.__name__ = "numbers", "whole number"  # as argparse's errors call them
+
+
+@dataclass
+class Part:
+    """A file to write: those of `images` whose numbers are `order`, in that order."""
+
+    target: Path
+    images: "ImageFiles"
+    order: "np.ndarray"
+
+    @property
+    def source(self) -> str:
+        """A digest of what decides the file's rows but for the images' own content."""
+        of = self.images
+        names = [of.name(i) for i in self.order]
+        labels = of.labels[self.order].tolist()
+        decides = json.dumps([names, labels, of.classes, of.size, of.fit])
+        return hashlib.sha256(decides.encode()).hexdigest()
+
+    @property
+    def row_bytes(self) -> int:
+        size = self.images.size
+        assert isinstance(size, int)  # an argument with a default
+        return 3 * size**2 + LABEL_BYTES
+
+
+def _build(options: argparse.Namespace) -> int:
+    from minidl.data.journal import check_target
+
+    if options.target.suffix not in SUFFIXES:
+        raise ArgumentError(f"expected a name ending with .h5 for the file, got {options.target}")
+    parts = _parts(options)
+    todo = [part for part in parts if not (options.resume and _is_done(part))]
+    for part in todo:
+        check_target(part.target, options.overwrite, options.resume)
+    _check_disk(todo)
+    for part in todo:
+        writer = _open(part, options)
+        try:
+            with writer:
+                _write(part, writer, options)
+        except KeyboardInterrupt:
+            print(f"\n{part.target}: interrupted, {_kept(writer)}", flush=True)
+            return INTERRUPTED
+        except FileFormatError:  # --strict
+            print(f"{part.target}: stopped, {_kept(writer)}", flush=True)
+            raise
+        _tell(part, writer)
+    return 0
+
+
+# What is to be written
+
+
+def _parts(options: argparse.Namespace) -> list[Part]:
+    from minidl.data.folder import ImageFolder, ImageList
+    from minidl.data.splits import split
+
+    size = {"size": options.size, "fit": options.fit}
+    if options.images.suffix.lower() == ".csv":
+        images: ImageFiles = ImageList(options.images, **size)
+    elif folders := _part_folders(options.images):
+        if options.split:
+            raise ArgumentError(
+                f"{options.images} is split already, into {', '.join(folders)}: leave out --split"
+            )
+        found: dict[str, ImageFiles] = {}
+        for name, folder in folders.items():
+            classes = found["train"].classes if found else None
+            found[name] = ImageFolder(options.images / folder, classes=classes, **size)
+        return [_part(options, images, name=name) for name, images in found.items()]
+    else:
+        images = ImageFolder(options.images, **size)
+    if not options.split:
+        return [_part(options, images)]
+    subsets = split(images, options.split, options.seed)
+    named = zip(PARTS, subsets, strict=False)
+    return [_part(options, images, subset.indices, name) for name, subset in named]
+
+
+def _part_folders(root: Path) -> dict[str, str]:
+    """The sub-folder of each part, where `root` has some for training and validation."""
+    found = {
+        part: name for part, names in FOLDERS.items() for name in names if (root / name).is_dir()
+    }
+    return found if {"train", "validation"} <= found.keys() else {}
+
+
+def _part(
+    options: argparse.Namespace, images: "ImageFiles", indices: Any = None, name: str = ""
+) -> Part:
+    import numpy as np
+
+    target = options.target
+    if name:
+        target = target.with_name(f"{target.stem}.{name}{target.suffix}")
+    indices = np.arange(len(images)) if indices is None else indices
+    # Mixed once, so that neighbours in the file, which are read together, are of many classes.
+    return Part(target, images, np.random.default_rng(options.seed).permutation(indices))
+
+
+def _is_done(part: Part) -> bool:
+    """Whether an earlier run wrote this very file to its end."""
+    from minidl.data.hdf5_dataset import HDF5Dataset
+    from minidl.data.journal import left_by
+
+    if not part.target.is_file() or left_by(part.target):
+        return False
+    with HDF5Dataset(part.target) as data:
+        if data.source != part.source:
+            raise FileExistsError(
+                f"{part.target} exists, made of other images or with other settings: there is "
+                "nothing to resume; name another file, or replace it with --overwrite"
+            )
+        print(f"{part.target}: {len(data):,} images, written before")
+    return True
+
+
+def _check_disk(parts: list[Part]) -> None:
+    """Refuse now what the disk would refuse after hours."""
+    from minidl.data.journal import left_by
+
+    if not parts:
+        return
+    sizes = [len(part.order) * part.row_bytes for part in parts]
+    there = sum(left_by(part.target) for part in parts)
+    needed = sum(sizes) + max(sizes) - there  # a file that is closed is there twice, for a moment
+    folder = parts[0].target.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{sum(len(part.order) for part in parts):,} images need {needed / 1e6:,.0f} MB in "
+            f"{folder}, and {free / 1e6:,.0f} MB are free: make room, name another disk, or give "
+            "a smaller --size",
+        )
+
+
+# Writing it
+
+
+def _open(part: Part, options: argparse.Namespace) -> "HDF5Writer":
+    from minidl.data.hdf5_writer import HDF5Writer
+
+    return HDF5Writer(
+        part.target,
+        (options.size, options.size, 3),
+        classes=part.images.classes,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        source=part.source,
+    )
+
+
+def _write(part: Part, writer: "HDF5Writer", options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from minidl.data.folder import reason_of
+
+    done = writer.rows + len(writer.skipped)
+    rest = part.order[done:]
+    with tqdm(
+        total=len(part.order), initial=done, unit="image", desc=part.target.name, dynamic_ncols=True
+    ) as bar:
+        for i, found in _decoded(part.images, rest, options.workers):
+            if isinstance(found, FileFormatError | OSError):
+                if options.strict:
+                    raise found
+                writer.skip(part.images.name(i), reason_of(found, part.images.paths[i]))
+            else:
+                image, label = found
+                writer.add(image[None], label[None])  # (1, H, W, 3), (1,)
+            bar.update()
+
+
+def _decoded(
+    images: "ImageFiles", numbers: "np.ndarray", workers: int
+) -> Iterator[tuple[int, Any]]:
+    """(number, item) of each image in turn, or what was raised in the item's place."""
+
+    def read(i: int) -> Any:
+        try:
+            return images[i]
+        except (FileFormatError, OSError) as error:
+            return error
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-build")
+    try:
+        todo = iter(numbers.tolist())
+        ahead: deque[tuple[int, Future[Any]]] = deque(
+            (i, pool.submit(read, i)) for i in islice(todo, 4 * workers)
+        )
+        while ahead:
+            i, found = ahead.popleft()
+            yield i, found.result()
+            ahead.extend((i, pool.submit(read, i)) for i in islice(todo, 1))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _kept(writer: "HDF5Writer") -> str:
+    return (
+        f"{writer.rows:,} images are kept: --resume goes on" if writer.rows else "nothing is kept"
+    )
+
+
+def _tell(part: Part, writer: "HDF5Writer") -> None:
+    """What was written, and what was left out and why."""
+    size = part.target.stat().st_size / 1e6
+    print(
+        f"{part.target}: {writer.rows:,} images of {len(part.images.classes):,} classes, "
+        f"{part.images.size} x {part.images.size}, {size:,.1f} MB"
+    )
+    if writer.skipped:
+        print(f"left out, since they can't be read: {len(writer.skipped):,}")
+        for name, reason in writer.skipped:
+            print(f"  {name}: {reason}")
