@@ -4,6 +4,7 @@ import argparse
 import sys
 
 import minidl as md
+from minidl.cli.building import add_build
 from minidl.cli.files import add_files
 from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minidl {md.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_train(commands)
+    add_build(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)
