@@ -14,7 +14,7 @@ from minidl import cli, data
 from minidl.cli import training
 from minidl.train import Trainer
 
-COMMANDS = ["bench", "convert", "doctor", "draw", "inspect", "summary", "train", "warmup"]
+COMMANDS = ["bench", "build", "convert", "doctor", "draw", "inspect", "summary", "train", "warmup"]
 
 
 def options(command):
