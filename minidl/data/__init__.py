@@ -1,9 +1,20 @@
-"""Datasets, and the loader that gives them in batches."""
+"""Datasets, on disk and in memory, and the loader that gives them in batches."""
 
+from minidl.data import transforms
+from minidl.data.cifar10 import cifar10
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.data.digits import digits
+from minidl.data.folder import ImageFolder, ImageList
+from minidl.data.hdf5_dataset import HDF5Dataset
+from minidl.data.hdf5_writer import HDF5Writer
+from minidl.data.images import read_image
 from minidl.data.loader import DataLoader
 from minidl.data.mnist import mnist
-from minidl.data import transforms
+from minidl.data.splits import Subset, split
+from minidl.data.statistics import channel_statistics
 
-__all__ = ["ArrayDataset", "DataLoader", "Dataset", "digits", "mnist", "transforms"]
+__all__ = [
+    "ArrayDataset", "DataLoader", "Dataset", "HDF5Dataset", "HDF5Writer", "ImageFolder",
+    "ImageList", "Subset", "channel_statistics", "cifar10", "digits", "mnist", "read_image",
+    "split", "transforms",
+]  # fmt: skip
