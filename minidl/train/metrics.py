@@ -1,13 +1,24 @@
 """Metrics: functions of outputs and targets (ndarrays) that give the mean over the batch."""
 
-from collections.abc import Callable, Iterable
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError, ShapeError
+from minidl.autograd import Tensor
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.nn.settings import positive
 
-__all__ = ["accuracy"]
+__all__ = [
+    "accuracy",
+    "classification_report",
+    "confusion_matrix",
+    "precision_recall",
+    "rank_accuracy",
+    "worst_mistakes",
+]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -28,6 +39,27 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float((outputs.argmax(axis=1) == labels).mean())
 
 
+def rank_accuracy(k: int) -> Metric:
+    """A metric: the share of rows whose target's class is among the `k` with the largest scores.
+
+    Of equal scores that of the lower class counts as larger, as in `accuracy`. A row with a NaN is
+    never right; all others are where there are no more than k classes.
+    Trainer also takes its name: metrics=["rank5"] is metrics=[rank_accuracy(5)] but for the column,
+    which is "rank5" instead of "rank5_accuracy".
+    """
+    k = positive("rank_accuracy", "k", k)
+
+    def metric(outputs: np.ndarray, targets: np.ndarray) -> float:
+        scores, labels = scored("rank_accuracy", outputs, targets)
+        own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)  # (N, 1)
+        before = np.arange(scores.shape[1]) < labels[:, np.newaxis]  # (N, C)
+        rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)  # from 0
+        return float(((rank < k) & ~np.isnan(scores).any(axis=1)).mean())
+
+    metric.__name__ = f"rank{k}_accuracy"
+    return metric
+
+
 BY_NAME: dict[str, Metric] = {"accuracy": accuracy}
 COLUMNS = ("epoch", "lr", "loss", "seconds")  # of the history, beside the metrics
 
@@ -41,10 +73,11 @@ def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
         metrics = (metrics,)
     found: dict[str, Metric] = {}
     for metric in metrics:
-        function = BY_NAME.get(metric) if isinstance(metric, str) else metric
+        function = _named(metric) if isinstance(metric, str) else metric
         if not callable(function):
             raise ArgumentError(
-                f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r}"
+                f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r} "
+                "(or 'rank5' and the like, for the five best classes)"
             )
         name = metric if isinstance(metric, str) else _name(metric)
         if name in found or name in COLUMNS:
@@ -54,6 +87,11 @@ def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
             )
         found[name] = function
     return found
+
+
+def _named(name: str) -> Metric | None:
+    rank = re.fullmatch(r"rank([1-9][0-9]{0,8})", name)
+    return rank_accuracy(int(rank[1])) if rank else BY_NAME.get(name)
 
 
 def _name(metric: Metric) -> str:
@@ -81,3 +119,137 @@ class Means:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._totals, self._count = dict(state["totals"]), int(state["count"])
+
+
+def confusion_matrix(outputs: Any, targets: Any, num_classes: int | None = None) -> np.ndarray:
+    """How often rows of each class were taken for each class: int64 (C, C), [truth, guess].
+
+    outputs: scores (N, C) or guessed classes (N,); targets: labels (N,) or probabilities (N, C).
+    num_classes: C, if it isn't to be that of the scores or one more than the largest class.
+    Raises ArgumentError for NaN among the scores and for classes that are not 0..C-1.
+    """
+    who = "confusion_matrix"
+    guesses, truths = (_classes(who, array) for array in (outputs, targets))
+    if guesses.shape != truths.shape or not len(guesses):
+        raise ShapeError(
+            f"{who} expected a guess for each target, got {len(guesses)} and {len(truths)}"
+        )
+    if num_classes is None:
+        widths = [a.shape[1] for a in (outputs, targets) if np.ndim(a) == 2]
+        num_classes = max([int(guesses.max()) + 1, int(truths.max()) + 1, *widths])
+    count = positive(who, "num_classes", num_classes)
+    for classes in (guesses, truths):
+        check_labels(who, classes, count)
+    return np.bincount(truths * count + guesses, minlength=count**2).reshape(count, count)
+
+
+def precision_recall(
+    confusion: np.ndarray, classes: Sequence[Any] | None = None
+) -> list[dict[str, Any]]:
+    """Rows {"class", "precision", "recall", "count"}, one for each class.
+
+    confusion: as `confusion_matrix` gives it; classes: their names, the numbers if left out.
+    precision: the share of what was taken for the class that is of it; recall: the share of the
+    class that was found; NaN where nothing was. count: rows of the class.
+    """
+    confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ShapeError(f"precision_recall expected a matrix (C, C), got shape {confusion.shape}")
+    names = list(range(len(confusion)) if classes is None else classes)
+    if len(names) != len(confusion):
+        raise ShapeError(
+            f"precision_recall expected names of {len(confusion)} classes, got {len(names)}"
+        )
+    guessed, count = confusion.sum(axis=0).tolist(), confusion.sum(axis=1).tolist()
+    right = np.diagonal(confusion).tolist()
+    return [
+        {
+            "class": name,
+            "precision": right[i] / guessed[i] if guessed[i] else math.nan,
+            "recall": right[i] / count[i] if count[i] else math.nan,
+            "count": count[i],
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def classification_report(confusion: np.ndarray, classes: Sequence[Any] | None = None) -> str:
+    """`precision_recall` as a table for people, with the accuracy below it."""
+    rows = precision_recall(confusion, classes)
+    cells = [("class", "precision", "recall", "count")]
+    for row in rows:
+        name = "".join(c if c.isprintable() else "?" for c in str(row["class"]))
+        numbers = ["-" if math.isnan(row[n]) else f"{row[n]:.4f}" for n in cells[0][1:3]]
+        cells.append((name, numbers[0], numbers[1], str(row["count"])))
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
+    ]
+    rule = "-" * len(lines[0])
+    right, total = int(np.trace(confusion)), int(np.sum(confusion))
+    share = f"{right / total:.4f}" if total else "-"
+    return "\n".join([lines[0], rule, *lines[1:], rule, f"accuracy {share}, {right} of {total}"])
+
+
+def worst_mistakes(scores: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` rows that are wrong, int64, with the surest of them first.
+
+    scores: (N, C), what softmax takes: of probabilities, give the logarithms. labels: (N,).
+    A row is as sure as its largest class's probability; of equally sure rows the first is first.
+    Raises ArgumentError for NaN or +inf among the scores.
+    """
+    scores, labels = scored("worst_mistakes", scores, labels)
+    count = positive("worst_mistakes", "count", count)
+    check_scores("worst_mistakes", scores)
+    guess, exact = scores.argmax(axis=1), scores.astype(np.float64)
+    # What the other classes have, relative to the guess: where that has probability 1 but for
+    # rounding, this still tells who is surer.
+    others = np.exp(exact - exact.max(axis=1, keepdims=True))
+    others[np.arange(len(scores)), guess] = 0
+    wrong = np.flatnonzero(guess != labels)
+    return wrong[np.argsort(others[wrong].sum(axis=1), kind="stable")[:count]]
+
+
+def _classes(who: str, array: Any) -> np.ndarray:
+    """Classes, int64 (N,): as they are, or those of the largest scores (N, C)."""
+    found = np.asarray(array.data if isinstance(array, Tensor) else array)
+    if found.ndim == 2 and found.shape[1]:
+        if found.dtype.kind == "f" and np.isnan(found).any():
+            row = np.flatnonzero(np.isnan(found).any(axis=1))[0]
+            raise ArgumentError(f"{who}: row {row} of the scores holds NaN")
+        return found.argmax(axis=1)
+    if found.ndim != 1:
+        raise ShapeError(f"{who} expected classes (N,) or scores (N, C), got shape {found.shape}")
+    if found.dtype.kind not in "iu":
+        raise DTypeError(f"{who} expected classes as integers, got dtype {found.dtype}")
+    return found.astype(np.int64)
+
+
+def scored(who: str, outputs: Any, targets: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N, C) and the targets' classes, int64 (N,), checked."""
+    scores = np.asarray(outputs.data if isinstance(outputs, Tensor) else outputs)
+    labels = _classes(who, targets)
+    if scores.ndim != 2 or scores.size == 0 or len(labels) != len(scores):
+        raise ShapeError(
+            f"{who} expected scores (N, C) and labels (N,), got shapes {scores.shape} and "
+            f"{np.shape(targets)}"
+        )
+    check_labels(who, labels, scores.shape[1])
+    return scores, labels
+
+
+def check_labels(who: str, labels: np.ndarray, classes: int) -> None:
+    """Raise ArgumentError unless all labels are 0..classes-1."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ArgumentError(f"{who} expected classes from 0 to {classes - 1}, got {wrong}")
+
+
+def check_scores(who: str, scores: np.ndarray) -> None:
+    """Raise ArgumentError for a row of scores that softmax can make no probabilities of."""
+    bad = np.flatnonzero(~np.isfinite(scores.max(axis=1)))  # NaN is a maximum as well
+    if len(bad):
+        raise ArgumentError(
+            f"{who}: row {bad[0]} of the scores has the largest score {scores[bad[0]].max()}, "
+            "which softmax can't make a probability of"
+        )
