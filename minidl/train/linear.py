@@ -1,0 +1,292 @@
+"""LinearClassifier: logistic regression on features, trained to convergence."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minidl import ops
+from minidl.autograd import Tensor
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.nn import Linear
+from minidl.nn.settings import positive, real
+from minidl.optim.lbfgs import Minimum, lbfgs
+from minidl.train.metrics import accuracy
+
+__all__ = ["LinearClassifier"]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
+FOLD_TOLERANCE, FOLD_ITERATIONS = 1e-4, 1000  # enough to tell which strength is better
+ROUNDING = 1e-12  # a gradient's norm below it is nothing but rounding
+
+
+class LinearClassifier:
+    """Multinomial logistic regression: scores = x @ weight + bias.
+
+    It minimises strength * (sum of the rows' cross-entropies) + 1/2 (sum of squared weights), in
+    float64: scikit-learn's LogisticRegression(C=strength). The bias is not penalised.
+    strength: of the data against the penalty; a large one fits closely.
+    standardize: each feature is brought to mean 0 and standard deviation 1 before, and the penalty
+    is on the weights of those; `weight` and `bias` are for the features as given.
+    tolerance: training ends when the gradient's norm is this part of that at weights of zero.
+
+    After `fit`: weight (D, C) and bias (C,), float64; iterations; converged.
+    After `cross_validated` also scores: {"strength", "loss", "accuracy"} for each strength.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    converged: bool
+    iterations: int
+    scores: list[dict[str, float]]
+
+    def __init__(
+        self,
+        strength: float = 1.0,
+        standardize: bool = True,
+        tolerance: float = 1e-5,
+        max_iterations: int = 1000,
+    ) -> None:
+        self.strength = _above_zero("strength", strength)
+        self.tolerance = _above_zero("tolerance", tolerance)
+        self.standardize = bool(standardize)
+        self.max_iterations = positive("LinearClassifier", "max_iterations", max_iterations)
+
+    def fit(self, features: Any, labels: Any) -> "LinearClassifier":
+        """Train on features (N, D), float, with labels (N,), integers 0..C-1 that all occur.
+
+        Warns with a RuntimeWarning when max_iterations were not enough.
+        Raises ShapeError, DTypeError or ArgumentError for features and labels that don't fit each
+        other, features that are not finite, and fewer than two classes.
+        """
+        x, labels = _rows("LinearClassifier.fit", features, labels)
+        mean, scale = _standardized(x, self.standardize)
+        found = _minimum(x, labels, self.strength, self.tolerance, self.max_iterations)
+        self.weight, self.bias = _for_raw_features(found.x, mean, scale)
+        self.converged, self.iterations = found.converged, found.iterations
+        if not found.converged:
+            warnings.warn(
+                f"LinearClassifier.fit has not converged in {found.iterations} iterations: lower "
+                "the strength, or raise the tolerance or max_iterations",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @classmethod
+    def cross_validated(
+        cls,
+        features: Any,
+        labels: Any,
+        strengths: Iterable[float] = STRENGTHS,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> "LinearClassifier":
+        """Fit with the strength whose mean cross-entropy on held-out rows is the smallest.
+
+        The rows are dealt to `folds` parts with equal shares of each class; each part is held out
+        once. Of equally good strengths the weakest is taken. `scores` tells of them all, from the
+        weakest up. Raises what `fit` raises, and ArgumentError for more folds than rows of a class.
+        """
+        who = "LinearClassifier.cross_validated"
+        x, labels = _rows(who, features, labels)
+        tried = sorted({_above_zero("strength", strength) for strength in strengths})
+        if not tried:
+            raise ArgumentError(f"{who} expected at least one strength, got none")
+        parts = _parts(who, labels, folds, seed)
+        sums = np.zeros((len(tried), 2))  # of cross-entropies, and of right rows
+        for part in range(folds):
+            sums += _held_out(x, labels, parts == part, tried)
+        rows = [(s, *(total / len(x)).tolist()) for s, total in zip(tried, sums)]
+        scores = [dict(zip(("strength", "loss", "accuracy"), row)) for row in rows]
+        best = cls(min(scores, key=lambda row: row["loss"])["strength"])
+        best.scores = scores
+        return best.fit(x, labels)
+
+    def predict_scores(self, x: Any) -> np.ndarray:
+        """x @ weight + bias, float64 (N, C), of features (N, D); softmax makes probabilities."""
+        x = _features("LinearClassifier.predict_scores", x)
+        self._check_trained()
+        return np.asarray(ops.linear(x, self.weight, self.bias))
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The classes, int64 (N,), with the largest scores."""
+        return self.predict_scores(x).argmax(axis=1)
+
+    def accuracy(self, x: Any, labels: Any) -> float:
+        """The share of rows that `predict` gets right."""
+        return accuracy(self.predict_scores(x), labels)
+
+    def to_layer(self) -> Linear:
+        """An `nn.Linear` in float32 that gives the same scores: the head of a network."""
+        self._check_trained()
+        layer = Linear(*self.weight.shape).astype(np.float32)
+        layer.load_state_dict(
+            {"weight": self.weight.astype(np.float32), "bias": self.bias.astype(np.float32)}
+        )
+        return layer
+
+    def _check_trained(self) -> None:
+        if not hasattr(self, "weight"):
+            raise ArgumentError("LinearClassifier is not trained yet: call fit first")
+
+
+def _minimum(
+    x: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    tolerance: float,
+    max_iterations: int,
+    start: np.ndarray | None = None,
+) -> Minimum:
+    """Of the penalised cross-entropy of rows x (N, D): a flat vector of weight and bias."""
+    classes = int(labels.max()) + 1
+    # Of two classes scikit-learn penalises the difference of the weights only: 1/2 |w1 - w0|^2.
+    # In the minimum w0 = -w1, so that is |w0|^2 + |w1|^2, twice the penalty of several classes.
+    penalty = (2 if classes == 2 else 1) / (strength * len(x))
+    loss = _loss(x, labels, classes, penalty)
+    zeros = np.zeros((x.shape[1] + 1) * classes)
+    steepest = float(np.sqrt((loss(zeros)[1] ** 2).sum()))
+    norm = max(tolerance * steepest, ROUNDING)
+    return lbfgs(loss, zeros if start is None else start, norm, max_iterations)
+
+
+def _loss(
+    x: np.ndarray, labels: np.ndarray, classes: int, penalty: float
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """The function to minimise, with its gradient: the objective / (strength * N)."""
+    rows = np.arange(len(x))
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weight, bias = _unpacked(flat, x.shape[1])
+        # minidl's products give the same bits with any number of threads; BLAS's would not
+        log_probabilities = ops.log_softmax(ops.linear(x, weight, bias))
+        value = -log_probabilities[rows, labels].mean() + penalty / 2 * (weight**2).sum()
+        slopes = np.exp(log_probabilities)  # (N, C), to be those of the scores
+        slopes[rows, labels] -= 1
+        slopes /= len(x)
+        gradient = np.empty((x.shape[1] + 1, classes))
+        gradient[:-1] = ops.matmul(x.T, slopes) + penalty * weight
+        gradient[-1] = slopes.sum(axis=0)
+        return float(value), gradient.reshape(-1)  # ((D + 1) * C,)
+
+    return loss
+
+
+def _unpacked(flat: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
+    """weight (D, C) and bias (C,) of the flat vector ((D + 1) * C,)."""
+    both = flat.reshape(features + 1, -1)  # (D + 1, C)
+    return both[:-1], both[-1]
+
+
+def _held_out(
+    x: np.ndarray, labels: np.ndarray, held: np.ndarray, strengths: list[float]
+) -> np.ndarray:
+    """The held-out rows' sum of cross-entropies and number of right ones, for each strength."""
+    train, targets = x[~held], labels[held]
+    mean, scale = _standardized(train)  # what is held out has no say in it
+    test = (x[held] - mean) / scale
+    rows = np.arange(len(test))
+    sums, start = [], None
+    for strength in strengths:  # from the weakest: each minimum is a good start for the next
+        found = _minimum(train, labels[~held], strength, FOLD_TOLERANCE, FOLD_ITERATIONS, start)
+        start = found.x
+        log_probabilities = ops.log_softmax(ops.linear(test, *_unpacked(start, x.shape[1])))
+        right = (log_probabilities.argmax(axis=1) == targets).sum()
+        sums.append((-log_probabilities[rows, targets].sum(), right))
+    return np.array(sums)
+
+
+def _parts(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The part, 0..folds-1, of each row, int (N,)."""
+    if isinstance(folds, bool) or not isinstance(folds, int | np.integer) or folds < 2:
+        raise ArgumentError(f"{who}: folds must be a whole number from 2 up, got {folds!r}")
+    counts = np.bincount(labels)
+    if folds > counts.min():
+        raise ArgumentError(
+            f"{who}: {folds} folds need {folds} rows of each class, but class {counts.argmin()} "
+            f"has {counts.min()}: lower folds or give more rows"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    parts = np.empty(len(labels), np.int64)
+    parts[by_class] = np.arange(len(labels)) % folds
+    return parts
+
+
+def _standardized(x: np.ndarray, scaled: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Bring the columns of x, in place, to mean 0 and standard deviation 1; return what they were.
+
+    A constant column becomes 0, and counts as of deviation 1. Without `scaled`, all do: taking the
+    mean away is free, as the bias makes up for it unpenalised, and converges in far fewer steps.
+    """
+    first = x[0].copy()
+    x -= first  # now a constant column is exactly 0: rounding of its mean can't blow it up
+    mean = x.mean(axis=0)
+    x -= mean
+    if not scaled:
+        return first + mean, np.ones(x.shape[1])
+    scale = np.sqrt(np.einsum("nd,nd->d", x, x) / len(x))
+    scale[scale == 0] = 1
+    x /= scale
+    return first + mean, scale
+
+
+def _for_raw_features(
+    flat: np.ndarray, mean: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """weight and bias for x instead of (x - mean) / scale."""
+    weight, bias = _unpacked(flat, len(mean))
+    weight = weight / scale[:, np.newaxis]  # (D, C) / (D, 1)
+    return weight, bias - (mean[:, np.newaxis] * weight).sum(axis=0)
+
+
+def _above_zero(name: str, value: Any) -> float:
+    found = real("LinearClassifier", name, value)
+    if found <= 0:
+        raise ArgumentError(f"LinearClassifier: {name} must be above 0, got {value!r}")
+    return found
+
+
+def _features(who: str, features: Any) -> np.ndarray:
+    """A float64 copy (N, D) of what should be finite features."""
+    found = np.asarray(features.data if isinstance(features, Tensor) else features)
+    if found.dtype.kind not in "fiu":
+        raise DTypeError(f"{who} expected features as numbers, got dtype {found.dtype}")
+    if found.ndim != 2 or 0 in found.shape:
+        raise ShapeError(
+            f"{who} expected features (N, D), got shape {found.shape}"
+            + (": flatten them with .reshape(len(x), -1)" if found.ndim > 2 else "")
+        )
+    found = found.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(bad):
+        raise ArgumentError(
+            f"{who}: features must be finite, but row {bad[0]} holds NaN or infinity "
+            f"({len(bad)} such rows of {len(found)})"
+        )
+    return found
+
+
+def _rows(who: str, features: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features as `_features` gives them, with their labels, int64 (N,)."""
+    x = _features(who, features)
+    found = np.asarray(labels.data if isinstance(labels, Tensor) else labels)
+    if found.shape != (len(x),):
+        raise ShapeError(
+            f"{who} expected labels ({len(x)},) for features {x.shape}, got shape {found.shape}"
+            + (": take .argmax(axis=1) of one-hot ones" if found.ndim == 2 else "")
+        )
+    if found.dtype.kind not in "iu":
+        raise DTypeError(f"{who} expected labels as integers, got dtype {found.dtype}")
+    classes = np.unique(found)
+    if len(classes) == 1:
+        raise ArgumentError(f"{who} expected two or more classes, but all labels are {classes[0]}")
+    missing = np.flatnonzero(classes != np.arange(len(classes)))
+    if len(missing):
+        raise ArgumentError(
+            f"{who} expected labels 0..C-1 that all occur, but none is {missing[0]} (they are from "
+            f"{classes[0]} to {classes[-1]}): np.unique(labels, return_inverse=True) renumbers them"
+        )
+    return x, found.astype(np.int64)
