@@ -22,7 +22,6 @@ from minidl.train.metrics import (
     worst_mistakes,
 )
 
-
 WHOLE = st.integers(-3, 3)
 
 
