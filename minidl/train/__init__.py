@@ -1,9 +1,28 @@
-"""Training: the loop, what it measures and who listens to it."""
+"""Training: the loop, what it measures, who listens to it, and transfer learning."""
 
+from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
+from minidl.train.ensemble import ensemble, evaluate_ensemble
+from minidl.train.features import extract_features
+from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.history import History
-from minidl.train.metrics import accuracy
+from minidl.train.linear import LinearClassifier
+from minidl.train.metrics import (
+    accuracy, classification_report, confusion_matrix, precision_recall, rank_accuracy,
+    worst_mistakes,
+)  # fmt: skip
+from minidl.train.mixup import MixUp
+from minidl.train.monitor import TrainingMonitor, plot_history
+from minidl.train.range_finder import find_learning_rate
+from minidl.train.stopping import EarlyStopping
+from minidl.train.surgery import freeze_to, rates_by_depth
 from minidl.train.trainer import Trainer
 
-__all__ = ["Callback", "Checkpoint", "History", "ProgressBar", "Trainer", "accuracy"]
+__all__ = [
+    "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History", "LinearClassifier",
+    "MixUp", "NaNGuard", "ProgressBar", "Trainer", "TrainingMonitor", "accuracy", "class_weights",
+    "classification_report", "confusion_matrix", "ensemble", "evaluate_ensemble",
+    "extract_features", "find_learning_rate", "freeze_to", "plot_history", "precision_recall",
+    "rank_accuracy", "rates_by_depth", "worst_mistakes",
+]  # fmt: skip

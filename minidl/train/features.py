@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import no_grad
-from minidl.data import ArrayDataset, Dataset
+from minidl.data import ArrayDataset, Dataset, HDF5Dataset, HDF5Writer
 from minidl.errors import ArgumentError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
@@ -40,8 +40,6 @@ def extract_features(
         if not parts:
             raise ArgumentError("extract_features: the loader has no batches")
         return ArrayDataset(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-    from minidl.data import HDF5Dataset, HDF5Writer
-
     classes = getattr(getattr(loader, "dataset", None), "classes", None)
     with contextlib.ExitStack() as open_files:
         writer = None
