@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import whole
+from minidl.cli.images import part_folders
 from minidl.cli.training import INTERRUPTED
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["add_build"]
 
 PARTS = ("train", "validation", "test")
-FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 LABEL_BYTES = 8
 SUFFIXES = (".h5", ".hdf5")
 
@@ -154,7 +154,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     size = {"size": options.size, "fit": options.fit}
     if options.images.suffix.lower() == ".csv":
         images: ImageFiles = ImageList(options.images, **size)
-    elif folders := _part_folders(options.images):
+    elif folders := part_folders(options.images):
         if options.split:
             raise ArgumentError(
                 f"{options.images} is split already, into {', '.join(folders)}: leave out --split"
@@ -171,14 +171,6 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     subsets = split(images, options.split, options.seed)
     named = zip(PARTS, subsets, strict=False)
     return [_part(options, images, subset.indices, name) for name, subset in named]
-
-
-def _part_folders(root: Path) -> dict[str, str]:
-    """The sub-folder of each part, where `root` has some for training and validation."""
-    found = {
-        part: name for part, names in FOLDERS.items() for name in names if (root / name).is_dir()
-    }
-    return found if {"train", "validation"} <= found.keys() else {}
 
 
 def _part(

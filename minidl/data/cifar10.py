@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.data.dataset import ArrayDataset
+from minidl.data.dataset import LabelledImages
 from minidl.errors import FileFormatError
 
 __all__ = ["cifar10"]
@@ -20,7 +20,7 @@ TEST, NAMES = "test_batch.bin", "batches.meta.txt"
 Path_ = str | os.PathLike[str]
 
 
-def cifar10(source: Path_ | Sequence[Path_]) -> ArrayDataset:
+def cifar10(source: Path_ | Sequence[Path_]) -> LabelledImages:
     """The images in CIFAR-10's binary files.
 
     source: a folder, for all its .bin files but test_batch.bin; or a list of files, such as
@@ -35,13 +35,7 @@ def cifar10(source: Path_ | Sequence[Path_]) -> ArrayDataset:
     labels = records[:, 0].astype(np.int64)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32)  # (N, C, H, W)
     images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))  # (N, H, W, C)
-    return _Labelled(images, labels, _classes(files[0].with_name(NAMES)))
-
-
-class _Labelled(ArrayDataset):
-    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
-        super().__init__(images, labels)
-        self.labels, self.classes = labels, classes
+    return LabelledImages(images, labels, _classes(files[0].with_name(NAMES)))
 
 
 def _files(source: Path_ | Sequence[Path_]) -> list[Path]:

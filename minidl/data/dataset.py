@@ -8,7 +8,7 @@ import numpy as np
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["ArrayDataset", "Dataset"]
+__all__ = ["ArrayDataset", "Dataset", "LabelledImages"]
 
 
 class Dataset:
@@ -82,6 +82,28 @@ class ArrayDataset(Dataset):
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(array[np.asarray(indices)] for array in self.arrays)
+
+
+class LabelledImages(ArrayDataset):
+    """Images (N, H, W, C) in memory with their labels (N,), numbers of `classes`.
+
+    names: what each image is called, such as its file.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        classes: Sequence[str],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(images, labels)
+        self.labels, self.classes = np.asarray(labels, np.int64), list(classes)
+        self.names = names
+
+    def name(self, index: int) -> str:
+        """What image `index` is called."""
+        return f"image {index}" if self.names is None else self.names[index]
 
 
 def _numbers(array: Any, position: int) -> np.ndarray:

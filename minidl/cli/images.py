@@ -1,0 +1,145 @@
+"""Images for the commands: what IMAGES names, and how a network takes them."""
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from minidl.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from minidl.data import Dataset
+    from minidl.models import Network
+
+__all__ = [
+    "Parts", "decoded_size", "name_of", "open_images", "open_parts", "part_folders", "preparation",
+]  # fmt: skip
+
+FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+HELD_OUT = 0.2  # of images that aren't split
+MOST_IN_MEMORY = 2**30  # bytes of decoded images
+
+
+class Parts(NamedTuple):
+    """The parts of a set of images, and (file, reason) of each image that can't be read."""
+
+    training: Any
+    validation: Any
+    skipped: list[tuple[str, str]]
+
+
+def decoded_size(network: "Network") -> int:
+    """Height and width that images are decoded to: of photographs a little more than the network
+    was trained on, so that there is something to crop."""
+    size = _format(network).size
+    return size if size < 96 else size * 8 // 7
+
+
+def preparation(network: "Network") -> list[Any]:
+    """The transforms that make of decoded images what the network takes, in evaluation."""
+    from minidl.data import transforms
+
+    return transforms.prepare(_format(network), crop=not network.any_size)
+
+
+def _format(network: "Network") -> Any:
+    if network.image_format is None:
+        raise ArgumentError(
+            "the file doesn't say what images its network takes: set model.image_format to a "
+            "models.ImageFormat and save it again"
+        )
+    return network.image_format
+
+
+def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
+    """The training and the validation part of IMAGES, its images `size` x `size`.
+
+    A folder with train and val in it is split already, and so is NAME.h5 where NAME.train.h5 and
+    NAME.validation.h5 stand. From anything else a fifth of each class is held out.
+    strict: whether an image that can't be read is an error.
+    """
+    from minidl.data import ImageFolder, split
+
+    built = [path.with_name(f"{path.stem}.{part}{path.suffix}") for part in ("train", "validation")]
+    if path.suffix in (".h5", ".hdf5") and not path.exists() and all(b.exists() for b in built):
+        return Parts(_rows(built[0], size), _rows(built[1], size), [])
+    folders = part_folders(path)
+    if folders:
+        training = ImageFolder(path / folders["train"], size)
+        validation = ImageFolder(path / folders["validation"], size, classes=training.classes)
+        found = [_in_memory(each, strict) for each in (training, validation)]
+        skipped = [
+            (f"{folders[part]}/{name}", why)
+            for part, (_, bad) in zip(("train", "validation"), found, strict=True)
+            for name, why in bad
+        ]
+        return Parts(found[0][0], found[1][0], skipped)
+    whole, skipped = open_images(path, size, strict)
+    return Parts(*split(whole, (1 - HELD_OUT, HELD_OUT), seed), skipped)
+
+
+def open_images(
+    path: Path, size: int, strict: bool = False
+) -> tuple["Dataset", list[tuple[str, str]]]:
+    """All images of a folder of class folders, a CSV list or an HDF5 file; (file, reason) of those
+    that can't be read."""
+    from minidl.data import ImageFolder, ImageList, cifar10
+
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, f"there is no {path}")
+    if path.suffix in (".h5", ".hdf5"):
+        return _rows(path, size), []
+    if path.suffix.lower() == ".csv":
+        return _in_memory(ImageList(path, size=size), strict)
+    if any(path.glob("*_batch*.bin")) or any(path.glob("train*.bin")):
+        return cifar10(path), []
+    return _in_memory(ImageFolder(path, size), strict)
+
+
+def part_folders(root: Path) -> dict[str, str]:
+    """The sub-folder of each part, where `root` has some for training and validation."""
+    found = {
+        part: name for part, names in FOLDERS.items() for name in names if (root / name).is_dir()
+    }
+    return found if {"train", "validation"} <= found.keys() else {}
+
+
+def _rows(path: Path, size: int) -> Any:
+    from minidl.data import HDF5Dataset
+
+    data = HDF5Dataset(path)
+    if len(data.shape) != 3 or min(data.shape[:2]) < size or data.classes is None:
+        raise ArgumentError(
+            f"{path} holds rows of shape {data.shape}"
+            f"{'' if data.classes else ' without names of classes'}, expected images of at least "
+            f"{size} x {size} pixels: minidl build IMAGES {path} --size {size}"
+        )
+    return data
+
+
+def _in_memory(images: Any, strict: bool) -> tuple[Any, list[tuple[str, str]]]:
+    """Image files, decoded once where memory allows; those that can't be read are left out."""
+    import numpy as np
+
+    from minidl.data import DataLoader
+    from minidl.data.dataset import LabelledImages
+
+    if strict:
+        for i in range(len(images)):
+            images[i]
+    bad = [
+        (path.relative_to(images.root).as_posix(), why) for path, why in images.drop_unreadable()
+    ]
+    if len(images) * 3 * images.size**2 > MOST_IN_MEMORY:
+        return images, bad
+    pixels = np.concatenate([x for x, _ in DataLoader(images, 64, workers=2)])
+    names = [images.name(i) for i in range(len(images))]
+    return LabelledImages(pixels, images.labels, images.classes, names), bad
+
+
+def name_of(images: Any, index: int) -> str:
+    """What an image is called."""
+    from minidl.data import Subset
+
+    if isinstance(images, Subset):
+        return name_of(images.dataset, int(images.indices[index]))
+    return images.name(index) if hasattr(images, "name") else f"image {index}"
