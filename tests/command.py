@@ -13,7 +13,8 @@ import minidl as md
 from minidl import models
 from minidl.cli import main
 
-SAVED = ["history.json", "settings.json", "weights.h5"]
+KEPT = ["history.json", "settings.json", "weights.h5"]  # of a training that is interrupted
+SAVED = sorted([*KEPT, "report.html", "results.json"])
 
 # Python leaves Ctrl-C's signal ignored where a shell started the tests in the background.
 CHILD = """

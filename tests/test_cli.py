@@ -67,7 +67,6 @@ def test_version():
     [
         ([], "the following arguments are required: COMMAND"),
         (["trian"], r"invalid choice: 'trian' \(choose from .*train.*\)"),
-        (["train", "--data", "cifar"], "argument --data: invalid choice: 'cifar'"),
         (["train", "--epochs", "0"], "argument --epochs: must be 1 or more, got 0"),
         (["train", "--epochs", "1e3"], "argument --epochs: invalid whole number value: '1e3'"),
         (["train", "--epochs"], "argument --epochs: expected one argument"),
@@ -96,8 +95,13 @@ def test_bad_arguments(arguments, message):
     [
         (["--seed", "-1"], "a whole number from 0 up, got -1"),
         (["--threads", "100000"], "a whole number from 1 to .*, got 100000"),
-        (["--download"], "--data-dir and --download are for MNIST: add --data mnist"),
-        (["--data-dir", "mnist"], "--data-dir and --download are for MNIST: add --data mnist"),
+        (["--download"], "--download is for MNIST: add --data mnist"),
+        (["--data-dir", "mnist"], "--data-dir is for MNIST and CIFAR-10: add --data mnist"),
+        (["--size", "32"], "--size is for images of your own: digits has its own"),
+        (["--data", "cifar"], "there is no cifar"),
+        (["--model", "lenet"], "there is no network 'lenet': did you mean lenet5.*"),
+        (["--arguments", '{"depth": 3}'], ".*unexpected keyword argument 'depth'"),
+        (["--data", "cifar10", "--data-dir", "no"], "cifar10: there is no folder no"),
     ],
 )
 def test_what_does_not_go_together(arguments, message, tmp_path):
@@ -194,6 +198,9 @@ def test_results_that_are_not_finite_are_still_json(tmp_path):
     assert read_json(tmp_path / "history.json")["test"]["loss"] is None
 
 
+NAMES = "weights.h5, settings.json, history.json, results.json and report.html"
+
+
 # A training
 
 
@@ -216,7 +223,7 @@ def test_it_says_what_it_does(short_run):
     for number, line in enumerate(epochs, 1):
         assert re.fullmatch(rf"epoch   {number}  loss \S+  accuracy \S+  \(\S+ s\)", line)
     assert re.fullmatch(r"test accuracy \d\d\.\d\d% \(\d+ of 355\), loss \d\.\d{4}", tested)
-    assert saved == f"saved weights.h5, settings.json and history.json in {folder}"
+    assert saved == f"saved {NAMES} in {folder}"
     assert "100%" in done.err
 
 
@@ -291,7 +298,7 @@ def test_python_m_minidl_trains(tmp_path):
     out, err = run.communicate()
     assert run.returncode == 0, err
     assert "Warning" not in err
-    assert "saved weights.h5, settings.json and history.json in out\n" in out
+    assert f"saved {NAMES} in out\n" in out
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == SAVED
 
 

@@ -8,13 +8,15 @@ import sys
 
 import numpy as np
 import pytest
-from command import SAVED, child, load, minidl, read_json
+from command import KEPT, child, load, minidl, read_json
 
 import minidl as md
 from minidl import data, nn
 from minidl.cli import training
 from minidl.io import atomic, compose, sealed
 from minidl.train import History, Trainer
+from minidl.train import run as run_module
+from minidl.train.run import Run
 
 
 def interrupted_run(folder, again=False):
@@ -46,7 +48,7 @@ def test_ctrl_c_saves_what_there_is_and_says_so(tmp_path):
     )
     assert lines[-1] == "saved weights.h5, settings.json and history.json in out\n"
     folder = tmp_path / "out"
-    assert sorted(file.name for file in folder.iterdir()) == SAVED
+    assert sorted(file.name for file in folder.iterdir()) == KEPT
     history = read_json(folder / "history.json")
     assert [row["epoch"] for row in history["epochs"]] == list(range(1, int(found[1]) + 1))
     assert history["test"] is None
@@ -61,9 +63,9 @@ def test_ctrl_c_twice_leaves_no_broken_file(tmp_path):
     assert status == 130
     assert "Traceback" not in err
     saved = {file.name for file in (tmp_path / "out").iterdir()}
-    assert saved <= set(SAVED)
+    assert saved <= set(KEPT)
     if lines[-1].startswith("saved"):  # the second one came too late
-        assert saved == set(SAVED)
+        assert saved == set(KEPT)
     else:
         assert "minidl train: interrupted" in err
     for name in saved:
@@ -76,7 +78,7 @@ def a_save(folder, number):
     for parameter in model.parameters():
         parameter.data[...] = number
     history = History([{"epoch": 1, "loss": float(number), "seconds": 0.0}])
-    training._save(folder, model, {"seed": number}, history, {"loss": float(number)})
+    training._save(Run(folder, {"seed": number}), model, history, {"loss": float(number)})
 
 
 def numbers_saved(folder):
@@ -93,7 +95,7 @@ def numbers_saved(folder):
 
 def interrupt_at(step):
     """A trace function that raises KeyboardInterrupt at the step-th line of what saves."""
-    files = {module.__file__ for module in (training, atomic, compose, sealed)}
+    files = {module.__file__ for module in (training, run_module, atomic, compose, sealed)}
     steps = 0
 
     def trace(frame, event, argument):
@@ -132,7 +134,7 @@ def test_an_interrupt_at_any_line_of_saving_leaves_whole_files(tmp_path):
         assert all(now in (then, step) for now, then in zip(after, before, strict=True))
         mixed.add(tuple(now == step for now in after))
         visible = sorted(f.name for f in tmp_path.iterdir() if not f.name.startswith("."))
-        assert visible == SAVED
+        assert visible == KEPT
     assert step > 50
     # Weights first, then settings, then history: every stage was reached.
     assert mixed == {(i > 0, i > 1, i > 2) for i in range(4)}

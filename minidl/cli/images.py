@@ -64,9 +64,9 @@ def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
         return Parts(_rows(built[0], size), _rows(built[1], size), [])
     folders = part_folders(path)
     if folders:
-        training = ImageFolder(path / folders["train"], size)
-        validation = ImageFolder(path / folders["validation"], size, classes=training.classes)
-        found = [_in_memory(each, strict) for each in (training, validation)]
+        known = ImageFolder(path / folders["train"], size)
+        others = ImageFolder(path / folders["validation"], size, classes=known.classes)
+        found = [_in_memory(each, strict) for each in (known, others)]
         skipped = [
             (f"{folders[part]}/{name}", why)
             for part, (_, bad) in zip(("train", "validation"), found, strict=True)
@@ -74,7 +74,8 @@ def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
         ]
         return Parts(found[0][0], found[1][0], skipped)
     whole, skipped = open_images(path, size, strict)
-    return Parts(*split(whole, (1 - HELD_OUT, HELD_OUT), seed), skipped)
+    training, validation = split(whole, (1 - HELD_OUT, HELD_OUT), seed)
+    return Parts(training, validation, skipped)
 
 
 def open_images(

@@ -1,66 +1,85 @@
-"""`minidl train`: LeNet-5 on handwritten digits."""
+"""`minidl train`: a network on digits, CIFAR-10 or images of your own."""
 
 import argparse
-import errno
 import json
-import math
-import platform
-import tempfile
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import rate, whole
-from minidl.errors import ArgumentError
+from minidl.cli.arguments import json_object, rate, whole
+from minidl.cli.reporting import save_report, save_results
+from minidl.cli.training_data import NAMED, Material, open_material
+from minidl.errors import ArgumentError, StateError
 
 __all__ = ["INTERRUPTED", "RECIPES", "add_train"]
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
-SAVED = ("weights.h5", "settings.json", "history.json")
-
 # What suits each data set
 RECIPES: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-2},
     "mnist": {"epochs": 10, "batch_size": 64, "lr": 0.02, "weight_decay": 2e-3},
+    "cifar10": {"epochs": 40, "batch_size": 64, "lr": 0.1, "weight_decay": 5e-4},
 }
+OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_decay": 5e-4}
+WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
+# Of the settings, those that a training which goes on must share
+DECISIVE = ("model", "arguments", "data", "epochs", "batch_size", "optimizer", "augment", "seed")
 
 
 def add_train(commands: Any) -> None:
     """Add the command `train`."""
     train = commands.add_parser(
         "train",
-        help="train LeNet-5 on handwritten digits",
-        description="Train LeNet-5 on handwritten digits, report its accuracy on the test part\n"
-        "and save weights.h5, settings.json and history.json. Ctrl-C saves what there is.",
+        help="train a network on digits, CIFAR-10 or images of your own",
+        description="Train a network, report its accuracy on the test part, and save weights,\n"
+        "settings, history, figures and a page that shows them. Ctrl-C saves what there\n"
+        "is.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl train\n"
-        "      scikit-learn's 1,797 digits, upsampled to 32x32\n"
+        "      LeNet-5 on scikit-learn's 1,797 digits, upsampled to 32x32\n"
         "  minidl train --data mnist --data-dir mnist --download\n"
-        "      MNIST's 70,000, fetched into the folder mnist if they aren't there\n",
+        "      MNIST's 70,000, fetched into the folder mnist if they aren't there\n"
+        "  minidl train --model resnet20 --data cifar10 --augment --resume\n"
+        "      the same command, after a kill, goes on where it was\n"
+        "  minidl train --model resnet18 --data pets --augment\n"
+        "      a folder with a sub-folder of images a class, or of train and val\n",
     )
     train.set_defaults(run=_train)
     train.add_argument(
-        "--data", choices=sorted(RECIPES), default="digits",
-        help="what to train on: scikit-learn's digits or MNIST (default: digits)",
+        "--model", default="lenet5", metavar="NAME",
+        help="a network of minidl.models (default: lenet5)",
+    )  # fmt: skip
+    train.add_argument(
+        "--arguments", type=json_object, default={}, metavar="JSON",
+        help='what else to make it with, such as \'{"input_size": 64}\'',
+    )  # fmt: skip
+    train.add_argument(
+        "--data", default="digits", metavar="NAME|PATH",
+        help=f"{', '.join(NAMED)}, or a folder of images, a CSV list, or an HDF5 file of "
+        "`minidl build` (default: digits)",
     )  # fmt: skip
     train.add_argument(
         "--data-dir", type=Path, metavar="DIR",
-        help="the folder with MNIST's four idx.gz files (default: data/mnist)",
+        help="the folder with the files of MNIST or CIFAR-10 (default: data/NAME)",
     )  # fmt: skip
     train.add_argument(
         "--download", action="store_true", help="fetch MNIST's files that aren't in the folder"
     )
+    train.add_argument(
+        "--size", type=whole, metavar="N",
+        help="height and width of images of your own (default: the network's)",
+    )  # fmt: skip
+    train.add_argument(
+        "--augment", action="store_true",
+        help="alter the training images at random: shifts, crops, mirror images",
+    )  # fmt: skip
     epochs = ", ".join(f"{recipe['epochs']} for {name}" for name, recipe in sorted(RECIPES.items()))
     train.add_argument(
-        "--epochs",
-        type=whole,
-        metavar="N",
+        "--epochs", type=whole, metavar="N",
         help=f"passes over the training part (default: {epochs})",
-    )
+    )  # fmt: skip
     train.add_argument(
         "--batch-size", type=whole, metavar="N", help="images a step (default: by data set)"
     )
@@ -75,56 +94,79 @@ def add_train(commands: Any) -> None:
         "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
     )
     train.add_argument(
+        "--resume", action="store_true",
+        help="keep a checkpoint after each epoch, and go on from the last one there is",
+    )  # fmt: skip
+    train.add_argument(
         "-o", "--output", type=Path, metavar="DIR",
-        help="the folder to save in, made if it isn't there (default: runs/lenet5-DATA)",
+        help="the folder to save in, made if it isn't there (default: runs/MODEL-DATA)",
     )  # fmt: skip
 
 
 def _train(options: argparse.Namespace) -> int:
-    from minidl import data, models, optim, train
+    from minidl.train.run import Run
 
-    settings = _settings(options)
+    _check_together(options)
     md.manual_seed(options.seed)
     if options.threads:
         md.set_num_threads(options.threads)
-    training, test = _load(options)
-    folder = options.output or Path("runs") / f"lenet5-{options.data}"
-    _check_output(folder)
-    model = models.lenet5()
-    optimizer = optim.SGD(model.parameters(), **settings["optimizer"])
-    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
-    trainer = train.Trainer(model, optimizer, metrics=["accuracy"], scheduler=scheduler)
+    material = open_material(options)
+    settings = _settings(options)
+    folder = options.output or Path("runs") / f"{options.model}-{Path(options.data).stem}"
+    model = _model(options, material)
+    run = Run(folder, settings)
+    trainer = _trainer(model, settings, folder if options.resume else None)
+    if options.resume:
+        _go_on(trainer, run.settings, folder)
     print(
-        f"LeNet-5 ({model.num_parameters:,} parameters) on {options.data}: "
-        f"{len(training):,} images to train on, {len(test):,} to test on; "
+        f"{_title(options.model)} ({model.num_parameters:,} parameters) on {options.data}: "
+        f"{len(material.training):,} images to train on, {len(material.test):,} to test on; "
         f"threads: {md.config.num_threads}, seed: {options.seed}"
     )
     result = None
     try:
-        trainer.fit(data.DataLoader(training, settings["batch_size"], True), settings["epochs"])
-        result = trainer.evaluate(data.DataLoader(test, 256))
+        trainer.fit(
+            material.loader(settings["batch_size"], options.augment),
+            settings["epochs"],
+            material.test_loader() if material.is_validation else None,
+        )
+        result = trainer.evaluate(material.test_loader())
     except KeyboardInterrupt:
         epochs = "1 whole epoch" if trainer.epoch == 1 else f"{trainer.epoch} whole epochs"
-        if trainer.epoch == 0 and (folder / SAVED[0]).exists():
+        if trainer.epoch == 0 and (folder / WEIGHTS).exists():
             print(f"\ninterrupted in the first epoch: {folder} keeps what an earlier run saved")
             return INTERRUPTED
         print(f"\ninterrupted after {epochs}: saving what there is", flush=True)
     if result is not None:
-        right = round(result["accuracy"] * len(test))
+        right = round(result["accuracy"] * len(material.test))
         print(
-            f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(test):,}), "
+            f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(material.test):,}), "
             f"loss {result['loss']:.4f}"
         )
-    _save(folder, model, settings, trainer.history, result)
-    print(f"saved {', '.join(SAVED[:-1])} and {SAVED[-1]} in {folder}")
+    _save(run, model, trainer.history, result)
+    saved = [WEIGHTS, "settings.json", "history.json"]
+    if result is not None:
+        saved += _report(run, trainer, material)
+    print(f"saved {', '.join(saved[:-1])} and {saved[-1]} in {folder}")
     return INTERRUPTED if result is None else 0
+
+
+def _check_together(options: argparse.Namespace) -> None:
+    if options.data not in ("mnist", "cifar10") and options.data_dir:
+        raise ArgumentError("--data-dir is for MNIST and CIFAR-10: add --data mnist")
+    if options.data != "mnist" and options.download:
+        raise ArgumentError("--download is for MNIST: add --data mnist")
+    if options.data in NAMED and options.size:
+        raise ArgumentError(f"--size is for images of your own: {options.data} has its own")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """All that decides the result, as it is saved."""
-    recipe = RECIPES[options.data]
+    recipe = RECIPES.get(options.data, OTHERS)
     return {
-        "model": "lenet5",
+        "command": "train",
+        "model": options.model,
+        "arguments": options.arguments,
         "data": options.data,
         "epochs": options.epochs or recipe["epochs"],
         "batch_size": options.batch_size or recipe["batch_size"],
@@ -133,50 +175,100 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             "momentum": 0.9,
             "weight_decay": recipe["weight_decay"],
         },
+        "augment": options.augment,
         "seed": options.seed,
-        "minidl": md.__version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("numpy", "numba", "h5py")},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
-def _load(options: argparse.Namespace) -> Any:
-    """The training and the test part."""
-    from minidl import data
+def _model(options: argparse.Namespace, material: Material) -> Any:
+    """The network, new, for the images and classes of the data."""
+    import inspect
 
-    if options.data != "mnist" and (options.data_dir or options.download):
-        raise ArgumentError("--data-dir and --download are for MNIST: add --data mnist")
-    if options.data == "mnist":
-        return data.mnist(options.data_dir or Path("data") / "mnist", download=options.download)
-    return data.digits()
+    from minidl import models
 
-
-def _check_output(folder: Path) -> None:
-    """Make the folder, and refuse now what would be refused after the training."""
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise OSError(errno.ENOTDIR, "it is a file, not a folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        for name in SAVED:
-            if (folder / name).is_dir():
-                raise OSError(errno.EISDIR, f"{name} there is a folder")
-    except OSError as error:
-        raise OSError(f"can't save in {folder}: {error.strerror or error}") from error
+    given = {"num_classes": len(material.classes), **options.arguments}
+    maker = getattr(models, options.model, None)
+    if material.channels != 3 and maker and "in_channels" in inspect.signature(maker).parameters:
+        given = {"in_channels": material.channels, **given}
+    model = models.create(options.model, **given)
+    model.image_format, model.classes = material.image_format, material.classes
+    return model
 
 
-def _save(
-    folder: Path, model: Any, settings: dict[str, Any], history: Any, test: dict[str, Any] | None
-) -> None:
-    """Weights, settings and history, each file whole or not at all."""
+def _title(model: str) -> str:
+    return "LeNet-5" if model == "lenet5" else model
+
+
+def _trainer(model: Any, settings: dict[str, Any], folder: Path | None) -> Any:
+    from minidl import optim, train
+
+    optimizer = optim.SGD(model.parameters(), **settings["optimizer"])
+    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
+    callbacks = [] if folder is None else [train.Checkpoint(folder / CHECKPOINTS, keep=1)]
+    return train.Trainer(
+        model, optimizer, metrics=["accuracy"], scheduler=scheduler, callbacks=callbacks
+    )
+
+
+def _go_on(trainer: Any, settings: dict[str, Any], folder: Path) -> None:
+    """Resume the training whose checkpoints are in the folder, if there are any.
+
+    Its settings stand beside them, so that another training isn't taken for it.
+    """
     from minidl.io.atomic import atomic_write
+    from minidl.train import Checkpoint
 
-    weights, *texts = SAVED
-    md.save_weights(model, folder / weights)
-    if test is not None:  # JSON knows no NaN or infinity
-        test = {name: value if math.isfinite(value) else None for name, value in test.items()}
-    record = {"epochs": history.rows, "test": test}
-    for name, content in zip(texts, (settings, record), strict=True):
-        with atomic_write(folder / name) as temporary:
-            Path(temporary).write_text(json.dumps(content, indent=1) + "\n")
+    last, beside = Checkpoint.last(folder / CHECKPOINTS), folder / CHECKPOINTS / "settings.json"
+    wanted = json.loads(json.dumps({name: settings[name] for name in DECISIVE}))
+    if last is None:
+        beside.parent.mkdir(exist_ok=True)
+        with atomic_write(beside) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=1) + "\n")
+        return
+    begun = _read_settings(beside)
+    other = [name for name in DECISIVE if begun.get(name) != wanted[name]]
+    if other:
+        told = ", ".join(f"{name}={begun.get(name)!r}, not {wanted[name]!r}" for name in other)
+        raise StateError(
+            f"{folder} holds a training begun with {told}: give the same arguments, or another -o"
+        )
+    trainer.resume(last)
+    print(f"going on after epoch {trainer.epoch}, from {last}")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: what the checkpoints beside it are of can't be read") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _report(run: Any, trainer: Any, material: Material) -> list[str]:
+    """Write results.json and report.html; the names of what could be written."""
+    import numpy as np
+
+    from minidl.train.results import figures
+
+    scores = trainer.predict(material.test_loader())
+    labels = np.asarray(material.test.batch(range(len(material.test)))[1])
+    approach = {
+        "name": "trained",
+        **figures(scores, labels, material.classes),
+        "seconds": sum(row["seconds"] for row in trainer.history),
+        "trained_parameters": trainer.model.num_trainable,
+        "epochs": trainer.history.rows,
+    }
+    counts = {"train": len(material.training), "validation": len(material.test)}
+    save_results(run, [approach], scores, material.test, material.classes, counts, material.skipped)
+    missing = save_report(run)
+    if missing is not None:
+        print(f"no report.html: {missing}")
+    return ["results.json", *([] if missing else ["report.html"])]
+
+
+def _save(run: Any, model: Any, history: Any, test: dict[str, Any] | None) -> None:
+    """Weights, settings and history, each file whole or not at all."""
+    md.save_weights(model, run.folder / WEIGHTS)
+    run.write("settings", run.settings)
+    run.write("history", {"epochs": history.rows, "test": test})

@@ -27,6 +27,7 @@ FILES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+MEAN, STD = 0.10003692714716095, 0.27521734619136895  # of the padded training images, 0..1
 MOST_PACKED = 16 * 2**20  # bytes; the largest file has 10 MB,
 MOST_UNPACKED = 64 * 2**20  # and 47 MB unpacked
 MOST_ITEMS = 1_000_000  # in a file; MNIST has 60,000

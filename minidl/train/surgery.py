@@ -8,7 +8,7 @@ from minidl.nn import Module
 
 __all__ = ["freeze_to", "rates_by_depth"]
 
-TOP = 3  # the body's last third of layers is its top, unless told otherwise
+TOP = 3  # one through the share of the body's layers that are its top
 
 
 def freeze_to(model: Module, layer: str) -> list[str]:
@@ -29,32 +29,31 @@ def freeze_to(model: Module, layer: str) -> list[str]:
     return [name for name, module in row[: last + 1] if next(module.parameters(), None) is not None]
 
 
-def rates_by_depth(model: Network, lr: float, top: str | None = None) -> list[dict[str, Any]]:
+def rates_by_depth(model: Network, lr: float, after: str | None = None) -> list[dict[str, Any]]:
     """Groups for an optimizer: the head at `lr`, the body's top at lr/10, what is below at lr/100.
 
-    top: the dotted name of the layer with which the top begins; None for the last third of the
-        body's layers. Frozen parameters are left out, and so are groups without any.
+    after: the dotted name of the layer after which the top begins; None: the top is the last third
+        of the body's layers. Frozen parameters are left out, and so are groups without any.
     Raises ArgumentError for an unknown name, and if nothing is left to train.
 
     Source: Howard and Ruder 2018, "Universal language model fine-tuning", section 3.2, whose
     factor from layer to layer is 2.6; here there are three steps.
     """
     layers = [
-        (f"features.{name}", module)
-        for name, module in model.features.named_modules()
+        module
+        for module in model.features.modules()
         if not next(module.children(), None) and next(module.parameters(), None) is not None
     ]
-    if top is None:
-        begin = len(layers) - len(layers) // TOP
-    else:
+    begin = len(layers) - len(layers) // TOP
+    if after is not None:
         modules = dict(model.named_modules())
-        _known("rates_by_depth", top, modules)
-        inside = {id(module) for module in modules[top].modules()}
-        begin = next((i for i, (_, m) in enumerate(layers) if id(m) in inside), len(layers))
+        _known("rates_by_depth", after, modules)
+        inside = {id(module) for module in modules[after].modules()}
+        begin = max((i + 1 for i, module in enumerate(layers) if id(module) in inside), default=0)
     parts = (
         (lr, [p for head in model.heads() for p in head.parameters()]),
-        (lr / 10, [p for _, module in layers[begin:] for p in module.parameters()]),
-        (lr / 100, [p for _, module in layers[:begin] for p in module.parameters()]),
+        (lr / 10, [p for module in layers[begin:] for p in module.parameters()]),
+        (lr / 100, [p for module in layers[:begin] for p in module.parameters()]),
     )
     groups = [{"params": [p for p in ps if p.requires_grad], "lr": rate} for rate, ps in parts]
     groups = [group for group in groups if group["params"]]

@@ -1,0 +1,137 @@
+"""Run: the folder that a training leaves behind."""
+
+import errno
+import json
+import math
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.io.atomic import atomic_write
+from minidl.version import __version__
+
+__all__ = ["Run"]
+
+TEXTS = ("settings", "history", "results")
+FILES = (*(f"{name}.json" for name in TEXTS), "weights.h5", "report.html")
+MISTAKES = "mistakes"
+THUMBNAIL = 128  # pixels of the longer side, at most
+
+
+class Run:
+    """A run's folder: its settings, history and results, each file whole or not at all.
+
+    folder: made now if it isn't there, so that what would be refused after the training is refused
+        before it. Files of an earlier run stay until they are written again.
+    settings: all that decides the result, plain values. `run.settings` has them, the versions of
+        minidl, Python, NumPy, Numba and h5py, and the time of the start; nothing is written yet.
+    Raises OSError where the folder can't be made or written in.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], settings: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.settings: dict[str, Any] = {
+            **settings,
+            "minidl": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("numpy", "numba", "h5py")},
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        _plain(self.settings, "settings")  # refused now, not after the training
+        _make(self.folder)
+
+    def write(self, name: str, value: dict[str, Any]) -> Path:
+        """Write "settings", "history" or "results" as JSON, NaN and infinities as null.
+
+        Raises DTypeError for what is no plain value (text, numbers, arrays, paths, lists, dicts),
+        OSError where it can't be written.
+        """
+        if name not in TEXTS:
+            raise ArgumentError(f"Run.write expected one of {', '.join(TEXTS)}, got {name!r}")
+        text = json.dumps(_plain(value, name), indent=1, allow_nan=False) + "\n"
+        path = self.folder / f"{name}.json"
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(text.encode())
+        return path
+
+    def thumbnails(self, images: Iterable[np.ndarray]) -> list[str]:
+        """Write small PNGs of images into mistakes/, in place of an earlier run's.
+
+        images: each (H, W, 1) or (H, W, 3) uint8.  Returns their names in the run's folder, such
+        as "mistakes/001.png". Raises ShapeError or DTypeError for other arrays, ImportError
+        without Pillow (extra `images`).
+        """
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise ImportError(
+                "thumbnails need the package Pillow: pip install 'minidl[images]'"
+            ) from error
+        folder, names = self.folder / MISTAKES, []
+        folder.mkdir(exist_ok=True)
+        for number, image in enumerate(images, 1):
+            small = Image.fromarray(_pixels(image))
+            small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+            names.append(f"{MISTAKES}/{number:03d}.png")
+            with atomic_write(self.folder / names[-1]) as temporary:
+                small.save(temporary, format="PNG")
+        for path in folder.iterdir():
+            old = re.fullmatch(r"\d{3,}\.png", path.name)
+            if old and f"{MISTAKES}/{path.name}" not in names:
+                path.unlink()
+        return names
+
+
+def _make(folder: Path) -> None:
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "it is a file, not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        for name in FILES:
+            if (folder / name).is_dir():
+                raise OSError(errno.EISDIR, f"{name} there is a folder")
+        if (folder / MISTAKES).exists() and not (folder / MISTAKES).is_dir():
+            raise OSError(errno.ENOTDIR, f"{MISTAKES} there is a file, not a folder")
+    except OSError as error:
+        reason = f"can't save in {folder}: {error.strerror or error}"
+        raise OSError(error.errno, reason) from error
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` as JSON knows it; `where` it stands, for errors."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "biufU":
+        return _plain(value.tolist(), where)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    expected = "text, a number, an array, a path, a list or a dict with names as keys"
+    raise DTypeError(f"Run: {where} expected {expected}, got {type(value).__name__}")
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """(H, W) or (H, W, 3), as Pillow takes it."""
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        raise ShapeError(
+            f"Run.thumbnails expected images (H, W, 1) or (H, W, 3), got shape {pixels.shape}"
+        )
+    if pixels.dtype != np.uint8:
+        raise DTypeError(f"Run.thumbnails expected uint8 images, 0 to 255, got {pixels.dtype}")
+    return np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

@@ -1,0 +1,188 @@
+"""Transfer learning: what a pretrained network is worth for classes of your own.
+
+Four ways, from the cheapest to the dearest: a linear classifier on the body's features; a new head,
+warmed up over the frozen body; body and head fine-tuned; and, to show what transfer gains, the same
+network from scratch.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl import optim
+from minidl.data import DataLoader, Dataset
+from minidl.models import Network
+from minidl.train.callbacks import Callback
+from minidl.train.ensemble import ensemble
+from minidl.train.features import extract_features
+from minidl.train.linear import LinearClassifier
+from minidl.train.mixup import MixUp
+from minidl.train.surgery import freeze_to, rates_by_depth
+from minidl.train.trainer import Trainer
+
+__all__ = ["Approach", "Transfer"]
+
+PROBE, WARM_UP, FINE_TUNED, SCRATCH = "linear probe", "warm-up", "fine-tuned", "from scratch"
+AVERAGED = 0.98  # decay of the moving average of the weights that are measured
+
+
+@dataclass
+class Approach:
+    """What one way of training came to.
+
+    scores: (N, C) of the validation images, before the softmax.  seconds: of training.
+    rows: of the history.  model: None for the linear probe.
+    """
+
+    name: str
+    scores: np.ndarray
+    seconds: float
+    trained_parameters: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    model: Network | None = None
+
+
+@dataclass
+class Transfer:
+    """A pretrained network and data of other classes; iterating over it runs the four ways.
+
+    pretrained: makes the network, with its weights.  scratch: makes it without; None: leave that.
+    training, validation: data sets of (image, label).  classes: the labels' names.
+    prepare: transforms that make of an image what the network takes.
+    augment: those that come before, in training only.
+    mirror: whether a mirrored image is as good as the image. Then the probe learns from both, and
+        what is measured is the mean over both.
+    warm_up, epochs: how often the head alone, and then the whole, sees the training images.
+    lr: of the head; in fine-tuning, the body's top learns at a tenth of it.
+    freeze: the layer up to which fine-tuning leaves the body as it is; None: its first half.
+    mixup: alpha of `MixUp`, where images are augmented; 0: none.
+    callbacks: makes the callbacks of a way, by its name.
+    """
+
+    pretrained: Callable[[], Network]
+    scratch: Callable[[], Network] | None
+    training: Dataset
+    validation: Dataset
+    classes: Sequence[str]
+    prepare: Sequence[Any] = ()
+    augment: Sequence[Any] = ()
+    mirror: bool = False
+    batch_size: int = 16
+    warm_up: int = 30
+    epochs: int = 20
+    lr: float = 5e-3
+    freeze: str | None = None
+    mixup: float = 0.4
+    seed: int = 0
+    workers: int = 2
+    callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
+    progress: bool = True
+
+    def __iter__(self) -> Iterator[Approach]:
+        network = self._with_new_head(self.pretrained())
+        yield self.probe(network)
+        yield self.warmed_up(network)
+        yield self.fine_tuned(network)
+        if self.scratch is not None:
+            yield self.from_scratch(self._with_new_head(self.scratch()))
+
+    def probe(self, network: Network) -> Approach:
+        """Logistic regression on the features, its strength cross-validated."""
+        start = time.perf_counter()
+        views = [False, True] if self.mirror else [False]
+        loaders = [self._loader(self.training, mirror=each) for each in views]
+        found = [_flat(extract_features(network, "features", loader)) for loader in loaders]
+        features, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        classifier = LinearClassifier.cross_validated(features, labels, seed=self.seed)
+        seconds = time.perf_counter() - start
+        count = classifier.weight.size + classifier.bias.size
+
+        def predict(loader: DataLoader) -> np.ndarray:
+            return classifier.predict_scores(
+                _flat(extract_features(network, "features", loader))[0]
+            )
+
+        return Approach(PROBE, self._scores(predict), seconds, count)
+
+    def warmed_up(self, network: Network) -> Approach:
+        """The new head, over the frozen body, so that its first gradients break nothing there."""
+        network.unfreeze()
+        network.features.freeze()
+        head = [p for p in network.parameters() if p.requires_grad]
+        optimizer = optim.AdamW(head, lr=self.lr)
+        return self._trained(WARM_UP, network, optimizer, self.warm_up, augment=False)
+
+    def fine_tuned(self, network: Network) -> Approach:
+        """The top of the body with the head, on augmented images."""
+        freeze = self.freeze or _half(network)
+        freeze_to(network, freeze)
+        optimizer = optim.AdamW(rates_by_depth(network, self.lr, after=freeze), lr=self.lr)
+        return self._trained(FINE_TUNED, network, optimizer, self.epochs)
+
+    def from_scratch(self, network: Network) -> Approach:
+        """A network that knows nothing yet, trained as long as the fine-tuned one."""
+        optimizer = optim.AdamW(network.parameters(), lr=self.lr)
+        return self._trained(SCRATCH, network, optimizer, self.epochs)
+
+    def _trained(
+        self, name: str, network: Network, optimizer: Any, epochs: int, augment: bool = True
+    ) -> Approach:
+        mixing = (
+            [MixUp(self.mixup, num_classes=len(self.classes))] if augment and self.mixup else []
+        )
+        trainer = Trainer(
+            network,
+            optimizer,
+            metrics=["accuracy"],
+            scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs)),
+            ema=optim.EMA(network, AVERAGED),
+            callbacks=[*self.callbacks(name), *mixing],
+        )
+        validation = self._loader(self.validation)
+        start = time.perf_counter()
+        trainer.fit(self._loader(self.training, True, augment), epochs, validation, self.progress)
+        seconds = time.perf_counter() - start
+        trainer.ema.copy_to()
+        trainer.ema = None
+        count = sum(p.size for group in optimizer.param_groups for p in group["params"])
+        scores = self._scores(trainer.predict)
+        return Approach(name, scores, seconds, count, trainer.history.rows, network)
+
+    def _scores(self, predict: Callable[[DataLoader], np.ndarray]) -> np.ndarray:
+        """Of the validation images: the logarithms of what is mostly the mean of two views."""
+        views = [False, True] if self.mirror else [False]
+        scores = [predict(self._loader(self.validation, mirror=each)) for each in views]
+        return np.log(ensemble(scores))
+
+    def _with_new_head(self, network: Network) -> Network:
+        network.replace_head(len(self.classes))
+        network.classes = list(self.classes)
+        return network
+
+    def _loader(
+        self, data: Dataset, training: bool = False, augment: bool = False, mirror: bool = False
+    ) -> DataLoader:
+        before = list(self.augment) if augment else [_mirrored] if mirror else []
+        return DataLoader(
+            data, self.batch_size, training, self.seed, workers=self.workers,
+            transform=[*before, *self.prepare], augment=augment,
+        )  # fmt: skip
+
+
+def _flat(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) and labels (N,) of an ArrayDataset."""
+    x, labels = data.arrays
+    return x.reshape(len(x), -1), labels  # (N, ...) -> (N, D)
+
+
+def _half(network: Network) -> str:
+    """The layer or block that ends the first half of the body."""
+    parts = [name for name, _ in network.features.children()]
+    return f"features.{parts[(len(parts) - 1) // 2]}"
+
+
+def _mirrored(images: np.ndarray, rng: Any) -> np.ndarray:
+    return np.ascontiguousarray(images[:, :, ::-1])
