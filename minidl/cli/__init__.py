@@ -6,6 +6,7 @@ import sys
 import minidl as md
 from minidl.cli.building import add_build
 from minidl.cli.files import add_files
+from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
 from minidl.cli.training import INTERRUPTED, add_train
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_train(commands)
     add_build(commands)
+    add_finetune(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)

@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl import optim
 from minidl.data import DataLoader, Dataset
+from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.callbacks import Callback
 from minidl.train.ensemble import ensemble
@@ -49,7 +50,8 @@ class Approach:
 class Transfer:
     """A pretrained network and data of other classes; iterating over it runs the four ways.
 
-    pretrained: makes the network, with its weights.  scratch: makes it without; None: leave that.
+    network: the pretrained one; it gets a new head, and is trained.
+    scratch: makes such a network, untrained; None leaves the fourth way out.
     training, validation: data sets of (image, label).  classes: the labels' names.
     prepare: transforms that make of an image what the network takes.
     augment: those that come before, in training only.
@@ -62,7 +64,7 @@ class Transfer:
     callbacks: makes the callbacks of a way, by its name.
     """
 
-    pretrained: Callable[[], Network]
+    network: Network
     scratch: Callable[[], Network] | None
     training: Dataset
     validation: Dataset
@@ -81,8 +83,16 @@ class Transfer:
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     progress: bool = True
 
+    def __post_init__(self) -> None:
+        known = [name for name, _ in self.network.features.named_modules() if name]
+        if self.freeze is not None and self.freeze.removeprefix("features.") not in known:
+            raise ArgumentError(
+                f"Transfer: freeze must be a layer of the body, got {self.freeze!r}; there are "
+                f"{', '.join(f'features.{name}' for name in known if '.' not in name)}"
+            )
+
     def __iter__(self) -> Iterator[Approach]:
-        network = self._with_new_head(self.pretrained())
+        network = self._with_new_head(self.network)
         yield self.probe(network)
         yield self.warmed_up(network)
         yield self.fine_tuned(network)
@@ -138,15 +148,17 @@ class Transfer:
             optimizer,
             metrics=["accuracy"],
             scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs)),
-            ema=optim.EMA(network, AVERAGED),
+            ema=optim.EMA(network, AVERAGED) if augment else None,
             callbacks=[*self.callbacks(name), *mixing],
         )
         validation = self._loader(self.validation)
         start = time.perf_counter()
-        trainer.fit(self._loader(self.training, True, augment), epochs, validation, self.progress)
+        shown = self.progress and augment  # the head's epochs are many and short
+        trainer.fit(self._loader(self.training, True, augment), epochs, validation, shown)
         seconds = time.perf_counter() - start
-        trainer.ema.copy_to()
-        trainer.ema = None
+        if trainer.ema is not None:
+            trainer.ema.copy_to()
+            trainer.ema = None
         count = sum(p.size for group in optimizer.param_groups for p in group["params"])
         scores = self._scores(trainer.predict)
         return Approach(name, scores, seconds, count, trainer.history.rows, network)
