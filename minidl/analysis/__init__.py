@@ -2,6 +2,7 @@
 
 from minidl.analysis.drawing import draw
 from minidl.analysis.plots import plot_activations, plot_filters, plot_receptive_fields
+from minidl.analysis.report import report
 from minidl.analysis.receptive import ReceptiveField, receptive_fields
 from minidl.analysis.summaries import Row, Summary, summary
 from minidl.analysis.trace import Node, trace
@@ -16,6 +17,7 @@ __all__ = [
     "plot_filters",
     "plot_receptive_fields",
     "receptive_fields",
+    "report",
     "summary",
     "trace",
 ]

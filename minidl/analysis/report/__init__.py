@@ -1,0 +1,6 @@
+"""A run's folder as one page, report.html, that needs no network and no other file."""
+
+from minidl.analysis.report.page import report
+from minidl.analysis.report.reading import Approach, RunRecord, is_run, read_run
+
+__all__ = ["Approach", "RunRecord", "is_run", "read_run", "report"]
