@@ -11,6 +11,7 @@ from minidl.models.mobilenet import mobilenet_v1
 from minidl.models.network import Network
 from minidl.models.nin import nin, nin_cifar
 from minidl.models.plain import plain_cnn
+from minidl.models.pretrained import pretrained
 from minidl.models.preact_resnet import preact_resnet, preact_resnet_cifar
 from minidl.models.registry import create, load
 from minidl.models.registry import names as list
@@ -30,7 +31,8 @@ __all__ = [
     "AuxiliaryLoss", "ImageFormat", "LeNet5", "Network", "alexnet", "alphago_policy", "create",
     "deeper_googlenet", "densenet121", "densenet169", "densenet201", "fully_convolutional",
     "googlenet", "googlenet_bn", "lenet5", "list", "load", "minigooglenet", "mobilenet_v1", "nin",
-    "nin_cifar", "plain_cnn", "preact_resnet", "preact_resnet_cifar", "resnet101", "resnet110",
+    "nin_cifar", "plain_cnn", "preact_resnet", "preact_resnet_cifar", "pretrained", "resnet101",
+    "resnet110",
     "resnet152", "resnet18", "resnet20", "resnet32", "resnet34", "resnet44", "resnet50",
     "resnet56", "resnext50_32x4d", "se_resnet50", "se_resnext50_32x4d", "senet154",
     "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg11_lrn", "vgg13", "vgg13_bn",

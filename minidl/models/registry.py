@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
@@ -17,6 +18,7 @@ from minidl.io.load import load_found, load_weights
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import Architecture, naming, read_architecture
 from minidl.models.network import Network
+from minidl.models.pretrained import shipped
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import init
 
@@ -77,6 +79,8 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
         PyTorch's names and layouts. Weights that Keras Applications, torchvision or timm publish
         for the network are known by their names: it is then made as that library makes it, kwargs
         that say otherwise are refused, and its `image_format` tells what images it takes.
+        Weights that come with minidl have names, such as "mnist" for lenet5; see
+        `models.pretrained()`.
     Raises ArgumentError for an unknown name or argument, StateError with every name and shape that
     doesn't fit for weights of another network, and what `md.load_weights` raises for bad files.
     """
@@ -92,6 +96,8 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
         return _made(name, kwargs)
     if isinstance(weights, Mapping):
         return _with_foreign(name, Found(torch_layers(weights), True, "a dict"), kwargs)
+    if (own := shipped(name, weights)) is not None:
+        return _shipped(name, own, kwargs)
     with naming(weights):
         if identify(weights) != MINIDL:
             return _with_foreign(name, read_file(weights), kwargs)
@@ -99,6 +105,20 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
         model = _made(name, kwargs)
     _check_architecture(model, weights)
     load_weights(model, weights)
+    return model
+
+
+def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
+    """A network with weights of minidl's own, which was made with what its file says."""
+    model = load(path)
+    assert model.architecture is not None
+    made = model.architecture[1]
+    other = {n: value for n, value in arguments.items() if made[n] != value}
+    if other:
+        raise ArgumentError(
+            f"models.create({name!r}): these weights are of a network made with {made}, not with "
+            f"{other}: for other classes, .replace_head() afterwards"
+        )
     return model
 
 

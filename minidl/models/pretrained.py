@@ -1,0 +1,29 @@
+"""Weights that come with minidl, trained by it.
+
+| weights | network | test accuracy | made by |
+|---|---|---|---|
+| `lenet5`, "mnist" | LeNet-5 | 99.19 % | `minidl train --data mnist --augment --epochs 12` |
+| `plain_cnn`, "mnist" | six convolutions | ACCURACY | `minidl train --model plain_cnn --arguments '{"m": 3, "widths": [16, 32, 64], "k": 0}' --data mnist --augment --epochs 8` |
+"""  # noqa: E501
+
+import os
+from pathlib import Path
+
+__all__ = ["pretrained", "shipped"]
+
+FOLDER = Path(__file__).parents[1] / "pretrained"
+
+
+def pretrained() -> list[tuple[str, str]]:
+    """(network, weights) of those there are, as `models.create(network, weights=weights)` takes
+    them."""
+    names = sorted(path.stem for path in FOLDER.glob("*.h5"))
+    return [(name, data) for name, _, data in (each.rpartition("_") for each in names)]
+
+
+def shipped(name: str, weights: object) -> Path | None:
+    """The file of the weights called `weights` for a network; None if there is none, or a file of
+    the user's own has that name."""
+    if not isinstance(weights, str) or (name, weights) not in pretrained():
+        return None
+    return None if os.path.exists(weights) else FOLDER / f"{name}_{weights}.h5"
