@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from minidl.models import Network
 
 __all__ = [
-    "Parts", "decoded_size", "name_of", "open_images", "open_parts", "part_folders", "preparation",
+    "Parts", "decoded_size", "name_of", "open_images", "open_parts", "part_folders", "part_paths",
+    "preparation",
 ]  # fmt: skip
 
 FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 HELD_OUT = 0.2  # of images that aren't split
 MOST_IN_MEMORY = 2**30  # bytes of decoded images
+HDF5 = (".h5", ".hdf5")
 
 
 class Parts(NamedTuple):
@@ -59,9 +61,8 @@ def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
     """
     from minidl.data import ImageFolder, split
 
-    built = [path.with_name(f"{path.stem}.{part}{path.suffix}") for part in ("train", "validation")]
-    if path.suffix in (".h5", ".hdf5") and not path.exists() and all(b.exists() for b in built):
-        return Parts(_rows(built[0], size), _rows(built[1], size), [])
+    if path.suffix in HDF5 and (built := part_paths(path)):
+        return Parts(_rows(built["train"], size), _rows(built["validation"], size), [])
     folders = part_folders(path)
     if folders:
         known = ImageFolder(path / folders["train"], size)
@@ -79,21 +80,33 @@ def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
 
 
 def open_images(
-    path: Path, size: int, strict: bool = False
+    path: Path, size: int, strict: bool = False, **columns: str
 ) -> tuple["Dataset", list[tuple[str, str]]]:
     """All images of a folder of class folders, a CSV list or an HDF5 file; (file, reason) of those
-    that can't be read."""
+    that can't be read.
+
+    columns: file_column and label_column of a CSV list.
+    """
     from minidl.data import ImageFolder, ImageList, cifar10
 
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, f"there is no {path}")
-    if path.suffix in (".h5", ".hdf5"):
+    if path.suffix in HDF5:
         return _rows(path, size), []
     if path.suffix.lower() == ".csv":
-        return _in_memory(ImageList(path, size=size), strict)
+        return _in_memory(ImageList(path, size=size, **columns), strict)
     if any(path.glob("*_batch*.bin")) or any(path.glob("train*.bin")):
         return cifar10(path), []
     return _in_memory(ImageFolder(path, size), strict)
+
+
+def part_paths(path: Path) -> dict[str, Path]:
+    """Where each part of IMAGES is, if they are split already."""
+    if path.suffix not in HDF5:
+        return {part: path / name for part, name in part_folders(path).items()}
+    built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in FOLDERS}
+    found = {part: file for part, file in built.items() if file.exists() and not path.exists()}
+    return found if {"train", "validation"} <= found.keys() else {}
 
 
 def part_folders(root: Path) -> dict[str, str]:
@@ -127,9 +140,8 @@ def _in_memory(images: Any, strict: bool) -> tuple[Any, list[tuple[str, str]]]:
     if strict:
         for i in range(len(images)):
             images[i]
-    bad = [
-        (path.relative_to(images.root).as_posix(), why) for path, why in images.drop_unreadable()
-    ]
+    called = dict(zip(images.paths, map(images.name, range(len(images))), strict=True))
+    bad = [(called[path], why) for path, why in images.drop_unreadable()]
     if len(images) * 3 * images.size**2 > MOST_IN_MEMORY:
         return images, bad
     pixels = np.concatenate([x for x, _ in DataLoader(images, 64, workers=2)])
