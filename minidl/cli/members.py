@@ -1,0 +1,304 @@
+"""The networks that commands measure with: their files, their classes, and what they answer."""
+
+import argparse
+import errno
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import minidl as md
+from minidl.cli.arguments import whole
+from minidl.cli.images import decoded_size, preparation
+from minidl.errors import ArgumentError, FileFormatError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minidl.data import Dataset
+    from minidl.models import Network
+
+__all__ = [
+    "Members", "add_shared", "class_numbers", "finite", "listed", "load_members",
+    "log_probabilities", "open_members", "pairs", "save_json",
+]  # fmt: skip
+
+CROPS = 10
+MOST_LISTED = 20
+
+
+class Members(NamedTuple):
+    """One network or more that tell the same classes apart.
+
+    orders: for each network, where among its scores those of class 0, 1, ... are.
+    names: of the classes, if they are known.  numbers: of the classes, by all that they are called.
+    notes: what the user should know.
+    """
+
+    files: list[Path]
+    networks: list["Network"]
+    orders: list[list[int]]
+    names: list[str] | None
+    numbers: dict[str, int]
+    notes: list[str]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes they tell apart."""
+        return self.networks[0].num_classes
+
+    @property
+    def sizes(self) -> list[int]:
+        """To what each network wants images decoded."""
+        return [decoded_size(network) for network in self.networks]
+
+    def called(self, number: int) -> str:
+        """The name of a class, fit to be printed."""
+        if self.names is None:
+            return f"class {number}"
+        return "".join(c if c.isprintable() else "?" for c in self.names[number])
+
+    def log_probabilities(
+        self, images: Mapping[int, "Dataset"], batch_size: int, ten_crop: bool
+    ) -> list["np.ndarray"]:
+        """Each network's (N, C), with the classes in one order; `images` by the size decoded to."""
+        found = []
+        for file, network, size, order in zip(
+            self.files, self.networks, self.sizes, self.orders, strict=True
+        ):
+            scores = log_probabilities(network, images[size], batch_size, ten_crop, file.name)
+            found.append(scores[:, order])
+        return found
+
+
+def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
+    """The networks in files of weights, and the names of their classes.
+
+    classes: a file of names, one a line, in the place of those that the weights carry.
+    Raises ArgumentError where they tell different classes apart, or don't say what images they
+    take, and what `models.load` raises.
+    """
+    from minidl import models
+
+    networks = []
+    for file in files:
+        networks.append(models.load(file))
+        try:
+            decoded_size(networks[-1])
+        except ArgumentError as error:
+            raise ArgumentError(f"{file}: {error}") from error
+    first = networks[0].num_classes
+    for file, network in zip(files, networks, strict=True):
+        if network.num_classes != first:
+            raise ArgumentError(
+                f"networks of one ensemble must tell the same classes apart, but {files[0]} has "
+                f"{first:,} and {file} {network.num_classes:,}"
+            )
+    orders, names, notes = _aligned(files, networks)
+    known_as: list[tuple[str, ...]] = [(name,) for name in names or ()]
+    if classes is not None:
+        names, known_as = _read_classes(classes, first)
+    return Members(list(files), networks, orders, names, _unique(known_as), notes)
+
+
+def _aligned(
+    files: Sequence[Path], networks: Sequence["Network"]
+) -> tuple[list[list[int]], list[str] | None, list[str]]:
+    """Where each network's scores of class 0, 1, ... are; the classes' names; what to tell."""
+    named = [i for i, network in enumerate(networks) if network.classes is not None]
+    same = list(range(networks[0].num_classes))
+    if not named:
+        return [same] * len(networks), None, []
+    names = networks[named[0]].classes
+    assert names is not None
+    orders, notes = [], []
+    for file, network in zip(files, networks, strict=True):
+        own = network.classes
+        if own is None:
+            notes.append(f"{file} names no classes: their order is taken from {files[named[0]]}")
+        if own is None or own == names:
+            orders.append(same)
+        elif set(own) != set(names) or len(set(own)) < len(own):
+            other = [name for name in own if name not in names] or own
+            raise ArgumentError(
+                f"networks of one ensemble must tell the same classes apart, but {file} has "
+                f"{listed(other)}, and {files[named[0]]} {listed(names)}"
+            )
+        else:
+            orders.append([own.index(name) for name in names])
+    return orders, names, notes
+
+
+def _read_classes(path: Path, count: int) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The names in a file, one a line, and all that each class is known by.
+
+    A line may be like those of ImageNet's lists, "n01440764 tench, Tinca tinca".
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path}: expected names in UTF-8, one a line: {error}") from error
+    names: list[str] = []
+    known_as: list[tuple[str, ...]] = []
+    for line in map(str.strip, lines):
+        found = re.fullmatch(r"(n\d{8})\s+(.+)", line)
+        names.append(found[2] if found else line)
+        known_as.append((line, found[1], found[2], found[2].split(",")[0]) if found else (line,))
+    if len(names) != count or not all(names):
+        raise FileFormatError(
+            f"{path}: expected a name a line for each of the network's {count:,} classes, found "
+            f"{sum(map(bool, names)):,} names in {len(names):,} lines"
+        )
+    return names, known_as
+
+
+def _unique(known_as: Iterable[Iterable[str]]) -> dict[str, int]:
+    """The number of each class by all its names, but for those that it shares with others."""
+    owners: dict[str, set[int]] = {}
+    for number, names in enumerate(known_as):
+        for name in names:
+            owners.setdefault(name, set()).add(number)
+    return {name: min(numbers) for name, numbers in owners.items() if len(numbers) == 1}
+
+
+def class_numbers(
+    members: Members, classes: Sequence[str], are_numbers: bool = False
+) -> tuple[list[int], list[str]]:
+    """The networks' numbers of the images' classes, and what to tell the user about it.
+
+    are_numbers: whether the images' classes, where they aren't names that the networks have, may be
+        numbers.
+    Raises ArgumentError for classes that the networks haven't.
+    """
+    count = members.num_classes
+    unknown = [name for name in classes if name not in members.numbers]
+    if not unknown:
+        return [members.numbers[name] for name in classes], []
+    if are_numbers and all(name.isdecimal() for name in classes):
+        numbers = [int(name) for name in classes]
+        if max(numbers) >= count:
+            raise ArgumentError(f"the network has classes 0 to {count - 1}, got {max(numbers)}")
+        return numbers, ["the labels are taken as the numbers of the network's classes"]
+    if members.names is not None:
+        raise ArgumentError(
+            f"classes that the network doesn't know: {listed(unknown)}; it knows "
+            f"{listed(members.names)}"
+        )
+    if len(classes) != count:
+        raise ArgumentError(
+            f"{members.files[0]} names none of its {count:,} classes, and the images have "
+            f"{len(classes):,}, so which is which can't be told: --classes FILE names the "
+            "network's, one a line"
+        )
+    note = f"{members.files[0]} names no classes: they are taken to be, in order, {listed(classes)}"
+    return list(range(count)), [note]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: not too many."""
+    more = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def log_probabilities(
+    network: "Network", images: "Dataset", batch_size: int, ten_crop: bool = False, name: str = ""
+) -> "np.ndarray":
+    """The logarithms of the probabilities (N, C), float64, that a network gives to images' classes.
+
+    images: decoded to `decoded_size(network)`, the first array of each item.
+    batch_size: images that go through the network at once; crops count.
+    ten_crop: the mean over the probabilities for the ten crops of the size that it takes.
+    name: of the network, for the progress bar and errors.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from minidl.data import DataLoader
+    from minidl.nn.modes import evaluating
+
+    each = CROPS if ten_crop else 1
+    loader = DataLoader(
+        images, max(1, batch_size // each), workers=2, transform=_transforms(network, ten_crop)
+    )
+    found = []
+    with evaluating(network), tqdm(
+        total=len(images), unit="image", desc=name, leave=False, disable=None, dynamic_ncols=True
+    ) as bar:  # fmt: skip
+        for batch, *_ in loader:
+            scores = network(batch).data.astype(np.float64)
+            if not np.isfinite(scores.max(axis=1)).all():  # NaN is a maximum as well
+                raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
+            scores -= np.logaddexp.reduce(scores, axis=1, keepdims=True)
+            scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)
+            found.append(np.logaddexp.reduce(scores, axis=1) - math.log(each))
+            bar.update(len(scores))
+    return np.concatenate(found)
+
+
+def _transforms(network: "Network", ten_crop: bool) -> list[Any]:
+    """What makes of decoded images the network's input."""
+    from minidl.data import transforms
+
+    if not ten_crop:
+        return preparation(network)
+    images: Any = network.image_format
+    return [transforms.TenCrop(images.size), *transforms.prepare(images, crop=False)]
+
+
+# What commands that ask networks share
+
+
+def add_shared(command: Any) -> None:
+    """Add the options that every command which asks networks has."""
+    command.add_argument(
+        "--classes", type=Path, metavar="FILE",
+        help="names of the network's classes in the order of its scores, one a line, in the "
+        "place of those that the weights carry",
+    )  # fmt: skip
+    command.add_argument(
+        "--ten-crop", action="store_true",
+        help="average over the corners and the centre of an image, and their mirror images",
+    )  # fmt: skip
+    command.add_argument(
+        "--batch-size", type=whole, default=32, metavar="N",
+        help="images, or crops, that go through a network at once (default: 32)",
+    )  # fmt: skip
+    command.add_argument(
+        "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+
+
+def open_members(options: argparse.Namespace) -> Members:
+    """The networks that the options name, once it is clear that the figures can be written."""
+    if options.json and not options.json.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no folder {options.json.parent} to write {options.json} in"
+        )
+    if options.threads:
+        md.set_num_threads(options.threads)
+    return load_members(options.weights, options.classes)
+
+
+def finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for JSON, which knows no NaN or infinity."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
+def pairs(skipped: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Images that were left out, for JSON."""
+    return [{"file": file, "reason": reason} for file, reason in skipped]
+
+
+def save_json(path: Path, content: dict[str, Any]) -> None:
+    """Write figures, whole or not at all."""
+    from minidl.io.atomic import atomic_write
+
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with atomic_write(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")

@@ -1,0 +1,509 @@
+"""`minidl evaluate` and `minidl predict`."""
+
+import re
+
+import numpy as np
+import pytest
+from command import minidl, read_json
+from pictures import class_folders, picture, save
+from PIL import Image
+from sklearn import metrics
+
+import minidl as md
+from minidl import models
+from minidl.cli.members import class_numbers, load_members, log_probabilities
+from minidl.data import ArrayDataset
+
+MOBILENET = "mobilenet_v1_0.25_224_imagenet/mobilenet_v1_0.25_224.h5"
+WORDS = "imagenet_labels/synset_words.txt"
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.5, 0.75)
+COUNTS = {"ant": 5, "bee": 4, "cat": 4, "dog": 3, "elk": 3, "fox": 2, "gnu": 2}
+
+
+def head_of(model):
+    return dict(model.named_modules())[model.scoring_layer]
+
+
+def network(classes, seed=0, size=32, count=None):
+    """A small network that nobody trained; its answers differ from image to image."""
+    md.manual_seed(seed)
+    model = models.create("resnet20", num_classes=count or len(classes)).eval()
+    model.image_format = models.ImageFormat(size, "RGB", 255.0, MEAN, STD)
+    model.classes = classes
+    scores = model(np.stack([prepared(picture(32, 32, seed=s)) for s in range(20)])).data
+    head = head_of(model)
+    head.weight.data[:] /= scores.std(axis=0)
+    head.bias.data[:] -= scores.mean(axis=0) / scores.std(axis=0)
+    return model
+
+
+def constant(probabilities, classes):
+    """A network that gives every image the same probabilities."""
+    model = network(classes, count=len(probabilities))
+    head = head_of(model)
+    head.weight.data[:], head.bias.data[:] = 0, np.log(probabilities)
+    return model
+
+
+def written(path, model):
+    md.save_weights(model, path)
+    return path
+
+
+def prepared(pixels):
+    return ((pixels / 255 - MEAN) / STD).astype(np.float32)
+
+
+def softmax(scores):
+    powers = np.exp(scores.astype(np.float64))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def answers(model, images):
+    """The probabilities (N, C) for whole images, by the network alone."""
+    return softmax(model(np.stack([prepared(image) for image in images])).data)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of 23 images of 7 classes, and their pixels by path."""
+    made = class_folders(tmp_path / "images", COUNTS, size=(32, 32))
+    return tmp_path / "images", made
+
+
+def lines_of(text, start):
+    """The lines of the table that begins with `start`."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(start))
+    return lines[first : [*lines, ""].index("", first)]
+
+
+# evaluate
+
+
+def test_the_figures_are_scikit_learns_and_classes_are_known_by_name(tmp_path, images):
+    folder, made = images
+    classes = ["yak", *list(COUNTS)[::-1]]  # in another order than the folders', and one more
+    model = network(classes)
+    target = tmp_path / "figures.json"
+    done = minidl("evaluate", written(tmp_path / "w.h5", model), folder, "--json", target)
+    assert done.status == 0, done.err
+    found = read_json(target)
+    expected = answers(model, made.values())
+    truth = np.array([classes.index(path.parent.name) for path in made])
+    guess = expected.argmax(axis=1)
+    assert len(set(guess)) > 2  # else the test shows nothing
+    numbers = range(len(classes))
+    row = found["networks"][0]
+    assert row["name"] == "w.h5"
+    assert row["accuracy"] == pytest.approx(metrics.accuracy_score(truth, guess))
+    assert row["rank5"] == pytest.approx(
+        metrics.top_k_accuracy_score(truth, expected, k=5, labels=numbers)
+    )
+    assert row["loss"] == pytest.approx(metrics.log_loss(truth, expected, labels=numbers), rel=1e-4)
+    cells = [f"{row['accuracy']:.2%}", f"{row['rank5']:.2%}", f"{row['loss']:.4f}"]
+    assert lines_of(done.out, "network")[-1].split() == ["w.h5", *cells, str(row["right"])]
+    matrix = metrics.confusion_matrix(truth, guess, labels=numbers)
+    precision, recall, _, count = metrics.precision_recall_fscore_support(
+        truth, guess, labels=numbers, zero_division=0
+    )
+    shown = found["classes"]
+    assert shown[:7] == classes[1:]
+    np.testing.assert_array_equal(np.array(found["confusion"])[:7, :7], matrix[1:, 1:])
+    for i, each in enumerate(found["per_class"][:7], 1):
+        assert (each["class"], each["count"]) == (classes[i], count[i])
+        assert each["precision"] in (None, pytest.approx(precision[i]))
+        assert each["recall"] == pytest.approx(recall[i])
+    table = lines_of(done.out, "class")
+    assert [line.split()[0] for line in table[2:9]] == classes[1:]
+
+
+def test_an_ensemble_by_average_and_by_votes(tmp_path, images):
+    """Members that give every image the same, so that all can be told by hand."""
+    folder, _ = images
+    names = list(COUNTS)
+    p = np.array([[0.58, 0.07, *[0.07] * 5], [0.2, 0.3, *[0.1] * 5], [0.2, 0.3, *[0.1] * 5]])
+    order = [3, 1, 0, 6, 5, 4, 2]  # of the second member
+    members = [
+        constant(p[0], names),
+        constant(p[1][order], [names[i] for i in order]),
+        constant(p[2], None),
+    ]
+    files = [written(tmp_path / f"{i}.h5", model) for i, model in enumerate(members)]
+    done = minidl("evaluate", *files, folder, "--json", tmp_path / "f.json")
+    assert done.status == 0, done.err
+    assert f"{files[2]} names no classes: their order is taken from {files[0]}" in done.out
+    rows = read_json(tmp_path / "f.json")["networks"]
+    assert [row["name"] for row in rows] == ["0.h5", "1.h5", "2.h5", "average", "vote"]
+    ants, bees, total = COUNTS["ant"], COUNTS["bee"], sum(COUNTS.values())
+    assert [row["right"] for row in rows] == [ants, bees, bees, ants, bees]
+    assert [row["accuracy"] for row in rows] == [
+        right / total for right in (ants, bees, bees, ants, bees)
+    ]
+    labels = np.repeat(np.arange(7), list(COUNTS.values()))
+    for row, each in zip(rows, [*p, p.mean(axis=0)]):
+        assert row["loss"] == pytest.approx(-np.log(each[labels]).mean(), rel=1e-5)
+    assert rows[-1]["loss"] is None
+    table = lines_of(done.out, "network")
+    assert len({len(line) for line in table}) == 1
+    assert table[-1].split()[-2:] == ["-", str(bees)]
+    assert "of the average:\nclass" in done.out
+
+
+def crops_of(pixels, size):
+    """The ten crops of a square image, by Pillow."""
+    picture_, free = Image.fromarray(pixels), pixels.shape[0] - size
+    places = [(0, 0), (free, 0), (0, free), (free, free), (free // 2, free // 2)]
+    views = [picture_.crop((x, y, x + size, y + size)) for x, y in places]
+    return [np.asarray(v) for v in (*views, *(v.transpose(Image.FLIP_LEFT_RIGHT) for v in views))]
+
+
+def test_ten_crops_are_averaged(tmp_path):
+    """Networks of 98 pixels are given images of 112."""
+    made = class_folders(tmp_path / "images", {"a": 2, "b": 1, "c": 2}, size=(112, 112))
+    model = network(["b", "c", "a"], size=98)
+    file = written(tmp_path / "w.h5", model)
+    expected = np.array(
+        [answers(model, crops_of(pixels, 98)).mean(axis=0) for pixels in made.values()]
+    )
+    whole = answers(model, made.values())
+    truth = np.array([["b", "c", "a"].index(path.parent.name) for path in made])
+    assert abs(expected - whole).max() > 1e-3  # else the test shows nothing
+    for options, figures in ((["--ten-crop"], expected), ([], whole)):
+        for batch in (1, 25):
+            arguments = (tmp_path / "images", *options, "--batch-size", batch)
+            done = minidl("evaluate", file, *arguments, "--json", tmp_path / "f.json")
+            assert done.status == 0, done.err
+            found = read_json(tmp_path / "f.json")["networks"][0]
+            assert found["loss"] == pytest.approx(
+                metrics.log_loss(truth, figures, labels=range(3)), rel=1e-4
+            )
+            assert ("ten crops of each" in done.out) == bool(options)
+
+
+def test_networks_of_different_sizes_see_images_of_their_own(tmp_path, images):
+    folder, made = images
+    names = list(COUNTS)
+    small, large = network(names, 1), network(names, 2, size=98)
+    files = [written(tmp_path / "s.h5", small), written(tmp_path / "l.h5", large)]
+    done = minidl("evaluate", *files, folder, "--json", tmp_path / "f.json")
+    assert done.status == 0, done.err
+    enlarged = [
+        np.asarray(Image.fromarray(p).resize((112, 112), Image.Resampling.BILINEAR))
+        for p in made.values()
+    ]
+    of_each = [answers(small, made.values()), answers(large, enlarged)]
+    truth = [names.index(path.parent.name) for path in made]
+    rows = read_json(tmp_path / "f.json")["networks"]
+    for row, figures in zip(rows, [*of_each, np.mean(of_each, axis=0)]):
+        expected = metrics.log_loss(truth, figures, labels=range(7))
+        assert row["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_guesses_that_are_none_of_the_images_classes(tmp_path):
+    class_folders(tmp_path / "images", {"c": 2, "a": 1}, size=(32, 32))
+    model = constant([0.1, 0.5, 0.4], ["a", "b", "c"])
+    done = minidl("evaluate", written(tmp_path / "w.h5", model), tmp_path / "images")
+    assert done.status == 0, done.err
+    assert "3 images of 2 of the network's 3 classes" in done.out
+    assert lines_of(done.out, "truth")[2:] == [
+        "a              .  .            1",
+        "c              .  .            2",
+    ]
+    assert lines_of(done.out, "class")[-3] == "(any other)     0.0000       -      0"
+    assert "rank-5" not in done.out
+
+
+def test_tables_are_for_as_many_classes_as_can_be_read(tmp_path):
+    for count, tables in ((10, 3), (11, 2), (21, 1)):
+        names = [f"class of animals {i}" for i in range(count)]
+        folder = tmp_path / f"images{count}"
+        class_folders(folder, dict.fromkeys(names, 1), size=(32, 32))
+        file = written(tmp_path / f"{count}.h5", network(names))
+        done = minidl("evaluate", file, folder)
+        assert done.status == 0, done.err
+        assert done.out.count("\n\n") == tables
+        assert max(map(len, done.out.split("\n\n", 1)[1].splitlines())) <= 80
+        if count == 10:
+            matrix = lines_of(done.out, "truth")
+            assert matrix[0].split() == ["truth", "\\", "guess", *map(str, range(1, 11))]
+            assert matrix[2].startswith(" 1 class of animals 0  ")
+            assert len({len(line) for line in matrix}) == 1
+
+
+def test_a_network_without_names_takes_them_in_order(tmp_path, images):
+    folder, made = images
+    model = network(None, count=7)
+    file = written(tmp_path / "w.h5", model)
+    expected = answers(model, made.values()).argmax(axis=1)
+    labels = np.repeat(np.arange(7), list(COUNTS.values()))
+    done = minidl("evaluate", file, folder)
+    assert done.status == 0, done.err
+    assert f"{file} names no classes: they are taken to be, in order, ant, bee, cat" in done.out
+    assert f"{(expected == labels).sum()} of 23" in done.out
+    names = list(COUNTS)[::-1]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    done = minidl("evaluate", file, folder, "--classes", tmp_path / "names.txt")
+    assert done.status == 0, done.err
+    assert "taken" not in done.out
+    assert f"{(expected == 6 - labels).sum()} of 23" in done.out
+
+
+def test_labels_of_a_list_may_be_the_networks_numbers(tmp_path, images):
+    folder, made = images
+    table = "image,truth\n" + "".join(f"{path},{11 - i % 2}\n" for i, path in enumerate(made))
+    (folder / "list.csv").write_text(table)
+    model = network(None, count=12)
+    file = written(tmp_path / "w.h5", model)
+    columns = ("--file-column", "image", "--label-column", "truth")
+    done = minidl("evaluate", file, folder / "list.csv", *columns)
+    assert done.status == 0, done.err
+    guess = answers(model, made.values()).argmax(axis=1)
+    right = sum(g == 11 - i % 2 for i, g in enumerate(guess))
+    assert lines_of(done.out, "network")[-1].split()[-1] == str(right)
+    assert "the labels are taken as the numbers of the network's classes" in done.out
+    few = written(tmp_path / "few.h5", network(None, count=11))
+    done = minidl("evaluate", few, folder / "list.csv", *columns)
+    assert done.status == 2
+    assert "the network has classes 0 to 10, got 11" in done.err
+    (folder / "list.csv").write_text(f"file,label\n{next(iter(made))},nothing\n")
+    assert "names none of its 12 classes" in minidl("evaluate", file, folder / "list.csv").err
+
+
+def test_parts_and_built_files_give_what_the_folder_gives(tmp_path):
+    root = tmp_path / "pets"
+    for part, count in (("train", 4), ("val", 3), ("test", 2)):
+        class_folders(root / part, {"cat": count, "dog": 2}, size=(32, 32))
+    file = written(tmp_path / "w.h5", network(["dog", "cat"]))
+    assert minidl("build", root, tmp_path / "b.h5", "--size", 32).status == 0
+    for name, path, *options in (
+        ("train", root, "--part", "train"),
+        ("train", tmp_path / "b.h5", "--part", "train"),
+        ("val", root),
+        ("val", tmp_path / "b.h5", "--part", "validation"),
+        ("val", tmp_path / "b.validation.h5"),
+        ("test", root, "--part", "test"),
+    ):
+        whole = minidl("evaluate", file, root / name)
+        part = minidl("evaluate", file, path, *options)
+        assert (whole.status, part.status) == (0, 0), part.err
+        assert part.out.splitlines()[1:] == whole.out.splitlines()[1:]
+    done = minidl("evaluate", file, root / "val", "--part", "train")
+    assert done.err == f"minidl evaluate: {root / 'val'} isn't split into parts: leave out --part\n"
+
+
+def test_images_that_cannot_be_read(tmp_path, images):
+    folder, made = images
+    file = written(tmp_path / "w.h5", network(list(COUNTS)))
+    bad = folder / "bee" / "01.png"
+    bad.write_bytes(b"")
+    done = minidl("evaluate", file, folder, "--json", tmp_path / "f.json")
+    assert done.status == 0
+    assert "22 images of 7 classes" in done.out
+    assert done.out.endswith(
+        "\n\nleft out, since they can't be read: 1\n  bee/01.png: the file is empty (0 bytes)\n"
+    )
+    found = read_json(tmp_path / "f.json")
+    assert found["count"] == 22
+    assert found["skipped"] == [{"file": "bee/01.png", "reason": "the file is empty (0 bytes)"}]
+    done = minidl("evaluate", file, folder, "--strict")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"minidl evaluate: {bad}: the file is empty (0 bytes)\n"
+    table = tmp_path / "elsewhere" / "list.csv"
+    table.parent.mkdir()
+    table.write_text("file,label\n" + "".join(f"{path},{path.parent.name}\n" for path in made))
+    done = minidl("evaluate", file, table)
+    assert done.status == 0
+    assert done.out.endswith(f"\n  {bad}: the file is empty (0 bytes)\n")
+
+
+def test_what_evaluate_refuses(tmp_path, images):
+    folder, _ = images
+    names = list(COUNTS)
+    whole = written(tmp_path / "whole.h5", network(names))
+    other = written(tmp_path / "other.h5", network([*names[:6], "owl"]))
+    small = written(tmp_path / "small.h5", network(names[:6]))
+    model = network(names)
+    model.image_format = None
+    mute = written(tmp_path / "mute.h5", model)
+    model = network(names)
+    head_of(model).bias.data[0] = np.nan
+    broken = written(tmp_path / "broken.h5", model)
+    (tmp_path / "short.txt").write_text("ant\n\nbee\n")
+    for message, *arguments in (
+        ("there is no .*nowhere", whole, tmp_path / "nowhere"),
+        ("could not read .*nowhere.h5: No such file", tmp_path / "nowhere.h5", folder),
+        ("whole.h5 has 7 and .*small.h5 6", whole, small, folder),
+        (r"other.h5 has owl, and .*whole.h5 ant, bee, cat, .*gnu$", whole, other, folder),
+        ("classes that the network doesn't know: gnu; it knows ant, .*owl$", other, folder),
+        ("mute.h5: .* set model.image_format", whole, mute, folder),
+        ("broken.h5: the network's scores are NaN", broken, folder),
+        (r"each of the network's 7 classes, found 2 names in 3 lines", whole, folder, "--classes",
+         tmp_path / "short.txt"),
+        ("expected names in UTF-8", whole, folder, "--classes", folder / "ant" / "00.png"),
+        ("No such file.*no.txt", whole, folder, "--classes", tmp_path / "no.txt"),
+        ("there is no folder .*x to write", whole, folder, "--json", tmp_path / "x" / "f.json"),
+        ("are for .csv lists", whole, folder, "--label-column", "x"),
+    ):  # fmt: skip
+        done = minidl("evaluate", *arguments)
+        assert (done.status, done.out) == (2, ""), arguments
+        assert re.search(rf"\Aminidl evaluate: .*{message}", done.err.strip()), done.err
+        assert done.err.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_threads_are_set_and_the_mode_of_the_network_stays(tmp_path, monkeypatch):
+    set_to = []
+    monkeypatch.setattr(md, "set_num_threads", set_to.append)
+    class_folders(tmp_path / "images", {"a": 1, "b": 1}, size=(32, 32))
+    file = written(tmp_path / "w.h5", network(["a", "b"]))
+    assert minidl("evaluate", file, tmp_path / "images", "--threads", 1).status == 0
+    assert set_to[0] == 1
+    model = network(["a", "b"]).train()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    pixels = np.stack([picture(32, 32, seed=s) for s in range(3)])
+    found = log_probabilities(model, ArrayDataset(pixels), 2)
+    assert model.training
+    for name, array in model.state_dict().items():  # BatchNorm's running figures among them
+        np.testing.assert_array_equal(array, before[name])
+    np.testing.assert_allclose(np.exp(found), answers(model.eval(), pixels), rtol=1e-5)
+
+
+def test_names_of_imagenets_lists(tmp_path):
+    """A class is known by its number there, by its words, and by the first of them if it is alone
+    in that."""
+    lines = [
+        "n02012849 crane", "n01440764 tench, Tinca tinca", "n03126707 crane, hoist", "zebra, plain",
+    ]  # fmt: skip
+    (tmp_path / "words.txt").write_text("\n".join(lines))
+    file = written(tmp_path / "w.h5", network(None, count=4))
+    members = load_members([file], tmp_path / "words.txt")
+    assert members.names == ["crane", "tench, Tinca tinca", "crane, hoist", "zebra, plain"]
+    for number, names in enumerate(
+        (["n02012849"], ["n01440764", "tench", "tench, Tinca tinca"], ["n03126707", "crane, hoist"],
+         ["zebra, plain"])
+    ):  # fmt: skip
+        for name in names:
+            assert class_numbers(members, [name]) == ([number], [])
+    for name in ("crane", "zebra", "hoist", "0"):
+        with pytest.raises(md.errors.ArgumentError, match=f"doesn't know: {name}; it knows crane"):
+            class_numbers(members, [name])
+    assert class_numbers(members, ["3", "0"], are_numbers=True)[0] == [3, 0]
+
+
+# predict
+
+
+def told(out):
+    """What was printed: by image, (percent, class) of each line."""
+    found = {}
+    for block in out.strip("\n").split("\n\n"):
+        name, *lines = block.splitlines()
+        found[name] = [re.fullmatch(r"  ( *[\d.]+)%  (.+)", line).groups() for line in lines]
+    return found
+
+
+def test_predictions_are_the_networks_own(tmp_path):
+    names = ["ant", "bee", "cat"]
+    model = network(names)
+    file = written(tmp_path / "w.h5", model)
+    paths = [save(tmp_path / "p" / f"{i}.png", picture(32, 32, seed=i)) for i in (10, 9, 1)]
+    target = tmp_path / "f.json"
+    done = minidl("predict", *paths, "--weights", file, "--json", target, "--batch-size", 2)
+    assert (done.status, done.err) == (0, "")
+    expected = answers(model, [picture(32, 32, seed=i) for i in (10, 9, 1)])
+    printed, found = told(done.out), read_json(target)["predictions"]
+    assert list(printed) == [each["image"] for each in found] == list(map(str, paths))
+    for path, row, each in zip(paths, expected, found):
+        order = np.argsort(-row)
+        assert [c for _, c in printed[str(path)]] == [names[n] for n in order]
+        assert [p.strip() for p, _ in printed[str(path)]] == [f"{row[n]:.2%}"[:-1] for n in order]
+        assert [c["number"] for c in each["classes"]] == order.tolist()
+        np.testing.assert_allclose([c["probability"] for c in each["classes"]], row[order], 1e-4)
+    done = minidl("predict", tmp_path / "p", "--weights", file, "--top", 1)
+    printed = told(done.out)
+    assert list(printed) == [str(tmp_path / "p" / f"{i}.png") for i in (1, 9, 10)]  # natural order
+    assert [len(lines) for lines in printed.values()] == [1, 1, 1]
+
+
+def test_predictions_of_an_ensemble(tmp_path):
+    p = np.array([[0.9, 0.05, 0.05], [0.3, 0.4, 0.3], [0.3, 0.4, 0.3]])
+    names = ["ant", "bee", "cat"]
+    files = [
+        written(tmp_path / "a.h5", constant(p[0], names)),
+        written(tmp_path / "b.h5", constant(p[1][::-1], names[::-1])),
+        written(tmp_path / "c.h5", constant(p[2], names)),
+    ]
+    image = save(tmp_path / "p.png", picture())
+    done = minidl("predict", image, "--weights", *files)
+    assert told(done.out)[str(image)] == [(" 50.00", "ant"), (" 28.33", "bee"), (" 21.67", "cat")]
+    done = minidl("predict", image, "--weights", *files, "--vote", "--ten-crop")
+    shares = [f"{100 * (votes + mean) / 4:6.2f}" for votes, mean in ((2, 0.85 / 3), (1, 0.5))]
+    assert told(done.out)[str(image)][:2] == [(shares[0], "bee"), (shares[1], "ant")]
+    done = minidl("predict", image, "--weights", files[0], "--vote")
+    assert done.status == 2
+    assert "--vote joins several networks" in done.err
+
+
+def test_classes_without_names_have_numbers(tmp_path):
+    file = written(tmp_path / "w.h5", constant([0.2, 0.7, 0.1], None))
+    image = save(tmp_path / "p.png", picture())
+    done = minidl("predict", image, "--weights", file, "--top", 2)
+    assert done.out == f"{image}\n   70.00%  class 1\n   20.00%  class 0\n"
+
+
+def test_images_that_cannot_be_predicted(tmp_path):
+    file = written(tmp_path / "w.h5", constant([0.2, 0.8], ["a", "b"]))
+    good = save(tmp_path / "p" / "2.png", picture())
+    bad = tmp_path / "p" / "1.jpg"
+    bad.write_bytes(b"no image")
+    (tmp_path / "p" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "p" / "notes.txt").write_bytes(b"")
+    target = tmp_path / "f.json"
+    done = minidl("predict", tmp_path / "p", "--weights", file, "--json", target)
+    assert done.status == 1
+    assert list(told(done.out)) == [str(good)]
+    assert done.err.startswith(f"minidl predict: {bad}: expected an image (")
+    assert done.err.count("\n") == 1
+    assert [each["file"] for each in read_json(target)["skipped"]] == [str(bad)]
+    done = minidl("predict", bad, "--weights", file)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"minidl predict: {bad}: expected an image (")
+    for message, path in (
+        ("there is no .*nowhere", tmp_path / "nowhere"),
+        ("no image in", tmp_path),
+    ):
+        done = minidl("predict", good, path, "--weights", file)
+        assert (done.status, done.out) == (2, "")
+        assert re.match(rf"minidl predict: .*{message}", done.err)
+
+
+# Real networks and photographs
+
+
+def test_mobilenet_on_imagenet(tmp_path, shared_data):
+    """The hundred photographs, known by number and by WordNet's number."""
+    arguments = ("evaluate", shared_data / MOBILENET, shared_data / "imagenet_100" / "labels.csv")
+    target = tmp_path / "f.json"
+    done = minidl(*arguments, "--label-column", "index", "--json", target)
+    assert done.status == 0, done.err
+    by_number = read_json(target)["networks"][0]
+    assert 0.56 < by_number["accuracy"] < 0.64
+    assert 0.82 < by_number["rank5"] < 0.9
+    assert "100 images of 100 of the network's 1,000 classes" in done.out
+    words = ("--classes", shared_data / WORDS)
+    done = minidl(*arguments, "--label-column", "wnid", *words, "--json", target)
+    assert done.status == 0, done.err
+    assert read_json(target)["networks"][0] == by_number
+    assert read_json(target)["classes"][0] == "tench, Tinca tinca"
+
+
+def test_mobilenet_knows_a_cheetah(shared_data):
+    photo = shared_data / "photos" / "cheetah.jpg"
+    done = minidl(
+        "predict", photo, "--weights", shared_data / MOBILENET, "--classes", shared_data / WORDS
+    )
+    assert done.status == 0, done.err
+    share, name = told(done.out)[str(photo)][0]
+    assert name == "cheetah, chetah, Acinonyx jubatus"
+    assert float(share) > 90
