@@ -14,7 +14,10 @@ from minidl import cli, data
 from minidl.cli import training
 from minidl.train import Trainer
 
-COMMANDS = ["bench", "build", "convert", "doctor", "draw", "inspect", "summary", "train", "warmup"]
+COMMANDS = [
+    "bench", "build", "convert", "doctor", "draw", "evaluate", "finetune", "inspect", "predict", "summary",
+    "train", "warmup",
+]  # fmt: skip
 
 
 def options(command):

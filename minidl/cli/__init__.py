@@ -8,6 +8,7 @@ from minidl.cli.building import add_build
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
+from minidl.cli.measuring import add_measuring
 from minidl.cli.networks import add_networks
 from minidl.cli.training import INTERRUPTED, add_train
 from minidl.errors import MinidlError
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_build(commands)
     add_finetune(commands)
+    add_measuring(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)
