@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (MinidlError, ImportError, OSError) as error:
-        print(f"minidl {options.command}: {error}", file=sys.stderr)
+        print(f"minidl {options.command}: {_sentence(error)}", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"minidl {options.command}: not enough memory: {error}", file=sys.stderr)
@@ -30,6 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"minidl {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, without the system's number for it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -187,8 +187,8 @@ def _model(options: argparse.Namespace, material: Material) -> Any:
     from minidl import models
 
     given = {"num_classes": len(material.classes), **options.arguments}
-    maker = getattr(models, options.model, None)
-    if material.channels != 3 and maker and "in_channels" in inspect.signature(maker).parameters:
+    known = options.model in models.list() and getattr(models, options.model)
+    if known and material.channels != 3 and "in_channels" in inspect.signature(known).parameters:
         given = {"in_channels": material.channels, **given}
     model = models.create(options.model, **given)
     model.image_format, model.classes = material.image_format, material.classes
@@ -251,6 +251,9 @@ def _report(run: Any, trainer: Any, material: Material) -> list[str]:
     from minidl.train.results import figures
 
     scores = trainer.predict(material.test_loader())
+    if not np.isfinite(scores).all():
+        print("no report.html: the scores of the test images aren't finite")
+        return []
     labels = np.asarray(material.test.batch(range(len(material.test)))[1])
     approach = {
         "name": "trained",

@@ -3,7 +3,7 @@
 | weights | network | test accuracy | made by |
 |---|---|---|---|
 | `lenet5`, "mnist" | LeNet-5 | 99.19 % | `minidl train --data mnist --augment --epochs 12` |
-| `plain_cnn`, "mnist" | six convolutions | ACCURACY | `minidl train --model plain_cnn --arguments '{"m": 3, "widths": [16, 32, 64], "k": 0}' --data mnist --augment --epochs 8` |
+| `plain_cnn`, "mnist" | six convolutions | 99.41 % | `minidl train --model plain_cnn --arguments '{"m": 3, "widths": [16, 32, 64], "k": 0}' --data mnist --augment --epochs 8` |
 """  # noqa: E501
 
 import os
