@@ -18,6 +18,7 @@ from minidl.kernels import _cache, _notice
 
 @pytest.fixture
 def no_cache(monkeypatch):
+    doctor._kernels()  # a kernel that is imported without a folder for it says so
     monkeypatch.setattr(_cache, "_prepared", lambda: (None, "/nowhere: Read-only file system"))
 
 
