@@ -4,9 +4,10 @@
     python -m benchmarks.loading hymenoptera/train    # a folder of class folders
 
 A folder: decode, resize to 256 x 256 around the centre, cut out 224 x 224 at random, mirror half,
-in batches; both sides read with Pillow, with two workers (minidl's are threads, PyTorch's
-processes). HDF5: a shuffled epoch of HDF5Dataset beside one of ArrayDataset, which has the same
-rows in memory; a deviation of each batch stands for the training.
+normalise, in batches; both sides read with Pillow, with two workers (minidl's are threads,
+PyTorch's processes). HDF5: an epoch of training ResNet-18 on 224 x 224 pixels, cut, mirrored and
+normalised out of rows of an HDF5 file, beside one on the same number of images that lie ready in
+memory.
 """
 
 import argparse
@@ -26,30 +27,12 @@ from minidl.data import ArrayDataset, DataLoader, Dataset
 from minidl.data.folder import ImageFolder
 from minidl.data.hdf5_dataset import HDF5Dataset
 from minidl.data.hdf5_writer import HDF5Writer
+from minidl.data.transforms import Normalize, RandomCrop, RandomHorizontalFlip
 
 FOLDER, TORCH, HDF5, MEMORY = "minidl, folder", "torch, folder", "minidl, HDF5", "minidl, memory"
 LARGE, SMALL = 256, 224  # pixels, before and after the random crop
-ROW = 64  # pixels of the images in HDF5
-
-
-class Augmented(Dataset):
-    """Images of another dataset (N, LARGE, LARGE, 3), cut out and mirrored at random."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        image, label = self.dataset[index]
-        return augmented(image, np.random.default_rng(index)), label
-
-
-def augmented(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    top, left = rng.integers(0, LARGE - SMALL + 1, 2)
-    image = image[top : top + SMALL, left : left + SMALL]
-    return np.ascontiguousarray(image[:, ::-1] if rng.integers(2) else image)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TRAINED, BATCH = 64, 8  # images of an epoch of ResNet-18, and of its batches
 
 
 class WithPillow:
@@ -71,8 +54,20 @@ class WithPillow:
             width, height = (max(LARGE, side * LARGE // short) for side in image.size)
             resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
         left, top = (width - LARGE) // 2, (height - LARGE) // 2
-        cut = resized.crop((left, top, left + LARGE, top + LARGE))
-        return augmented(np.asarray(cut), np.random.default_rng(index)), self.labels[index]
+        cut = np.asarray(resized.crop((left, top, left + LARGE, top + LARGE)))
+        return self._augmented(cut, np.random.default_rng(index)), self.labels[index]
+
+    @staticmethod
+    def _augmented(image: np.ndarray, rng: np.random.Generator) -> Any:
+        """(3, SMALL, SMALL) float32, normalised."""
+        import torch
+
+        top, left = rng.integers(0, LARGE - SMALL + 1, 2)
+        image = image[top : top + SMALL, left : left + SMALL]
+        image = np.ascontiguousarray(image[:, ::-1] if rng.integers(2) else image)
+        pixels = torch.from_numpy(image).permute(2, 0, 1).float().div_(255)
+        mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (MEAN, STD))
+        return pixels.sub_(mean).div_(std)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,33 +105,54 @@ def photographs(folder: Path, count: int) -> Path:
 def _sides(folder: Path, temporary: Path, batch: int) -> dict[str, Callable[[], float]]:
     """Each side's epoch, which gives images per second."""
     images = ImageFolder(folder, LARGE)
-    rows = ImageFolder(folder, ROW).batch(np.tile(np.arange(len(images)), 8))
-    with HDF5Writer(temporary / "rows.h5", rows[0].shape[1:], classes=images.classes) as writer:
-        writer.add(*rows)
-    stored = HDF5Dataset(temporary / "rows.h5")
+    pipeline = [RandomCrop(SMALL), RandomHorizontalFlip(), Normalize(MEAN, STD)]
 
-    def train(loader: Iterable[Any]) -> float:
-        return rate(loader, lambda images: images.astype(np.float32).std())
+    def augmented(dataset: Dataset, size: int) -> DataLoader:
+        return DataLoader(
+            dataset, size, shuffle=True, seed=0, workers=2, transform=pipeline, augment=True
+        )
 
-    def loader(dataset: Dataset) -> DataLoader:
-        return DataLoader(dataset, batch, shuffle=True, seed=0, workers=2)
-
-    sides = {FOLDER: lambda: rate(loader(Augmented(images)))}
+    sides = {FOLDER: lambda: rate(augmented(images, batch))}
     if installed("torch"):
         from torch.utils.data import DataLoader as TorchLoader
 
         items: Any = WithPillow(images.paths, images.labels.tolist())
-        sides[TORCH] = lambda: rate(TorchLoader(items, batch, shuffle=True, num_workers=2))
-    sides[MEMORY] = lambda: train(loader(ArrayDataset(*rows)))
-    sides[HDF5] = lambda: train(loader(stored))
+        # kept, so that processes are started once, and before kernels have started threads
+        theirs = TorchLoader(items, batch, shuffle=True, num_workers=2, persistent_workers=True)
+        sides[TORCH] = lambda: rate(theirs)
+    step = _step()
+    rows = images.batch(np.arange(TRAINED) % len(images))
+    with HDF5Writer(temporary / "rows.h5", rows[0].shape[1:], classes=images.classes) as writer:
+        writer.add(*rows)
+    stored = augmented(HDF5Dataset(temporary / "rows.h5"), BATCH)
+    ready, labels = (np.concatenate(parts) for parts in zip(*stored, strict=True))
+    memory = DataLoader(ArrayDataset(ready, labels), BATCH, shuffle=True, seed=0)
+    sides[MEMORY] = lambda: rate(memory, step)
+    sides[HDF5] = lambda: rate(stored, step)
     return sides
 
 
-def rate(batches: Iterable[Any], use: Callable[[Any], object] = len) -> float:
+def _step() -> Callable[[np.ndarray, np.ndarray], object]:
+    """A training step of ResNet-18."""
+    from minidl import models, nn, optim
+
+    model, loss_function = models.resnet18(num_classes=10), nn.CrossEntropyLoss()
+    optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(images: np.ndarray, labels: np.ndarray) -> None:
+        optimizer.zero_grad()
+        loss_function(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def rate(batches: Iterable[Any], use: Callable[[Any, Any], object] | None = None) -> float:
     """Images per second of an epoch."""
     start, count = time.perf_counter(), 0
-    for images, _ in batches:
-        use(images)
+    for images, labels in batches:
+        if use is not None:
+            use(images, labels)
         count += len(images)
     return count / (time.perf_counter() - start)
 
