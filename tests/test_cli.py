@@ -16,7 +16,7 @@ from minidl.train import Trainer
 
 COMMANDS = [
     "bench", "build", "convert", "doctor", "draw", "evaluate", "finetune", "inspect", "predict",
-    "summary", "train", "warmup",
+    "runs", "summary", "train", "warmup",
 ]  # fmt: skip
 
 

@@ -81,6 +81,7 @@ def test_importing_compiles_nothing_and_imports_no_extra():
         "PIL",
         "safetensors",
         "onnx",
+        "jinja2",
     ]
     code = f"""
 import sys

@@ -1,4 +1,4 @@
-"""What a network is made of: summaries, drawings, receptive fields, plots."""
+"""What a network is made of, and what a run gave: summaries, drawings, plots, reports."""
 
 from minidl.analysis.drawing import draw
 from minidl.analysis.plots import plot_activations, plot_filters, plot_receptive_fields

@@ -10,6 +10,7 @@ from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
 from minidl.cli.measuring import add_measuring
 from minidl.cli.networks import add_networks
+from minidl.cli.runs import add_runs
 from minidl.cli.training import INTERRUPTED, add_train
 from minidl.errors import MinidlError
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add_build(commands)
     add_finetune(commands)
     add_measuring(commands)
+    add_runs(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)

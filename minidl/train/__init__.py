@@ -15,14 +15,16 @@ from minidl.train.metrics import (
 from minidl.train.mixup import MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
 from minidl.train.range_finder import find_learning_rate
+from minidl.train.run import Run
 from minidl.train.stopping import EarlyStopping
 from minidl.train.surgery import freeze_to, rates_by_depth
 from minidl.train.trainer import Trainer
+from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
-    "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History", "LinearClassifier",
-    "MixUp", "NaNGuard", "ProgressBar", "Trainer", "TrainingMonitor", "accuracy", "class_weights",
-    "classification_report", "confusion_matrix", "ensemble", "evaluate_ensemble",
-    "extract_features", "find_learning_rate", "freeze_to", "plot_history", "precision_recall",
-    "rank_accuracy", "rates_by_depth", "worst_mistakes",
+    "Approach", "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History",
+    "LinearClassifier", "MixUp", "NaNGuard", "ProgressBar", "Run", "Trainer", "TrainingMonitor",
+    "Transfer", "accuracy", "class_weights", "classification_report", "confusion_matrix",
+    "ensemble", "evaluate_ensemble", "extract_features", "find_learning_rate", "freeze_to",
+    "plot_history", "precision_recall", "rank_accuracy", "rates_by_depth", "worst_mistakes",
 ]  # fmt: skip

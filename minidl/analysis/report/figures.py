@@ -28,7 +28,7 @@ class Dot(NamedTuple):
 
 
 class Line(NamedTuple):
-    kind: str  # "train" or "validation"
+    kind: str  # "training" or "validation"
     path: str
     dots: list[Dot]
 
@@ -44,7 +44,7 @@ class Chart(NamedTuple):
 class Cell(NamedTuple):
     row: int
     column: int
-    count: int  # type: ignore[assignment]  # a tuple's method of that name isn't used
+    images: int
     opacity: float
     strong: bool
 
@@ -72,7 +72,7 @@ def charts(approach: Approach, others: list[Approach]) -> list[Chart]:
 
 
 def _chart(title: str, rows: list[Row], name: str, low: float, high: float | None) -> Chart | None:
-    columns = {"train": name, "validation": f"val_{name}"}
+    columns = {"training": name, "validation": f"val_{name}"}
     values = [v for row in rows for c in columns.values() if (v := row[c]) is not None]
     if not values:
         return None
@@ -119,7 +119,7 @@ def _path(places: list[Dot | None]) -> str:
 
 def _note(rows: list[Row], columns: dict[str, str], name: str) -> str:
     """The best value, of the validation if there is one."""
-    for kind in ("validation", "train"):
+    for kind in ("validation", "training"):
         known = [(v, row["epoch"]) for row in rows if (v := row[columns[kind]]) is not None]
         if known:
             value, epoch = (max if name == "accuracy" else min)(known, key=lambda pair: pair[0])
@@ -130,8 +130,8 @@ def _note(rows: list[Row], columns: dict[str, str], name: str) -> str:
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round numbers from `low` or below to `high` or above, some `wanted` steps apart."""
-    if high - low < 1e-9 * max(abs(low), abs(high), 1e-290):
-        high = low + (abs(low) or 1.0)
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-200):
+        high = low + (abs(low) if abs(low) > 1e-200 else 1.0)
     step = _round_step((high - low) / wanted)
     begin, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [step * i for i in range(begin, end + 1)]
@@ -178,6 +178,6 @@ def matrix(approach: Approach, classes: list[str]) -> Matrix:
 
 def confusions(found: Matrix, most: int = 10) -> list[tuple[str, str, int]]:
     """The most frequent mistakes: truth, guess, how often."""
-    cells = [c for row in found.rows for c in row if c.row != c.column and c.count]
-    cells.sort(key=lambda c: -c.count)
-    return [(found.names[c.row], found.names[c.column], c.count) for c in cells[:most]]
+    cells = [c for row in found.rows for c in row if c.row != c.column and c.images]
+    cells.sort(key=lambda c: -c.images)
+    return [(found.names[c.row], found.names[c.column], c.images) for c in cells[:most]]

@@ -58,7 +58,9 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in wording.__all__}
+    environment.filters |= {
+        name: getattr(wording, name) for name in wording.__all__ if name != "NOTHING"
+    }
     return environment
 
 
@@ -67,9 +69,8 @@ def _content(run: RunRecord) -> dict[str, Any]:
     best = run.best
     drawn = [(a, figures.charts(a, run.approaches)) for a in run.approaches]
     matrix = figures.matrix(best, run.classes) if best and best.confusion else None
-    per_class = (
-        sorted(best.per_class, key=lambda c: 2 if c.recall is None else c.recall) if best else []
-    )
+    per_class = list(best.per_class) if best else []
+    per_class.sort(key=lambda c: 2 if c.recall is None else c.recall)
     return {
         "run": run,
         "title": _title(run),
@@ -78,6 +79,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "best": best,
         "columns": _columns(run.approaches),
         "curves": [(approach, charts) for approach, charts in drawn if charts],
+        "kinds": sorted({line.kind for _, cs in drawn for c in cs for line in c.lines}),
         "matrix": matrix,
         "numbered": matrix is not None and len(matrix.names) <= NUMBERED,
         "named": matrix is not None and len(matrix.names) <= NAMED,

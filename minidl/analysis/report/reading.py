@@ -21,7 +21,7 @@ class ClassFigures(NamedTuple):
     name: str
     precision: float | None
     recall: float | None
-    count: int | None  # type: ignore[assignment]  # a tuple's method of that name isn't used
+    images: int | None
 
 
 class Mistake(NamedTuple):
@@ -182,10 +182,6 @@ def _best(name: Value, approaches: list[Approach]) -> Approach | None:
         raise name.wrong("the name of an approach")
     measured = [a for a in approaches if a.accuracy is not None]
     return max(measured or approaches, key=lambda a: a.accuracy or 0, default=None)
-
-
-def _skipped(value: Value) -> Skipped:
-    return Skipped(value["file"].text() or "", value["reason"].text() or "")
 
 
 def _mistake(value: Value) -> Mistake:

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-__all__ = ["count", "day", "decimal", "duration", "percent"]
+__all__ = ["NOTHING", "count", "day", "decimal", "duration", "percent"]
 
-NOTHING = "\u2013"  # an en dash, for what isn't known
+NOTHING = "-"  # for what is not known
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -1,0 +1,145 @@
+"""`minidl runs`: what was trained, and how runs differ."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minidl.errors import ArgumentError, MinidlError
+
+__all__ = ["add_runs"]
+
+WIDEST = 40  # characters of a cell
+
+HEADINGS = ("name", "command", "model", "data", "started", "epochs", "accuracy", "seconds")
+
+
+def add_runs(commands: Any) -> None:
+    """Add the command `runs`."""
+    runs = commands.add_parser(
+        "runs",
+        help="list the runs in a folder, or compare some",
+        description="List the runs in a folder, newest last; or compare runs, each given by its\n"
+        "own folder: the settings that differ, and the figures.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl runs\n"
+        "      all in the folder runs\n"
+        "  minidl runs runs/first runs/second\n"
+        "      the two, side by side\n",
+    )
+    runs.set_defaults(run=_runs)
+    runs.add_argument(
+        "folders", type=Path, nargs="*", metavar="FOLDER",
+        help="a folder of runs (default: runs), or runs' own folders",
+    )  # fmt: skip
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from minidl.analysis.report import is_run
+
+    folders = options.folders or [Path("runs")]
+    print(_list(folders[0]) if len(folders) == 1 and not is_run(folders[0]) else _compare(folders))
+    return 0
+
+
+def _list(folder: Path) -> str:
+    """A table of the runs in a folder; those that are damaged are told on stderr."""
+    from minidl.analysis.report import is_run, read_run
+
+    if not folder.is_dir():
+        raise ArgumentError(f"{folder}: expected a folder of runs, found no folder there")
+    found: list[tuple[float, str, list[str]]] = []
+    for path in (path for path in folder.iterdir() if is_run(path)):
+        try:
+            run = read_run(path)
+        except (MinidlError, OSError) as error:
+            print(f"minidl runs: left out {error}", file=sys.stderr)
+            continue
+        began = run.started.timestamp() if run.started else path.stat().st_mtime
+        found.append((began, path.name, _row(run)))
+    if not found:
+        return f"no runs in {folder}: `minidl train` saves one in the folder runs"
+    return _table([HEADINGS, *(row for _, _, row in sorted(found))], rights=(5, 6, 7))
+
+
+def _row(run: Any) -> list[str]:
+    from minidl.analysis.report.wording import percent
+
+    texts = [run.settings.get(name, "") for name in ("command", "model", "data")]
+    return [
+        run.folder.name,
+        *texts,
+        run.started.strftime("%Y-%m-%d %H:%M") if run.started else "",
+        str(run.epochs or ""),
+        percent(run.best.accuracy, 2) if run.best else "",
+        "" if run.seconds is None else f"{run.seconds:.1f}",
+    ]
+
+
+def _compare(folders: list[Path]) -> str:
+    """The settings that differ, and the figures, a column a run; of one run all its settings."""
+    from minidl.analysis.report import read_run
+
+    runs = [read_run(folder) for folder in folders]
+    names = list(dict.fromkeys(name for run in runs for name in run.settings))
+    settings = [[name, *(run.settings.get(name, "") for run in runs)] for name in names]
+    differ = [row for row in settings if len(runs) == 1 or len(set(row[1:])) > 1]
+    head = ["", *map(str, folders)]
+    widest = max(WIDEST, *map(len, head))
+    parts = [_table([head, *rows], widest=widest) for rows in (_figures(runs), differ) if rows]
+    if not differ:
+        parts.append("the settings are the same")
+    return "\n\n".join(parts)
+
+
+def _figures(runs: list[Any]) -> list[list[str]]:
+    """Rows of figures: of each run's best approach, then the accuracy of every approach."""
+    from minidl.analysis.report.reading import Approach
+    from minidl.analysis.report.wording import NOTHING, count, decimal, duration, percent
+
+    best = [run.best or Approach("") for run in runs]
+    rows = [
+        ["best approach", *(a.name for a in best)],
+        ["accuracy", *(percent(a.accuracy, 2) for a in best)],
+        ["rank-5", *(percent(a.rank5, 2) for a in best)],
+        ["loss", *(decimal(a.loss) for a in best)],
+        ["trained parameters", *(count(a.trained_parameters) for a in best)],
+        ["epochs, of all", *(count(run.epochs or None) for run in runs)],
+        ["time, of all", *(duration(run.seconds) for run in runs)],
+    ]
+    if any(len(run.approaches) > 1 for run in runs):
+        for name in dict.fromkeys(a.name for run in runs for a in run.approaches):
+            each = [next((a.accuracy for a in r.approaches if a.name == name), None) for r in runs]
+            rows.append([f"accuracy, {name}", *(percent(share, 2) for share in each)])
+    return [row for row in rows if any(text not in ("", NOTHING) for text in row[1:])]
+
+
+def _table(
+    rows: Sequence[Sequence[str]], rights: tuple[int, ...] = (), widest: int = WIDEST
+) -> str:
+    """Columns of equal width, two blanks apart; long texts lose their middle."""
+    from minidl.analysis.report.values import visible
+    from minidl.analysis.report.wording import NOTHING
+
+    cells = [[_short(visible(text) or NOTHING, widest) for text in row] for row in rows]
+    if rows[0][0] == "":
+        cells[0][0] = ""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        places = [
+            text.rjust(width) if i in rights else text.ljust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(places).rstrip())
+    return "\n".join(lines)
+
+
+def _short(text: str, widest: int) -> str:
+    """Names of files differ at their ends."""
+    if len(text) <= widest:
+        return text
+    half = (widest - 3) // 2
+    return f"{text[: widest - 3 - half]}...{text[-half:]}"
