@@ -27,6 +27,7 @@ from minidl.train.trainer import Trainer
 __all__ = ["Approach", "Transfer"]
 
 PROBE, WARM_UP, FINE_TUNED, SCRATCH = "linear probe", "warm-up", "fine-tuned", "from scratch"
+FOLDS = 5  # of cross-validation, or as many as the smallest class has images
 AVERAGED = 0.98  # decay of the moving average of the weights that are measured
 
 
@@ -105,8 +106,7 @@ class Transfer:
         views = [False, True] if self.mirror else [False]
         loaders = [self._loader(self.training, mirror=each) for each in views]
         found = [_flat(extract_features(network, "features", loader)) for loader in loaders]
-        features, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        classifier = LinearClassifier.cross_validated(features, labels, seed=self.seed)
+        classifier = _classifier(found, self.seed)
         seconds = time.perf_counter() - start
         count = classifier.weight.size + classifier.bias.size
 
@@ -188,6 +188,20 @@ def _flat(data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) and labels (N,) of an ArrayDataset."""
     x, labels = data.arrays
     return x.reshape(len(x), -1), labels  # (N, ...) -> (N, D)
+
+
+def _classifier(views: list[tuple[np.ndarray, np.ndarray]], seed: int) -> LinearClassifier:
+    """Logistic regression on all views, with the strength that is best for the first.
+
+    An image and its mirror image in different folds would tell each other's class.
+    """
+    folds = min(FOLDS, int(np.bincount(views[0][1]).min()))
+    if folds < 2:
+        strength = 1.0  # nothing to validate on
+    else:
+        strength = LinearClassifier.cross_validated(*views[0], folds=folds, seed=seed).strength
+    features, labels = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    return LinearClassifier(strength / len(views)).fit(features, labels)
 
 
 def _half(network: Network) -> str:
