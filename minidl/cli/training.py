@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def add_train(commands: Any) -> None:
     )
     train.add_argument(
         "--resume", action="store_true",
-        help="keep a checkpoint after each epoch, and go on from the last one there is",
+        help="keep a checkpoint and curves.png after each epoch, and go on from the last "
+        "checkpoint there is",
     )  # fmt: skip
     train.add_argument(
         "-o", "--output", type=Path, metavar="DIR",
@@ -204,7 +206,11 @@ def _trainer(model: Any, settings: dict[str, Any], folder: Path | None) -> Any:
 
     optimizer = optim.SGD(model.parameters(), **settings["optimizer"])
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
-    callbacks = [] if folder is None else [train.Checkpoint(folder / CHECKPOINTS, keep=1)]
+    callbacks: list[Any] = []
+    if folder is not None:
+        callbacks.append(train.Checkpoint(folder / CHECKPOINTS, keep=1))
+        if find_spec("matplotlib"):
+            callbacks.append(train.TrainingMonitor(folder))
     return train.Trainer(
         model, optimizer, metrics=["accuracy"], scheduler=scheduler, callbacks=callbacks
     )
