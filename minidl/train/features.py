@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import no_grad
-from minidl.data import ArrayDataset, Dataset, HDF5Dataset, HDF5Writer
+from minidl.data import ArrayDataset, DataLoader, Dataset, HDF5Dataset, HDF5Writer
 from minidl.errors import ArgumentError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
@@ -16,16 +16,18 @@ from minidl.train.progress import pair
 
 __all__ = ["extract_features", "features_of"]
 
+BATCH = 32  # of a data set without a loader
+
 
 def extract_features(
     model: Module,
     layer: str,
-    loader: Iterable[Any],
+    data: Dataset | Iterable[Any],
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     pool: bool = True,
 ) -> Dataset:
-    """What `layer` gives for each image of a loader of (x, label), in evaluation mode.
+    """What `layer` gives for each (x, label) of a data set or a loader, in evaluation mode.
 
     layer: a dotted name, as in `md.summary`, such as "features"; nothing behind it is computed.
     out: an HDF5 file to write, batch by batch; None keeps all in memory.
@@ -34,6 +36,7 @@ def extract_features(
     Returns the data set of (features, label): an ArrayDataset or, of the file, an HDF5Dataset.
     Raises ArgumentError for an unknown layer and for one that isn't run.
     """
+    loader = DataLoader(data, BATCH) if isinstance(data, Dataset) else data
     batches = features_of(model, layer, loader, pool)
     if out is None:
         parts = list(batches)
