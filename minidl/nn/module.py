@@ -135,7 +135,8 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the direct parts."""
-        return ((name, part) for name, part in vars(self).items() if isinstance(part, Module))
+        own = tuple(vars(self).items())  # of now: what is done to it meanwhile doesn't matter
+        return ((name, part) for name, part in own if isinstance(part, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) of itself, named "", and of all parts, each once."""
