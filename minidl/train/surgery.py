@@ -18,15 +18,11 @@ def freeze_to(model: Module, layer: str) -> list[str]:
     declares before it, which in networks of `minidl.models` is the order in which layers run.
     Raises ArgumentError for an unknown name.
     """
-    modules = dict(model.named_modules())
-    _known("freeze_to", layer, modules)
-    inside = {id(module) for module in modules[layer].modules()}
-    row = [(name, module) for name, module in modules.items() if not next(module.children(), None)]
-    last = max(i for i, (_, module) in enumerate(row) if id(module) in inside)
+    row, end = _up_to("freeze_to", model, layer)
     model.unfreeze()
-    for _, module in row[: last + 1]:
+    for _, module in row[:end]:
         module.freeze()
-    return [name for name, module in row[: last + 1] if next(module.parameters(), None) is not None]
+    return [name for name, module in row[:end] if next(module.parameters(), None) is not None]
 
 
 def rates_by_depth(model: Network, lr: float, after: str | None = None) -> list[dict[str, Any]]:
@@ -46,10 +42,9 @@ def rates_by_depth(model: Network, lr: float, after: str | None = None) -> list[
     ]
     begin = len(layers) - len(layers) // TOP
     if after is not None:
-        modules = dict(model.named_modules())
-        _known("rates_by_depth", after, modules)
-        inside = {id(module) for module in modules[after].modules()}
-        begin = max((i + 1 for i, module in enumerate(layers) if id(module) in inside), default=0)
+        row, end = _up_to("rates_by_depth", model, after)
+        below = {id(module) for _, module in row[:end]}
+        begin = sum(id(module) in below for module in layers)
     parts = (
         (lr, [p for head in model.heads() for p in head.parameters()]),
         (lr / 10, [p for module in layers[begin:] for p in module.parameters()]),
@@ -62,7 +57,12 @@ def rates_by_depth(model: Network, lr: float, after: str | None = None) -> list[
     return groups
 
 
-def _known(who: str, layer: str, modules: dict[str, Module]) -> None:
+def _up_to(who: str, model: Module, layer: str) -> tuple[list[tuple[str, Module]], int]:
+    """The modules without parts, as they are declared, and how many it is to the end of `layer`."""
+    modules = dict(model.named_modules())
     if layer not in modules or not layer:
         near = ", ".join(name for name in modules if name and name.count(".") <= 1)
         raise ArgumentError(f"{who}: there is no layer {layer!r}; there are {near}")
+    inside = {id(module) for module in modules[layer].modules()}
+    row = [(name, module) for name, module in modules.items() if not next(module.children(), None)]
+    return row, 1 + max(i for i, (_, module) in enumerate(row) if id(module) in inside)
