@@ -26,4 +26,4 @@ def shipped(name: str, weights: object) -> Path | None:
     the user's own has that name."""
     if not isinstance(weights, str) or (name, weights) not in pretrained():
         return None
-    return None if os.path.exists(weights) else FOLDER / f"{name}_{weights}.h5"
+    return None if os.path.isfile(weights) else FOLDER / f"{name}_{weights}.h5"

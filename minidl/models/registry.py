@@ -113,7 +113,10 @@ def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
     model = load(path)
     assert model.architecture is not None
     made = model.architecture[1]
-    other = {n: value for n, value in arguments.items() if made[n] != value}
+    with init.skipped():
+        asked = _made(name, {**made, **arguments}).architecture
+    assert asked is not None
+    other = {n: asked[1][n] for n in arguments if asked[1][n] != made[n]}
     if other:
         raise ArgumentError(
             f"models.create({name!r}): these weights are of a network made with {made}, not with "
