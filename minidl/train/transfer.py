@@ -85,11 +85,11 @@ class Transfer:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        known = [name for name, _ in self.network.features.named_modules() if name]
-        if self.freeze is not None and self.freeze.removeprefix("features.") not in known:
+        inside = [name for name, _ in self.network.features.named_modules() if name]
+        if self.freeze is not None and self.freeze not in [f"features.{name}" for name in inside]:
             raise ArgumentError(
                 f"Transfer: freeze must be a layer of the body, got {self.freeze!r}; there are "
-                f"{', '.join(f'features.{name}' for name in known if '.' not in name)}"
+                f"{', '.join(f'features.{name}' for name in inside if '.' not in name)}"
             )
 
     def __iter__(self) -> Iterator[Approach]:
@@ -167,11 +167,13 @@ class Transfer:
         """Of the validation images: the logarithms of what is mostly the mean of two views."""
         views = [False, True] if self.mirror else [False]
         scores = [predict(self._loader(self.validation, mirror=each)) for each in views]
-        return np.log(ensemble(scores))
+        shares = ensemble(scores)
+        return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
 
     def _with_new_head(self, network: Network) -> Network:
         network.replace_head(len(self.classes))
         network.classes = list(self.classes)
+        network.image_format = self.network.image_format
         return network
 
     def _loader(
