@@ -25,7 +25,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_decay": 5e-4}
 WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
 # Of the settings, those that a training which goes on must share
-DECISIVE = ("model", "arguments", "data", "epochs", "batch_size", "optimizer", "augment", "seed")
+DECISIVE = (
+    "model", "arguments", "data", "size", "epochs", "batch_size", "optimizer", "augment", "seed",
+)  # fmt: skip
 
 
 def add_train(commands: Any) -> None:
@@ -114,7 +116,7 @@ def _train(options: argparse.Namespace) -> int:
         md.set_num_threads(options.threads)
     material = open_material(options)
     settings = _settings(options)
-    folder = options.output or Path("runs") / f"{options.model}-{Path(options.data).stem}"
+    folder = options.output or Path("runs") / f"{options.model}-{Path(options.data).resolve().stem}"
     model = _model(options, material)
     run = Run(folder, settings)
     trainer = _trainer(model, settings, folder if options.resume else None)
@@ -170,6 +172,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "arguments": options.arguments,
         "data": options.data,
+        "size": options.size,
         "epochs": options.epochs or recipe["epochs"],
         "batch_size": options.batch_size or recipe["batch_size"],
         "optimizer": {
@@ -190,7 +193,7 @@ def _model(options: argparse.Namespace, material: Material) -> Any:
 
     given = {"num_classes": len(material.classes), **options.arguments}
     known = options.model in models.list() and getattr(models, options.model)
-    if known and material.channels != 3 and "in_channels" in inspect.signature(known).parameters:
+    if known and "in_channels" in inspect.signature(known).parameters:
         given = {"in_channels": material.channels, **given}
     model = models.create(options.model, **given)
     model.image_format, model.classes = material.image_format, material.classes
