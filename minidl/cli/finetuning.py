@@ -108,9 +108,9 @@ def _finetune(options: argparse.Namespace) -> int:
         parts = open_parts(options.images, decoded_size(network), options.seed, options.strict)
         name = options.images.resolve().stem
     settings = _settings(options, network, name)
+    transfer = _transfer(options, network, parts)
     run = Run(options.output or Path("runs") / f"finetune-{settings['model']}-{name}", settings)
     run.write("settings", run.settings)
-    transfer = _transfer(options, network, parts)
     print(
         f"{settings['model']} ({network.num_parameters:,} parameters) on {name}: "
         f"{len(parts.training):,} images to train on, {len(parts.validation):,} to validate on, "
