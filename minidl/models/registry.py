@@ -113,10 +113,8 @@ def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
     model = load(path)
     assert model.architecture is not None
     made = model.architecture[1]
-    with init.skipped():
-        asked = _made(name, {**made, **arguments}).architecture
-    assert asked is not None
-    other = {n: asked[1][n] for n in arguments if asked[1][n] != made[n]}
+    plain = {n: list(v) if isinstance(v, tuple) else v for n, v in arguments.items()}
+    other = {n: value for n, value in plain.items() if made[n] != value}
     if other:
         raise ArgumentError(
             f"models.create({name!r}): these weights are of a network made with {made}, not with "
