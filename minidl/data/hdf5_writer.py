@@ -141,6 +141,13 @@ class HDF5Writer:
                 f"{len(self.skipped)} were left out{why and f', such as {why}'}"
             )
 
+    def discard(self) -> None:
+        """Forget all rows, also those to go on with: nothing is left on the disk but an older
+        file. After `close` nothing happens."""
+        if self._state != "closed":
+            self._journal.remove()
+            self._state = "closed"
+
     def __enter__(self) -> "HDF5Writer":
         return self
 

@@ -44,16 +44,19 @@ def extract_features(
             raise ArgumentError("extract_features: the loader has no batches")
         return ArrayDataset(*(np.concatenate(each) for each in zip(*parts, strict=True)))
     classes = getattr(getattr(loader, "dataset", None), "classes", None)
-    with contextlib.ExitStack() as open_files:
-        writer = None
+    writer = None
+    try:
         for features, labels in batches:
             if writer is None:
-                writer = open_files.enter_context(
-                    HDF5Writer(out, features.shape[1:], "float32", classes, overwrite)
-                )
+                writer = HDF5Writer(out, features.shape[1:], "float32", classes, overwrite)
             writer.add(features, labels)
-    if writer is None:
-        raise ArgumentError("extract_features: the loader has no batches")
+        if writer is None:
+            raise ArgumentError("extract_features: the loader has no batches")
+        writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.discard()  # what is half extracted can't be gone on with
+        raise
     return HDF5Dataset(out)
 
 

@@ -351,3 +351,21 @@ def test_large_rows_do_not_fill_memory(tmp_path, monkeypatch):
     with HDF5Writer(tmp_path / "a.h5", SHAPE) as writer:  # rows of 90 bytes
         writer.add(*rows_of(3))
         assert writer.rows == 2
+
+
+def test_what_is_discarded_leaves_nothing_but_an_older_file(tmp_path):
+    rows, labels = np.zeros((3, 4), np.float32), np.arange(3)
+    file = tmp_path / "rows.h5"
+    with HDF5Writer(file, (4,), "float32", buffer=1) as writer:
+        writer.add(rows, labels)
+    older = file.read_bytes()
+    writer.discard()
+    again = HDF5Writer(file, (4,), "float32", overwrite=True, buffer=1)
+    again.add(rows, labels)
+    assert again.rows == 3
+    again.discard()
+    again.close()
+    with pytest.raises(StateError, match="closed"):
+        again.add(rows, labels)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.h5"]
+    assert file.read_bytes() == older
