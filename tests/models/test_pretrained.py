@@ -123,7 +123,9 @@ def test_accuracy_on_mnist(name, networks, digits):
     guesses = scores(model, images).argmax(axis=1)
     right = (guesses == labels).mean()
     assert right >= LEAST[name]
-    told = re.search(rf"^\| `{name}`.*\| ([\d.]+) % \|", sys.modules["minidl.models.pretrained"].__doc__, re.M)
+    told = re.search(
+        rf"^\| `{name}`.*\| ([\d.]+) % \|", sys.modules["minidl.models.pretrained"].__doc__, re.M
+    )
     assert f"{right:.2%}" == f"{told[1]}%"
     prepared = pixels
     for transform in transforms.prepare(model.image_format):

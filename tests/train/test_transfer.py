@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from small import bits
 from sklearn import metrics
+from small import bits
 
 import minidl as md
 from minidl import models
