@@ -238,3 +238,10 @@ def test_mistakes(guesses):
         assert row["probability"] == pytest.approx(shares[i, guess[i]])
     assert len(mistakes(scores, labels, classes, 1000)) == len(wrong)
     assert mistakes(np.eye(3), np.arange(3), list("abc"), 5) == []
+
+
+def test_classes_of_few_images():
+    """Five folds need five images of each class."""
+    ways = transfer()
+    ways.training = few_digits(3)[0]
+    assert accuracy(ways.probe(ways.network)) > 0.6
