@@ -1,0 +1,249 @@
+"""`minidl finetune`: what it prints, what it leaves behind, and what it refuses."""
+
+import re
+
+import numpy as np
+import pytest
+from command import minidl, read_json
+from pictures import class_folders
+
+import minidl as md
+from minidl import models
+from minidl.data.digits import few_digits
+from minidl.train.trainer import Trainer
+
+WAYS = ["linear probe", "warm-up", "fine-tuned", "from scratch"]
+SHORT = ["--epochs", 2, "--warm-up", 3, "-o", "out"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A run without arguments, and its folder."""
+    folder = tmp_path_factory.mktemp("finetune") / "out"
+    done = minidl("finetune", *SHORT[:-1], folder)
+    assert done.status == 0, done.err
+    return done, folder
+
+
+@pytest.fixture
+def photographs(here):
+    """Two classes of 8 images each, one of them no image."""
+    made = class_folders(here / "pets", {"cat": 8, "dog": 8}, size=(40, 40))
+    bad = here / "pets" / "dog" / "03.png"
+    assert bad in made
+    bad.write_bytes(bad.read_bytes()[:60])
+    return here / "pets"
+
+
+@pytest.fixture
+def weights(here):
+    """minidl's own, as a user's file, so that images are 32 pixels small."""
+    md.save_weights(models.create("lenet5", weights="mnist"), here / "own.h5")
+    return here / "own.h5"
+
+
+def ways(folder):
+    return {each["name"]: each for each in read_json(folder / "results.json")["approaches"]}
+
+
+# scikit-learn's digits
+
+
+def test_what_is_left_behind(digits):
+    done, folder = digits
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"settings.json", "results.json", "weights.h5", "report.html", "mistakes"}
+    settings = read_json(folder / "settings.json")
+    expected = {
+        "command": "finetune", "model": "lenet5", "data": "digits", "epochs": 2, "warm_up": 3,
+        "seed": 0, "mirror": False, "lr": 0.005, "freeze": None, "batch_size": 16,
+    }  # fmt: skip
+    assert {name: settings[name] for name in expected} == expected
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in WAYS)
+
+
+def test_results(digits):
+    results = read_json(digits[1] / "results.json")
+    labels = few_digits()[1].labels
+    assert results["classes"] == [str(digit) for digit in range(10)]
+    assert results["count"] == {"train": 100, "validation": len(labels)}
+    assert [each["name"] for each in results["approaches"]] == WAYS
+    for each, epochs in zip(results["approaches"], (0, 3, 2, 2), strict=True):
+        assert [row["epoch"] for row in each["epochs"]] == list(range(1, epochs + 1))
+        confusion = np.array(each["confusion"])
+        assert confusion.sum(axis=1).tolist() == np.bincount(labels).tolist()
+        assert each["accuracy"] == pytest.approx(np.trace(confusion) / len(labels))
+        assert each["accuracy"] <= each["rank5"] <= 1
+    best = max(results["approaches"], key=lambda each: each["accuracy"])
+    assert results["best"] == best["name"]
+    wrong = round((1 - best["accuracy"]) * len(labels))
+    assert len(results["mistakes"]) == min(24, wrong)
+    files = sorted(path.name for path in (digits[1] / "mistakes").iterdir())
+    assert [row["image"] for row in results["mistakes"]] == [f"mistakes/{name}" for name in files]
+    for row in results["mistakes"]:
+        number = int(row["file"].removeprefix("image "))
+        assert row["truth"] == str(labels[number]) != row["guess"]
+    assert results["skipped"] == []
+
+
+def test_the_weights_are_the_best_networks(digits):
+    model = models.load(digits[1] / "weights.h5").eval()
+    assert model.classes == [str(digit) for digit in range(10)]
+    images = model.image_format
+    validation = few_digits()[1]
+    x = (validation.arrays[0] / images.scale - images.mean) / np.array(images.std)
+    with md.no_grad():
+        guess = model(x.astype(np.float32)).data.argmax(axis=1)
+    networks = [each for name, each in ways(digits[1]).items() if name != "linear probe"]
+    best = max(each["accuracy"] for each in networks)
+    assert (guess == validation.labels).mean() == pytest.approx(best)
+
+
+def test_the_table(digits):
+    lines = digits[0].out.splitlines()
+    assert lines[0].startswith("lenet5 (61,706 parameters) on digits: 100 images to train on, ")
+    assert lines[-1] == f"report: {digits[1] / 'report.html'}"
+    assert lines[-6].split() == ["accuracy", "loss", "trained", "seconds"]
+    for line, (name, each) in zip(lines[-5:-1], ways(digits[1]).items(), strict=True):
+        found = re.fullmatch(rf"{name} +([\d.]+%) +([\d.]+) +([\d,]+) +([\d.]+)", line)
+        expected = (
+            f"{each['accuracy']:.2%}", f"{each['loss']:.4f}", f"{each['trained_parameters']:,}",
+            f"{each['seconds']:.1f}",
+        )  # fmt: skip
+        assert found.groups() == expected
+        assert f"{name}: accuracy {each['accuracy']:.2%}" in lines
+
+
+def test_a_network_from_scratch_that_is_best_says_what_images_it_takes(here, monkeypatch):
+    """So that `minidl predict` can prepare them."""
+    from minidl.train.transfer import Transfer
+
+    monkeypatch.setattr(Transfer, "__iter__", lambda self: iter(
+        [self.from_scratch(self._with_new_head(self.scratch()))]
+    ))  # fmt: skip
+    assert minidl("finetune", *SHORT).status == 0
+    model = models.load(here / "out" / "weights.h5")
+    assert model.image_format == models.create("lenet5", weights="mnist").image_format
+    assert model.classes is not None
+
+
+# Images of one's own
+
+
+def test_a_folder_of_images(photographs, weights, here):
+    done = minidl("finetune", weights, photographs, "--no-scratch", *SHORT)
+    assert (done.status, "Traceback" in done.err) == (0, False)
+    assert "left out, since they can't be read: 1\n  dog/03.png: " in done.out
+    results = read_json(here / "out" / "results.json")
+    assert [row["file"] for row in results["skipped"]] == ["dog/03.png"]
+    assert results["classes"] == ["cat", "dog"]
+    assert results["count"] == {"train": 12, "validation": 3}
+    assert list(ways(here / "out")) == WAYS[:3]
+    assert [each["rank5"] for each in results["approaches"]] == [None] * 3
+    assert all(row["file"].startswith(("cat/", "dog/")) for row in results["mistakes"])
+    model = models.load(here / "out" / "weights.h5")
+    assert (model.classes, model.num_classes) == (["cat", "dog"], 2)
+    assert model.image_format.size == 32
+    assert read_json(here / "out" / "settings.json")["data"] == str(photographs)
+
+
+def test_parts_of_the_users_own(weights, here):
+    class_folders(here / "pets" / "train", {"cat": 4, "dog": 5}, size=(40, 40))
+    made = class_folders(here / "pets" / "val", {"cat": 3, "dog": 2}, size=(40, 40))
+    list(made)[0].write_bytes(b"")
+    done = minidl("finetune", weights, "pets", "--no-scratch", *SHORT)
+    assert done.status == 0, done.err
+    results = read_json(here / "out" / "results.json")
+    assert results["count"] == {"train": 9, "validation": 4}
+    assert [row["file"] for row in results["skipped"]] == ["val/cat/00.png"]
+
+
+def test_strict(photographs, weights, here):
+    done = minidl("finetune", weights, photographs, "--strict", *SHORT)
+    assert done.status == 2
+    bad = photographs / "dog" / "03.png"
+    assert done.err.startswith(f"minidl finetune: {bad}: the image is damaged")
+    assert not (here / "out").exists()
+
+
+def test_the_folder_it_saves_in_by_default(photographs, weights, here):
+    done = minidl("finetune", weights, "pets", "--no-scratch", "--epochs", 1, "--warm-up", 1)
+    assert done.status == 0, done.err
+    assert (here / "runs" / "finetune-lenet5-pets" / "results.json").exists()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["own.h5"], r"IMAGES is missing: minidl finetune WEIGHTS IMAGES"),
+        (["own.h5", "nothing"], r"there is no nothing"),
+        (["none.h5", "pets"], r".*none\.h5: No such file or directory"),
+        (["text.h5", "pets"], r"text\.h5: .*"),
+        (["own.h5", "pets", "--freeze", "features.77"],
+         r"Transfer: freeze must be a layer of the body, got 'features\.77'; there are features\.0"
+         r".*"),
+        (["own.h5", "pets", "--freeze", "0"], r"Transfer: freeze must be a layer.*"),
+        (["own.h5", "empty"], r"ImageFolder: empty has no sub-folders.*"),
+        (["own.h5", "text.h5"], r".*text\.h5.*"),
+        (["own.h5", "pets", "--arguments", "{}", "--model", "lenet6"], r".*no network 'lenet6'.*"),
+        (["own.h5", "pets", "--arguments", '{"num_classes": 10}'], r"--arguments are for --model.*"),
+        (["own.h5", "pets", "--model", "resnet20"], r"own\.h5: these aren't weights of .*"),
+    ],
+)  # fmt: skip
+def test_errors(arguments, message, photographs, weights, here):
+    (here / "text.h5").write_text("no weights")
+    (here / "empty").mkdir()
+    done = minidl("finetune", *arguments, *SHORT)
+    assert (done.status, done.out) == (2, "")
+    assert re.fullmatch(f"minidl finetune: {message}\n", done.err, re.S), done.err
+    assert not (here / "out").exists()
+
+
+def test_what_is_refused_leaves_an_earlier_run_as_it_is(here):
+    (here / "out").mkdir()
+    (here / "out" / "settings.json").write_text("{}")
+    assert minidl("finetune", "--freeze", "features.77", *SHORT).status == 2
+    assert (here / "out" / "settings.json").read_text() == "{}"
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_keeps_the_ways_that_are_done(here, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    done = minidl("finetune", *SHORT)
+    assert (done.status, done.err) == (130, "minidl finetune: interrupted\n")
+    assert list(ways(here / "out")) == WAYS[:1]
+    assert read_json(here / "out" / "settings.json")["command"] == "finetune"
+    assert not (here / "out" / "weights.h5").exists()  # of the probe there is no network
+
+
+def test_ctrl_c_in_fine_tuning_keeps_the_warmed_up_network(here, monkeypatch):
+    fit, begun = Trainer.fit, []
+
+    def second_interrupted(trainer, *arguments):
+        begun.append(trainer)
+        if len(begun) == 2:
+            trainer.model.classifier[2].weight.data[...] = np.nan  # as if it had begun
+            raise KeyboardInterrupt
+        return fit(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "fit", second_interrupted)
+    assert minidl("finetune", *SHORT).status == 130
+    assert list(ways(here / "out")) == WAYS[:2]
+    model = models.load(here / "out" / "weights.h5")
+    assert model.classes == [str(digit) for digit in range(10)]
+    assert all(np.isfinite(array).all() for array in model.state_dict().values())
