@@ -51,7 +51,10 @@ def test_draw(capsys, tmp_path, ending):
         (["summary", "."], "summary: "),
         (["summary", "weights.h5"], "weights.h5"),
         (["summary", "runs/weights"], "runs/weights"),
-        (["summary", "lenet5", "--arguments", '{"name": "x"}'], "--arguments can't hold name"),
+        (
+            ["summary", "lenet5", "--arguments", '{"name": "x"}'],
+            "--arguments: can't hold name",
+        ),
         (["summary", "preact_resnet", "--arguments", '{"depth": [1]}'], "depth"),
         (["summary", "plain_cnn", "--arguments", '{"widths": 5}'], "can't be made with"),
         (["summary", "resnet18", "--input", "9000000,9000000,3"], "not enough memory"),

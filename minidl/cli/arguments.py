@@ -4,7 +4,9 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["json_object", "rate", "whole"]
+__all__ = ["add_arguments", "add_strict", "add_threads", "rate", "whole"]
+
+RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
 
 
 def whole(text: str) -> int:
@@ -23,15 +25,37 @@ def rate(text: str) -> float:
     return number
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """Names and values, for argparse."""
+def _arguments(text: str) -> dict[str, Any]:
+    """Names and values to make a network with, for argparse."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"expected JSON, got {text!r}: {error}") from error
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"expected names and values in JSON, got {text!r}")
+    if reserved := [name for name in RESERVED if name in found]:
+        raise argparse.ArgumentTypeError(f"can't hold {', '.join(reserved)}")
     return found
+
+
+def add_arguments(command: Any, what: str) -> None:
+    """Add --arguments; `what` is its help."""
+    command.add_argument("--arguments", type=_arguments, default={}, metavar="JSON", help=what)
+
+
+def add_threads(command: Any) -> None:
+    """Add --threads, for `md.set_num_threads`."""
+    command.add_argument(
+        "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
+    )
+
+
+def add_strict(command: Any) -> None:
+    """Add --strict, for commands that read images."""
+    command.add_argument(
+        "--strict", action="store_true",
+        help="stop at the first image that can't be read (default: leave it out)",
+    )  # fmt: skip
 
 
 whole.__name__, rate.__name__ = "whole number", "number"  # as argparse's errors call them

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.cli.arguments import whole
+from minidl.cli.arguments import add_strict, whole
 from minidl.cli.images import part_folders
 from minidl.cli.training import INTERRUPTED
 from minidl.errors import ArgumentError, FileFormatError
@@ -65,10 +65,7 @@ def add_build(commands: Any) -> None:
     before = build.add_mutually_exclusive_group()
     before.add_argument("--overwrite", action="store_true", help="replace what is there")
     before.add_argument("--resume", action="store_true", help="go on where a run was interrupted")
-    build.add_argument(
-        "--strict", action="store_true",
-        help="stop at the first image that can't be read (default: leave it out)",
-    )  # fmt: skip
+    add_strict(build)
     build.add_argument(
         "--seed", type=_seed, default=0, metavar="N",
         help="of the order of the images, and of the split (default: 0)",

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import json_object
-from minidl.errors import ArgumentError
+from minidl.cli.arguments import add_arguments
 
 __all__ = ["add_files"]
 
@@ -35,10 +34,7 @@ def _add_convert(commands: Any) -> None:
         help="the network the weights are of, such as lenet5; needed where only the network tells "
         "a layout, and to name the layers as it does",
     )  # fmt: skip
-    convert.add_argument(
-        "--arguments", type=json_object, default={}, metavar="JSON",
-        help='what to make the network with, such as \'{"num_classes": 7}\'',
-    )  # fmt: skip
+    add_arguments(convert, "what to make the network with, such as '{\"num_classes\": 7}'")
 
 
 def _add_inspect(commands: Any) -> None:
@@ -62,8 +58,6 @@ def _convert(options: argparse.Namespace) -> int:
     if options.model is None:
         layers = convert(options.source, options.target)
     else:
-        if reserved := {"name", "weights"} & options.arguments.keys():
-            raise ArgumentError(f"--arguments can't hold {', '.join(sorted(reserved))}")
         model = models.create(options.model, weights=options.source, **options.arguments)
         md.save_weights(model, options.target, form)
         layers = layers_of(model)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import minidl as md
-from minidl.cli.arguments import json_object, rate, whole
+from minidl.cli.arguments import add_arguments, add_strict, add_threads, rate, whole
 from minidl.cli.images import Parts, decoded_size, open_parts, preparation
 from minidl.cli.reporting import save_report, save_results
 from minidl.errors import ArgumentError
@@ -48,10 +48,7 @@ def add_finetune(commands: Any) -> None:
         "--model", metavar="NAME",
         help="the network that the weights are of (default: known by the file)",
     )  # fmt: skip
-    finetune.add_argument(
-        "--arguments", type=json_object, default={}, metavar="JSON",
-        help='with --model, what to make it with, such as \'{"width": 0.25}\'',
-    )  # fmt: skip
+    add_arguments(finetune, "with --model, what to make it with, such as '{\"width\": 0.25}'")
     finetune.add_argument(
         "--epochs", type=whole, default=30, metavar="N",
         help="passes over the training images in fine-tuning (default: 30)",
@@ -76,17 +73,12 @@ def add_finetune(commands: Any) -> None:
     finetune.add_argument(
         "--no-scratch", action="store_true", help="leave out the training from scratch"
     )
-    finetune.add_argument(
-        "--strict", action="store_true",
-        help="stop at an image that can't be read (default: leave it out)",
-    )  # fmt: skip
+    add_strict(finetune)
     finetune.add_argument(
         "--seed", type=int, default=0, metavar="N",
         help="where all random numbers come from (default: 0)",
     )  # fmt: skip
-    finetune.add_argument(
-        "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
-    )
+    add_threads(finetune)
     finetune.add_argument(
         "-o", "--output", type=Path, metavar="DIR",
         help="the folder to save in (default: runs/finetune-MODEL-IMAGES)",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minidl.cli.arguments import add_strict
 from minidl.cli.images import open_images, part_paths
 from minidl.cli.members import (
     Members,
@@ -67,10 +68,7 @@ def _add_evaluate(commands: Any) -> None:
             f"--{column}-column", metavar="NAME",
             help=f"the column of a .csv list that holds the {column}s (default: {column})",
         )  # fmt: skip
-    evaluate.add_argument(
-        "--strict", action="store_true",
-        help="stop at an image that can't be read (default: leave it out)",
-    )  # fmt: skip
+    add_strict(evaluate)
     add_shared(evaluate)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import minidl as md
-from minidl.cli.arguments import whole
+from minidl.cli.arguments import add_threads, whole
 from minidl.cli.images import decoded_size, preparation
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -265,9 +265,7 @@ def add_shared(command: Any) -> None:
         "--batch-size", type=whole, default=32, metavar="N",
         help="images, or crops, that go through a network at once (default: 32)",
     )  # fmt: skip
-    command.add_argument(
-        "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
-    )
+    add_threads(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
 
 

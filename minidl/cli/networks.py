@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.arguments import json_object, whole
+from minidl.cli.arguments import add_arguments, whole
 from minidl.errors import ArgumentError
 
 __all__ = ["add_networks"]
@@ -54,10 +54,7 @@ def _add_network(command: Any) -> None:
         "network", metavar="NAME|FILE",
         help="a network's name, such as resnet18, or a file of weights that minidl wrote",
     )  # fmt: skip
-    command.add_argument(
-        "--arguments", type=json_object, default={}, metavar="JSON",
-        help='what to make the network with, such as \'{"num_classes": 7}\'',
-    )  # fmt: skip
+    add_arguments(command, "what to make the network with, such as '{\"num_classes\": 7}'")
     command.add_argument(
         "--input", type=_shape, metavar="H,W,C",
         help="the input's shape, also N,H,W,C (default: what the network was made for)",
@@ -93,8 +90,6 @@ def _network(options: argparse.Namespace) -> Any:
     name = options.network
     is_path = Path(name).exists() or Path(name).suffix or Path(name).name != name
     if name in models.list() or not is_path:
-        if reserved := {"name", "weights"} & options.arguments.keys():
-            raise ArgumentError(f"--arguments can't hold {', '.join(sorted(reserved))}")
         return models.create(name, **options.arguments)
     if options.arguments:
         raise ArgumentError("--arguments are for a network's name: a file knows its own")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import json_object, rate, whole
+from minidl.cli.arguments import add_arguments, add_threads, rate, whole
 from minidl.cli.reporting import save_report, save_results
 from minidl.cli.training_data import NAMED, Material, open_material
 from minidl.errors import ArgumentError, StateError
@@ -54,10 +54,7 @@ def add_train(commands: Any) -> None:
         "--model", default="lenet5", metavar="NAME",
         help="a network of minidl.models (default: lenet5)",
     )  # fmt: skip
-    train.add_argument(
-        "--arguments", type=json_object, default={}, metavar="JSON",
-        help='what else to make it with, such as \'{"input_size": 64}\'',
-    )  # fmt: skip
+    add_arguments(train, "what else to make it with, such as '{\"input_size\": 64}'")
     train.add_argument(
         "--data", default="digits", metavar="NAME|PATH",
         help=f"{', '.join(NAMED)}, or a folder of images, a CSV list, or an HDF5 file of "
@@ -93,9 +90,7 @@ def add_train(commands: Any) -> None:
         "--seed", type=int, default=0, metavar="N",
         help="where all random numbers come from; the same seed gives the same bits (default: 0)",
     )  # fmt: skip
-    train.add_argument(
-        "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
-    )
+    add_threads(train)
     train.add_argument(
         "--resume", action="store_true",
         help="keep a checkpoint and curves.png after each epoch, and go on from the last "
