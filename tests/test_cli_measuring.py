@@ -341,7 +341,7 @@ def test_what_evaluate_refuses(tmp_path, images):
         (r"each of the network's 7 classes, found 2 names in 3 lines", whole, folder, "--classes",
          tmp_path / "short.txt"),
         ("expected names in UTF-8", whole, folder, "--classes", folder / "ant" / "00.png"),
-        ("No such file.*no.txt", whole, folder, "--classes", tmp_path / "no.txt"),
+        ("no.txt: No such file", whole, folder, "--classes", tmp_path / "no.txt"),
         ("there is no folder .*x to write", whole, folder, "--json", tmp_path / "x" / "f.json"),
         ("are for .csv lists", whole, folder, "--label-column", "x"),
     ):  # fmt: skip

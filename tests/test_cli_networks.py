@@ -51,10 +51,6 @@ def test_draw(capsys, tmp_path, ending):
         (["summary", "."], "summary: "),
         (["summary", "weights.h5"], "weights.h5"),
         (["summary", "runs/weights"], "runs/weights"),
-        (
-            ["summary", "lenet5", "--arguments", '{"name": "x"}'],
-            "--arguments: can't hold name",
-        ),
         (["summary", "preact_resnet", "--arguments", '{"depth": [1]}'], "depth"),
         (["summary", "plain_cnn", "--arguments", '{"widths": 5}'], "can't be made with"),
         (["summary", "resnet18", "--input", "9000000,9000000,3"], "not enough memory"),
@@ -67,6 +63,13 @@ def test_what_cannot_be_done(arguments, message, capsys, tmp_path, monkeypatch):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["name", "weights"])
+def test_arguments_that_have_options_of_their_own(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["summary", "lenet5", "--arguments", f'{{"{name}": "x"}}'])
+    assert f"argument --arguments: can't hold {name}" in capsys.readouterr().err
 
 
 def test_arguments_are_not_for_files(capsys, tmp_path):
