@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,10 +37,72 @@ def check_lenet(out):
     assert float(epochs[-1][1]) < float(epochs[0][1])
 
 
+def check_features(out):
+    assert "500 images to train on, 355 to test on" in out
+    assert "training.h5: 500 rows of 400 float32" in out
+    assert "test.h5: 355 rows of 400 float32" in out
+    tried = re.findall(r"^strength +(\S+)  held-out accuracy (\S+)(  <- chosen)?$", out, re.M)
+    assert len(tried) == 7
+    assert sum(bool(chosen) for _, _, chosen in tried) == 1
+    rank1, rank2 = (float(share) for share in re.findall(r"^rank-\d accuracy (\S+)$", out, re.M))
+    assert 0.9 < rank1 < rank2 <= 1
+    matrix = out.split("truth \\ guess\n")[1].split("class ")[0]
+    cells = np.array(re.findall(r"\d+", matrix), int).reshape(10, 10)
+    assert cells.sum() == 355
+    assert round(rank1 * 355) == np.trace(cells)
+    assert f"accuracy {rank1:.4f}, {np.trace(cells)} of 355" in out
+
+
+def check_finetune(out):
+    assert "new head: classifier.2; 61,706 parameters in all" in out
+    assert "frozen: features.0\n" in out
+    assert re.findall(r"^  lr (\S+) for", out, re.M) == ["0.002", "0.0002"]
+    found = re.findall(r"^(\S.+?)  +(\S+) parameters trained .* accuracy (\S+)$", out, re.M)
+    assert [name for name, _, _ in found] == ["warm-up", "fine-tuned", "from scratch"]
+    assert [count for _, count, _ in found] == ["59,134", "61,550", "61,706"]
+    shares = [float(share) for _, _, share in found]
+    assert min(shares[:2]) > 0.8
+    assert min(shares[:2]) > shares[2] + 0.04
+
+
+def check_hdf5(out):
+    rows, size, cache = (
+        int(number.replace(",", ""))
+        for number in re.findall(r"^digits.h5: (\S+) rows, (\S+) bytes, cache (\S+) b", out, re.M)[
+            0
+        ]
+    )
+    assert rows == 8000
+    assert size > 1024 * rows > 3 * cache
+    images, peak = re.findall(r"^an epoch of (\S+) images took at most (\S+) bytes", out, re.M)[0]
+    assert images == "8,000"
+    assert cache < int(peak.replace(",", "")) < size
+    losses = [float(number) for number in re.findall(r"^epoch +\d  loss (\S+)", out, re.M)]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    assert float(re.findall(r"^test accuracy (\S+)$", out, re.M)[0]) > 0.75
+
+
+def check_ensemble(out):
+    found = dict(re.findall(r"^(\S.*?) +test accuracy (\S+)$", out, re.M))
+    assert list(found) == ["member 1", "member 2", "member 3", "average", "vote"]
+    shares = {name: float(share) for name, share in found.items()}
+    members = [shares[name] for name in found if name.startswith("member")]
+    assert min(shares["average"], shares["vote"]) > sum(members) / 3 > 0.5
+    counts = re.findall(r"^mistakes of each: (\d+), (\d+), (\d+)$", out, re.M)[0]
+    assert [round((1 - share) * 355) for share in members] == [int(count) for count in counts]
+    (shared,) = re.findall(r"^of all three at once: (\d+) of 355 images$", out, re.M)
+    assert int(shared) < min(map(int, counts))
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
     "02_lenet.py": (["4"], check_lenet),
+    "03_features.py": ([], check_features),
+    "04_finetune.py": (["6"], check_finetune),
+    "05_hdf5.py": (["8"], check_hdf5),
+    "06_ensemble.py": ([], check_ensemble),
 }
 
 
