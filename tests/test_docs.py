@@ -6,17 +6,19 @@ import re
 import shlex
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from command import minidl
 from pictures import class_folders
 
+from minidl import data, train
 from minidl.cli import _parser
+from minidl.data import transforms
+from minidl.data.transforms import RandomTransform
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["transfer.md", "data.md"]
-# The placeholders that stand in a line of text, and of what kind they are
-PLACEHOLDERS = {"N": "3", "COMMAND": "train"}
 
 
 def page(name):
@@ -24,7 +26,9 @@ def page(name):
 
 
 def blocks(text, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    """The blocks of code in `language`, "" for those that name none."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [block for name, block in found if name == language]
 
 
 def commands(text):
@@ -49,14 +53,15 @@ def test_its_code_runs(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", PAGES)
 def test_its_commands_parse(name):
     found = commands(page(name))
-    assert len(found) >= 4
+    in_blocks = re.findall(r"^minidl ", page(name), re.M)
+    assert len(found) > len(in_blocks) >= 4
     known = _parser()._subparsers._group_actions[0].choices
     for line in found:
         _, command, *arguments = shlex.split(line)
         assert command in known, line
         if arguments:
-            done = parsed(command, *(PLACEHOLDERS.get(each, each) for each in arguments))
-            assert done is None, f"{line}: {done}"
+            wrong = parsed(command, *arguments)
+            assert wrong is None, f"{line}: {wrong}"
 
 
 def parsed(*arguments):
@@ -68,3 +73,70 @@ def parsed(*arguments):
     except SystemExit as leaving:
         return said.getvalue() if leaving.code else None
     return None
+
+
+def test_a_wrong_command_would_be_seen():
+    assert "unrecognized arguments" in parsed("train", "--augmented")
+    text = "see `minidl a\n--x`\n```python\nb = 1\n```\nand\n```\nminidl c\n```\n"
+    assert commands(text) == ["minidl c", "minidl a --x"]
+    assert blocks(text, "python") == ["b = 1\n"]
+
+
+def first_column(text, heading):
+    """The names in the first column of the table below a row that begins with `heading`."""
+    table = text.split(f"| {heading} |")[1].split("\n\n")[0]
+    return re.findall(r"^\| `(\w+)\(", table, re.M)
+
+
+def test_all_transforms_are_told():
+    others = {"Transform", "RandomTransform", "prepare"}
+    told = first_column(page("data.md"), "`data.transforms.`")
+    assert sorted(told) == sorted(set(transforms.__all__) - others)
+
+
+def test_what_is_told_of_evaluation_is_so():
+    """Where it says "nothing", images come back as they are; "the same" isn't random."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3), np.uint8)
+    table = page("data.md").split("| `data.transforms.` |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)\(.*?\| ([\w, ]+) \|$", table, re.M)
+    arguments = {"RandomBrightness": [0.5], "RandomContrast": [0.5], "ColorJitter": [0.5, 0.5, 0.5]}
+    unchanged = [name for name, told in rows if told == "nothing"]
+    assert len(unchanged) == 6
+    for name in unchanged:
+        transform = getattr(transforms, name)(*arguments.get(name, []))
+        np.testing.assert_array_equal(transform(images, None), images)
+    random = [n for n, told in rows if issubclass(getattr(transforms, n), RandomTransform)]
+    assert {n for n, told in rows if told == "the same"}.isdisjoint(random)
+    assert len(random) == 8
+
+
+def test_all_callbacks_and_their_methods_are_told():
+    text = page("data.md")
+    found = [getattr(train, name) for name in train.__all__]
+    kinds = [each for each in found if isinstance(each, type) and issubclass(each, train.Callback)]
+    names = sorted(kind.__name__ for kind in kinds if kind is not train.Callback)
+    assert sorted(first_column(text, "`train.`")) == names
+    for method in vars(train.Callback):
+        assert method.startswith("_") or f"`{method}" in text, method
+
+
+def test_the_format_is_told(tmp_path):
+    """The datasets and attributes of a file are those in the page, no more and no less."""
+    with data.HDF5Writer(tmp_path / "a.h5", shape=(2,), classes=["x"]) as writer:
+        writer.add(np.zeros((1, 2), np.uint8), [0])
+    (told,) = (block for block in blocks(page("data.md"), "") if block.startswith("/  "))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert sorted(re.findall(r"/(\w+)", told)) == sorted(file)
+        root = told.splitlines()[0]
+        assert all(name in root for name in file.attrs)
+        assert file.attrs["format"] == b"minidl data"
+        assert file.attrs["format_version"] == 1
+        assert "block_rows" in file["images"].attrs
+
+
+def test_what_a_run_leaves_is_told(tmp_path):
+    done = minidl("finetune", "--epochs", 1, "--warm-up", 1, "-o", tmp_path / "run")
+    assert done.status == 0, done.err
+    table = page("transfer.md").split("| file | what |")[1]
+    told = re.findall(r"^\| `(\S+?)/?` \|", table, re.M)
+    assert sorted(told) == sorted(path.name for path in (tmp_path / "run").iterdir())
