@@ -1,0 +1,291 @@
+"""`minidl train` on images of one's own and on CIFAR-10, and going on after a kill."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from command import SAVED, child, minidl, read_json
+from pictures import class_folders
+
+from minidl import data, models
+from minidl.data.images import read_image
+
+TINY = '{"widths": [4, 6], "hidden": 8}'  # of plain_cnn
+SHORT = ["--model", "plain_cnn", "--arguments", TINY, "--epochs", 2, "--batch-size", 8]
+CIFAR = [
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with images and a small CIFAR-10."""
+    folder = tmp_path_factory.mktemp("train")
+    class_folders(folder / "pets", {"ant": 10, "bee": 15}, size=(40, 50))
+    (folder / "cifar").mkdir()
+    cifar_records(300).tofile(folder / "cifar" / "data_batch_1.bin")
+    return folder
+
+
+def cifar_records(rows, seed=0):
+    """(rows, 3073) uint8: a label, and channels that lean towards it."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(rows) % 10
+    pixels = random.integers(0, 100, (rows, 3072)) + 12 * labels[:, np.newaxis]
+    return np.concatenate([labels[:, np.newaxis], pixels], axis=1).astype(np.uint8)
+
+
+@pytest.fixture
+def here(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pets", "cifar"):
+        shutil.copytree(home / name, tmp_path / name)
+    return tmp_path
+
+
+def weights(folder):
+    """The bytes of each array, and of its kind."""
+    model = models.load(folder / "weights.h5")
+    return {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in model.state_dict().items()}
+
+
+def trained(*arguments, status=0):
+    done = minidl("train", *arguments)
+    assert done.status == status, done.err
+    return done
+
+
+def statistics(pixels):
+    """Of each channel, of 0..1, in float64."""
+    scaled = np.asarray(pixels, np.float64) / 255
+    return scaled.mean(axis=(0, 1, 2)), scaled.std(axis=(0, 1, 2))
+
+
+# Images of one's own
+
+
+def test_a_folder_of_images(here):
+    done = trained("--data", "pets", *SHORT, "--seed", 3, "-o", "out")
+    assert "on pets: 20 images to train on, 5 to test on; " in done.out
+    assert sorted(path.name for path in (here / "out").iterdir()) == SAVED
+    model = models.load(here / "out" / "weights.h5")
+    assert model.classes == ["ant", "bee"]
+    assert model.num_classes == 2
+    images = model.image_format
+    assert (images.size, images.order, images.scale) == (32, "RGB", 255.0)
+    whole = data.ImageFolder("pets", 32)
+    chosen = data.split(whole, (0.8, 0.2), 3)[0].indices
+    pixels = np.stack([read_image(whole.paths[i], 32) for i in chosen])
+    mean, std = statistics(pixels)
+    np.testing.assert_allclose(images.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(images.std, std, rtol=1e-6)
+    history = read_json(here / "out" / "history.json")
+    assert [row["epoch"] for row in history["epochs"]] == [1, 2]
+    assert history["epochs"][-1]["val_loss"] == pytest.approx(history["test"]["loss"])
+    results = read_json(here / "out" / "results.json")
+    assert results["count"] == {"train": 20, "validation": 5}
+    assert results["approaches"][0]["accuracy"] == pytest.approx(history["test"]["accuracy"])
+
+
+def test_parts_of_the_users_own_and_a_broken_file(here):
+    shutil.copytree("pets", "split/train")
+    shutil.copytree("pets", "split/val")
+    (here / "split" / "val" / "bee" / "02.png").write_bytes(b"no image")
+    done = trained("--data", "split", *SHORT, "-o", "out")
+    assert "25 images to train on, 24 to test on; " in done.out
+    (skipped,) = read_json(here / "out" / "results.json")["skipped"]
+    assert skipped["file"] == "val/bee/02.png"
+
+
+def test_a_network_made_for_grey_images(here):
+    """LeNet-5, which is the one that is trained if none is named."""
+    done = trained("--data", "pets", "--epochs", 1, "-o", "out")
+    assert done.out.startswith("LeNet-5 (")
+    model = models.load(here / "out" / "weights.h5")
+    assert (model.input_shape, model.num_classes) == ((32, 32, 3), 2)
+    assert len(model.image_format.mean) == 3
+
+
+def test_the_size(here):
+    resnet = ["--model", "resnet20", "--data", "pets", "--epochs", 1, "-o", "out"]
+    trained(*resnet, "--size", 16)
+    assert models.load(here / "out" / "weights.h5").image_format.size == 16
+    assert read_json(here / "out" / "settings.json")["size"] == 16
+
+
+def test_augmentation_and_the_seed(here):
+    def bits(*more):
+        trained("--data", "pets", *SHORT, *more, "-o", "out")
+        return weights(here / "out")
+
+    plain, augmented = bits(), bits("--augment")
+    assert plain == bits("--threads", 1)
+    assert augmented == bits("--augment")
+    assert plain != augmented
+    assert plain != bits("--seed", 1)
+
+
+def test_where_it_is_saved_by_default(here, monkeypatch):
+    monkeypatch.chdir(here / "pets")
+    trained("--data", ".", *SHORT)
+    assert (here / "pets" / "runs" / "plain_cnn-pets" / "weights.h5").exists()
+
+
+# CIFAR-10
+
+
+def test_cifar10(here):
+    done = trained("--data", "cifar10", "--data-dir", "cifar", *SHORT, "--augment", "-o", "out")
+    assert "on cifar10: 240 images to train on, 60 to test on; " in done.out
+    model = models.load(here / "out" / "weights.h5")
+    assert model.classes == CIFAR
+    assert model.image_format.size == 32
+    assert read_json(here / "out" / "settings.json")["augment"] is True
+    rows = read_json(here / "out" / "results.json")["approaches"][0]["per_class"]
+    assert [row["count"] for row in rows] == [6] * 10
+
+
+def test_cifar10_with_its_test_batch(here):
+    cifar_records(40, seed=1).tofile(here / "cifar" / "test_batch.bin")
+    done = trained("--data", "cifar10", "--data-dir", "cifar", *SHORT, "-o", "out")
+    assert "on cifar10: 300 images to train on, 40 to test on; " in done.out
+    images = models.load(here / "out" / "weights.h5").image_format
+    pixels = cifar_records(300)[:, 1:].reshape(300, 3, 32, 32)  # (N, C, H, W)
+    mean, std = statistics(pixels.transpose(0, 2, 3, 1))  # (N, H, W, C)
+    np.testing.assert_allclose([images.mean, images.std], [mean, std], rtol=1e-6)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nothing"], "there is no nothing"),
+        (["--data", "cifar10"], r"cifar10: there is no folder data.cifar10"),
+        (["--data", "cifar10", "--size", "16"], "--size is for images of your own: cifar10 has .*"),
+        (["--data", "pets", "--data-dir", "cifar"], "--data-dir is for MNIST and CIFAR-10: .*"),
+        (["--data", "pets", "--download"], "--download is for MNIST: .*"),
+        (["--data", "cifar"], r"minidl .*|.*"),
+    ],
+)
+def test_errors(arguments, message, here):
+    if arguments == ["--data", "cifar"]:
+        (here / "cifar" / "data_batch_1.bin").write_bytes(b"cut off")
+        message = r"cifar.data_batch_1\.bin: expected records of 3073 bytes, found 7 bytes: .*"
+    done = minidl("train", *arguments, "-o", "out")
+    assert (done.status, done.out) == (2, "")
+    assert re.fullmatch(f"minidl train: {message}\n", done.err), done.err
+    assert not (here / "out").exists()
+
+
+# --resume
+
+EPOCHS = 25  # so many that a kill after the second can't come too late
+LONG = ["--data", "pets", "--augment", "--resume", *SHORT[:4], "--batch-size", 8, "--epochs"]
+
+
+@pytest.fixture(scope="module")
+def killed(home):
+    """What an uninterrupted run and one that is killed after the second epoch leave."""
+    whole = minidl("train", *LONG[:1], home / "pets", *LONG[2:], EPOCHS, "-o", home / "whole")
+    assert whole.status == 0, whole.err
+    with (home / "stderr").open("w") as stderr:
+        run = child(
+            "train", *LONG[:1], home / "pets", *LONG[2:], EPOCHS, "-o", "cut", folder=home,
+            stdout=subprocess.PIPE, stderr=stderr, bufsize=1,
+        )  # fmt: skip
+        with run:
+            for line in run.stdout:
+                if line.startswith("epoch   2"):
+                    break
+            run.kill()
+    assert run.returncode != 0, "it was killed too late"
+    return home
+
+
+@pytest.fixture
+def cut(killed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(killed / "cut", tmp_path / "cut")
+    return tmp_path / "cut"
+
+
+def resume(home, *more, epochs=EPOCHS):
+    return minidl("train", *LONG[:1], home / "pets", *LONG[2:], epochs, *more, "-o", "cut")
+
+
+def test_after_a_kill_it_goes_on_to_the_same_bits(cut, killed):
+    assert not (cut / "weights.h5").exists()
+    done = resume(killed)
+    assert done.status == 0, done.err
+    found = re.match(
+        r"going on after epoch (\d+), from cut.checkpoints.epoch-(\d+)\.h5\n", done.out
+    )
+    assert 1 <= int(found[1]) == int(found[2]) < EPOCHS
+    epochs = [row["epoch"] for row in read_json(cut / "history.json")["epochs"]]
+    assert epochs == list(range(1, EPOCHS + 1))
+    assert weights(cut) == weights(killed / "whole")
+    tests = [read_json(folder / "history.json")["test"] for folder in (cut, killed / "whole")]
+    assert tests[0] == tests[1]
+
+
+def test_what_is_finished_is_not_trained_again(cut, killed):
+    assert resume(killed).status == 0
+    before = {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()}
+    history = read_json(cut / "history.json")
+    done = resume(killed)
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"going on after epoch {EPOCHS}, ")
+    assert not re.search("^epoch +[0-9]", done.out, re.M)
+    assert read_json(cut / "history.json") == history
+    assert weights(cut) == weights(killed / "whole")
+    assert {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--epochs", 5], f"epochs={EPOCHS}, not 5"),
+        (["--seed", 1], "seed=0, not 1"),
+        (["--batch-size", 4], "batch_size=8, not 4"),
+        (["--lr", 0.5], r"optimizer=\{'lr': 0\.05, .*\}, not \{'lr': 0\.5, .*\}"),
+        (["--size", 32], "size=None, not 32"),
+        (["--model", "lenet5", "--arguments", "{}"],
+         r"model='plain_cnn', not 'lenet5', arguments=\{'widths': \[4, 6\], 'hidden': 8\}, "
+         r"not \{\}"),
+        (["--data", "pets"], "data='.*pets', not 'pets'"),
+    ],
+)  # fmt: skip
+def test_another_training_is_not_taken_for_it(more, told, cut, killed):
+    shutil.copytree(killed / "pets", cut.parent / "pets")
+    files = sorted(cut.rglob("*"))
+    done = resume(killed, *more)
+    assert (done.status, done.out) == (2, "")
+    message = f"minidl train: cut holds a training begun with {told}: give the same arguments, or "
+    assert re.fullmatch(f"{message}another -o\n", done.err), done.err
+    assert sorted(cut.rglob("*")) == files
+
+
+def test_threads_and_other_folders_do_not_matter(cut, killed):
+    assert resume(killed, "--threads", 1).status == 0
+    assert weights(cut) == weights(killed / "whole")
+
+
+def test_checkpoints_of_nobody_knows_what(cut, killed):
+    (cut / "checkpoints" / "settings.json").write_text("{")
+    done = resume(killed)
+    assert done.status == 2
+    assert "what the checkpoints beside it are of can't be read" in done.err
+
+
+def test_without_checkpoints_it_begins(cut, killed):
+    """As after a kill in the first epoch, which another training may follow."""
+    for path in (cut / "checkpoints").glob("*.h5"):
+        path.unlink()
+    done = resume(killed, "--seed", 5, epochs=1)
+    assert done.status == 0, done.err
+    assert "going on" not in done.out
+    assert read_json(cut / "checkpoints" / "settings.json")["seed"] == 5
