@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["add_arguments", "add_strict", "add_threads", "rate", "whole"]
+__all__ = ["add_arguments", "add_no_mirror", "add_strict", "add_threads", "rate", "whole"]
 
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
 
@@ -48,6 +48,14 @@ def add_threads(command: Any) -> None:
     command.add_argument(
         "--threads", type=whole, metavar="N", help="threads to use (default: all cores)"
     )
+
+
+def add_no_mirror(command: Any) -> None:
+    """Add --no-mirror, for commands that augment images."""
+    command.add_argument(
+        "--no-mirror", action="store_true",
+        help="for images that mean something else when mirrored, such as text",
+    )  # fmt: skip
 
 
 def add_strict(command: Any) -> None:

@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import minidl as md
-from minidl.cli.arguments import add_arguments, add_strict, add_threads, rate, whole
+from minidl.cli.arguments import (
+    add_arguments,
+    add_no_mirror,
+    add_strict,
+    add_threads,
+    rate,
+    whole,
+)  # fmt: skip
 from minidl.cli.images import Parts, decoded_size, open_parts, preparation
 from minidl.cli.reporting import save_report, save_results
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, GradError
 
 if TYPE_CHECKING:
     from minidl.models import Network
@@ -54,8 +61,8 @@ def add_finetune(commands: Any) -> None:
         help="passes over the training images in fine-tuning (default: 30)",
     )  # fmt: skip
     finetune.add_argument(
-        "--warm-up", type=whole, default=30, metavar="N",
-        help="passes of the new head alone, before (default: 30)",
+        "--warm-up", type=whole, default=10, metavar="N",
+        help="passes of the new head alone, before (default: 10)",
     )  # fmt: skip
     finetune.add_argument("--batch-size", type=whole, default=16, metavar="N", help="(default: 16)")
     finetune.add_argument(
@@ -66,10 +73,7 @@ def add_finetune(commands: Any) -> None:
         "--freeze", metavar="LAYER",
         help="the layer up to which the body isn't trained (default: its first half)",
     )  # fmt: skip
-    finetune.add_argument(
-        "--no-mirror", action="store_true",
-        help="for images that mean something else when mirrored, such as text",
-    )  # fmt: skip
+    add_no_mirror(finetune)
     finetune.add_argument(
         "--no-scratch", action="store_true", help="leave out the training from scratch"
     )
@@ -113,9 +117,12 @@ def _finetune(options: argparse.Namespace) -> int:
         for file, reason in parts.skipped:
             print(f"  {file}: {reason}")
     done: list[tuple[Approach, dict[str, Any]]] = []
-    for approach in transfer:
-        done.append((approach, _measured(approach, transfer)))
-        _keep(run, done, transfer, parts)
+    try:
+        for approach in transfer:
+            done.append((approach, _measured(approach, transfer)))
+            _keep(run, done, transfer, parts)
+    except GradError as error:  # the ways before it are worth their table
+        print(f"the next way failed: {error}")
     print(_table([row for _, row in done]))
     missing = save_report(run)
     print(f"no report.html: {missing}" if missing else f"report: {run.folder / 'report.html'}")

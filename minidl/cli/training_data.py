@@ -60,7 +60,7 @@ def open_material(options: argparse.Namespace) -> Material:
     if options.data == "mnist":
         return _of_digits(*data.mnist(folder, download=options.download), _mnist_format())
     if options.data == "cifar10":
-        return _of_cifar10(folder, options.seed)
+        return _of_cifar10(folder, options)
     return _of_images(Path(options.data), options)
 
 
@@ -79,7 +79,7 @@ def _mnist_format() -> Any:
     return models.ImageFormat(32, "RGB", 255.0, (MEAN,), (STD,))
 
 
-def _of_cifar10(folder: Path, seed: int) -> Material:
+def _of_cifar10(folder: Path, options: argparse.Namespace) -> Material:
     from minidl import data
     from minidl.data import transforms
 
@@ -88,9 +88,15 @@ def _of_cifar10(folder: Path, seed: int) -> Material:
     if (folder / TEST_BATCH).exists():
         test: Any = data.cifar10([folder / TEST_BATCH])
     else:
-        training, test = data.split(training, (1 - HELD_OUT, HELD_OUT), seed)
-    moved = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        training, test = data.split(training, (1 - HELD_OUT, HELD_OUT), options.seed)
+    moved = [transforms.RandomCrop(32, padding=4), *_flips(options)]
     return _of_photographs(training, test, classes, 32, moved, [])
+
+
+def _flips(options: argparse.Namespace) -> list[Any]:
+    from minidl.data import transforms
+
+    return [] if options.no_mirror else [transforms.RandomHorizontalFlip()]
 
 
 def _of_images(path: Path, options: argparse.Namespace) -> Material:
@@ -107,7 +113,7 @@ def _of_images(path: Path, options: argparse.Namespace) -> Material:
     found = open_parts(path, size, options.seed)
     return _of_photographs(
         found.training, found.validation, found.training.classes, size,
-        [*crops, transforms.RandomHorizontalFlip()], found.skipped,
+        [*crops, *_flips(options)], found.skipped,
     )  # fmt: skip
 
 

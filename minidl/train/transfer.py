@@ -62,6 +62,8 @@ class Transfer:
     lr: of the head; in fine-tuning, the body's top learns at a tenth of it.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: its first half.
     mixup: alpha of `MixUp`, where images are augmented; 0: none.
+    seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
+        minidl's generator, `md.manual_seed`.
     callbacks: makes the callbacks of a way, by its name.
     """
 
@@ -74,8 +76,8 @@ class Transfer:
     augment: Sequence[Any] = ()
     mirror: bool = False
     batch_size: int = 16
-    warm_up: int = 30
-    epochs: int = 20
+    warm_up: int = 10
+    epochs: int = 30
     lr: float = 5e-3
     freeze: str | None = None
     mixup: float = 0.4
@@ -83,6 +85,7 @@ class Transfer:
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     progress: bool = True
+    _probe: LinearClassifier | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         inside = [name for name, _ in self.network.features.named_modules() if name]
@@ -106,7 +109,7 @@ class Transfer:
         views = [False, True] if self.mirror else [False]
         loaders = [self._loader(self.training, mirror=each) for each in views]
         found = [_flat(extract_features(network, "features", loader)) for loader in loaders]
-        classifier = _classifier(found, self.seed)
+        classifier = self._probe = _classifier(found, self.seed)
         seconds = time.perf_counter() - start
         count = classifier.weight.size + classifier.bias.size
 
@@ -118,11 +121,15 @@ class Transfer:
         return Approach(PROBE, self._scores(predict), seconds, count)
 
     def warmed_up(self, network: Network) -> Approach:
-        """The new head, over the frozen body, so that its first gradients break nothing there."""
+        """The new head, over the frozen body, so that its first gradients break nothing there.
+
+        Where it is one layer on the body's features it begins as the linear probe, and is trained
+        at a tenth of the rate.
+        """
         network.unfreeze()
         network.features.freeze()
         head = [p for p in network.parameters() if p.requires_grad]
-        optimizer = optim.AdamW(head, lr=self.lr)
+        optimizer = optim.AdamW(head, lr=self.lr / 10 if self._begin_head(network) else self.lr)
         return self._trained(WARM_UP, network, optimizer, self.warm_up, augment=False)
 
     def fine_tuned(self, network: Network) -> Approach:
@@ -170,6 +177,18 @@ class Transfer:
         shares = ensemble(scores)
         return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
 
+    def _begin_head(self, network: Network) -> bool:
+        """Give the head the weights of the linear probe, if it is such a classifier."""
+        last: Any = dict(network.named_modules())[network.scoring_layer]
+        alone = sum(1 for _ in network.classifier.parameters()) == 2  # its weight and its bias
+        if self._probe is None or not alone or last.bias is None or last.activation is not None:
+            return False
+        if last.weight.size != self._probe.weight.size:
+            return False
+        last.weight.data[...] = self._probe.weight.reshape(last.weight.shape)  # (D, C) or 1x1
+        last.bias.data[...] = self._probe.bias
+        return True
+
     def _with_new_head(self, network: Network) -> Network:
         network.replace_head(len(self.classes))
         network.classes = list(self.classes)
@@ -208,8 +227,9 @@ def _classifier(views: list[tuple[np.ndarray, np.ndarray]], seed: int) -> Linear
 
 
 def _half(network: Network) -> str:
-    """The layer or block that ends the first half of the body."""
-    parts = [name for name, _ in network.features.children()]
+    """The layer or block that ends the first half of the body, by those that learn."""
+    children = network.features.children()
+    parts = [name for name, part in children if next(part.parameters(), None) is not None]
     return f"features.{parts[(len(parts) - 1) // 2]}"
 
 
