@@ -121,6 +121,12 @@ def _rows(path: Path, size: int) -> Any:
     from minidl.data import HDF5Dataset
 
     data = HDF5Dataset(path)
+    if len(data.shape) == 3 and min(data.shape[:2]) > 2 * size:
+        raise ArgumentError(
+            f"{path} holds images of {data.shape[0]} x {data.shape[1]} pixels, far more than the "
+            f"{size} x {size} asked for, which would be small parts of them: "
+            f"minidl build IMAGES {path} --size {size} --overwrite"
+        )
     if len(data.shape) != 3 or min(data.shape[:2]) < size or data.classes is None:
         raise ArgumentError(
             f"{path} holds rows of shape {data.shape}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import add_arguments, add_threads, rate, whole
+from minidl.cli.arguments import add_arguments, add_no_mirror, add_threads, rate, whole
 from minidl.cli.reporting import save_report, save_results
 from minidl.cli.training_data import NAMED, Material, open_material
 from minidl.errors import ArgumentError, StateError
@@ -26,7 +26,8 @@ OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_de
 WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
 # Of the settings, those that a training which goes on must share
 DECISIVE = (
-    "model", "arguments", "data", "size", "epochs", "batch_size", "optimizer", "augment", "seed",
+    "model", "arguments", "data", "size", "epochs", "batch_size", "optimizer", "augment",
+    "mirror", "seed",
 )  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def add_train(commands: Any) -> None:
         "--augment", action="store_true",
         help="alter the training images at random: shifts, crops, mirror images",
     )  # fmt: skip
+    add_no_mirror(train)
     epochs = ", ".join(f"{recipe['epochs']} for {name}" for name, recipe in sorted(RECIPES.items()))
     train.add_argument(
         "--epochs", type=whole, metavar="N",
@@ -176,6 +178,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             "weight_decay": recipe["weight_decay"],
         },
         "augment": options.augment,
+        "mirror": not options.no_mirror,
         "seed": options.seed,
     }
 
