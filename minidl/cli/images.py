@@ -53,6 +53,17 @@ def _format(network: "Network") -> Any:
 
 
 def open_parts(path: Path, size: int, seed: int, strict: bool = False) -> Parts:
+    """The parts of IMAGES, as `_opened` finds them, if there is something to tell apart."""
+    found = _opened(path, size, seed, strict)
+    if len(found.training.classes) < 2:
+        raise ArgumentError(
+            f"{path} has images of one class, {found.training.classes[0]!r}: there is nothing to "
+            "learn; put the images of each class in a folder of its own"
+        )
+    return found
+
+
+def _opened(path: Path, size: int, seed: int, strict: bool) -> Parts:
     """The training and the validation part of IMAGES, its images `size` x `size`.
 
     A folder with train and val in it is split already, and so is NAME.h5 where NAME.train.h5 and

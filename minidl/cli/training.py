@@ -10,7 +10,7 @@ import minidl as md
 from minidl.cli.arguments import add_arguments, add_no_mirror, add_threads, rate, whole
 from minidl.cli.reporting import save_report, save_results
 from minidl.cli.training_data import NAMED, Material, open_material
-from minidl.errors import ArgumentError, StateError
+from minidl.errors import ArgumentError, FileFormatError, StateError
 
 __all__ = ["INTERRUPTED", "RECIPES", "add_train"]
 
@@ -239,7 +239,13 @@ def _go_on(trainer: Any, settings: dict[str, Any], folder: Path) -> None:
         raise StateError(
             f"{folder} holds a training begun with {told}: give the same arguments, or another -o"
         )
-    trainer.resume(last)
+    try:
+        trainer.resume(last)
+    except FileFormatError as error:
+        raise FileFormatError(
+            f"{error}: remove it to go on from the checkpoint before it, or {last.parent} to begin "
+            "anew"
+        ) from error
     print(f"going on after epoch {trainer.epoch}, from {last}")
 
 

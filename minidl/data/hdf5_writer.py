@@ -79,11 +79,11 @@ class HDF5Writer:
             "version": FORMAT_VERSION, "shape": list(self.shape), "dtype": self.dtype.name,
             "classes": self.classes, "source": self._source,
         }  # fmt: skip
-        self._journal = Journal(self.path, meta, self._row_bytes, resume)
         room = min(buffer, max(1, MOST_WAITING // self._row_bytes))
         self._images = np.empty((room, *self.shape), self.dtype)
         self._labels = np.empty(room, "<i8")
         self._waiting = 0  # rows in these two
+        self._journal = Journal(self.path, meta, self._row_bytes, resume)
 
     @property
     def rows(self) -> int:

@@ -52,6 +52,26 @@ def _folder(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def _locked(path: Path) -> BinaryIO | None:
+    """A file that nobody else can lock until it is closed; None where the system has no locks.
+
+    It stands beside the journal's folder, which `overwrite` removes.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file = path.with_name(f".{path.name}.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+            raise FileNotFoundError  # removed by a writer that was just done
+    except OSError as error:
+        file.close()
+        raise FileExistsError(f"{path} is being written by another writer: let it end") from error
+    return file
+
+
 class Journal:
     """The rows written so far for the file `path`.
 
@@ -66,9 +86,14 @@ class Journal:
         self.rows = 0
         self.skipped: list[tuple[str, str]] = []
         self._row_bytes = row_bytes
-        if not (resume and (self.folder / META).exists()):
-            self._begin(meta)
-        self._check_meta(meta)
+        self._lock = _locked(path)
+        try:
+            if not (resume and (self.folder / META).exists()):
+                self._begin(meta)
+            self._check_meta(meta)
+        except BaseException:
+            self._unlock()
+            raise
         rows, labels = ((self.folder / name).stat().st_size for name in (ROWS, LABELS))
         self.rows = min(rows // row_bytes, labels // LABEL_BYTES)
         self._read_skipped()
@@ -141,6 +166,13 @@ class Journal:
     def close(self) -> None:
         self._rows_file.close()
         self._labels_file.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            Path(self._lock.name).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
 
     def remove(self) -> None:
         """Close it and remove it from the disk, as far as the system allows."""

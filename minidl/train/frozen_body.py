@@ -1,44 +1,67 @@
 """A frozen body computes the same for an image every time: once is enough.
 
 `Trainer.fit` trains the head alone on what the body made of the images, where nothing can tell
-the difference: a network of `minidl.models`, its body frozen, on images that aren't augmented.
+the difference: a network of `minidl.models`, its body frozen, on data that is the same each time.
 """
 
-import contextlib
-from collections.abc import Iterator
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl import nn
-from minidl.data import ArrayDataset, DataLoader
+from minidl.data import ArrayDataset, DataLoader, HDF5Dataset, Subset
+from minidl.data.folder import ImageFiles
+from minidl.data.transforms import Transform
 from minidl.models import Network
 from minidl.nn import Module
 from minidl.train.features import features_of
 
-__all__ = ["gives_features", "head_only"]
+__all__ = ["HeadOnly", "gives_features", "head_only"]
 
 MOST = 2**30  # bytes of features that are kept
 
 
-@contextlib.contextmanager
-def head_only(model: Module, loaders: list[Any]) -> Iterator[Module]:
-    """Inside, the loaders give features, and what is yielded is the head that takes them.
+class HeadOnly:
+    """The head of a network, and loaders of features in the place of some loaders of images.
 
-    Where that can't be, they give what they always do and the model itself is yielded.
+    The loaders given aren't touched until `finish` tells them how far the others came.
     """
+
+    def __init__(self, model: Network, loaders: Sequence[DataLoader]) -> None:
+        self._model, self._pairs = model, []
+        made: dict[int, DataLoader] = {}
+        for loader in loaders:
+            if id(loader) not in made:
+                twin = made[id(loader)] = copy.copy(loader)
+                twin.dataset, twin.transform = _Features(model, loader), []
+                self._pairs.append((loader, twin))
+        self.loaders = [made[id(loader)] for loader in loaders]
+        self.head = model.classifier
+
+    @property
+    def holds(self) -> bool:
+        """Whether the body is still frozen."""
+        return _is_frozen(self._model)
+
+    def finish(self) -> None:
+        """Set the loaders of images to where those of features stand."""
+        for loader, twin in self._pairs:
+            loader.load_state_dict(twin.state_dict())
+
+
+def head_only(model: Module, loaders: Sequence[Any]) -> HeadOnly | None:
+    """The head with loaders of features, or None where they could make a difference."""
     if not isinstance(model, Network) or not _can_be_kept(model, loaders):
-        yield model
-        return
-    with contextlib.ExitStack() as afterwards:
-        for loader in {id(each): each for each in loaders}.values():
-            afterwards.callback(_set, loader, loader.dataset, loader.transform)
-            _set(loader, _Features(model, loader), [])
-        yield model.classifier
+        return None
+    found = HeadOnly(model, loaders)
+    finite = all(np.isfinite(twin.dataset.arrays[0]).all() for twin in found.loaders)  # type: ignore[attr-defined]
+    return found if finite else None  # what is wrong is better seen in the whole network
 
 
 def gives_features(loader: Any) -> bool:
-    """Whether a loader's batches are for the head, inside `head_only`."""
+    """Whether a loader's batches are for the head."""
     return isinstance(getattr(loader, "dataset", None), _Features)
 
 
@@ -54,24 +77,40 @@ class _Features(ArrayDataset):
         self.order = loader.dataset.order  # type: ignore[method-assign]
 
 
-def _set(loader: DataLoader, dataset: Any, transform: Any) -> None:
-    loader.dataset, loader.transform = dataset, transform
-
-
-def _can_be_kept(model: Network, loaders: list[Any]) -> bool:
+def _can_be_kept(model: Network, loaders: Sequence[Any]) -> bool:
     """Whether the head of a network is all that has to run."""
     body = list(model.features.modules())
-    leaves = [module for module in body if not next(module.children(), None)]
-    plain = all(type(each) is DataLoader and not each.augment for each in loaders)
-    return (
-        plain
-        and type(model).scores is Network.scores
+    plain = (
+        type(model).scores is Network.scores
         and type(model).forward is Network.forward
-        and all(module.frozen for module in leaves if next(module.parameters(), None) is not None)
-        and not any(isinstance(module, nn.Dropout) for module in leaves)
+        and _is_frozen(model)
+        and not any(isinstance(module, nn.Dropout) for module in body)
         and not any(module._forward_hooks for module in [model, *body])
-        and sum(len(each.dataset) * _size(model, each) for each in loaders) <= MOST
+        and all(_is_constant(loader) for loader in loaders)
     )
+    return plain and sum(len(each.dataset) * _size(model, each) for each in loaders) <= MOST
+
+
+def _is_frozen(model: Network) -> bool:
+    """Whether all parts of the body that learn are frozen."""
+    leaves = [m for m in model.features.modules() if not next(m.children(), None)]
+    return all(m.frozen for m in leaves if next(m.parameters(), None) is not None)
+
+
+def _is_constant(loader: Any) -> bool:
+    """Whether a loader of pairs gives the same for an image every time, as far as can be known."""
+    if type(loader) is not DataLoader or loader.augment:
+        return False
+    dataset: Any = loader.dataset
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    known = isinstance(dataset, ArrayDataset | HDF5Dataset | ImageFiles)
+    own = known and type(dataset).__module__.startswith("minidl.")
+    return own and all(isinstance(t, Transform) for t in loader.transform) and _is_pair(loader)
+
+
+def _is_pair(loader: DataLoader) -> bool:
+    return len(loader.dataset.batch([0])) == 2
 
 
 def _size(model: Network, loader: DataLoader) -> int:

@@ -14,7 +14,7 @@ from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
-from minidl.train.frozen_body import gives_features, head_only
+from minidl.train.frozen_body import HeadOnly, gives_features, head_only
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
 from minidl.train.progress import Progress, load_progress, pair, save_progress
@@ -51,8 +51,7 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.progress = Progress()
         self.stopped: str | None = None  # why the last `fit` ended early
-        self.running: Module = model  # what takes the batches: while `fit` keeps what a frozen
-        # body made of the images, the head
+        self._head: HeadOnly | None = None  # while `fit` trains it over a frozen body
 
     @property
     def epoch(self) -> int:
@@ -71,8 +70,8 @@ class Trainer:
 
         loader: gives the batches of an epoch each time it is iterated over.
         validation: a loader to measure on after each epoch.
-        A frozen body of a network of `minidl.models` computes once what it makes of images that
-        aren't augmented: an epoch then costs what the head costs. See `train.frozen_body`.
+        A frozen body of a network of `minidl.models` computes once what it makes of images, if they
+        are the same each time: an epoch then costs what the head costs. See `train.frozen_body`.
         Returns early, after the epoch that goes on, when a callback calls `stop`.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
@@ -88,24 +87,41 @@ class Trainer:
         listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
         shown = [*listeners, ProgressBar()] if progress else listeners
         told = _told(shown, self, max(0, batches * (epochs - self.epoch) - done))
-        with told, self._head_only(epochs, loader, validation):
-            while self.epoch < epochs and self.stopped is None:
-                self._run_epoch(loader, validation, shown)
+        with told:
+            try:
+                self._begin_head(epochs, loader, validation)
+                while self.epoch < epochs and self.stopped is None:
+                    self._run_epoch(*self._loaders(loader, validation), shown)
+            finally:
+                self._leave_head(loader)
         return self.history
 
-    @contextlib.contextmanager
-    def _head_only(self, epochs: int, loader: Any, validation: Any) -> Iterator[None]:
-        """Inside, the head alone runs if nothing can tell the difference."""
-        images = any(_changes_batches(each) for each in self.callbacks)
-        if images or self.epoch >= epochs or self.stopped is not None:
-            yield
-            return
-        loaders = [loader] if validation is None else [loader, validation]
-        with head_only(self.model, loaders) as self.running:
-            try:
-                yield
-            finally:
-                self.running = self.model
+    @property
+    def running(self) -> Module:
+        """What takes the batches of `fit`: the model or, over a frozen body, its head alone."""
+        return self.model if self._head is None else self._head.head
+
+    def _begin_head(self, epochs: int, loader: Any, validation: Any) -> None:
+        """From here on the head alone runs, if nothing can tell the difference."""
+        seen = self.ema is not None or any(_changes_batches(each) for each in self.callbacks)
+        if not seen and self.epoch < epochs and self.stopped is None:
+            loaders = [loader] if validation is None else [loader, validation]
+            self._head = head_only(self.model, loaders)
+        if self._head is not None:
+            self.progress.loader = self._head.loaders[0]
+
+    def _loaders(self, loader: Any, validation: Any) -> tuple[Any, Any]:
+        """Those of an epoch: of features as long as the head alone runs."""
+        if self._head is not None and not self._head.holds:  # a callback has unfrozen the body
+            self._leave_head(loader)
+        if self._head is None:
+            return loader, validation
+        return self._head.loaders[0], None if validation is None else self._head.loaders[-1]
+
+    def _leave_head(self, loader: Any) -> None:
+        if self._head is not None:
+            self._head.finish()
+            self._head, self.progress.loader = None, loader
 
     def stop(self, reason: str) -> None:
         """End `fit` after this epoch, or called in `on_fit_begin`, before the first.
@@ -244,7 +260,9 @@ class Trainer:
 
 
 def _changes_batches(callback: Callback) -> bool:
-    return getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
+    """Whether a callback, or this one object of its class, may replace batches of images."""
+    own = "on_batch_begin" in vars(callback)
+    return own or getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
 
 
 def _check_plain(who: str, loader: Any) -> None:

@@ -369,3 +369,22 @@ def test_what_is_discarded_leaves_nothing_but_an_older_file(tmp_path):
         again.add(rows, labels)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.h5"]
     assert file.read_bytes() == older
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a system with file locks")
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "rows.h5"
+    with HDF5Writer(path, (2,), "float32") as first:
+        first.add(np.ones((3, 2), np.float32), np.zeros(3, int))
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(FileExistsError, match="being written by another writer"):
+                HDF5Writer(path, (2,), "float32", **how)
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.h5"]
+    with HDF5Writer(path, (2,), "float32", overwrite=True) as second:
+        second.add(np.zeros((1, 2), np.float32), np.zeros(1, int))
+
+
+def test_a_row_too_large_for_memory_leaves_nothing(tmp_path):
+    with pytest.raises(MemoryError):
+        HDF5Writer(tmp_path / "rows.h5", (2**50,), "float32")
+    assert list(tmp_path.iterdir()) == []

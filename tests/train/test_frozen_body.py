@@ -133,4 +133,76 @@ def test_an_error_leaves_loaders_and_network_as_they_were():
     with pytest.raises(KeyboardInterrupt):
         one.fit(loader, 2, progress=False)
     assert one.running is model
+    assert next(iter(loader))[0].shape == (4, 32, 32, 3)
     assert loader.dataset.arrays[0].shape == (12, 32, 32, 3)
+
+
+class Noisy(data.Dataset):
+    """Gives something else each time."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return np.random.default_rng().random((32, 32, 3), np.float32), np.asarray(index % 4)
+
+
+def noise(images_, rng):
+    return images_ + np.float32(np.random.default_rng().random())
+
+
+@pytest.mark.parametrize("loader", [
+    data.DataLoader(Noisy(), 4), data.DataLoader(images(8), 4, transform=[noise]),
+])  # fmt: skip
+def test_what_may_be_random_is_looked_at_every_time(loader):
+    model = network()
+    counting = Counting(model.features[0])
+    trainer(model).fit(loader, 3, progress=False)
+    assert counting.images == 24
+
+
+def test_unfreezing_in_mid_training_trains_the_body():
+    class Unfreeze(train.Callback):
+        def on_epoch_end(self, trainer, row):
+            if trainer.epoch == 2:
+                trainer.model.features.unfreeze()
+
+    model = network()
+    before = model.state_dict()
+    loader = data.DataLoader(images(), 4, True, 3)
+    trainer(model, [Unfreeze()]).fit(loader, 2, loader, progress=False)
+    body = [name for name in before if name.startswith("features")]
+    assert all((model.state_dict()[name] == before[name]).all() for name in body)
+    model = network()
+    trainer(model, [Unfreeze()]).fit(loader, 4, loader, progress=False)
+    assert any((model.state_dict()[name] != before[name]).any() for name in body)
+    assert loader.epoch == 12  # each epoch trains on it and measures on it
+
+
+def test_the_loaders_given_give_images_to_callbacks():
+    validation, shapes = data.DataLoader(images(6, 2), 3), []
+
+    class Look(train.Callback):
+        def on_epoch_end(self, trainer, row):
+            shapes.extend(x.shape for x, _ in validation)
+            train.extract_features(trainer.model, "features", validation)
+
+    model = network()
+    trainer(model, [Look()]).fit(data.DataLoader(images(), 4), 2, validation, progress=False)
+    assert set(shapes) == {(3, 32, 32, 3)}
+
+
+def test_with_averages_the_whole_network_is_measured():
+    model = network()
+    one = train.Trainer(model, optim.SGD(model.parameters(), lr=0.05), ema=optim.EMA(model, 0.9))
+    counting = Counting(model.features[0])
+    one.fit(data.DataLoader(images(), 4), 2, progress=False)
+    assert counting.images == 24
+
+
+def test_a_body_that_gives_nan_is_named():
+    model = network(frozen=False)
+    next(model.features.parameters()).data[...] = np.inf
+    model.features.freeze()
+    with pytest.raises(md.errors.GradError, match=r"layer features\.0\S* .* first gives"):
+        trainer(model, [train.NaNGuard()]).fit(data.DataLoader(images(), 4), 2, progress=False)
