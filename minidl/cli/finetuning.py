@@ -13,7 +13,7 @@ from minidl.cli.arguments import (
     rate,
     whole,
 )  # fmt: skip
-from minidl.cli.images import Parts, decoded_size, open_parts, preparation
+from minidl.cli.images import SMALL, Parts, decoded_size, open_parts, preparation
 from minidl.cli.reporting import save_report, save_results
 from minidl.errors import ArgumentError, GradError
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from minidl.train.transfer import Approach, Transfer
 
 __all__ = ["add_finetune"]
-
-SMALL = 96  # pixels below which images are moved about, not cropped from a larger one
 
 
 def add_finetune(commands: Any) -> None:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from minidl.models import Network
 
 __all__ = [
-    "Parts", "decoded_size", "name_of", "open_images", "open_parts", "part_folders", "part_paths",
-    "preparation",
+    "SMALL", "Parts", "decoded_size", "name_of", "open_images", "open_parts", "part_folders",
+    "part_paths", "preparation",
 ]  # fmt: skip
 
 FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+SMALL = 96  # pixels of images that are decoded to the size that a network takes
 HELD_OUT = 0.2  # of images that aren't split
 MOST_IN_MEMORY = 2**30  # bytes of decoded images
 HDF5 = (".h5", ".hdf5")
@@ -33,7 +34,7 @@ def decoded_size(network: "Network") -> int:
     """Height and width that images are decoded to: of photographs a little more than the network
     was trained on, so that there is something to crop."""
     size = _format(network).size
-    return size if size < 96 else size * 8 // 7
+    return size if size < SMALL else size * 8 // 7
 
 
 def preparation(network: "Network") -> list[Any]:
@@ -138,11 +139,12 @@ def _rows(path: Path, size: int) -> Any:
             f"{size} x {size} asked for, which would be small parts of them: "
             f"minidl build IMAGES {path} --size {size} --overwrite"
         )
-    if len(data.shape) != 3 or min(data.shape[:2]) < size or data.classes is None:
+    least = size if size < SMALL else size * 7 // 8  # what a network was trained on will do
+    if len(data.shape) != 3 or min(data.shape[:2]) < least or data.classes is None:
         raise ArgumentError(
             f"{path} holds rows of shape {data.shape}"
             f"{'' if data.classes else ' without names of classes'}, expected images of at least "
-            f"{size} x {size} pixels: minidl build IMAGES {path} --size {size}"
+            f"{least} x {least} pixels: minidl build IMAGES {path} --size {size}"
         )
     return data
 

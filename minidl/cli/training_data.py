@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.images import open_parts
+from minidl.cli.images import SMALL, open_parts
 
 __all__ = ["NAMED", "Material", "open_material"]
 
 NAMED = ("cifar10", "digits", "mnist")
 DIGITS = [str(digit) for digit in range(10)]
 TEST_BATCH = "test_batch.bin"  # of CIFAR-10
-SMALL = 96  # pixels below which images are moved about, not cropped from a larger one
 HELD_OUT = 0.2  # of images without a part of their own for testing
 
 
