@@ -162,7 +162,7 @@ def test_a_damaged_file_and_others(saved, tmp_path):
         with pytest.raises(FileFormatError):
             models.load(path)
     (tmp_path / "x").write_bytes(b"hello, world")
-    with pytest.raises(FileFormatError, match="expected weights .* found one starting"):
+    with pytest.raises(FileFormatError, match=r"expected weights .* found one starting"):
         models.load(tmp_path / "x")
     with pytest.raises(FileNotFoundError, match="could not read"):
         models.load(tmp_path / "nothing.h5")
