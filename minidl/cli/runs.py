@@ -67,9 +67,9 @@ def _list(folder: Path) -> str:
 def _row(run: Any) -> list[str]:
     from minidl.analysis.report.wording import percent
 
-    texts = [run.settings.get(name, "") for name in ("command", "model", "data")]
+    texts = [run.setting(name) for name in ("command", "model", "data")]
     return [
-        run.folder.name,
+        run.name,
         *texts,
         run.started.strftime("%Y-%m-%d %H:%M") if run.started else "",
         str(run.epochs or ""),

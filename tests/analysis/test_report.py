@@ -5,6 +5,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -247,6 +248,30 @@ def test_extremes(tmp_path):
     assert len(page.with_class("dot")) == 4  # of the single epoch; more would be a blur
 
 
+def test_an_accuracy_of_one_stands_on_top(tmp_path):
+    rows = [{"epoch": e, "accuracy": 1.0} for e in (1, 2)]
+    page = Page(report(save(tmp_path, {"history": {"epochs": rows}})))
+    assert "100%" in page.text
+    assert "200%" not in page.text
+    assert [a["d"] for a in page.with_class("dot")] == ["M0.0 0.0h0", "M100.0 0.0h0"]
+
+
+def test_what_is_null_is_left_out_of_headings(tmp_path):
+    """So is the time of epochs that don't say how long they took."""
+    settings = dict.fromkeys(("command", "model", "data", "seed", "started", "freeze"))
+    files = {"settings": settings, "history": {"epochs": [{"epoch": 1, "loss": 0.5}]}}
+    page = Page(report(save(tmp_path / "myrun", files)))
+    assert page.text.startswith("minidl myrun No accuracy yet")
+    assert "freeze none" in page.text
+    assert "training time" not in page.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: names there are any bytes")
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/run-\xff")), {"history": {}})
+    assert "run-\ufffd" in Page(report(folder)).text
+
+
 def test_a_training_that_diverged(tmp_path):
     files = fake()
     rows = files["results"]["approaches"][2]["epochs"]
@@ -485,5 +510,30 @@ def test_a_browser_shows_it_on_a_phone_in_the_dark(tmp_path):
     pixels = screenshot(path, 500, 3000, dark)
     assert count(pixels, DARK) > 0.1 * pixels[:, :, 0].size
     assert count(pixels, (246, 247, 249)) < 0.01 * pixels[:, :, 0].size
-    # Nothing is wider than the page: its right margin is empty.
-    assert count(pixels[:, -10:], DARK) == pixels[:, -10:, 0].size
+    assert_margin(pixels, DARK)
+
+
+def assert_margin(pixels, colour):
+    """Nothing is wider than the page: its right margin is empty."""
+    assert count(pixels[:, -10:], colour) == pixels[:, -10:, 0].size
+
+
+@pytest.mark.parametrize("width", [650, 800, 1200])
+def test_a_browser_shows_all_columns(tmp_path, width):
+    files = fake()
+    for each in files["results"]["approaches"]:
+        each |= {"accuracy": 1.0, "rank5": 1.0, "seconds": 2999.0}
+    assert_margin(screenshot(report(save(tmp_path, files)), width, 2400), (246, 247, 249))
+
+
+def test_a_browser_shows_a_hundred_classes_side_by_side(tmp_path):
+    """The matrix doesn't scroll: the last class's cell, right, stands in the diagonal's corner."""
+    files = fake([f"class {i}" for i in range(100)], mistakes=0)
+    for each in files["results"]["approaches"]:
+        each |= {"confusion": (5 * np.eye(100, dtype=int)).tolist(), "epochs": [], "per_class": []}
+    pixels = screenshot(report(save(tmp_path, files)), 1200, 1800)
+    blue = np.abs(pixels.astype(int) - BLUE).max(axis=2) <= 6
+    rows = np.flatnonzero(blue[700:].any(axis=1))  # below the bars
+    assert rows.size >= 9 * 100
+    corner = np.flatnonzero(blue[700 + rows[-1]])
+    assert corner.size == 9, "the last row has one cell, of 9 pixels, that isn't cut off"

@@ -12,6 +12,7 @@ from minidl.analysis.report.wording import decimal, percent
 
 __all__ = ["Chart", "Matrix", "charts", "confusions", "matrix", "ticks"]
 
+LOWEST = 0.9  # an accuracy's scale begins there at the latest
 DOTTED = 40  # epochs up to which each one gets a dot
 STRONG = 0.55  # from this opacity on a cell's number is written in the page's colour
 
@@ -66,7 +67,7 @@ def charts(approach: Approach, others: list[Approach]) -> list[Chart]:
     ]  # fmt: skip
     both = [
         _chart("Loss", approach.epochs, "loss", 0.0, None),
-        _chart("Accuracy", approach.epochs, "accuracy", min(lowest, default=0.0), 1.0),
+        _chart("Accuracy", approach.epochs, "accuracy", min([LOWEST, *lowest]), 1.0),
     ]
     return [chart for chart in both if chart is not None]
 

@@ -74,7 +74,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
     return {
         "run": run,
         "title": _title(run),
-        "kicker": f"minidl {run.settings.get('command') or ''}".strip(),
+        "kicker": f"minidl {run.setting('command')}".strip(),
         "headline": _headline(run),
         "best": best,
         "columns": _columns(run.approaches),
@@ -94,9 +94,9 @@ def _content(run: RunRecord) -> dict[str, Any]:
 
 def _title(run: RunRecord) -> str:
     """Such as "mobilenet on hymenoptera_256"; data that is a path goes by its last part."""
-    parts = [run.settings.get(name, "") for name in ("model", "data")]
+    parts = [run.setting(name) for name in ("model", "data")]
     parts[1] = re.split(r"[\\/]", parts[1].rstrip("\\/"))[-1]
-    return " on ".join(filter(None, parts)) or run.folder.resolve().name
+    return " on ".join(filter(None, parts)) or run.name
 
 
 def _headline(run: RunRecord) -> list[Figure]:

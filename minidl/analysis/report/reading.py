@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.analysis.report.values import Value, read_json
+from minidl.analysis.report.values import NULL, Value, read_json, visible
 from minidl.errors import FileFormatError
 
 __all__ = ["Approach", "ClassFigures", "Mistake", "RunRecord", "Skipped", "is_run", "read_run"]
@@ -64,6 +64,15 @@ class RunRecord:
     best: Approach | None
     mistakes: list[Mistake]
     skipped: list[Skipped]
+
+    @property
+    def name(self) -> str:
+        return visible(self.folder.resolve().name)
+
+    def setting(self, name: str) -> str:
+        """A setting as a heading has it: nothing where it is missing or null."""
+        text = self.settings.get(name, "")
+        return "" if text == NULL else text
 
     @property
     def started(self) -> datetime | None:
@@ -151,12 +160,13 @@ def _approach(value: Value) -> Approach:
 def _trained(history: Value, settings: Value) -> Approach:
     """A training on its own, without results.json."""
     epochs, test = _epochs(history["epochs"]), history["test"]
+    seconds = [s for row in epochs if (s := row["seconds"]) is not None]
     return Approach(
         settings["model"].text() or "trained",
         test["accuracy"].share(),
         test["rank5"].share(),
         test["loss"].number(),
-        sum(row["seconds"] or 0 for row in epochs) if epochs else None,
+        sum(seconds) if seconds else None,
         epochs=epochs,
     )
 

@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 from minidl.errors import FileFormatError
 
-__all__ = ["Value", "read_json", "visible"]
+__all__ = ["NULL", "Value", "read_json", "visible"]
 
 LARGEST = 1e15  # every whole number up to here is a float, and nothing here counts further
+NULL = "none"  # null as text
 DEEPEST = 8  # levels of settings
 
 
@@ -124,7 +125,7 @@ class Value:
             return ", ".join(item._in_words(deep + 1) for item in self.each())
         if isinstance(self.value, dict):
             return ", ".join(f"{name}: {text}" for name, text in self.flat(deep + 1).items())
-        words = {None: "none", True: "yes", False: "no"}
+        words = {None: NULL, True: "yes", False: "no"}
         if self.value is None or isinstance(self.value, bool):
             return words[self.value]
         return visible(str(self.value))
