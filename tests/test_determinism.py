@@ -156,6 +156,7 @@ def elementwise_cases():
     return {
         "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
         "dropout": [{"dropout": (x, 2**63 + 1, 0.3)}],
+        "warp": [{"warp": (normal(3, 40, 50, 3), normal(3, 2, 3), None)}],
         "loss": [
             {
                 "softmax_cross_entropy": (
