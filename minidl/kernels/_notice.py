@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minidl.kernels import _cache
-
 __all__ = ["compiled_count", "compiled_seconds", "compiling", "keep_quiet", "on_compile"]
 
 PATIENCE = 1.0  # seconds of compiling, in all, before a word is said
@@ -88,6 +86,8 @@ class _Watch:
 
 def _first_here() -> bool:
     """Whether nobody has said it for this folder; from now on, somebody has."""
+    from minidl.kernels import _cache  # here, as it imports Numba, and a progress bar this file
+
     folder = _cache.folder()
     if folder is None:
         return True

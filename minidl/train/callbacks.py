@@ -1,11 +1,14 @@
 """Callbacks: small objects that a Trainer tells what it does."""
 
+import math
 import sys
+import time
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from minidl.errors import ArgumentError
+from minidl.kernels import _notice
 from minidl.train.history import describe
 
 __all__ = ["Callback", "ProgressBar", "checked_mode", "monitored"]
@@ -50,27 +53,60 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A bar over the whole training with loss, metrics and the time left, and a line an epoch."""
+    """A bar over the whole training with loss, metrics and the time left, and a line an epoch.
+
+    Kernels are compiled once, so the time that takes is no part of the speed.
+    """
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
-        pause = 0.1 if sys.stderr.isatty() else 10  # seconds between updates: few in a log file
-        self._bar = tqdm(total=batches, unit="batch", dynamic_ncols=True, mininterval=pause)
+        self._pause = 0.1 if sys.stderr.isatty() else 10  # seconds; few updates in a log file
+        self._bar = _Bar(total=batches, unit="batch", dynamic_ncols=True, mininterval=self._pause)
+        self._told = -math.inf
+        self._listen_no_more = _notice.on_compile(self._tell_of_compiling)
 
     def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         self._bar.set_description(f"epoch {trainer.epoch + 1}", refresh=False)
         self._bar.set_postfix(
             {name: f"{value:.4f}" for name, value in means.items()}, refresh=False
         )
-        self._bar.update()
+        self._bar.batch_done()
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
+        self._bar.set_description(f"epoch {trainer.epoch}", refresh=False)
         self._bar.write(describe(row))
         sys.stdout.flush()  # so that a log file has each epoch as soon as it is done
 
     def on_fit_end(self, trainer: Any) -> None:
+        self._listen_no_more()
         if trainer.stopped is not None:
             self._bar.write(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
         self._bar.close()
+
+    def _tell_of_compiling(self, name: str) -> None:
+        now = time.perf_counter()
+        if now >= self._told + self._pause:
+            self._told = now
+            text = f"compiling kernels ({_notice.compiled_count() + 1})"
+            self._bar.set_description(text)  # until the batch is done
+
+
+class _Bar(tqdm):
+    """A bar whose speed is that of all batches but the first, which warms everything up."""
+
+    speed = 0.0  # batches a second; 0 shows as "?"
+    first_done: float | None = None  # when
+
+    def batch_done(self) -> None:
+        now = time.perf_counter() - _notice.compiled_seconds()  # a clock that compiling stops
+        if self.first_done is None:
+            self.first_done = now
+        elif now > self.first_done:
+            self.speed = self.n / (now - self.first_done)  # `n` doesn't count this batch yet
+        self.update()
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        return {**super().format_dict, "rate": self.speed}
 
 
 def checked_mode(who: str, monitor: str | None, mode: str | None) -> str:

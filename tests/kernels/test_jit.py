@@ -15,7 +15,7 @@ import pytest
 
 import minidl as md
 from minidl.errors import StateError
-from minidl.kernels import _jit, _notice
+from minidl.kernels import _cache, _jit, _notice
 from minidl.kernels._jit import kernel
 
 
@@ -130,7 +130,7 @@ def screen(capsys):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A new folder for compiled kernels."""
-    monkeypatch.setattr(_notice._cache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(_cache, "folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -172,7 +172,7 @@ def test_it_is_said_once_for_a_folder(screen):
 
 @pytest.mark.parametrize("broken", [lambda: None, lambda: Path(__file__) / "below"])
 def test_where_nothing_can_be_kept_it_is_said_in_every_run(broken, screen, monkeypatch):
-    monkeypatch.setattr(_notice._cache, "folder", broken)
+    monkeypatch.setattr(_cache, "folder", broken)
     for _ in range(2):
         watch = _notice._Watch()
         watch._say()

@@ -5,7 +5,8 @@ import re
 import pytest
 from small import a_loader, a_model, an_optimizer
 
-from minidl.train import Callback, ProgressBar, Trainer
+from minidl.kernels import _notice
+from minidl.train import Callback, ProgressBar, Trainer, callbacks
 
 
 class Recorder(Callback):
@@ -165,3 +166,98 @@ def test_the_bar_can_be_one_of_the_callbacks(capsys):
     written = capsys.readouterr().err
     assert " 6/6 [" in written
     assert written.endswith("\n")  # closed by the Trainer, not by going out of scope
+
+
+class Clock:
+    """What stands in for the time: it passes when it is told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    found = Clock()
+    monkeypatch.setattr(callbacks, "time", found)
+    monkeypatch.setattr(_notice, "time", found)
+    monkeypatch.setattr(_notice, "_watch", _notice._Watch())
+    _notice.keep_quiet()
+    return found
+
+
+class Training:
+    """A training of so many batches, whose bar is looked at by this file alone."""
+
+    epoch, stopped = 0, None
+
+    def __init__(self, clock, batches):
+        self.clock, self.shown = clock, ProgressBar()
+        self.shown.on_fit_begin(self, batches)
+
+    def batch(self, seconds, compiling=()):
+        for one in compiling:
+            with _notice.compiling("kernel"):
+                self.clock.now += one
+        self.clock.now += seconds
+        self.shown.on_batch_end(self, {"loss": 1.0})
+
+    def left(self):
+        """The seconds left, as they are written."""
+        text = re.search(r"<([\d:]+|\?),", str(self.shown._bar))[1]
+        if text == "?":
+            return None
+        return sum(int(part) * 60**i for i, part in enumerate(reversed(text.split(":"))))
+
+
+def test_the_time_left_is_that_of_the_batches_without_the_first_and_without_compiling(clock):
+    training = Training(clock, 1000)
+    assert training.left() is None
+    training.batch(0.5, compiling=[20, 15])
+    assert training.left() is None
+    training.batch(0.1)
+    assert training.left() == 99  # 998 batches, 0.1 s each
+    training.batch(0.3, compiling=[30])
+    assert training.left() == 199  # 997 batches, 0.2 s each
+    for _ in range(100):
+        training.batch(0.2)
+    assert training.left() == 179  # 897 batches
+    training.shown.on_fit_end(training)
+
+
+def test_validation_is_part_of_the_time_left(clock):
+    training = Training(clock, 20)
+    for _ in range(10):
+        training.batch(0.5)
+    clock.now += 5
+    training.batch(0.5)
+    assert training.left() == 9  # 9 batches of (10 * 0.5 + 5) / 10 s
+    training.shown.on_fit_end(training)
+
+
+def test_a_clock_that_stands_still_leaves_the_time_left_open(clock):
+    training = Training(clock, 20)
+    for _ in range(3):
+        training.batch(0)
+    assert training.left() is None
+    training.shown.on_fit_end(training)
+
+
+def test_while_kernels_are_compiled_the_bar_says_so(clock, capsys):
+    training = Training(clock, 4)
+    for number, title in enumerate(["compiling kernels (1)", "epoch 1"]):
+        if number:
+            training.batch(1)
+        else:
+            with _notice.compiling("kernel"):
+                clock.now += 1
+        assert str(training.shown._bar).startswith(f"{title}: ")
+    training.batch(1, compiling=[1] * 25)  # in a log file, a line in ten seconds
+    training.shown.on_fit_end(training)
+    written = capsys.readouterr().err
+    assert re.findall(r"compiling kernels \((\d+)\)", written) == ["1", "10", "20"]
+    with _notice.compiling("kernel"):
+        pass
+    assert "compiling" not in capsys.readouterr().err
