@@ -1,4 +1,5 @@
-"""Fixtures for all tests, and the rule that nothing may be skipped where CI is set."""
+"""Fixtures for all tests, the settings that each begins with, and the rule that nothing may be
+skipped where CI is set."""
 
 import os
 from pathlib import Path
@@ -6,13 +7,36 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import minidl as md
+
 # A first example compiles kernels.
 hypothesis.settings.register_profile("minidl", deadline=None)
 hypothesis.settings.load_profile("minidl")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+SETTINGS = ("default_dtype", "kernels", "convolution")
+
 _skipped: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    """The random numbers and the settings of a test don't depend on those that ran before it."""
+    md.manual_seed(0)
+    threads, before = md.config.num_threads, [getattr(md.config, name) for name in SETTINGS]
+    yield
+    for name, setting in zip(SETTINGS, before):
+        setattr(md.config, name, setting)
+    if md.config.num_threads != threads:
+        md.set_num_threads(threads)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """A fixture of many tests is made before whichever of them comes first."""
+    if fixturedef.scope != "function":
+        md.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

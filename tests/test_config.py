@@ -13,14 +13,6 @@ from minidl import random
 from minidl.errors import ArgumentError, DTypeError, MinidlError, StateError
 
 
-@pytest.fixture(autouse=True)
-def _put_back():
-    dtype, kernels, threads = md.config.default_dtype, md.config.kernels, md.config.num_threads
-    yield
-    md.config.default_dtype, md.config.kernels = dtype, kernels
-    md.set_num_threads(threads)
-
-
 def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import minidl
+
 TESTS = """
 import pytest
 
@@ -35,9 +37,10 @@ def run(folder, more, ci):
     (folder / "tests").mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "tests" / "conftest.py").write_text(conftest)
-    (folder / "tests" / "test_it.py").write_text(TESTS.format(more=more))
+    (folder / "tests" / "test_it.py").write_text(TESTS.replace("{more}", more))
     settings = {k: v for k, v in os.environ.items() if k not in ("CI", "MINIDL_DATA")}
     settings["MINIDL_DATA"] = str(folder / "nowhere")
+    settings["PYTHONPATH"] = str(Path(minidl.__file__).parents[1])
     if ci:
         settings["CI"] = "true"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", str(folder)]
@@ -67,3 +70,44 @@ def test_missing_data_is_said(tmp_path):
     done = run(tmp_path, NEEDS_DATA, ci=False)
     assert done.returncode == 0
     assert f"needs the folder of real data at {tmp_path / 'nowhere'}" in done.stdout
+
+
+DISTURBING = """
+import numpy as np
+import pytest
+
+import minidl as md
+
+drawn, threads = [], md.config.num_threads
+
+
+def check():
+    drawn.append(md.random.generator().random())
+    assert len(set(drawn)) == 1
+    assert (md.config.default_dtype, md.config.kernels) == (np.float32, "fast")
+    assert (md.config.convolution, md.config.num_threads) == ("auto", threads)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_disturbs(number):
+    check()
+    md.random.generator().random(number)
+    md.config.default_dtype, md.config.kernels = np.float64, "reference"
+    md.config.convolution = "direct"
+    md.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=range(3))
+def shared(request):
+    drawn.append(md.random.generator().random())
+    md.random.generator().random(request.param)
+
+
+def test_shares(shared):
+    check()
+"""
+
+
+def test_a_test_does_not_depend_on_its_neighbours(tmp_path):
+    done = run(tmp_path, DISTURBING, ci=False)
+    assert done.returncode == 0, done.stdout

@@ -47,10 +47,23 @@ def test_maps_of_an_image():
     shown = pictures(plot_activations(model, image, "features.2"))
     maps = model.features[2](model.features[1](model.features[0](image[None]))).data[0]
     assert len(shown) == 16
-    first = maps[..., 0]
-    expected = (first - first.min()) / (first.max() - first.min())
-    np.testing.assert_allclose(shown[0], expected, rtol=1e-4, atol=1e-5)
+    live = [i for i in range(16) if maps[..., i].max() > maps[..., i].min()]
+    assert live
+    for i in live:
+        low, high = maps[..., i].min(), maps[..., i].max()
+        expected = (maps[..., i] - low) / (high - low)
+        np.testing.assert_allclose(shown[i], expected, rtol=1e-4, atol=1e-5)
     assert model.training
+
+
+def test_a_dead_map_is_dark():
+    layer = nn.Conv2d(1, 3, 1)
+    layer.weight.data[...] = [0, 1, 0]
+    layer.bias.data[...] = [0, 0, 5]  # the first and the last are the same everywhere
+    image = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
+    shown = pictures(plot_activations(nn.Sequential(layer), image, "0"))
+    for picture, expected in zip(shown, [0 * image, image / 11, 0 * image], strict=True):
+        np.testing.assert_allclose(picture, expected[..., 0], rtol=1e-6)
 
 
 def test_receptive_fields():
