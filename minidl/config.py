@@ -8,6 +8,7 @@ md.set_num_threads(2)
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ def _user_cache() -> Path | None:
 class Config:
     """The one settings object, `md.config`. Assigning an unknown name or value raises."""
 
-    __slots__ = ("_convolution", "_default_dtype", "_kernels", "_num_threads")
+    __slots__ = ("_convolution", "_default_dtype", "_kernels", "_num_threads", "on_threads")
 
     def __init__(self) -> None:
+        self.on_threads: list[Callable[[int], None]] = []  # told of a new number of threads
         self._default_dtype = np.dtype(np.float32)
         self._kernels = "fast"
         self._convolution = "auto"
@@ -136,6 +138,8 @@ def set_num_threads(n: int) -> None:
             f"(the cores this process may use), got {n!r}"
         )
     config._num_threads = int(n)
+    for told in config.on_threads:
+        told(int(n))
     _set_blas_threads(int(n))
 
 

@@ -76,13 +76,8 @@ def _cpu_name() -> str:
 def _threads() -> str:
     from minidl.kernels._jit import machine
 
-    most, layer = machine()["threads"], machine()["threading layer"]
-    text = f"{min(most, md.config.num_threads)}, by {layer}"
-    if most < md.config.num_threads:
-        text += f" (of {md.config.num_threads} cores: NUMBA_NUM_THREADS says so)"
-    if layer == "workqueue":
-        text += " (each kernel starts 0.1 ms later than with OpenMP or TBB, which weren't found)"
-    return text
+    pool = "threads of minidl's own" if machine()["own pool"] else "Python's threads"
+    return f"{md.config.num_threads}, by {pool}"
 
 
 def _blas() -> str:

@@ -2,40 +2,37 @@
 
     md.config.cache_folder / kernels-0123456789ab / ...
 
-Numba notices a change in the file of a kernel, but not one in another file whose helpers,
-intrinsics or constants the kernel was compiled with (its twin's, for example): the old machine code
-would run on. So the folder's name is a hash of all these files. (What depends on the CPU Numba
-keeps apart itself.)
+A kernel's machine code depends on more than its own file: on helpers, intrinsics and constants of
+others (its twin's, for example). So the folder's name is a hash of all these files. Each kernel,
+signature and CPU has a file of its own, which carries a checksum and is written whole or not at
+all: processes that compile the same kernel at once do no harm.
 """
 
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import numba
 
 from minidl.config import config
 
-__all__ = ["disk_cache", "files_and_bytes", "folder", "forget", "own_files", "why_not"]
+__all__ = ["files_and_bytes", "folder", "read", "say_once", "why_not", "write"]
 
 UNUSED_DAYS = 30  # after so many, the folder of other sources is removed
 SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "reference")
 
-THIS_PROCESS = uuid.uuid4().hex[:8]
-
-_setting = threading.RLock()
+MAGIC, ENDING = b"minidl machine code ", ".code"
 
 
 def _key() -> str:
@@ -91,48 +88,50 @@ def why_not() -> str:
     return _prepared()[1]
 
 
-@contextlib.contextmanager
-def disk_cache() -> Iterator[bool]:
-    """Numba's decorators inside keep what they compile in the folder; False if there is none.
+@functools.cache
+def say_once(text: str) -> None:
+    """Warn of something about the folder that doesn't change a result."""
+    warnings.warn(f"minidl: {text}", RuntimeWarning, stacklevel=2)
 
-    The setting is put back: other users of Numba in this process keep their own.
-    """
+
+def read(key: str) -> tuple[str, str, bytes, bytes] | None:
+    """What `write` kept under this key; None where there is nothing, or it is damaged."""
     path = folder()
     if path is None:
-        yield False
+        say_once(f"no folder for compiled kernels, every run compiles: {why_not()}")
+        return None
+    try:
+        content = (path / f"{key}{ENDING}").read_bytes()
+    except OSError:
+        return None
+    seal, _, rest = content.partition(b"\n")
+    head, _, body = rest.partition(b"\n")
+    if seal != MAGIC + hashlib.sha256(rest).hexdigest().encode():
+        return None
+    about = json.loads(head)
+    size = about["code"]
+    return about["library"], about["entry"], body[:size], body[size:]
+
+
+def write(key: str, library: str, entry: str, code: bytes, symbols: bytes) -> None:
+    """Keep machine code, whole or not at all; raises OSError where it can't be written."""
+    path = folder()
+    if path is None:
         return
-    with _setting:
-        before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-        numba.config.CACHE_DIR = str(path)  # type: ignore[attr-defined]
-        try:
-            yield True
-        finally:
-            numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
-
-
-def own_files(compiled: Any) -> Any:
-    """Let this process write files that no other process writes.
-
-    Numba numbers the files of a kernel: two processes that compile it at once, each for types of
-    its own, would both write number 1, and one of them run the other's code from then on.
-    """
-    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    pattern = getattr(file, "_data_name_pattern", "")
-    if "{number" in pattern:
-        pattern = pattern.replace("{number", f"{THIS_PROCESS}-{{number")
-        file._data_name_pattern = pattern  # type: ignore[union-attr]
-    return compiled
+    head = json.dumps({"library": library, "entry": entry, "code": len(code)}).encode()
+    rest = head + b"\n" + code + symbols
+    path.mkdir(parents=True, exist_ok=True)  # someone may have removed it
+    temporary = path / f".{uuid.uuid4().hex}"
+    try:
+        temporary.write_bytes(MAGIC + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        os.replace(temporary, path / f"{key}{ENDING}")
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def files_and_bytes() -> tuple[int, int]:
-    """Files of machine code in the folder, and the bytes of these and of their indices."""
+    """Files of machine code in the folder, and their bytes."""
     path = folder()
-    sizes = [(file.suffix, file.stat().st_size) for file in path.rglob("*.nb?")] if path else []
-    return sum(suffix == ".nbc" for suffix, _ in sizes), sum(size for _, size in sizes)
-
-
-def forget() -> None:
-    """Remove what is in the folder: a file in it can't be read."""
-    path = folder()
-    if path is not None:
-        shutil.rmtree(path, ignore_errors=True)
+    sizes = [file.stat().st_size for file in path.glob(f"*{ENDING}")] if path else []
+    return len(sizes), sum(sizes)

@@ -8,6 +8,8 @@ import numpy as np
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, direct, gemm, im2col, winograd
 from minidl.kernels.activation import activate
+from minidl.kernels.copy import contiguous
+from minidl.kernels.reduce import sum_axis
 
 
 def conv2d(
@@ -19,7 +21,8 @@ def conv2d(
     size = output_size("conv2d", (h, w), weight.shape[:2], stride, padding, dilation)
     algorithm = choose.algorithm(n, size, weight.shape, stride, padding, dilation, groups)
     if algorithm == choose.GEMM:
-        y = gemm.product(x.reshape(-1, c), weight[0, 0], bias, activation)  # (N*H*W, C) @ (C, K)
+        rows = contiguous(x).reshape(-1, c)  # (N*H*W, C)
+        y = gemm.product(rows, weight[0, 0], bias, activation)
         return y.reshape(n, h, w, weight.shape[3])
     if algorithm == choose.WINOGRAD:
         return winograd.conv2d(x, weight, bias, activation, padding, choose.winograd_size())
@@ -37,7 +40,8 @@ def conv2d_input_grad(
     n, oh, ow, k = dy.shape
     algorithm = choose.algorithm(n, input_size, weight.shape, stride, padding, dilation, groups)
     if algorithm == choose.GEMM:
-        dx = gemm.matmul(dy.reshape(-1, k), weight[0, 0].T)  # (N*H*W, K) @ (K, C)
+        rows = contiguous(dy).reshape(-1, k)  # (N*H*W, K)
+        dx = gemm.matmul(rows, weight[0, 0].T)
         return dx.reshape(n, oh, ow, weight.shape[2])
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
@@ -62,4 +66,5 @@ def conv2d_weight_grad(
         return direct.conv2d_weight_grad(
             x, dy, kernel_size, stride, padding, dilation, groups, with_bias
         )
-    return dw, dy.sum(axis=(0, 1, 2)) if with_bias else None
+    rows = contiguous(dy).reshape(1, -1, k)  # (1, N*OH*OW, K)
+    return dw, sum_axis(rows, 1.0)[0] if with_bias else None

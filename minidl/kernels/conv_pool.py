@@ -7,16 +7,18 @@ a window, so that what is pooled away never leaves the registers.
 import functools
 
 import numpy as np
-from numba import prange, types
+from numba import types
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, winograd
 from minidl.kernels._jit import kernel
 from minidl.kernels._window_tiles import store_numbers
+from minidl.kernels.copy import contiguous, copied
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
 from minidl.kernels.offsets import entry, steps, take
 from minidl.kernels.packing import packed_forward, padded
+from minidl.kernels.reduce import sum_axis
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
     LANES,
@@ -71,29 +73,27 @@ def _pooling(rows, vectors, lanes):
 
     @kernel
     def convolve_and_pool(
-        x, w, bias, y, indices, x_rows, y_rows, taps, sizes
+        number, x, w, bias, y, indices, x_rows, y_rows, taps, sizes
     ):  # fmt: skip
         """sizes: groups, channels of x and y in a group, blocks of columns a group, numbers in a
         block's weights, tiles and tiles a part."""
         groups, inputs, outputs, blocks, block_size, tiles, at_once = sizes
-        parts = (tiles + at_once - 1) // at_once
-        for number in prange(parts * groups * blocks):
-            part, block = number // (groups * blocks), number % (groups * blocks)
-            group, j = block // blocks, block % blocks
-            zero = zeros(y, rows, vectors, lanes)
-            few = zeros(y, windows, vectors, lanes)
-            to, count = group * outputs + j * width, outputs - j * width
-            for tile in range(part * at_once, min(tiles, (part + 1) * at_once)):
-                pixels = take(x_rows, tile * rows, zero)
-                acc = begin(zero, bias, block * width)
-                for k in range(taps.size):
-                    at = entry(taps, k) + group * inputs
-                    weights = load(w, block * block_size + k * width, (0,), acc)
-                    acc = fma(column(x, at, pixels, acc), weights, acc)
-                best, which = pooled(acc)
-                places = take(y_rows, tile * windows, few)
-                finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
-                store_numbers(which, indices, to, places, count)
+        part, block = number // (groups * blocks), number % (groups * blocks)
+        group, j = block // blocks, block % blocks
+        zero = zeros(y, rows, vectors, lanes)
+        few = zeros(y, windows, vectors, lanes)
+        to, count = group * outputs + j * width, outputs - j * width
+        for tile in range(part * at_once, min(tiles, (part + 1) * at_once)):
+            pixels = take(x_rows, tile * rows, zero)
+            acc = begin(zero, bias, block * width)
+            for k in range(taps.size):
+                at = entry(taps, k) + group * inputs
+                weights = load(w, block * block_size + k * width, (0,), acc)
+                acc = fma(column(x, at, pixels, acc), weights, acc)
+            best, which = pooled(acc)
+            places = take(y_rows, tile * windows, few)
+            finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
+            store_numbers(which, indices, to, places, count)
 
     return convolve_and_pool
 
@@ -148,9 +148,10 @@ def conv2d_relu_max_pool(
     sizes = (
         groups, c, k // groups, packed.shape[1], packed[0, 0].size, tiles, max(1, tiles // 64)
     )  # fmt: skip
+    parts = -(-tiles // sizes[-1]) * groups * packed.shape[1]
     _pooling(*shape)(
-        x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1), *tables,
-        sizes,
+        parts, x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1),
+        *tables, sizes,
     )  # fmt: skip
     return y, indices
 
@@ -158,7 +159,7 @@ def conv2d_relu_max_pool(
 @functools.cache
 def _sums_of_maxima(rows, vectors, lanes):
     @kernel
-    def sums(x, dy, indices, dw, db, shape, steps_of_x, places, lets, count):
+    def sums(part, x, dy, indices, dw, db, shape, steps_of_x, places, lets, count):
         """dw[chunk, k, i] = the sum of dy times what kernel row i saw of x at the maximum.
 
         shape: images, rows, columns and channels of dy.  steps_of_x: how far the windows of the
@@ -169,24 +170,21 @@ def _sums_of_maxima(rows, vectors, lanes):
         images, oh, ow, outputs = shape
         image_step, row_step, column_step, kernel_step = steps_of_x
         chunks = db.size // outputs
-        for part in prange(chunks * outputs):
-            chunk, k = part // outputs, part % outputs
-            acc, one = zeros(x, rows, vectors, lanes), zeros(x, 1, 1, lanes)
-            kernel_rows, total = steps(kernel_step, acc), one
-            for n in range(images * chunk // chunks, images * (chunk + 1) // chunks):
-                for p in range(oh):
-                    at, seen = (n * oh + p) * ow * outputs + k, n * image_step + p * row_step
-                    for _ in range(ow):
-                        index = entry(indices, at)
-                        g = where_positive(
-                            column(lets, index, (0,), one), column(dy, at, (0,), one)
-                        )
-                        patch = load_part(x, seen + entry(places, index), kernel_rows, acc, count)
-                        acc = fma(g, patch, acc)
-                        total = total + g
-                        at, seen = at + outputs, seen + column_step
-            store_part(acc, dw, part * rows * count, steps(count, acc), count)
-            store_part(total, db, part, (0,), 1)
+        chunk, k = part // outputs, part % outputs
+        acc, one = zeros(x, rows, vectors, lanes), zeros(x, 1, 1, lanes)
+        kernel_rows, total = steps(kernel_step, acc), one
+        for n in range(images * chunk // chunks, images * (chunk + 1) // chunks):
+            for p in range(oh):
+                at, seen = (n * oh + p) * ow * outputs + k, n * image_step + p * row_step
+                for _ in range(ow):
+                    index = entry(indices, at)
+                    g = where_positive(column(lets, index, (0,), one), column(dy, at, (0,), one))
+                    patch = load_part(x, seen + entry(places, index), kernel_rows, acc, count)
+                    acc = fma(g, patch, acc)
+                    total = total + g
+                    at, seen = at + outputs, seen + column_step
+        store_part(acc, dw, part * rows * count, steps(count, acc), count)
+        store_part(total, db, part, (0,), 1)
 
     return sums
 
@@ -215,8 +213,9 @@ def conv2d_relu_max_pool_weight_grad(
     steps_of_x = (x.shape[1] * line, 2 * down, 2 * right, dilation[0] * line)
     places = np.array([0, right, down, down + right, 0])
     _sums_of_maxima(kh, vectors, lanes)(
-        x.reshape(-1), np.ascontiguousarray(dy).reshape(-1), indices.reshape(-1), dw.reshape(-1),
-        db.reshape(-1), dy.shape, steps_of_x, places, np.array([1, 1, 1, 1, 0], x.dtype), kw * c,
+        chunks * k, x.reshape(-1), contiguous(dy).reshape(-1), indices.reshape(-1),
+        dw.reshape(-1), db.reshape(-1), dy.shape, steps_of_x, places,
+        np.array([1, 1, 1, 1, 0], x.dtype), kw * c,
     )  # fmt: skip
-    dw = dw.sum(axis=0).reshape(k, kh, kw, c).transpose(1, 2, 3, 0)  # (kh, kw, C, K)
-    return np.ascontiguousarray(dw), db.sum(axis=0)
+    dw = sum_axis(dw.reshape(1, chunks, -1), 1.0).reshape(k, kh, kw, c)
+    return copied(dw.transpose(1, 2, 3, 0)), sum_axis(db[None], 1.0)[0]  # (kh, kw, C, K), (K,)

@@ -8,10 +8,10 @@ packed. The weight gradient sums over pixels: `stream.py`.
 import functools
 
 import numpy as np
-from numba import prange
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import kernel
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
     ACTIVATIONS,
@@ -35,7 +35,8 @@ def _gather(rows, vectors, lanes):
 
     @kernel
     def convolve(
-        x, w, bias, activation, y, x_rows, y_rows, tiles, x_segments, w_segments, bounds, sizes
+        number, x, w, bias, activation, y, x_rows, y_rows, tiles, x_segments, w_segments, bounds,
+        sizes,
     ):  # fmt: skip
         """Each tile of pixels and channels of y = activation(the sum over its segments + bias).
 
@@ -44,26 +45,25 @@ def _gather(rows, vectors, lanes):
         """
         groups, inputs, outputs, blocks, block_size, blocks_first = sizes
         parts = len(bounds) - 1
-        for number in prange(parts * groups * blocks):
-            if blocks_first:
-                block, part = number // parts, number % parts
-            else:
-                block, part = number % (groups * blocks), number // (groups * blocks)
-            group, j = block // blocks, block % blocks
-            zero = zeros(y, rows, vectors, lanes)
-            for tile in range(bounds[part], bounds[part + 1]):
-                first, segment = tiles[tile, 0], tiles[tile, 1]
-                pixels = take(x_rows, first, zero)
-                acc = begin(zero, bias, block * width)
-                for s in range(segment, segment + tiles[tile, 2]):
-                    acc = accumulate(
-                        acc, x, x_segments[s] + group * inputs, pixels, 1,
-                        w, block * block_size + w_segments[s] * width, width, tiles[tile, 3],
-                    )  # fmt: skip
-                finish(
-                    activated(acc, activation), y, group * outputs + j * width,
-                    take(y_rows, first, zero), outputs - j * width, width,
+        if blocks_first:
+            block, part = number // parts, number % parts
+        else:
+            block, part = number % (groups * blocks), number // (groups * blocks)
+        group, j = block // blocks, block % blocks
+        zero = zeros(y, rows, vectors, lanes)
+        for tile in range(bounds[part], bounds[part + 1]):
+            first, segment = tiles[tile, 0], tiles[tile, 1]
+            pixels = take(x_rows, first, zero)
+            acc = begin(zero, bias, block * width)
+            for s in range(segment, segment + tiles[tile, 2]):
+                acc = accumulate(
+                    acc, x, x_segments[s] + group * inputs, pixels, 1,
+                    w, block * block_size + w_segments[s] * width, width, tiles[tile, 3],
                 )  # fmt: skip
+            finish(
+                activated(acc, activation), y, group * outputs + j * width,
+                take(y_rows, first, zero), outputs - j * width, width,
+            )  # fmt: skip
 
     return convolve
 
@@ -77,9 +77,10 @@ def _run(
         groups, weight.shape[2], weight.shape[3] // groups, packed.shape[1], packed[0, 0].size,
         int(packed.nbytes > x.nbytes),
     )  # fmt: skip
+    parts = (len(tables.bounds) - 1) * groups * packed.shape[1]
     _gather(*shape)(
-        np.ascontiguousarray(x).reshape(-1), packed.reshape(-1), start, ACTIVATIONS[activation],
-        y.reshape(-1), *tables, sizes,
+        parts, contiguous(x).reshape(-1), packed.reshape(-1), start,
+        ACTIVATIONS[activation], y.reshape(-1), *tables, sizes,
     )  # fmt: skip
 
 

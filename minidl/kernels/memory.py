@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Lease", "clear", "empty", "statistics", "zeros"]
+__all__ = ["Lease", "clear", "empty", "statistics"]
 
 SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further use
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -123,13 +123,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if size < SMALLEST:
         return np.empty(shape, dtype)
     return np.asarray(Lease(_pool.take(size), tuple(map(int, shape)), dtype))
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """`empty`, filled with zeros."""
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
 
 
 def statistics() -> dict[str, int]:

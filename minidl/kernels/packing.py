@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from minidl.geometry import Padding
 from minidl.kernels._jit import kernel, sized
+from minidl.kernels.copy import contiguous, copy_to
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import Shape
 from minidl.kernels.transpose import turned
@@ -15,21 +15,20 @@ __all__ = ["filled", "packed_forward", "padded", "turned_in_groups"]
 
 
 @kernel
-def _pack_forward(weight, groups, packed):
+def _pack_forward(part, weight, groups, packed):
     """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], or 0 behind it."""
     _, blocks, taps, c, width = packed.shape
     outputs = weight.shape[2] // groups
-    for part in prange(groups * blocks * taps):
-        block, tap = part // taps, part % taps
-        g, j = block // blocks, block % blocks
-        count = min(width, outputs - j * width)
-        start = g * outputs + j * width
-        for k in range(c):
-            source, target = weight[tap, k, start : start + count], packed[g, j, tap, k]
-            for i in range(count):
-                target[i] = source[i]
-            for i in range(count, width):
-                target[i] = 0
+    block, tap = part // taps, part % taps
+    g, j = block // blocks, block % blocks
+    count = min(width, outputs - j * width)
+    start = g * outputs + j * width
+    for k in range(c):
+        source, target = weight[tap, k, start : start + count], packed[g, j, tap, k]
+        for i in range(count):
+            target[i] = source[i]
+        for i in range(count, width):
+            target[i] = 0
 
 
 def packed_forward(
@@ -40,18 +39,28 @@ def packed_forward(
     outputs = k // groups
     blocks = -(-outputs // shape.width)
     packed = empty((groups, blocks, kh * kw, c, shape.width), weight.dtype)
-    sized(_pack_forward, packed.size)(
-        np.ascontiguousarray(weight).reshape(kh * kw, c, k), groups, packed
-    )
+    flat = contiguous(weight).reshape(kh * kw, c, k)
+    _pack_forward(sized(groups * blocks * kh * kw, packed.size), flat, groups, packed)
     return packed, filled(bias, groups, blocks * shape.width, weight.dtype)
+
+
+@kernel
+def _fill_up(part, bias, start):
+    """start[part] = the bias of this group, then zeros."""
+    groups, columns = start.shape
+    outputs = len(bias) // groups
+    for k in range(columns):
+        start[part, k] = bias[part * outputs + k] if k < outputs else 0
 
 
 def filled(bias: np.ndarray | None, groups: int, columns: int, dtype: Any) -> np.ndarray:
     """The bias with zeros behind each group's, up to `columns`, flat; empty for None."""
     if bias is None:
         return np.empty(0, dtype)
-    start = np.zeros((groups, columns), dtype)
-    start[:, : len(bias) // groups] = bias.reshape(groups, -1)
+    if len(bias) == groups * columns:
+        return contiguous(bias)
+    start = empty((groups, columns), dtype)
+    _fill_up(sized(groups, start.size), contiguous(bias), start)
     return start.reshape(-1)
 
 
@@ -60,39 +69,41 @@ def turned_in_groups(weight: np.ndarray, groups: int) -> np.ndarray:
     if groups == 1:
         return turned(weight)
     kh, kw, c, k = weight.shape
-    apart = weight[::-1, ::-1].reshape(kh, kw, c, groups, k // groups)
-    return apart.transpose(0, 1, 4, 3, 2).reshape(kh, kw, k // groups, groups * c)
+    result = empty((kh, kw, k // groups, groups, c), weight.dtype)
+    apart = contiguous(weight).reshape(kh, kw, c, groups, k // groups)[::-1, ::-1]
+    copy_to(result, apart.transpose(0, 1, 4, 3, 2))
+    return result.reshape(kh, kw, k // groups, groups * c)
 
 
 @kernel
-def _pad_images(x, top, left, padded):
+def _pad_images(part, x, top, left, padded):
     """Copy images into the middle of larger ones of zeros."""
     n, h, w, c = x.shape
     rows, columns = padded.shape[1:3]
     flat = x.reshape(n, h, w * c)
     target = padded.reshape(n, rows, columns * c)
-    for part in prange(n * rows):
-        image, row = part // rows, part % rows
-        line = target[image, row]
-        if top <= row < top + h:
-            source, middle = flat[image, row - top], line[left * c : (left + w) * c]
-            for i in range(w * c):
-                middle[i] = source[i]
-            for i in range(left * c):
-                line[i] = 0
-            for i in range((left + w) * c, columns * c):
-                line[i] = 0
-        else:
-            for i in range(columns * c):
-                line[i] = 0
+    image, row = part // rows, part % rows
+    line = target[image, row]
+    if top <= row < top + h:
+        source, middle = flat[image, row - top], line[left * c : (left + w) * c]
+        for i in range(w * c):
+            middle[i] = source[i]
+        for i in range(left * c):
+            line[i] = 0
+        for i in range((left + w) * c, columns * c):
+            line[i] = 0
+    else:
+        for i in range(columns * c):
+            line[i] = 0
 
 
 def padded(x: np.ndarray, padding: Padding) -> np.ndarray:
     """Images with zeros around them; x itself where there is no padding."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
-        return np.ascontiguousarray(x)
+        return contiguous(x)
     n, h, w, c = x.shape
     larger = empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    sized(_pad_images, larger.size)(np.ascontiguousarray(x), top, left, larger)
+    parts = n * larger.shape[1]
+    _pad_images(sized(parts, larger.size), contiguous(x), top, left, larger)
     return larger

@@ -9,15 +9,16 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import kernel, sized
-from minidl.kernels.memory import zeros as zeroed
+from minidl.kernels.copy import contiguous, fill
+from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import accumulate, accumulate_part, finish, resume, tile_shape
 from minidl.kernels.offsets import runs
 from minidl.kernels.packing import padded
+from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 
 __all__ = ["WORK_A_NUMBER", "weight_sums"]
@@ -36,7 +37,7 @@ def _stream(groups_of_rows, run, vectors, lanes):
     width, rows = vectors * lanes, groups_of_rows * run
 
     @kernel
-    def stream(x, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
+    def stream(part, x, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
         """dw[chunk] += sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
@@ -48,52 +49,49 @@ def _stream(groups_of_rows, run, vectors, lanes):
         tiles = groups * blocks * row_tiles
         channels = groups * outputs
         dw_size = dw.size // chunks
-        for part in prange(chunks * shares):
-            chunk, share = part // shares, part % shares
-            last_row = len(x_starts) * (chunk + 1) // chunks
-            zero = zeros(dw, rows, vectors, lanes)
-            one = zeros(dw, 1, vectors, lanes)
-            for start in range(len(x_starts) * chunk // chunks, last_row, rows_at_once):
-                stop = min(last_row, start + rows_at_once)
-                for tile in range(tiles * share // shares, tiles * (share + 1) // shares):
-                    block, row_tile = tile // row_tiles, tile % row_tiles
-                    group, j = block // blocks, block % blocks
-                    first = group * outputs + j * width
-                    count = outputs - j * width
-                    acc = zero
-                    places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
-                    if count >= width:
-                        for row in range(start, stop):
-                            acc = accumulate(
-                                acc, x, x_starts[row] + group * inputs, places, x_step,
-                                dy, row * dy_row * channels + first, channels, dy_row,
-                            )  # fmt: skip
-                    else:
-                        for row in range(start, stop):
-                            acc = accumulate_part(
-                                acc, x, x_starts[row] + group * inputs, places, x_step,
-                                dy, row * dy_row * channels + first, channels, dy_row, count,
-                            )  # fmt: skip
-                    at = chunk * dw_size + first
-                    dw_rows = runs(
-                        taps, (row_tiles + row_tile) * groups_of_rows, channels,
-                        groups_of_rows, run,
-                    )  # fmt: skip
-                    finish(
-                        acc + resume(zero, dw, at, dw_rows, count, width),
-                        dw, at, dw_rows, count, width,
-                    )  # fmt: skip
-                    if row_tile == 0 and db.size > 0:
-                        total = one
-                        for pixel in range(start * dy_row, stop * dy_row):
-                            total = total + load_part(
-                                dy, pixel * channels + first, (0,), one, count
-                            )
-                        at = chunk * channels + first
-                        finish(
-                            total + resume(one, db, at, (0,), count, width),
-                            db, at, (0,), count, width,
+        chunk, share = part // shares, part % shares
+        last_row = len(x_starts) * (chunk + 1) // chunks
+        zero = zeros(dw, rows, vectors, lanes)
+        one = zeros(dw, 1, vectors, lanes)
+        for start in range(len(x_starts) * chunk // chunks, last_row, rows_at_once):
+            stop = min(last_row, start + rows_at_once)
+            for tile in range(tiles * share // shares, tiles * (share + 1) // shares):
+                block, row_tile = tile // row_tiles, tile % row_tiles
+                group, j = block // blocks, block % blocks
+                first = group * outputs + j * width
+                count = outputs - j * width
+                acc = zero
+                places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
+                if count >= width:
+                    for row in range(start, stop):
+                        acc = accumulate(
+                            acc, x, x_starts[row] + group * inputs, places, x_step,
+                            dy, row * dy_row * channels + first, channels, dy_row,
                         )  # fmt: skip
+                else:
+                    for row in range(start, stop):
+                        acc = accumulate_part(
+                            acc, x, x_starts[row] + group * inputs, places, x_step,
+                            dy, row * dy_row * channels + first, channels, dy_row, count,
+                        )  # fmt: skip
+                at = chunk * dw_size + first
+                dw_rows = runs(
+                    taps, (row_tiles + row_tile) * groups_of_rows, channels,
+                    groups_of_rows, run,
+                )  # fmt: skip
+                finish(
+                    acc + resume(zero, dw, at, dw_rows, count, width),
+                    dw, at, dw_rows, count, width,
+                )  # fmt: skip
+                if row_tile == 0 and db.size > 0:
+                    total = one
+                    for pixel in range(start * dy_row, stop * dy_row):
+                        total = total + load_part(dy, pixel * channels + first, (0,), one, count)
+                    at = chunk * channels + first
+                    finish(
+                        total + resume(one, db, at, (0,), count, width),
+                        db, at, (0,), count, width,
+                    )  # fmt: skip
 
     return stream
 
@@ -161,18 +159,22 @@ def weight_sums(
 
     x: (N, H, W, C); dy: (N, OH, OW, K), not empty; shape: kh*kw*C/groups*K numbers in this order.
     """
-    x, dy = padded(x, padding), np.ascontiguousarray(dy)
+    x, dy = padded(x, padding), contiguous(dy)
     plan = _plan(
         x.shape, dy.shape, kernel_size, stride, dilation, groups, x.itemsize, config.num_threads
     )
     chunks = () if plan.chunks == 1 else (plan.chunks,)
-    dw = zeroed((*chunks, *shape), x.dtype)
-    db = np.zeros((*chunks, dy.shape[3] if with_bias else 0), x.dtype)
+    dw = empty((*chunks, *shape), x.dtype)
+    db = empty((*chunks, dy.shape[3] if with_bias else 0), x.dtype)
+    fill(dw, 0)
+    fill(db, 0)
     work = dy.size * (dw.size // plan.chunks // dy.shape[3])
-    sized(plan.stream, work // WORK_A_NUMBER)(
-        x.reshape(-1), plan.starts, stride[1] * x.shape[3], plan.taps, dy.reshape(-1), dy.shape[2],
-        dw.reshape(-1), db.reshape(-1), plan.sizes,
+    parts = sized(plan.chunks * plan.sizes[-1], work // WORK_A_NUMBER)
+    plan.stream(
+        parts, x.reshape(-1), plan.starts, stride[1] * x.shape[3], plan.taps, dy.reshape(-1),
+        dy.shape[2], dw.reshape(-1), db.reshape(-1), plan.sizes,
     )  # fmt: skip
     if chunks:  # summed in their order
-        dw, db = dw.sum(axis=0), db.sum(axis=0)
+        dw = sum_axis(dw.reshape(1, plan.chunks, -1), 1.0).reshape(shape)
+        db = sum_axis(db[None], 1.0)[0]
     return dw, db if with_bias else None

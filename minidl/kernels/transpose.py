@@ -2,9 +2,9 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import prange
 
 from minidl.kernels._jit import kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.offsets import steps
 from minidl.kernels.simd import I32, LANES, intrinsic, load, store, zeros
@@ -38,23 +38,22 @@ def transposed(typing, tile):
 
 def _make(lanes):
     @kernel
-    def turn(weight, turned):
+    def turn(part, weight, turned):
         """turned[tap, k, c] = weight[taps - 1 - tap, c, k]."""
         taps, c, k = weight.shape
         source, target = weight.reshape(-1), turned.reshape(-1)
         stripes = (c + lanes - 1) // lanes
-        for part in prange(taps * stripes):
-            tap, i = part // stripes, part % stripes * lanes
-            square = zeros(weight, lanes, 1, lanes)
-            for j in range(0, k, lanes):
-                if i + lanes <= c and j + lanes <= k:
-                    at = ((taps - 1 - tap) * c + i) * k + j
-                    block = transposed(load(source, at, steps(k, square), square))
-                    store(block, target, (tap * k + j) * c + i, steps(c, square))
-                else:
-                    for a in range(i, min(c, i + lanes)):
-                        for b in range(j, min(k, j + lanes)):
-                            turned[tap, b, a] = weight[taps - 1 - tap, a, b]
+        tap, i = part // stripes, part % stripes * lanes
+        square = zeros(weight, lanes, 1, lanes)
+        for j in range(0, k, lanes):
+            if i + lanes <= c and j + lanes <= k:
+                at = ((taps - 1 - tap) * c + i) * k + j
+                block = transposed(load(source, at, steps(k, square), square))
+                store(block, target, (tap * k + j) * c + i, steps(c, square))
+            else:
+                for a in range(i, min(c, i + lanes)):
+                    for b in range(j, min(k, j + lanes)):
+                        turned[tap, b, a] = weight[taps - 1 - tap, a, b]
 
     return turn
 
@@ -66,9 +65,11 @@ def turned(weight: np.ndarray) -> np.ndarray:
     """Weights (kh, kw, C, K) with the kernel turned around and channels exchanged: (.., K, C)."""
     kh, kw, c, k = weight.shape
     result = empty((kh, kw, k, c), weight.dtype)
-    sized(_turn[weight.itemsize], weight.size)(
-        np.ascontiguousarray(weight).reshape(kh * kw, c, k), result.reshape(kh * kw, k, c)
-    )
+    parts = kh * kw * -(-c // LANES[weight.itemsize])
+    _turn[weight.itemsize](
+        sized(parts, weight.size), contiguous(weight).reshape(kh * kw, c, k),
+        result.reshape(kh * kw, k, c),
+    )  # fmt: skip
     return result
 
 

@@ -9,11 +9,11 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import kernel
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
 from minidl.kernels.offsets import clipped
@@ -42,18 +42,17 @@ def _weights(m, full):
     side = m + 2
 
     @kernel
-    def transform_weights(weight, u, sizes):
+    def transform_weights(part, weight, u, sizes):
         """u (planes, blocks, C, width) from weight (3, 3, C, K)."""
         c, k, blocks, width, plane = sizes
-        for part in prange(blocks * ((c + 7) // 8)):
-            big, small = zeros(u, side, 1, full), zeros(u, 3, 1, full)
-            scratch = np.empty((side, side, full), u.dtype)
-            j = part % blocks
-            for i in range(part // blocks * 8, min(c, part // blocks * 8 + 8)):
-                expand(
-                    weight, i * k + j * width, 3 * c * k, c * k, min(width, k - j * width),
-                    small, big, u, (j * c + i) * width, plane, scratch,
-                )  # fmt: skip
+        big, small = zeros(u, side, 1, full), zeros(u, 3, 1, full)
+        scratch = np.empty((side, side, full), u.dtype)
+        j = part % blocks
+        for i in range(part // blocks * 8, min(c, part // blocks * 8 + 8)):
+            expand(
+                weight, i * k + j * width, 3 * c * k, c * k, min(width, k - j * width),
+                small, big, u, (j * c + i) * width, plane, scratch,
+            )  # fmt: skip
 
     return transform_weights
 
@@ -63,31 +62,32 @@ def _fused(m, rows, vectors, lanes, full):
     side, width = m + 2, vectors * lanes
 
     @kernel
-    def fused(x, u, bias, activation, corner, across, v, products, patches, scratches, y, sizes):
+    def fused(
+        part, x, u, bias, activation, corner, across, v, products, patches, scratches, y, sizes
+    ):
         """All three stages for a block of tiles after another; a part has its own buffers."""
         tiles, block, blocks, depth, v_width = sizes
         parts = v.shape[0]
         plane, m_plane = block * v_width, block * blocks * width
-        for part in prange(parts):
-            zero = zeros(y, rows, vectors, lanes)
-            big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
-            mine, out, patch, scratch = v[part], products[part], patches[part], scratches[part]
-            stop = tiles * (part + 1) // parts
-            for first in range(tiles * part // parts, stop, block):
-                last = min(stop, first + block)
-                expand_tiles(
-                    x, first, last, first, corner, m, across, big, big, mine, plane, v_width,
-                    patch, scratch,
+        zero = zeros(y, rows, vectors, lanes)
+        big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
+        mine, out, patch, scratch = v[part], products[part], patches[part], scratches[part]
+        stop = tiles * (part + 1) // parts
+        for first in range(tiles * part // parts, stop, block):
+            last = min(stop, first + block)
+            expand_tiles(
+                x, first, last, first, corner, m, across, big, big, mine, plane, v_width,
+                patch, scratch,
+            )  # fmt: skip
+            for unit in range(side * side * blocks):
+                multiply(
+                    mine, plane, v_width, depth, u, u.size // (side * side), blocks, out,
+                    m_plane, width, last - first, unit, zero,
                 )  # fmt: skip
-                for unit in range(side * side * blocks):
-                    multiply(
-                        mine, plane, v_width, depth, u, u.size // (side * side), blocks, out,
-                        m_plane, width, last - first, unit, zero,
-                    )  # fmt: skip
-                contract_tiles(
-                    out, m_plane, blocks * width, first, last, first, bias, activation, across,
-                    big, small, y, patch, scratch,
-                )  # fmt: skip
+            contract_tiles(
+                out, m_plane, blocks * width, first, last, first, bias, activation, across,
+                big, small, y, patch, scratch,
+            )  # fmt: skip
 
     return fused
 
@@ -97,17 +97,16 @@ def _expander(m, small_side, full):
     side = m + 2
 
     @kernel
-    def expand_all(images, corner, across, first, last, planes, patches, scratches, width):
+    def expand_all(part, images, corner, across, first, last, planes, patches, scratches, width):
         """The planes of the tiles first to last; a part has its own buffers."""
         parts = len(patches)
         plane = planes.size // (side * side)
-        for part in prange(parts):
-            big, small = zeros(images, side, 1, full), zeros(images, small_side, 1, full)
-            count = last - first
-            expand_tiles(
-                images, first + count * part // parts, first + count * (part + 1) // parts, first,
-                corner, m, across, small, big, planes, plane, width, patches[part], scratches[part],
-            )  # fmt: skip
+        big, small = zeros(images, side, 1, full), zeros(images, small_side, 1, full)
+        count = last - first
+        expand_tiles(
+            images, first + count * part // parts, first + count * (part + 1) // parts, first,
+            corner, m, across, small, big, planes, plane, width, patches[part], scratches[part],
+        )  # fmt: skip
 
     return expand_all
 
@@ -117,15 +116,14 @@ def _multiplier(m, rows, vectors, lanes):
     side, width = m + 2, vectors * lanes
 
     @kernel
-    def multiply_all(v, u, out, count, depth, v_width, blocks):
+    def multiply_all(unit, v, u, out, count, depth, v_width, blocks):
         """Every plane and block of columns of M = V @ U."""
         planes = side * side
-        for unit in prange(planes * blocks):
-            zero = zeros(v, rows, vectors, lanes)
-            multiply(
-                v, v.size // planes, v_width, depth, u, u.size // planes, blocks, out,
-                out.size // planes, width, count, unit, zero,
-            )  # fmt: skip
+        zero = zeros(v, rows, vectors, lanes)
+        multiply(
+            v, v.size // planes, v_width, depth, u, u.size // planes, blocks, out,
+            out.size // planes, width, count, unit, zero,
+        )  # fmt: skip
 
     return multiply_all
 
@@ -135,7 +133,7 @@ def _weight_multiplier(m, rows, vectors, lanes, full):
     side, width = m + 2, vectors * lanes
 
     @kernel
-    def transform_and_multiply(weight, v, out, us, scratches, sizes):
+    def transform_and_multiply(part, weight, v, out, us, scratches, sizes):
         """M = V @ U for few tiles: a piece of U is used while it is in the cache, and never stored.
 
         us: room for the transformed weights of DEPTH input channels and a block of columns, for
@@ -144,23 +142,22 @@ def _weight_multiplier(m, rows, vectors, lanes, full):
         c, k, blocks, v_width, count = sizes
         planes, parts = side * side, len(us)
         plane = us.shape[1] // planes
-        for part in prange(parts):
-            zero = zeros(v, rows, vectors, lanes)
-            big, small = zeros(v, side, 1, full), zeros(v, 3, 1, full)
-            u, scratch = us[part], scratches[part]
-            for j in range(blocks * part // parts, blocks * (part + 1) // parts):
-                for first in range(0, c, DEPTH):
-                    depth = min(DEPTH, c - first)
-                    for i in range(depth):
-                        expand(
-                            weight, (first + i) * k + j * width, 3 * c * k, c * k,
-                            min(width, k - j * width), small, big, u, i * width, plane, scratch,
-                        )  # fmt: skip
-                    for unit in range(planes):
-                        multiply_more(
-                            v, v.size // planes, v_width, first, depth, u, plane, out,
-                            out.size // planes, blocks * width, j * width, width, count, unit, zero,
-                        )  # fmt: skip
+        zero = zeros(v, rows, vectors, lanes)
+        big, small = zeros(v, side, 1, full), zeros(v, 3, 1, full)
+        u, scratch = us[part], scratches[part]
+        for j in range(blocks * part // parts, blocks * (part + 1) // parts):
+            for first in range(0, c, DEPTH):
+                depth = min(DEPTH, c - first)
+                for i in range(depth):
+                    expand(
+                        weight, (first + i) * k + j * width, 3 * c * k, c * k,
+                        min(width, k - j * width), small, big, u, i * width, plane, scratch,
+                    )  # fmt: skip
+                for unit in range(planes):
+                    multiply_more(
+                        v, v.size // planes, v_width, first, depth, u, plane, out,
+                        out.size // planes, blocks * width, j * width, width, count, unit, zero,
+                    )  # fmt: skip
 
     return transform_and_multiply
 
@@ -170,18 +167,19 @@ def _contractor(m, full):
     side = m + 2
 
     @kernel
-    def contract_all(planes, bias, activation, across, first, last, y, patches, scratches, width):
+    def contract_all(
+        part, planes, bias, activation, across, first, last, y, patches, scratches, width
+    ):
         """The outputs of the tiles first to last."""
         parts = len(patches)
         plane = planes.size // (side * side)
-        for part in prange(parts):
-            big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
-            count = last - first
-            contract_tiles(
-                planes, plane, width, first + count * part // parts,
-                first + count * (part + 1) // parts, first, bias, activation, across, big, small,
-                y, patches[part], scratches[part],
-            )  # fmt: skip
+        big, small = zeros(y, side, 1, full), zeros(y, m, 1, full)
+        count = last - first
+        contract_tiles(
+            planes, plane, width, first + count * part // parts,
+            first + count * (part + 1) // parts, first, bias, activation, across, big, small,
+            y, patches[part], scratches[part],
+        )  # fmt: skip
 
     return contract_all
 
@@ -191,23 +189,22 @@ def _gradient_multiplier(m, rows, vectors, lanes):
     side, width = m + 2, vectors * lanes
 
     @kernel
-    def multiply_gradients(v, d, du, count, c, v_width, blocks, add):
+    def multiply_gradients(unit, v, d, du, count, c, v_width, blocks, add):
         """du (planes, C, blocks*width) (+)= V^T @ D, plane by plane."""
         planes, row_tiles = side * side, (c + rows - 1) // rows
         v_plane, d_plane = v.size // planes, d.size // planes
         columns = blocks * width
-        for unit in prange(planes * blocks):
-            plane, j = unit // blocks, unit % blocks
-            zero = zeros(v, rows, vectors, lanes)
-            for tile in range(row_tiles):
-                i = tile * rows
-                to = plane * (du.size // planes) + i * columns + j * width
-                places = clipped(columns, c - 1 - i, zero)
-                acc = accumulate(
-                    zero, v, plane * v_plane + i, clipped(1, c - 1 - i, zero), v_width,
-                    d, plane * d_plane + j * width, columns, count,
-                )  # fmt: skip
-                store(acc + load(du, to, places, zero) if add else acc, du, to, places)
+        plane, j = unit // blocks, unit % blocks
+        zero = zeros(v, rows, vectors, lanes)
+        for tile in range(row_tiles):
+            i = tile * rows
+            to = plane * (du.size // planes) + i * columns + j * width
+            places = clipped(columns, c - 1 - i, zero)
+            acc = accumulate(
+                zero, v, plane * v_plane + i, clipped(1, c - 1 - i, zero), v_width,
+                d, plane * d_plane + j * width, columns, count,
+            )  # fmt: skip
+            store(acc + load(du, to, places, zero) if add else acc, du, to, places)
 
     return multiply_gradients
 
@@ -217,16 +214,15 @@ def _weight_gradient(m, full):
     side = m + 2
 
     @kernel
-    def contract_gradients(du, dw, c, k, columns):
+    def contract_gradients(part, du, dw, c, k, columns):
         """dw (3, 3, C, K) from du."""
-        for part in prange((c + 7) // 8):
-            big, small = zeros(du, side, 1, full), zeros(du, 3, 1, full)
-            scratch = np.empty((side, side, full), du.dtype)
-            for i in range(part * 8, min(c, part * 8 + 8)):
-                contract(
-                    du, i * columns, du.size // (side * side), k, big, small,
-                    dw, i * k, 3 * c * k, c * k, scratch,
-                )  # fmt: skip
+        big, small = zeros(du, side, 1, full), zeros(du, 3, 1, full)
+        scratch = np.empty((side, side, full), du.dtype)
+        for i in range(part * 8, min(c, part * 8 + 8)):
+            contract(
+                du, i * columns, du.size // (side * side), k, big, small,
+                dw, i * k, 3 * c * k, c * k, scratch,
+            )  # fmt: skip
 
     return contract_gradients
 
@@ -294,7 +290,8 @@ def _transformed(weight: np.ndarray, m: int, plan: _Plan) -> np.ndarray:
     c, k = weight.shape[2:]
     plane = c * plan.columns + APART
     u = empty(((m + 2) ** 2 * plane,), weight.dtype)
-    _weights(m, plan.full)(weight.reshape(-1), u, (c, k, plan.blocks, plan.shape.width, plane))
+    sizes = (c, k, plan.blocks, plan.shape.width, plane)
+    _weights(m, plan.full)(plan.blocks * -(-c // 8), weight.reshape(-1), u, sizes)
     return u
 
 
@@ -307,7 +304,7 @@ def _in_blocks(
     v = empty((parts, planes * block * plan.padded(c)), x.dtype)
     products = empty((parts, planes * block * plan.columns), x.dtype)
     _fused(m, *plan.shape, plan.full)(
-        x, u, *epilogue, corner, plan.across, v, products,
+        parts, x, u, *epilogue, corner, plan.across, v, products,
         *_buffers(parts, m, plan.full, c, x.dtype), y,
         (plan.tiles, block, plan.blocks, c, plan.padded(c)),
     )  # fmt: skip
@@ -327,18 +324,20 @@ def _in_stages(
     for first in range(0, plan.tiles, block):
         last = min(plan.tiles, first + block)
         _expander(m, m + 2, plan.full)(
-            x, corner, plan.across, first, last, v, *buffers, width
-        )  # fmt: skip
+            parts, x, corner, plan.across, first, last, v, *buffers, width
+        )
         if u is None:
             us = empty((parts, planes * (DEPTH * plan.shape.width + APART)), x.dtype)
             _weight_multiplier(m, *plan.shape, plan.full)(
-                weight.reshape(-1), v, products, us, buffers[1],
+                parts, weight.reshape(-1), v, products, us, buffers[1],
                 (c, weight.shape[3], plan.blocks, width, last - first),
             )  # fmt: skip
         else:
-            _multiplier(m, *plan.shape)(v, u, products, last - first, c, width, plan.blocks)
+            _multiplier(m, *plan.shape)(
+                planes * plan.blocks, v, u, products, last - first, c, width, plan.blocks
+            )
         _contractor(m, plan.full)(
-            products, *epilogue, plan.across, first, last, y, *buffers, plan.columns
+            parts, products, *epilogue, plan.across, first, last, y, *buffers, plan.columns
         )
 
 
@@ -350,7 +349,7 @@ def conv2d(
     (top, bottom), (left, right) = padding
     n, h, w, _ = x.shape
     y = empty((n, h + top + bottom - 2, w + left + right - 2, weight.shape[3]), x.dtype)
-    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    x, weight = contiguous(x), contiguous(weight)
     _convolve(x, weight, bias, activation, y, (top, left), m)
     return y
 
@@ -361,14 +360,14 @@ def conv2d_input_grad(
     """The gradient of conv2d for x: the convolution of dy with the weights turned around."""
     (top, _), (left, _) = padding
     dx = empty((len(dy), *input_size, weight.shape[2]), dy.dtype)
-    _convolve(np.ascontiguousarray(dy), turned(weight), None, None, dx, (2 - top, 2 - left), m)
+    _convolve(contiguous(dy), turned(weight), None, None, dx, (2 - top, 2 - left), m)
     return dx
 
 
 def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) -> np.ndarray:
     """The gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
     (top, _), (left, _) = padding
-    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    x, dy = contiguous(x), contiguous(dy)
     c, k = x.shape[3], dy.shape[3]
     dw = np.zeros((3, 3, c, k), x.dtype)
     if dy.size == 0:
@@ -380,15 +379,18 @@ def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) 
     v = empty((planes * block * v_width,), x.dtype)
     d = empty((planes * block * plan.columns,), x.dtype)
     du = empty((planes * (c * plan.columns + APART),), x.dtype)
-    buffers = _buffers(config.num_threads, m, plan.full, max(c, k), x.dtype)
+    parts = config.num_threads
+    buffers = _buffers(parts, m, plan.full, max(c, k), x.dtype)
     for first in range(0, plan.tiles, block):
         last = min(plan.tiles, first + block)
         _expander(m, m + 2, plan.full)(
-            x, (top, left), plan.across, first, last, v, *buffers, v_width
+            parts, x, (top, left), plan.across, first, last, v, *buffers, v_width
         )
-        _expander(m, m, plan.full)(dy, (0, 0), plan.across, first, last, d, *buffers, plan.columns)
+        _expander(m, m, plan.full)(
+            parts, dy, (0, 0), plan.across, first, last, d, *buffers, plan.columns
+        )
         _gradient_multiplier(m, *plan.shape)(
-            v, d, du, last - first, c, v_width, plan.blocks, first > 0
+            planes * plan.blocks, v, d, du, last - first, c, v_width, plan.blocks, first > 0
         )
-    _weight_gradient(m, plan.full)(du, dw.reshape(-1), c, k, plan.columns)
+    _weight_gradient(m, plan.full)(-(-c // 8), du, dw.reshape(-1), c, k, plan.columns)
     return dw

@@ -43,11 +43,17 @@ def guarded(shape, dtype, at_end=True):
 
 
 def guarded_copy(value, at_end):
-    """A copy of an array between forbidden pages (transposed, if it was); other values as is."""
+    """A copy of an array between forbidden pages, its numbers lying as they did; others as is."""
     if not isinstance(value, np.ndarray):
         return value
-    if value.ndim == 2 and value.T.flags.c_contiguous and not value.flags.c_contiguous:
-        return guarded_copy(value.T, at_end).T
-    copy = guarded(value.shape, value.dtype, at_end)
+    steps = [s // value.itemsize for s in value.strides]
+    ends = [(n - 1) * step for n, step in zip(value.shape, steps, strict=True)]
+    low, high = sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
+    if value.size == 0 or value.flags.c_contiguous:
+        low, high, strides = 0, value.size - 1, None
+    else:
+        strides = value.strides
+    memory = guarded((high - low + 1,), value.dtype, at_end)
+    copy = np.ndarray(value.shape, value.dtype, memory, -low * value.itemsize, strides)
     copy[...] = value
     return copy
