@@ -22,7 +22,7 @@ TUNED_MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592"
     ":glibc.malloc.top_pad=67108864"
 }
-PACKAGES = ("minidl", "numpy", "numba", "torch", "jax", "onnxruntime")
+PACKAGES = ("minidl", "numpy", "numba", "torch", "jax", "onnxruntime", "openvino")
 
 
 def run_job(

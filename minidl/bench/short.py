@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 import minidl as md
+from minidl.bench.captured import captured
 from minidl.bench.measure import measure, warm_up
 from minidl.bench.processes import TUNED_MALLOC, aligned, installed, machine, run_job
 
-__all__ = ["compare", "render"]
+__all__ = ["MINIDL", "TASKS", "compare", "head", "render", "speed"]
 
 # name: (what it is, images a step)
 TASKS = {
@@ -49,13 +50,10 @@ def compare(threads: int, tell: Callable[[str], None] = lambda text: None) -> di
 
 def render(result: dict[str, Any]) -> str:
     """The result as a table, ratios first."""
-    rows, machine = result["rows"], result["machine"]
+    rows = result["rows"]
     sides = list(dict.fromkeys(row["side"] for row in rows))
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    lines = [
-        f"{machine['cpu']}, threads: {result['threads']}, float32, {versions}",
-        aligned([_head(sides), *(_row(rows, task, sides) for task in TASKS)]),
-    ]
+    top = ["images/s", *(["ratio"] if len(sides) > 1 else []), *sides]
+    lines = [head(result), aligned([top, *(_row(rows, task, sides) for task in TASKS)])]
     if len(sides) == 1:
         lines.append("PyTorch is not installed: pip install 'minidl[bench]' adds the comparison")
     else:
@@ -65,20 +63,28 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head(sides: list[str]) -> list[str]:
-    return ["images/s", *(["ratio"] if len(sides) > 1 else []), *sides]
+def head(result: dict[str, Any]) -> str:
+    """The machine that a result is of, and what ran on it."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return f"{machine['cpu']}, threads: {result['threads']}, float32, {versions}"
+
+
+def speed(rows: list[dict[str, Any]], task: str, side: str) -> tuple[float, str] | None:
+    """Images a second, by the median of all rounds, and "*" where others disturbed one."""
+    found = [row for row in rows if (row["side"], row["task"]) == (side, task)]
+    if not found:
+        return None
+    images = TASKS[task][1] / statistics.median(row["ms"] for row in found) * 1e3
+    return images, "*" * any(row["disturbed"] for row in found)
 
 
 def _row(rows: list[dict[str, Any]], task: str, sides: list[str]) -> list[str]:
     """One line of the table."""
-    text, images = TASKS[task]
-    speed, cells = [], []
-    for side in sides:
-        found = [row for row in rows if (row["side"], row["task"]) == (side, task)]
-        speed.append(images / statistics.median(row["ms"] for row in found) * 1e3)
-        cells.append(f"{speed[-1]:,.0f}" + "*" * any(row["disturbed"] for row in found))
-    ratio = [f"{speed[0] / max(speed[1:]):.2f}"] if len(speed) > 1 else []
-    return [text, *ratio, *cells]
+    found = [speed(rows, task, side) or (0.0, "") for side in sides]
+    mine, *others = (images for images, _ in found)
+    ratio = [f"{mine / max(others):.2f}"] if others else []
+    return [TASKS[task][0], *ratio, *(f"{images:,.0f}{mark}" for images, mark in found)]
 
 
 def worker(job: dict[str, Any]) -> dict[str, Any]:
@@ -105,20 +111,23 @@ def minidl_tasks() -> dict[str, Callable[[], Any]]:
     model, loss_function = models.lenet5(), nn.CrossEntropyLoss()
     optimizer = optim.SGD(model.parameters(), LR, momentum=0.9)
     images, labels = _normal(64, 32, 32, 1), np.arange(64) % 10
-    trained, convolution = models.lenet5().eval(), nn.Conv2d(64, 64, 3, padding=1)
+    trained, convolution = captured(models.lenet5().eval()), nn.Conv2d(64, 64, 3, padding=1)
     pixels = _normal(8, 56, 56, 64)
 
-    def step() -> None:
+    def step(images: Any, labels: Any) -> Any:
         optimizer.zero_grad()
-        loss_function(model(images), labels).backward()
+        loss = loss_function(model(images), labels)
+        loss.backward()
         optimizer.step()
+        return loss
 
     def without_grad(layer: Any, x: Any) -> None:
         with md.no_grad():
             layer(x)
 
+    run = captured(step)
     return {
-        "step": step,
+        "step": lambda: run(images, labels),
         "convolution": lambda: without_grad(convolution, pixels),
         "inference": lambda: without_grad(trained, images[:1]),
     }

@@ -12,6 +12,8 @@ from minidl.cli.arguments import whole
 
 __all__ = ["add_machine"]
 
+STDOUT = Path("-")
+
 
 def add_machine(commands: Any) -> None:
     """Add the commands `warmup`, `doctor` and `bench`."""
@@ -48,21 +50,31 @@ def _add_bench(commands: Any) -> None:
         "bench",
         help="measure this machine, beside PyTorch if it is installed",
         description="A training step, a convolution and an inference, beside PyTorch if it is "
-        "installed; takes less than a minute. Let nothing else run meanwhile.",
+        "installed; takes less than a minute. Let nothing else run meanwhile. To compare two "
+        "machines: `minidl bench --json > A.json` on the one, > B.json on the other, and "
+        "`minidl bench --compare A.json B.json` on either.",
     )
     bench.set_defaults(run=_bench)
     bench.add_argument(
         "--threads", type=whole, default=md.config.num_threads, metavar="N",
         help="threads to use (default: all cores)",
     )  # fmt: skip
-    bench.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    instead = bench.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--json", type=Path, nargs="?", const=STDOUT, metavar="FILE",
+        help="print the figures as JSON instead of the table, or save them here beside it",
+    )  # fmt: skip
+    instead.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("A", "B"),
+        help="measure nothing: a table of two files that --json made",
+    )  # fmt: skip
 
 
 def _warmup(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from minidl import warmup
-    from minidl.kernels import _cache, _notice
+    from minidl.kernels import _cache
 
     folder = _cache.folder()
     if folder is None:
@@ -70,13 +82,15 @@ def _warmup(options: argparse.Namespace) -> int:
             f"there is no folder to keep compiled kernels in ({_cache.why_not()}): "
             "set the environment variable MINIDL_CACHE to a folder you may write"
         )
-    _notice.keep_quiet()
     began = time.perf_counter()
-    cases = list(warmup.cases(options.dtype))
-    with tqdm(cases, unit="case", dynamic_ncols=True) as bar:
-        for name, compile_it in bar:
-            bar.set_description(name)
-            compile_it()
+    total = sum(1 for _ in warmup.cases(options.dtype))
+    with tqdm(total=total, unit="case", dynamic_ncols=True) as bar:
+
+        def told(name: str) -> None:
+            bar.set_description(name, refresh=False)
+            bar.update()
+
+        warmup.compile_all(options.dtype, md.config.num_threads, told)
     files, size = _cache.files_and_bytes()
     print(
         f"kernels for {options.dtype} are compiled, in {time.perf_counter() - began:.0f} s; "
@@ -99,13 +113,20 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from minidl.bench import short
+    from minidl.bench import machines, short
     from minidl.io.atomic import atomic_write
 
+    if options.compare:
+        print(machines.render(*options.compare))
+        return 0
     md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
     result = short.compare(options.threads, tell=lambda text: print(text, file=sys.stderr))
+    text = json.dumps(result, indent=1)
+    if options.json == STDOUT:
+        print(text)
+        return 0
     print(short.render(result))
     if options.json:
         with atomic_write(options.json) as temporary:
-            Path(temporary).write_text(json.dumps(result, indent=1) + "\n")
+            Path(temporary).write_text(f"{text}\n", encoding="utf-8")
     return 0

@@ -1,0 +1,69 @@
+"""`minidl bench --compare A B`: what `minidl bench --json` found on two machines."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from minidl.bench.processes import aligned
+from minidl.bench.short import MINIDL, TASKS, head, speed
+from minidl.errors import FileFormatError
+
+__all__ = ["read", "render"]
+
+WRONG = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+NONE = "-"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The result in a file; raises FileFormatError unless `minidl bench --json` made it."""
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        why = _what_is_wrong(result)
+    except WRONG as error:
+        why = _sentence(error)
+    if why:
+        raise FileFormatError(
+            f"{path} holds no figures of `minidl bench` ({why}): on the machine they are to be "
+            f"of, `minidl bench --json > {path.name}` makes such a file"
+        )
+    return result
+
+
+def _what_is_wrong(result: dict[str, Any]) -> str:
+    """Of the content of a file; "" if nothing is."""
+    if result["kind"] != "short":
+        return f"its kind is {result['kind']!r}, not 'short'"
+    head(result)
+    rows = result["rows"]
+    if not all(math.isfinite(row["ms"]) and row["ms"] > 0 for row in rows):
+        return "a time is no number above 0"
+    if not any(speed(rows, task, MINIDL) for task in TASKS):
+        return f"it has no row of {MINIDL}"
+    return ""
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return "it is no JSON" if isinstance(error, ValueError) else "it is JSON of another form"
+
+
+def render(first: Path, second: Path) -> str:
+    """Both files as one table: minidl's speeds, and how many times the first's the second's is."""
+    a, b = read(first), read(second)
+    lines = [["images/s", "A", "B", "B/A"]]
+    for task, (text, _) in TASKS.items():
+        speeds = [speed(result["rows"], task, MINIDL) for result in (a, b)]
+        cells = [NONE if one is None else f"{one[0]:,.0f}{one[1]}" for one in speeds]
+        lines.append([text, *cells, _ratio(*speeds)])
+    parts = [f"A, {first}: {head(a)}", f"B, {second}: {head(b)}", aligned(lines)]
+    if any("*" in cell for line in lines for cell in line):
+        parts.append("* others kept the machine busy: run it again when it is quiet")
+    return "\n".join(parts)
+
+
+def _ratio(a: tuple[float, str] | None, b: tuple[float, str] | None) -> str:
+    return NONE if a is None or b is None else f"{b[0] / a[0]:.2f}{a[1] or b[1]}"
