@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import limits
 from benchmarks.sides import MINIDL, SIDES, Side, pick
 from benchmarks.table import render
 from minidl.bench.processes import machine, run_job
@@ -25,19 +26,25 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def parser_of(program: str, text: str, seconds: float) -> argparse.ArgumentParser:
-    """A parser with the options that all comparisons share."""
+def parser_of(program: str, text: str, seconds: float | None) -> argparse.ArgumentParser:
+    """A parser with the options that all comparisons share.
+
+    seconds: how long a measurement lasts unless told; None where nothing runs more than once.
+    """
     parser = argparse.ArgumentParser(prog=program, description=text)
     add = parser.add_argument
     add("--rounds", type=_whole, default=3, metavar="N", help="turns of each one (default: 3)")
-    add("--seconds", type=float, default=seconds, metavar="X",
-        help="how long a measurement lasts (default: %(default)s)")  # fmt: skip
     add("--threads", type=_whole, default=config.num_threads, metavar="N",
         help="threads of each one (default: all cores)")  # fmt: skip
-    add("--repeats", type=int, default=2, metavar="N",
-        help="how often a disturbed measurement is repeated (default: 2)")  # fmt: skip
     add("--sides", nargs="+", metavar="NAME", help="who takes part")
     add("--json", type=Path, metavar="FILE", help="where to save the figures")
+    if seconds is not None:
+        add("--seconds", type=float, default=seconds, metavar="X",
+            help="how long a measurement lasts (default: %(default)s)")  # fmt: skip
+        add("--repeats", type=int, default=2, metavar="N",
+            help="how often a disturbed measurement is repeated (default: 2)")  # fmt: skip
+        add("--avx2", action="store_true",
+            help="limit every side to AVX2, on a CPU that has AVX-512")  # fmt: skip
     return parser
 
 
@@ -75,6 +82,8 @@ def command(
     try:
         sides, absent = pick(options.sides or usual or among, among)
         about = settings(options) | {"rounds": options.rounds, "dtype": "float32"}
+        if about.pop("avx2", False):
+            about["limit"] = limits.about([side.module for side in sides])
         result = {"kind": kind, "machine": machine(), **about, "absent": absent, "rows": []}
         collect(result, measured(sides, options))
         if options.json is not None:
@@ -111,12 +120,17 @@ def cases(names: list[str], sizes: Sizes) -> list[tuple[str, int]]:
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What every job is told."""
-    return {
-        "threads": options.threads,
-        "seconds": options.seconds,
-        "warm_up": options.seconds / 2,
-        "repeats": options.repeats,
-    }
+    told = {"threads": options.threads}
+    if hasattr(options, "seconds"):
+        told |= {"seconds": options.seconds, "warm_up": options.seconds / 2}
+        told |= {"repeats": options.repeats, "avx2": options.avx2}
+    return told
+
+
+def measured_by(side: Side, job: dict[str, Any], **more: str) -> dict[str, Any]:
+    """The result of a job, by a side in a process of its own; more: of its environment."""
+    limit = limits.environment(side.module, job.get("avx2", False))
+    return run_job(WORKER, job | {"side": side.name}, side.environment | limit | more)
 
 
 def _networks(
@@ -129,7 +143,7 @@ def _networks(
         for turn in range(options.rounds):
             for side in sides:
                 tell(f"{network}-{batch}, round {turn + 1} of {options.rounds}: {side.name}")
-                found = run_job(WORKER, job | {"side": side.name}, side.environment)
+                found = measured_by(side, job)
                 yield {"case": f"{network}-{batch}", "side": side.name, "round": turn, **found}
 
 
@@ -138,6 +152,5 @@ def _cold(job: dict[str, Any]) -> dict[str, Any]:
     case = f"{job['network']}-{job['batch']}"
     tell(f"{case}: {MINIDL}, compiling everything anew")
     with tempfile.TemporaryDirectory() as folder:
-        environment = {"MINIDL_CACHE": folder}
-        found = run_job(WORKER, job | {"side": MINIDL, "first_only": True}, environment)
+        found = measured_by(SIDES[MINIDL], job | {"first_only": True}, MINIDL_CACHE=folder)
     return {"case": case, "side": MINIDL, "cold": True, **found}

@@ -27,10 +27,19 @@ def set_threads(count: int) -> None:
 def apply(layers: Any, state: Iterator[Any], moved: list[Any], x: Any, training: bool) -> Any:
     """The output. `state` gives a dict for each leaf; running statistics go into `moved`."""
     for layer in layers:
-        if isinstance(layer, described.Residual):
-            y = apply(layer.body, state, moved, x, training)
-            x = jax.nn.relu(y + apply(layer.shortcut, state, moved, x, training))
-            continue
+        match layer:
+            case described.Residual(body, shortcut):
+                y = apply(body, state, moved, x, training)
+                x = jax.nn.relu(y + apply(shortcut, state, moved, x, training))
+                continue
+            case described.DenseBlock(bodies):
+                for body in bodies:
+                    x = jnp.concatenate([x, apply(body, state, moved, x, training)], -1)
+                continue
+            case described.SqueezeExcite():
+                means = x.mean((1, 2), keepdims=True)
+                x = x * jax.nn.sigmoid(apply(layer.convs, state, moved, means, training))
+                continue
         own = next(state)
         if isinstance(layer, described.BatchNorm):
             x, own = _normalised(x, own, training)
@@ -45,7 +54,7 @@ def apply(layers: Any, state: Iterator[Any], moved: list[Any], x: Any, training:
 def _layer(layer: Any, own: dict[str, Any], x: Any) -> Any:
     match layer:
         case described.Conv(_, _, _, stride, padding):
-            y = _convolution(x, own["weight"], stride, padding, 1)
+            y = _convolution(x, own["weight"], stride, padding, layer.groups)
             return y + own["bias"] if layer.bias else y
         case described.Depthwise(c, k, stride, padding):
             return _convolution(x, own["weight"].reshape(k, k, 1, c), stride, padding, c)
@@ -53,6 +62,9 @@ def _layer(layer: Any, own: dict[str, Any], x: Any) -> Any:
             ends = ((0, 0), (padding, padding), (padding, padding), (0, 0))
             window, steps = (1, k, k, 1), (1, stride, stride, 1)
             return lax.reduce_window(x, -jnp.inf, lax.max, window, steps, ends)
+        case described.AvgPool(k):
+            window = (1, k, k, 1)
+            return lax.reduce_window(x, 0.0, lax.add, window, window, "VALID") / k**2
         case described.GlobalAvgPool():
             return x.mean((1, 2))
         case described.Flatten():

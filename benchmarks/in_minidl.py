@@ -9,6 +9,9 @@ import minidl as md
 from benchmarks import networks as described
 from benchmarks.networks import Network
 from minidl import nn, optim
+from minidl.bench.captured import captured
+from minidl.models.blocks import SqueezeExcite
+from minidl.models.densenet import DenseBlock
 
 Step = Callable[[], Any]
 
@@ -25,6 +28,16 @@ def choose(**settings: Any) -> None:
 
 
 class Residual(nn.Module):
+    """relu(body(x) + shortcut(x)), whatever the body ends in."""
+
+    def __init__(self, body: Any, shortcut: Any) -> None:
+        self.body, self.shortcut = build(body), build(shortcut)
+
+    def forward(self, x: Any) -> Any:
+        return md.ops.relu(self.body(x) + self.shortcut(x))
+
+
+class NormedResidual(nn.Module):
     """The normalisation at the body's end adds the shortcut and does the activation."""
 
     def __init__(self, body: Any, shortcut: Any) -> None:
@@ -55,16 +68,21 @@ def build(layers: Any) -> nn.Sequential:
 def _layer(layer: Any) -> nn.Module:
     activation = "relu" if getattr(layer, "relu", False) else None
     match layer:
-        case described.Conv(i, o, 1, 1, 0):
+        case described.Conv(i, o, 1, 1, 0, groups=1):
             return nn.PointwiseConv2d(i, o, layer.bias, activation)
         case described.Conv(i, o, k, stride, padding):
-            return nn.Conv2d(i, o, k, stride, padding, bias=layer.bias, activation=activation)
+            return nn.Conv2d(
+                i, o, k, stride, padding,
+                groups=layer.groups, bias=layer.bias, activation=activation,
+            )  # fmt: skip
         case described.Depthwise(c, k, stride, padding):
             return nn.DepthwiseConv2d(c, k, stride, padding, bias=False)
         case described.BatchNorm(c):
             return nn.BatchNorm2d(c, activation=activation)
         case described.MaxPool(k, stride, padding):
             return nn.MaxPool2d(k, stride, padding)
+        case described.AvgPool(k):
+            return nn.AvgPool2d(k)
         case described.GlobalAvgPool():
             return nn.GlobalAvgPool2d()
         case described.Flatten():
@@ -74,31 +92,40 @@ def _layer(layer: Any) -> nn.Module:
         case described.Subsample(stride, before, after):
             return Subsample(stride, before, after)
         case described.Residual(body, shortcut):
-            return Residual(body, shortcut)
+            normed = isinstance(body[-1], described.BatchNorm)
+            return (NormedResidual if normed else Residual)(body, shortcut)
+        case described.SqueezeExcite(channels, reduction):
+            return SqueezeExcite(channels, reduction)
+        case described.DenseBlock(bodies):
+            return DenseBlock(*map(build, bodies))
     raise TypeError(f"in_minidl has no layer for {layer}: add it to _layer")
 
 
-def train_step(network: Network, batch: int, lr: float) -> Step:
-    """zero_grad, forward, cross-entropy, backward, SGD with momentum."""
+def train_step(network: Network, batch: int, lr: float, eager: bool = False) -> Step:
+    """zero_grad, forward, cross-entropy, backward, SGD with momentum; captured unless eager."""
     model, loss_function = build(network.layers), nn.CrossEntropyLoss()
     optimizer = optim.SGD(model.parameters(), lr, momentum=0.9)
     images, labels = _images(network, batch), np.arange(batch) % network.classes
 
-    def step() -> None:
+    def step(images: Any, labels: Any) -> Any:
         optimizer.zero_grad()
-        loss_function(model(images), labels).backward()
+        loss = loss_function(model(images), labels)
+        loss.backward()
         optimizer.step()
+        return loss
 
-    return step
+    run = step if eager else captured(step)
+    return lambda: run(images, labels)
 
 
-def inference(network: Network, batch: int) -> Step:
-    """The scores of a batch, without a tape."""
+def inference(network: Network, batch: int, eager: bool = False) -> Step:
+    """The scores of a batch, without a tape; captured unless eager."""
     model, images = build(network.layers).eval(), _images(network, batch)
+    run = model if eager else captured(model)
 
     def step() -> None:
         with md.no_grad():
-            model(images)
+            run(images)
 
     return step
 

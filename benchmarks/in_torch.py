@@ -42,6 +42,31 @@ class Subsample(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], self.widths)
 
 
+class SqueezeExcite(nn.Module):
+    """Channels weighed by what two convolutions make of their means."""
+
+    def __init__(self, down: Any, up: Any) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(*build([down, up]), nn.Sigmoid())
+
+    def forward(self, x: Any) -> Any:
+        return x * self.gate(x.mean((2, 3), keepdim=True))
+
+
+class DenseBlock(nn.Module):
+    """Each body sees the maps of all before it; they are put side by side for it."""
+
+    def __init__(self, bodies: Any) -> None:
+        super().__init__()
+        self.bodies = nn.ModuleList(map(build, bodies))
+
+    def forward(self, x: Any) -> Any:
+        maps = [x]
+        for body in self.bodies:
+            maps.append(body(torch.cat(maps, 1)))
+        return torch.cat(maps, 1)
+
+
 class GlobalAvgPool(nn.Module):
     """(N, C, H, W) -> (N, C)."""
 
@@ -62,13 +87,16 @@ def build(layers: Any) -> Any:
 def _layer(layer: Any) -> nn.Module:
     match layer:
         case described.Conv(i, o, k, stride, padding):
-            return nn.Conv2d(i, o, k, stride, padding, bias=layer.bias)
+            groups = layer.groups
+            return nn.Conv2d(i, o, k, stride, padding, groups=groups, bias=layer.bias)
         case described.Depthwise(c, k, stride, padding):
             return nn.Conv2d(c, c, k, stride, padding, groups=c, bias=False)
         case described.BatchNorm(c):
             return nn.BatchNorm2d(c)
         case described.MaxPool(k, stride, padding):
             return nn.MaxPool2d(k, stride, padding)
+        case described.AvgPool(k):
+            return nn.AvgPool2d(k)
         case described.GlobalAvgPool():
             return GlobalAvgPool()
         case described.Flatten():
@@ -79,6 +107,10 @@ def _layer(layer: Any) -> nn.Module:
             return Subsample(stride, before, after)
         case described.Residual(body, shortcut):
             return Residual(body, shortcut)
+        case described.SqueezeExcite():
+            return SqueezeExcite(*layer.convs)
+        case described.DenseBlock(bodies):
+            return DenseBlock(bodies)
     raise TypeError(f"in_torch has no layer for {layer}: add it to _layer")
 
 

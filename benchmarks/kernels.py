@@ -12,10 +12,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.compare import WORKER, Rows, command, parser_of, settings, tell
+from benchmarks.compare import Rows, command, measured_by, parser_of, settings, tell
 from benchmarks.networks import BatchNorm, Conv, Depthwise, Linear, MaxPool
-from benchmarks.sides import MINIDL, SIDES, TUNED_FORMS, Side
-from minidl.bench.processes import run_job
+from benchmarks.sides import EAGER, MINIDL, SIDES, TUNED_FORMS, Side
 from minidl.errors import ArgumentError
 
 
@@ -74,7 +73,11 @@ def _each(
 
 OPERATIONS = _operations()
 USUAL = [MINIDL, "minidl direct", *TUNED_FORMS]
-AMONG = [name for name, side in SIDES.items() if side.module in ("in_minidl", "in_torch")]
+AMONG = [
+    name
+    for name, side in SIDES.items()
+    if side.module in ("in_minidl", "in_torch") and name != EAGER  # one layer is always eager
+]
 
 
 def chosen(words: list[str]) -> list[str]:
@@ -90,11 +93,11 @@ def _measured(sides: list[Side], options: argparse.Namespace) -> Rows:
     shared = settings(options)
     for turn in range(options.rounds):
         tell(f"round {turn + 1} of {options.rounds}: the FMA peak")
-        yield {"case": "peak", "round": turn, **run_job(WORKER, shared | {"kind": "peak"})}
+        peak = measured_by(SIDES[MINIDL], shared | {"kind": "peak"})
+        yield {"case": "peak", "round": turn, **peak}
         for side in sides:
             tell(f"round {turn + 1} of {options.rounds}: {side.name}, {len(names)} operations")
-            job = shared | {"kind": "kernels", "side": side.name, "ops": names}
-            found = run_job(WORKER, job, side.environment)
+            found = measured_by(side, shared | {"kind": "kernels", "ops": names})
             for name in names:
                 about = {"case": name, "side": side.name, "round": turn}
                 yield about | {"flops": OPERATIONS[name].flops, **found[name]}

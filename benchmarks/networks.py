@@ -4,8 +4,9 @@ A description is a row of layers, in plain data. Sizes and weights are given in 
 (channels last); a side that wants another turns them itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Conv:
     padding: int = 0
     bias: bool = True
     relu: bool = False
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class MaxPool:
     kernel: int
     stride: int
     padding: int = 0
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """The mean of each window of kernel x kernel pixels, which don't overlap."""
+
+    kernel: int
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,32 @@ class Subsample:
 
 
 @dataclass(frozen=True)
+class SqueezeExcite:
+    """Channels weighed by what two 1x1 convolutions make of their means: ReLU, then sigmoid."""
+
+    channels: int
+    reduction: int
+
+    @property
+    def convs(self) -> tuple[Conv, Conv]:
+        """The two, without the sigmoid."""
+        inner = self.channels // self.reduction
+        return Conv(self.channels, inner, 1, relu=True), Conv(inner, self.channels, 1)
+
+
+@dataclass(frozen=True)
+class DenseBlock:
+    """Bodies that each see all maps before them, in channels: x, then what each one adds."""
+
+    bodies: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
 class Residual:
-    """relu(body(x) + shortcut(x)). The body ends in a BatchNorm; no shortcut is x itself."""
+    """relu(body(x) + shortcut(x)); no shortcut is x itself.
+
+    The body ends in a BatchNorm, or in a SqueezeExcite behind one.
+    """
 
     body: tuple[Any, ...]
     shortcut: tuple[Any, ...] = ()
@@ -104,20 +137,24 @@ class Network:
 
 
 def leaves(layers: tuple[Any, ...]) -> Iterator[Any]:
-    """All layers but the residual ones themselves: a body's come before its shortcut's."""
+    """The layers that hold no others: a body's come before its shortcut's."""
     for layer in layers:
-        if isinstance(layer, Residual):
-            yield from leaves(layer.body)
-            yield from leaves(layer.shortcut)
-        else:
-            yield layer
+        match layer:
+            case Residual(body, shortcut):
+                yield from leaves(body + shortcut)
+            case DenseBlock(bodies):
+                yield from leaves(sum(bodies, ()))
+            case SqueezeExcite():
+                yield from layer.convs
+            case _:
+                yield layer
 
 
 def state_shapes(layer: Any) -> dict[str, Shape]:
     """What a layer holds, by minidl's names."""
     match layer:
         case Conv(inputs, outputs, k):
-            weight = {"weight": (k, k, inputs, outputs)}
+            weight = {"weight": (k, k, inputs // layer.groups, outputs)}
             return weight | ({"bias": (outputs,)} if layer.bias else {})
         case Depthwise(channels, k):
             return {"weight": (k, k, channels, 1)}
@@ -247,21 +284,88 @@ def resnet18(size: int = 224) -> Network:
     return Network((*layers, GlobalAvgPool(), Linear(512, 1000)), size, 3, 1000)
 
 
-def mobilenet_v1(size: int = 224) -> Network:
-    """Howard et al. 2017, width 1."""
+def _bottlenecks(size: int, groups: int, group_width: int, reduction: int) -> Network:
+    """50 layers of 1x1, 3x3 and 1x1; the stride is in the 3x3. reduction 0: without excitation."""
+    layers: list[Any] = [
+        Conv(3, 64, 7, 2, 3, bias=False), BatchNorm(64, relu=True), MaxPool(3, 2, 1),
+    ]  # fmt: skip
+    channels = 64
+    for width, depth in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        inner, outputs = width * group_width // 64 * groups, 4 * width
+        excite = (SqueezeExcite(outputs, reduction),) if reduction else ()
+        for block in range(depth):
+            stride = 2 if block == 0 and width > 64 else 1
+            body = (
+                Conv(channels, inner, 1, bias=False), BatchNorm(inner, relu=True),
+                Conv(inner, inner, 3, stride, 1, bias=False, groups=groups),
+                BatchNorm(inner, relu=True),
+                Conv(inner, outputs, 1, bias=False), BatchNorm(outputs), *excite,
+            )  # fmt: skip
+            project = (Conv(channels, outputs, 1, stride, bias=False), BatchNorm(outputs))
+            layers.append(Residual(body, () if block else project))
+            channels = outputs
+    return Network((*layers, GlobalAvgPool(), Linear(2048, 1000)), size, 3, 1000)
+
+
+def resnet50(size: int = 224) -> Network:
+    """He et al. 2015; the stride in the 3x3, as in torchvision."""
+    return _bottlenecks(size, 1, 64, 0)
+
+
+def se_resnext50(size: int = 224) -> Network:
+    """Hu et al. 2018: ResNeXt-50 (32x4d) of Xie et al. 2017 with squeeze and excitation."""
+    return _bottlenecks(size, 32, 4, 16)
+
+
+def densenet121(size: int = 224) -> Network:
+    """Huang et al. 2017: DenseNet-BC, growth 32, compression 1/2."""
+    layers: list[Any] = [
+        Conv(3, 64, 7, 2, 3, bias=False), BatchNorm(64, relu=True), MaxPool(3, 2, 1),
+    ]  # fmt: skip
+    channels = 64
+    for depth in (6, 12, 24, 16):
+        if channels > 64:  # a transition from the block before
+            layers += [
+                BatchNorm(channels, relu=True),
+                Conv(channels, channels // 2, 1, bias=False), AvgPool(2),
+            ]  # fmt: skip
+            channels //= 2
+        layers.append(DenseBlock(tuple(_dense(channels + i * 32) for i in range(depth))))
+        channels += depth * 32
+    head = (BatchNorm(channels, relu=True), GlobalAvgPool(), Linear(channels, 1000))
+    return Network((*layers, *head), size, 3, 1000)
+
+
+def _dense(inputs: int) -> tuple[Any, ...]:
+    """1x1 to 128 channels, 3x3 to 32, each behind its normalisation."""
+    return (
+        BatchNorm(inputs, relu=True), Conv(inputs, 128, 1, bias=False),
+        BatchNorm(128, relu=True), Conv(128, 32, 3, 1, 1, bias=False),
+    )  # fmt: skip
+
+
+def mobilenet_v1(size: int = 224, grouped: bool = False) -> Network:
+    """Howard et al. 2017, width 1. grouped: depthwise layers spelt as convolutions in groups."""
     layers: list[Any] = [Conv(3, 32, 3, 2, 1, bias=False), BatchNorm(32, relu=True)]
     channels = 32
     widths = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5]
     for width, stride in [*widths, (1024, 2), (1024, 1)]:
+        depthwise = (
+            Conv(channels, channels, 3, stride, 1, bias=False, groups=channels)
+            if grouped
+            else Depthwise(channels, 3, stride, 1)
+        )
         layers += [
-            Depthwise(channels, 3, stride, 1), BatchNorm(channels, relu=True),
+            depthwise, BatchNorm(channels, relu=True),
             Conv(channels, width, 1, bias=False), BatchNorm(width, relu=True),
         ]  # fmt: skip
         channels = width
     return Network((*layers, GlobalAvgPool(), Linear(1024, 1000)), size, 3, 1000)
 
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[..., Network]] = {
     "lenet5": lenet5, "vgg-cifar": vgg_cifar, "resnet20": resnet20, "resnet18": resnet18,
-    "mobilenet": mobilenet_v1, "vgg16": vgg16,
+    "mobilenet": mobilenet_v1, "mobilenet-grouped": partial(mobilenet_v1, grouped=True),
+    "vgg16": vgg16, "resnet50": resnet50, "se-resnext50": se_resnext50,
+    "densenet121": densenet121,
 }  # fmt: skip

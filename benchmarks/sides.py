@@ -6,18 +6,18 @@ from typing import Any
 from minidl.bench.processes import TUNED_MALLOC, installed
 from minidl.errors import ArgumentError
 
-MINIDL = "minidl"
+MINIDL, EAGER = "minidl", "minidl eager"
 
 
 @dataclass(frozen=True)
 class Side:
-    """module: in benchmarks; config: settings of `md.config`; layout: of PyTorch's images."""
+    """module: in benchmarks; config: settings of `md.config`; form: what its functions are told."""
 
     name: str
     packages: tuple[str, ...]
     module: str
     environment: dict[str, str] = field(default_factory=dict)
-    layout: dict[str, Any] = field(default_factory=dict)
+    form: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     trains: bool = True
 
@@ -31,12 +31,14 @@ SIDES = {
     side.name: side
     for side in (
         Side(MINIDL, (), "in_minidl"),
+        Side(EAGER, (), "in_minidl", form={"eager": True}),
         Side("torch NCHW", TORCH, "in_torch"),
-        Side("torch last", TORCH, "in_torch", layout=LAST),
+        Side("torch last", TORCH, "in_torch", form=LAST),
         Side("torch NCHW tuned", TORCH, "in_torch", TUNED_MALLOC),
         Side("torch last tuned", TORCH, "in_torch", TUNED_MALLOC, LAST),
         Side("JAX", ("jax",), "in_jax"),
         Side("ONNX Runtime", ("onnx", "onnxruntime"), "in_onnx", trains=False),
+        Side("OpenVINO", ("onnx", "openvino"), "in_openvino", trains=False),
         # minidl with one algorithm for every convolution that it takes; see benchmarks.kernels
         Side("minidl direct", (), "in_minidl", config={"convolution": "direct"}),
         Side("minidl winograd", (), "in_minidl", config={"convolution": "winograd"}),

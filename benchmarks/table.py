@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sides import DEFAULT_FORMS, MINIDL, TUNED_FORMS
+from benchmarks.sides import DEFAULT_FORMS, EAGER, MINIDL, TUNED_FORMS
 from minidl.bench.processes import aligned
 
 # How the columns of ratios are called, and whose best form minidl is divided by
@@ -19,6 +19,8 @@ RIVALS = {
     "/torch default": DEFAULT_FORMS,
     "/JAX": ("JAX",),
     "/ONNX Runtime": ("ONNX Runtime",),
+    "/OpenVINO": ("OpenVINO",),
+    "/eager": (EAGER,),
 }
 NONE = "-"
 Row = dict[str, Any]
@@ -30,14 +32,15 @@ def render(result: dict[str, Any]) -> str:
     rows = result["rows"]
     if not rows:
         return "nothing was measured"
-    parts = [_head(result)]
-    parts += _operations(rows) if result["kind"] == "kernels" else _networks(result["kind"], rows)
+    tables = {"kernels": _operations, "cold": _first_steps, "train": _training, "infer": _inference}
+    parts = [_head(result), *tables[result["kind"]](rows)]
     parts += [f"{side}: {reason}" for side, reason in result["absent"].items()]
     disturbed = [row for row in rows if row.get("disturbed")]
     if disturbed:
+        repeated = ", however often they were repeated" if "repeats" in result else ""
         parts.append(
-            f"* {len(disturbed)} of {len(rows)} measurements were disturbed, however often they "
-            "were repeated: other processes kept the cores busy"
+            f"* {len(disturbed)} of {len(rows)} measurements were disturbed{repeated}: other "
+            "processes kept the cores busy"
         )
     return "\n".join(parts)
 
@@ -49,8 +52,18 @@ def _head(result: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}\n"
         f"Python {machine['python']}, {versions}\n"
         f"threads: {result['threads']}, {result['dtype']}, medians of {result['rounds']} rounds, "
-        f"{machine['date']}\n"
+        f"{machine['date']}\n{_limit(result)}"
     )
+
+
+def _limit(result: dict[str, Any]) -> str:
+    """What --avx2 did, as a line; "" where it wasn't asked for."""
+    if "limit" not in result:
+        return ""
+    to, free = result["limit"]["to"], result["limit"]["free"]
+    if to is None:
+        return "--avx2 changed nothing: this CPU has no AVX-512\n"
+    return f"--avx2: {'; '.join([f'limited to {to}', *free])}\n"
 
 
 def _grouped(rows: list[Row]) -> Found:
@@ -98,7 +111,29 @@ def _ratio_columns(found: Found, case: str, sides: list[str]) -> dict[str, str]:
     return columns
 
 
-def _networks(kind: str, rows: list[Row]) -> list[str]:
+def _first_steps(rows: list[Row]) -> list[str]:
+    """Seconds to the end of the first step; below, those of the step alone."""
+    found, sides = _grouped(rows), _unique(rows, "side")
+    lines = []
+    for case in _unique(rows, "case"):
+        groups = [found.get((case, side)) for side in sides]
+        cells = [_shown(median(group, "first_s"), ".1f") + _mark(group) for group in groups]
+        lines.append([case, *cells])
+        if any("first_step_s" in row for group in groups for row in group or []):
+            cells = [_shown(median(group, "first_step_s"), ".2f") for group in groups]
+            lines.append(["  of them the step", *cells])
+    return [aligned([["s from the start to the end of the first step", *sides], *lines])]
+
+
+def _training(rows: list[Row]) -> list[str]:
+    return _networks("Training steps", rows)
+
+
+def _inference(rows: list[Row]) -> list[str]:
+    return _networks("Inference", rows)
+
+
+def _networks(title: str, rows: list[Row]) -> list[str]:
     """Ratios and images a second; then what each side costs besides."""
     cold = _grouped([row for row in rows if row.get("cold")])
     steady = [row for row in rows if not row.get("cold")]
@@ -112,8 +147,7 @@ def _networks(kind: str, rows: list[Row]) -> list[str]:
             group = found.get((case, side))
             cells.append(_speed(median(group, "images_per_second")) + _mark(group))
         lines.append([case, *ratios.values(), *cells])
-    titles = {"train": "Training steps", "infer": "Inference"}
-    return [titles[kind], aligned(lines), "", _costs(found, cold)]
+    return [title, aligned(lines), "", _costs(found, cold)]
 
 
 def _costs(found: Found, cold: Found) -> str:

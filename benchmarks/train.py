@@ -13,7 +13,8 @@ from benchmarks.compare import networks_command
 
 SIZES = {
     "lenet5": (64, 256), "vgg-cifar": (64,), "resnet20": (128,), "resnet18": (8,),
-    "mobilenet": (8,), "vgg16": (2,),
+    "mobilenet": (8,), "mobilenet-grouped": (8,), "vgg16": (2,), "resnet50": (4,),
+    "se-resnext50": (2,), "densenet121": (4,),
 }  # fmt: skip
 
 

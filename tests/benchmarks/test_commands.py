@@ -1,35 +1,10 @@
-"""The commands of benchmarks/ and `minidl bench`, with measurements that are made up."""
+"""The commands of benchmarks/, with measurements that are made up."""
 
 import json
 
 import pytest
-from command import minidl
 
-from benchmarks import compare, files, infer, kernels, train
-from minidl.bench import short
-
-FOUND = {
-    "ms": 2.0, "images_per_second": 500.0, "disturbed": False, "others": 0.0, "tries": 1,
-    "first_s": 1.0, "first_step_s": 0.5, "minor_faults": 0.0, "peak_mb": 100.0,
-}  # fmt: skip
-
-
-@pytest.fixture
-def jobs(monkeypatch):
-    """The jobs that would have run, with the environment of each."""
-    seen = []
-
-    def run(module, job, environment=None):
-        seen.append((job, environment or {}))
-        if job.get("kind") == "peak":
-            return {"gflops": 100.0}
-        if job.get("kind") == "kernels":
-            return dict.fromkeys(job["ops"], FOUND)
-        return FOUND if "kind" in job else dict.fromkeys(short.TASKS, FOUND)
-
-    for module in (compare, kernels, short):
-        monkeypatch.setattr(module, "run_job", run)
-    return seen
+from benchmarks import files, infer, kernels, limits, train
 
 
 def test_competitors_take_turns(jobs, capsys):
@@ -54,11 +29,69 @@ def test_the_cold_start_has_an_empty_cache(jobs):
     assert usual == {}
 
 
-def test_figures_are_saved(jobs, tmp_path):
+@pytest.fixture
+def zen4(monkeypatch):
+    """A CPU with AVX-512."""
+    features = {"avx2": True, "avx512f": True, "fma": True}
+    monkeypatch.setattr(limits, "host", lambda: ("znver4", features))
+
+
+@pytest.mark.usefixtures("zen4")
+def test_avx2_limits_every_side_and_the_file_says_so(jobs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.sides.installed", lambda package: True)
+    file = tmp_path / "figures.json"
+    sides = ["minidl", "torch NCHW tuned", "ONNX Runtime", "OpenVINO"]
+    arguments = ["lenet5-1", "--rounds", "1", "--avx2", "--json", str(file), "--sides", *sides]
+    assert infer.main(arguments) == 0
+    ours, torch, onnx_runtime, openvino = (environment for _, environment in jobs)
+    assert ours["NUMBA_CPU_NAME"] == "znver3"
+    assert "-avx512f" in ours["NUMBA_CPU_FEATURES"].split(",")
+    assert (torch["ONEDNN_MAX_CPU_ISA"], torch["ATEN_CPU_CAPABILITY"]) == ("AVX2", "avx2")
+    assert "GLIBC_TUNABLES" in torch
+    assert onnx_runtime == {}
+    assert openvino["OV_CPU_MAX_ISA"] == "AVX2"
+    assert all(job["avx2"] for job, _ in jobs)
+    assert json.loads(file.read_text())["limit"]["to"] == "AVX2"
+    assert (
+        "--avx2: limited to AVX2; ONNX Runtime can't be limited; OpenVINO's fully "
+        "connected layers can't be limited\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("zen4")
+def test_avx2_limits_the_peak_and_the_first_step_ever_too(jobs):
+    assert kernels.main(["max-pool", "--rounds", "1", "--sides", "minidl", "--avx2"]) == 0
+    assert train.main(["vgg16", "--rounds", "1", "--sides", "minidl", "--avx2", "--cold"]) == 0
+    assert [job["kind"] for job, _ in jobs] == ["peak", "kernels", "train", "train"]
+    assert {environment["NUMBA_CPU_NAME"] for _, environment in jobs} == {"znver3"}
+
+
+def test_avx2_where_there_is_no_more(jobs, monkeypatch, capsys):
+    monkeypatch.setattr(limits, "host", lambda: ("znver3", {"avx2": True, "avx512f": False}))
+    assert train.main(["lenet5-64", "--rounds", "1", "--sides", "minidl", "--avx2"]) == 0
+    assert [environment for _, environment in jobs] == [{}]
+    assert "--avx2 changed nothing: this CPU has no AVX-512" in capsys.readouterr().out
+
+
+def test_without_avx2_nothing_is_limited(jobs, tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    assert train.main(["lenet5-64", "--rounds", "1", "--sides", "minidl", "--json", str(file)]) == 0
+    assert [environment for _, environment in jobs] == [{}]
+    assert "limit" not in json.loads(file.read_text())
+    assert "avx2" not in capsys.readouterr().out
+
+
+def test_figures_are_saved(jobs, found, tmp_path):
     file = tmp_path / "figures.json"
     assert train.main(["lenet5-64", "--rounds", "1", "--sides", "minidl", "--json", str(file)]) == 0
     (row,) = json.loads(file.read_text())["rows"]
-    assert row == {"case": "lenet5-64", "side": "minidl", "round": 0, **FOUND}
+    assert row == {"case": "lenet5-64", "side": "minidl", "round": 0, **found}
+
+
+def test_the_eager_side_is_measured_beside(jobs, capsys):
+    assert train.main(["lenet5-64", "--rounds", "1", "--sides", "minidl", "minidl eager"]) == 0
+    assert [job["side"] for job, _ in jobs] == ["minidl", "minidl eager"]
+    assert "/eager" in capsys.readouterr().out
 
 
 def test_kernels_by_parts_of_their_names(jobs, capsys):
@@ -77,33 +110,16 @@ def test_flops_of_a_convolution():
     ("main", "arguments", "message"),
     [
         (train.main, ["alexnet"], "no network alexnet: there are lenet5-64, lenet5-256"),
-        (train.main, ["--sides", "numpy"], "no side numpy: there are minidl, torch NCHW"),
+        (train.main, ["--sides", "numpy"], "no side numpy: there are minidl, minidl eager"),
         (train.main, ["--sides", "ONNX Runtime"], "no side ONNX Runtime"),  # it can't train
+        (train.main, ["--sides", "OpenVINO"], "no side OpenVINO"),
+        (kernels.main, ["--sides", "minidl eager"], "no side minidl eager"),  # layers are eager
         (kernels.main, ["softmax"], "no operation named softmax: 3x3 64-64"),
     ],
 )
 def test_unknown_names(jobs, main, arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("has_torch", [True, False])
-def test_minidl_bench(jobs, monkeypatch, has_torch, tmp_path):
-    monkeypatch.setattr(short, "installed", lambda package: has_torch)
-    done = minidl("bench", "--threads", "1", "--json", tmp_path / "figures.json")
-    assert done.status == 0
-    assert len(jobs) == short.ROUNDS * (3 if has_torch else 1)
-    assert ("pip install 'minidl[bench]'" in done.out) != has_torch
-    assert ("1.00" in done.out) == has_torch  # the ratio
-    assert "32,000" in done.out  # 64 images in 2 ms
-    assert json.loads((tmp_path / "figures.json").read_text())["threads"] == 1
-
-
-def test_the_tasks_of_minidl_bench_run():
-    tasks = short.minidl_tasks()
-    assert set(tasks) == set(short.TASKS)
-    for run in tasks.values():
-        run()
 
 
 def test_files_are_measured_beside_tofile(tmp_path, capsys):

@@ -83,6 +83,36 @@ def test_a_side_that_never_ran_has_no_ratio():
     assert cells(render(result("train", only)), "lenet5-64")[0] == "-"
 
 
+def test_what_was_limited_is_in_the_head():
+    one = result("train", rows("minidl", [1]))
+    assert "avx2" not in render(one)
+    some = one | {"limit": {"to": "AVX2", "free": ["X can't be limited"]}}
+    assert "\n--avx2: limited to AVX2; X can't be limited\n" in render(some)
+    none = one | {"limit": {"to": None, "free": []}}
+    assert "\n--avx2 changed nothing: this CPU has no AVX-512\n" in render(none)
+
+
+def test_first_steps():
+    """Medians, each side of which may have cases that others haven't."""
+    empty, second, warmup = (
+        rows(side, [1, 1, 1], case)
+        for side, case in (("minidl, a", "net-1"), ("minidl, b", "net-1"), ("minidl, a", "warmup"))
+    )
+    for row, first in zip(empty, (30.0, 20.0, 90.0)):
+        row |= {"first_s": first, "first_step_s": first - 1}
+    empty[0]["disturbed"] = True
+    for row in second:
+        row["first_step_s"] = 0.125
+    text = render(result("cold", [*empty, *second, *warmup]))
+    assert cells(text, "s from the start to the end of the first step") == [
+        "minidl, a",
+        "minidl, b",
+    ]
+    assert cells(text, "net-1") == ["30.0*", "1.2"]
+    assert cells(text, "  of them the step") == ["29.00", "0.12"]
+    assert cells(text, "warmup") == ["1.2", "-"]
+
+
 def test_convolutions_are_a_share_of_the_peak_and_others_are_not():
     peak = [
         {"case": "peak", "round": turn, "gflops": gflops} for turn, gflops in ((0, 90), (1, 100))
@@ -95,7 +125,7 @@ def test_convolutions_are_a_share_of_the_peak_and_others_are_not():
     assert cells(text, "pool, forward") == ["-", "1.000"]
 
 
-@pytest.mark.parametrize("kind", ["train", "infer", "kernels"])
+@pytest.mark.parametrize("kind", ["train", "infer", "kernels", "cold"])
 def test_nothing_measured(kind):
     assert render(result(kind, [])) == "nothing was measured"
 

@@ -1,14 +1,19 @@
 """Every side of a described network computes the same: outputs and gradients, weights carried over.
 
-JAX and ONNX Runtime take part where they are installed.
+JAX, ONNX Runtime and OpenVINO take part where they are installed.
 """
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from torch_compare import torch
 
 import minidl as md
-from benchmarks import in_minidl, in_torch
+from benchmarks import in_minidl, in_torch, limits
 from benchmarks.networks import (
     NETWORKS,
     Conv,
@@ -23,10 +28,16 @@ from benchmarks.networks import (
 from minidl import nn
 from minidl.bench.processes import installed
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCH = 3
 # At 64x64 pixels where the network takes any size; VGG-16 has no layers that VGG-CIFAR hasn't.
 SMALL = {name: NETWORKS[name]() for name in ("lenet5", "vgg-cifar", "resnet20")}
-SMALL |= {name: NETWORKS[name](size=64) for name in ("resnet18", "mobilenet")}
+SMALL |= {
+    name: NETWORKS[name](size=64)
+    for name in (
+        "resnet18", "mobilenet", "mobilenet-grouped", "resnet50", "se-resnext50", "densenet121",
+    )
+}  # fmt: skip
 each = pytest.mark.parametrize("network", SMALL.values(), ids=SMALL)
 
 
@@ -90,6 +101,11 @@ def batch_of(network, dtype=np.float64):
 def assert_close(got, expected, tolerance, what=""):
     scale = np.abs(expected).max()
     np.testing.assert_allclose(got / scale, expected / scale, 0, tolerance, err_msg=what)
+
+
+def float32_tolerance(network):
+    """Sigmoids of sums in the thousands: each library's SE-ResNeXt is 1e-4 from float64's."""
+    return 1e-3 if network is SMALL["se-resnext50"] else 1e-4
 
 
 def gradients(network, model, images, labels):
@@ -178,7 +194,36 @@ if installed("onnx") and installed("onnxruntime"):
         planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         (expected,) = runner.run(None, {"images": planes})
         with md.no_grad():
-            assert_close(model(images).numpy(), expected, 1e-4)
+            assert_close(model(images).numpy(), expected, float32_tolerance(network))
+
+
+if installed("onnx") and installed("openvino"):
+
+    @each
+    def test_openvino_infers_alike(network):
+        from benchmarks import in_openvino
+
+        model = minidl_model(network, np.float32).eval()
+        images, _ = batch_of(network, np.float32)
+        state = by_leaf(network, model.state_dict().values())
+        planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        (expected,) = in_openvino.compiled(network, state, BATCH)([planes]).values()
+        with md.no_grad():
+            assert_close(model(images).numpy(), expected, float32_tolerance(network))
+
+    def test_openvino_steps():
+        from benchmarks import in_openvino
+
+        in_openvino.set_threads(1)
+        in_openvino.inference(NETWORKS["lenet5"](), 2)()
+
+
+def test_torch_listens_to_avx2(monkeypatch):
+    """On a CPU with no more than that it has it anyway."""
+    monkeypatch.setattr(limits, "has_more", lambda: True)
+    code = "from benchmarks import limits; limits.check('in_torch')"
+    environment = os.environ | limits.environment("in_torch")
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("direction", ["forward", "input", "weight", "backward"])
