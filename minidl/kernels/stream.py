@@ -1,4 +1,4 @@
-"""Sums over pixels: the weight gradient of a convolution, or of a Linear, whose pixels are rows.
+"""Sums over pixels: the weight gradient of a convolution.
 
 A tile's rows are taps of the kernel (kernel row, kernel column, input channel), its columns output
 channels, and the sum runs over the output pixels: a tap's number in x lies at the same distance

@@ -9,7 +9,7 @@ from minidl.kernels.memory import empty
 from minidl.kernels.offsets import steps
 from minidl.kernels.simd import I32, LANES, intrinsic, load, store, zeros
 
-__all__ = ["transposed_copy", "turned"]
+__all__ = ["transposed", "turned"]
 
 
 @intrinsic
@@ -71,8 +71,3 @@ def turned(weight: np.ndarray) -> np.ndarray:
         result.reshape(kh * kw, k, c),
     )  # fmt: skip
     return result
-
-
-def transposed_copy(matrix: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy of the transpose of a C-contiguous matrix."""
-    return turned(matrix[None, None])[0, 0]

@@ -3,14 +3,18 @@
 A vector that is stored to the stack between multiply-adds halves the speed of everything.
 """
 
+import os
 import platform
 import re
+import subprocess
+import sys
 
 import numba
 import numpy as np
 import pytest
 
 from minidl.kernels import direct, gemm, stream
+from minidl.kernels._jit import sources
 from minidl.kernels.microkernel import ROWS, Shape
 from minidl.kernels.simd import LANES, MANY_REGISTERS
 
@@ -29,10 +33,9 @@ def numbers(count):
 
 
 def hottest(kernel, *signature):
-    """The lines of the block with the most multiply-adds, in the kernel's form for one thread."""
-    compiled = numba.njit(signature, fastmath={"contract", "nsz", "arcp", "reassoc"})(
-        kernel.__wrapped__
-    )
+    """The lines of the block with the most multiply-adds."""
+    function, flags = sources[kernel]
+    compiled = numba.njit((WORD, *signature), fastmath=set(flags), error_model="numpy")(function)
     assembly = next(iter(compiled.inspect_asm().values()))
     blocks = re.split(r"^\.?\w+:", assembly, flags=re.MULTILINE)
     return max(blocks, key=lambda block: len(PRODUCT.findall(block))).splitlines()
@@ -54,15 +57,16 @@ def check(lines, tile):
 WIDTHS = sorted(ROWS)
 
 
-@pytest.mark.parametrize("packed", [True, False])
+def product(tile, turned):
+    signature = (FLAT, WORD, WORD, FLAT, WORD, WORD, FLAT, WORD, FLAT, numbers(6))
+    return hottest(gemm._product(*tile, turned), *signature)
+
+
+@pytest.mark.parametrize("turned", [True, False])
 @pytest.mark.parametrize("vectors", WIDTHS)
-def test_products(vectors, packed):
+def test_products(vectors, turned):
     tile = shape(vectors)
-    multiply = gemm._product(*tile, packed)
-    lines = hottest(
-        multiply, FLAT, WORD, WORD, FLAT, FLAT, WORD, FLAT, numbers(3), WORD, WORD
-    )  # fmt: skip
-    check(lines, tile.rows * vectors)
+    check(product(tile, turned), tile.rows * vectors)
 
 
 @pytest.mark.parametrize("vectors", WIDTHS)
@@ -86,11 +90,25 @@ def test_sums_over_pixels(vectors):
 def test_a_tile_that_does_not_fit_is_seen():
     """The check itself: more accumulators than registers."""
     rows = 12 if MANY_REGISTERS else 6
-    multiply = gemm._product(rows, 4, LANES[4], True)
-    lines = hottest(multiply, FLAT, WORD, WORD, FLAT, FLAT, WORD, FLAT, numbers(3), WORD, WORD)
+    lines = product(Shape(rows, 4, LANES[4]), False)
     with pytest.raises(AssertionError):
         check(lines, rows * 4)
 
 
 def test_float32_stays_in_vectors_of_the_hosts_width():
     assert LANES[4] * np.dtype(np.float32).itemsize in (16, 32, 64)
+
+
+OTHERS = ("znver3", "haswell", "skylake", "x86-64-v3")
+AVX2 = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2"
+
+
+@pytest.mark.parametrize("cpu", OTHERS)
+def test_other_cpus(cpu):
+    """LLVM orders the instructions for each CPU in its own way."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": AVX2}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [*command, "-k", "not other_cpus"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
