@@ -3,22 +3,44 @@
 What is run is what users run: every op of the library on its own samples, forward and backward,
 convolutions of the sizes that take different algorithms or tiles, and a step of every optimizer.
 A new op or optimizer is compiled with the others without being named here.
+
+Several processes share the work, and the folder of compiled kernels. Cases that need the same
+kernels are of one family, and a family is compiled by one process.
 """
 
+import contextlib
 import inspect
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import Any
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import minidl as md
 from minidl import kernels, nn, optim
 from minidl.autograd.tensor import ops
+from minidl.errors import StateError
 
-__all__ = ["cases"]
+__all__ = ["Case", "cases", "compile_all", "serve"]
 
-Case = tuple[str, Callable[[], None]]
+MOST = 8  # processes: more would mostly wait for the same kernels
+# What each of them runs. Ctrl-C is for the one that started them, and ends all.
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from minidl import warmup
+warmup.serve(sys.argv[1])
+"""
 
 CHANNELS = [
     (1, 6), (3, 16), (3, 32), (3, 64), (6, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64),
@@ -28,21 +50,109 @@ WINDOWS = [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2)]  # kernel size and st
 FEATURES = [(84, 10), (400, 120), (512, 1000)]
 
 
+class Case(NamedTuple):
+    """Something to compile. No two have the same name."""
+
+    family: str
+    name: str
+    run: Callable[[], None]
+
+
 def cases(dtype: Any) -> Iterator[Case]:
-    """Names, and functions that compile something for arrays of `dtype`."""
-    for name, op in sorted(ops.items()):
-        yield name, partial(_run_samples, op, dtype)
+    """All that is compiled for arrays of `dtype`, family by family."""
+    every: list[Any] = list(ops.values())
+    for op in sorted(every, key=lambda op: (op.function.__module__, op.name)):
+        yield Case(op.function.__module__, op.name, partial(_run_samples, op, dtype))
     for channels in CHANNELS:
-        yield "convolution {} to {}".format(*channels), partial(_run_convolutions, *channels, dtype)
+        name = "convolution {} to {}".format(*channels)
+        yield Case(name, name, partial(_run_convolutions, *channels, dtype))
     for features in FEATURES:
-        yield "linear {} to {}".format(*features), partial(_run_linear, *features, dtype)
+        name = "linear {} to {}".format(*features)
+        yield Case("linear", name, partial(_run_linear, *features, dtype))
     for name in optim.__all__:
         kind = getattr(optim, name)
         if inspect.isclass(kind) and optim.Optimizer in kind.__mro__[1:]:
-            yield name, partial(_run_optimizer, kind, dtype)
-    yield "LeNet-5", partial(_run_lenet, dtype)
+            yield Case("optimizers", name, partial(_run_optimizer, kind, dtype))
+    yield Case("LeNet-5", "LeNet-5", partial(_run_lenet, dtype))
     for kind in (np.uint8, np.float32):
-        yield f"warp of {np.dtype(kind)} images", partial(_run_warp, kind)
+        yield Case("warp", f"warp of {np.dtype(kind)} images", partial(_run_warp, kind))
+
+
+def compile_all(dtype: str, processes: int, told: Callable[[str], None]) -> None:
+    """Run all cases, in so many processes or MOST; `told(name)` is called after each.
+
+    Raises StateError for the first case that fails, and ends the others.
+    """
+    families = groupby(cases(dtype), key=lambda case: case.family)
+    waiting = deque([case.name for case in family] for _, family in families)
+    telling = threading.Lock()
+
+    def feed(child: subprocess.Popen[str]) -> None:
+        while True:
+            try:
+                names = waiting.popleft()
+            except IndexError:
+                return
+            for name in names:
+                _have_run(child, name)
+                with telling:
+                    told(name)
+
+    with contextlib.ExitStack() as stack:
+        count = min(processes, MOST, len(waiting))
+        children = [stack.enter_context(_child(dtype)) for _ in range(count)]
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        try:
+            for done in as_completed([threads.submit(feed, child) for child in children]):
+                done.result()
+        except BaseException:
+            for child in children:
+                child.kill()
+            raise
+
+
+@contextlib.contextmanager
+def _child(dtype: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the cases it is told to."""
+    path = [str(Path(md.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", PROGRAM, dtype],  # -P: not what lies in the working folder
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        try:
+            yield child
+        finally:
+            child.kill()
+            with contextlib.suppress(OSError):
+                child.stdin.close()  # type: ignore[union-attr]
+
+
+def _have_run(child: subprocess.Popen[str], name: str) -> None:
+    """Let the process run a case; raise StateError if it fails."""
+    with contextlib.suppress(OSError):  # no answer will come
+        child.stdin.write(f"{name}\n")  # type: ignore[union-attr]
+        child.stdin.flush()  # type: ignore[union-attr]
+    answer = child.stdout.readline()  # type: ignore[union-attr]
+    if not answer:
+        raise StateError(f"{name}: the process that compiled it ended, status {child.wait()}")
+    if problem := json.loads(answer):
+        raise StateError(f"{name} can't be compiled:\n{problem}")
+
+
+def serve(dtype: str) -> None:
+    """Run the cases whose names are read, and write a line after each: "" or what went wrong."""
+    from minidl.kernels import _notice
+
+    _notice.keep_quiet()
+    known = {case.name: case for case in cases(dtype)}
+    for line in sys.stdin:
+        problem = ""
+        try:
+            known[line.rstrip("\n")].run()
+        except Exception:
+            problem = traceback.format_exc()
+        print(json.dumps(problem), flush=True)
 
 
 def _run_warp(kind: Any) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from importlib import metadata
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -31,29 +32,115 @@ def _put_back(monkeypatch):
 
 
 def test_every_op_and_optimizer_is_warmed_up():
-    names = {name for name, _ in warmup.cases(np.dtype(np.float32))}
-    assert set(ops) <= names
+    names = [case.name for case in warmup.cases(np.dtype(np.float32))]
+    assert len(set(names)) == len(names)  # a process is told what to do by name
+    assert set(ops) <= set(names)
     kinds = {kind.__name__ for kind in optim.Optimizer.__subclasses__()}
-    assert {"SGD", "Adam"} <= kinds <= names
+    assert {"SGD", "Adam"} <= kinds <= set(names)
+
+
+def test_families_are_whole():
+    """Cases that need the same kernels follow one another: one process compiles them."""
+    families = [family for family, _ in groupby(case.family for case in warmup.cases("float32"))]
+    assert len(set(families)) == len(families)
+
+
+CASES = """
+import os
+import sys
+import time
+
+from minidl import warmup
+
+
+def note(name):
+    with open(os.path.join({folder!r}, name), "x") as file:
+        file.write(f"{{os.getpid()}} {{sys.argv[1]}}")
+
+
+def meet(name, other):
+    note(name)
+    while not os.path.exists(os.path.join({folder!r}, other)):
+        time.sleep(0.01)
+
+
+def a(): meet("a", "b")
+def b(): meet("b", "a")
+def c(): note("c")
+def fail(): print("said", 1 / 0)
+def die(): os._exit(7)
+def hang(): time.sleep(1000)
+
+
+warmup.cases = lambda kind: [warmup.Case(*case) for case in {cases}]
+"""
+
+
+@pytest.fixture
+def with_cases(tmp_path, monkeypatch):
+    """Let `warmup` have these cases instead; the folder where each leaves its process's id."""
+
+    def put(cases):
+        for name in ("cases", "PROGRAM"):
+            monkeypatch.setattr(warmup, name, getattr(warmup, name))
+        program = CASES.format(folder=str(tmp_path), cases=cases)
+        exec(program, {})
+        monkeypatch.setattr(warmup, "PROGRAM", program + warmup.PROGRAM)
+        return tmp_path
+
+    return put
+
+
+TWO_FAMILIES = '[("one", "a", a), ("two", "b", b), ("two", "c", c)]'
 
 
 @pytest.mark.parametrize(
     ("arguments", "dtype"), [([], "float32"), (["--dtype", "float64"], "float64")]
 )
-def test_warmup_shows_what_it_does_and_where_it_is_kept(arguments, dtype, monkeypatch):
-    ran = []
-    monkeypatch.setattr(
-        warmup, "cases", lambda kind: [(n, lambda n=n: ran.append((n, kind))) for n in "ab"]
-    )
+def test_warmup_shows_what_it_does_and_where_it_is_kept(arguments, dtype, with_cases, monkeypatch):
+    monkeypatch.setattr(md.config, "_num_threads", 2)  # so many processes
+    folder = with_cases(TWO_FAMILIES)
     done = minidl("warmup", *arguments)
-    assert done.status == 0
-    assert ran == [("a", dtype), ("b", dtype)]
-    assert "b: 100%" in done.err
+    assert done.status == 0, done.err
+    ran = {name: (folder / name).read_text().split() for name in "abc"}
+    assert {kind for _, kind in ran.values()} == {dtype}
+    assert str(os.getpid()) != ran["a"][0] != ran["b"][0] == ran["c"][0]
+    assert "c: 100%" in done.err
+    assert "3/3" in done.err
     assert re.fullmatch(
         rf"kernels for {dtype} are compiled, in \d+ s; kept in {_cache.folder()}: "
         r"\d+ files, \d+\.\d MB\n",
         done.out,
     )
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("fail", r"fail can't be compiled:\nTraceback (.|\n)*ZeroDivisionError: division by zero"),
+        ("die", "die: the process that compiled it ended, status 7"),
+    ],
+)
+def test_a_case_that_fails_is_named_and_ends_all(case, message, with_cases, monkeypatch):
+    monkeypatch.setattr(md.config, "_num_threads", 2)
+    with_cases(f'[("one", "hang", hang), ("two", "{case}", {case})]')
+    done = minidl("warmup")
+    assert (done.status, done.out) == (2, "")
+    assert re.search(f"minidl warmup: {message}", done.err), done.err
+
+
+def test_ctrl_c_ends_all_processes(with_cases):
+    folder = with_cases('[("one", "a", a), ("one", "hang", hang), ("two", "b", b)]')
+
+    def told(name):
+        if name == "b":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warmup.compile_all("float32", 2, told)
+    for name in "ab":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((folder / name).read_text().split()[0]), 0)
 
 
 @pytest.mark.usefixtures("no_cache")
@@ -70,8 +157,19 @@ AFTER = """
 import numpy as np
 import minidl as md
 from minidl import nn, optim
-from minidl.kernels import _jit, _notice
+from minidl.kernels import _cache, _notice
 
+read, found = _cache.read, []
+
+
+def noted(key):
+    found.append(read(key))
+    return found[-1]
+
+
+_cache.read = noted
+compiled = []
+_notice.on_compile(compiled.append)
 md.manual_seed(0)
 model = nn.Sequential(
     nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16, activation="relu"),
@@ -87,9 +185,9 @@ for batch in (8, 5):
     optimizer.step()
     with md.no_grad():
         model.eval()(x)
-compiled = [d for d in _jit._dispatchers if d.stats.cache_misses]
 assert not compiled, compiled
-assert sum(sum(d.stats.cache_hits.values()) for d in _jit._dispatchers) > 5
+assert len(found) > 5
+assert None not in found
 """
 
 
@@ -138,10 +236,9 @@ def test_a_healthy_machine():
 def test_warm_and_cold(tmp_path, monkeypatch):
     monkeypatch.setattr(_cache, "_prepared", lambda: (tmp_path, ""))
     assert doctor._cache() == f"{tmp_path}, empty: `minidl warmup` compiles all kernels ahead"
-    (tmp_path / "below").mkdir()
-    for name in ("a.1.nbc", "a.2.nbc", "a.nbi"):
-        (tmp_path / "below" / name).write_bytes(bytes(10**6))
-    assert doctor._cache() == f"{tmp_path}, warm: 2 compiled, 3.0 MB"
+    for name in ("a.code", "b.code", _notice.MARK):
+        (tmp_path / name).write_bytes(bytes(10**6))
+    assert doctor._cache() == f"{tmp_path}, warm: 2 compiled, 2.0 MB"
 
 
 @pytest.mark.usefixtures("no_cache")

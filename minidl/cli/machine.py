@@ -74,7 +74,7 @@ def _warmup(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from minidl import warmup
-    from minidl.kernels import _cache, _notice
+    from minidl.kernels import _cache
 
     folder = _cache.folder()
     if folder is None:
@@ -82,13 +82,15 @@ def _warmup(options: argparse.Namespace) -> int:
             f"there is no folder to keep compiled kernels in ({_cache.why_not()}): "
             "set the environment variable MINIDL_CACHE to a folder you may write"
         )
-    _notice.keep_quiet()
     began = time.perf_counter()
-    cases = list(warmup.cases(options.dtype))
-    with tqdm(cases, unit="case", dynamic_ncols=True) as bar:
-        for name, compile_it in bar:
-            bar.set_description(name)
-            compile_it()
+    total = sum(1 for _ in warmup.cases(options.dtype))
+    with tqdm(total=total, unit="case", dynamic_ncols=True) as bar:
+
+        def told(name: str) -> None:
+            bar.set_description(name, refresh=False)
+            bar.update()
+
+        warmup.compile_all(options.dtype, md.config.num_threads, told)
     files, size = _cache.files_and_bytes()
     print(
         f"kernels for {options.dtype} are compiled, in {time.perf_counter() - began:.0f} s; "
