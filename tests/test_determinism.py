@@ -97,6 +97,8 @@ def norm_arguments():
             "relu",
             1e-5,
         ),
+        "update_running": (weight, np.abs(bias), mean, var, 0.1, 8 * ROWS),
+        "folded": (weight, bias, mean, var, 1e-5),
         "scale_shift": (x, weight, bias, residual, "relu6"),
         "channel_window_sum": (x, 2, 3),
     }
@@ -155,7 +157,7 @@ def elementwise_cases():
     indices = np.zeros((IMAGES, SIZE[0] // 2, SIZE[1] // 2, OUTPUTS), np.uint8)
     return {
         "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
-        "dropout": [{"dropout": (x, 2**63 + 1, 0.3)}],
+        "dropout": [{"dropout": (x, np.array([2**63 + 1], np.uint64), 0.3)}],
         "warp": [{"warp": (normal(3, 40, 50, 3), normal(3, 2, 3), None)}],
         "loss": [
             {
@@ -182,11 +184,11 @@ def optim_arguments():
         return [np.abs(normal(40_001 + i)[:40_001]) for i in range(count)]
 
     return {
-        "sgd": (*arrays(3), 0.1, 0.9, 0.1, True),
-        "adagrad": (*arrays(3), 0.1, 1e-3, 0.1),
-        "adadelta": (*arrays(4), 0.5, 0.9, 1e-3, 0.1),
-        "rmsprop": (*arrays(5), 0.1, 0.9, 1e-3, 0.9, 0.1),
-        "adam": (*arrays(4), 0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, 0.1, 0.999),
+        "sgd": (*arrays(3), np.array([0.1, 0.9, 0.1]), True),
+        "adagrad": (*arrays(3), np.array([0.1, 1e-3, 0.1])),
+        "adadelta": (*arrays(4), np.array([0.5, 0.9, 1e-3, 0.1])),
+        "rmsprop": (*arrays(5), np.array([0.1, 0.9, 1e-3, 0.9, 0.1])),
+        "adam": (*arrays(4), np.array([0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, 0.1, 0.999])),
     }
 
 

@@ -1,35 +1,32 @@
 """Activations and their gradients. Shapes and names as in `minidl.reference.activation`."""
 
 import numpy as np
-from numba import prange
 
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.memory import empty
 
-
-@kernel
-def _activate(x, ceiling, y):
-    for part in prange((x.size + PART - 1) // PART):
-        source = x[part * PART : (part + 1) * PART]
-        target = y[part * PART : (part + 1) * PART]
-        for i in range(source.size):
-            number = source[i]
-            number = x.dtype.type(0) if number <= 0 else number  # a NaN stays
-            target[i] = ceiling if number > ceiling else number
+CEILINGS = {"relu": np.inf, "relu6": 6.0}
 
 
 @kernel
-def _pass(dy, y, ceiling, dx):
-    for part in prange((y.size + PART - 1) // PART):
-        g = dy[part * PART : (part + 1) * PART]
-        output = y[part * PART : (part + 1) * PART]
-        target = dx[part * PART : (part + 1) * PART]
-        for i in range(g.size):
-            target[i] = g[i] if 0 < output[i] < ceiling else y.dtype.type(0)
+def _activate(part, x, ceiling, y):
+    top, nothing = x.dtype.type(ceiling), x.dtype.type(0)
+    source = x[part * PART : (part + 1) * PART]
+    target = y[part * PART : (part + 1) * PART]
+    for i in range(source.size):
+        number = source[i]
+        number = nothing if number <= 0 else number  # a NaN stays
+        target[i] = top if number > top else number
 
 
-def _ceiling(activation: str, dtype: np.dtype) -> np.floating:
-    return dtype.type(np.inf if activation == "relu" else 6)
+@kernel
+def _pass(part, dy, y, ceiling, dx):
+    top, nothing = y.dtype.type(ceiling), y.dtype.type(0)
+    g = dy[part * PART : (part + 1) * PART]
+    output = y[part * PART : (part + 1) * PART]
+    target = dx[part * PART : (part + 1) * PART]
+    for i in range(g.size):
+        target[i] = g[i] if 0 < output[i] < top else nothing
 
 
 def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
@@ -38,7 +35,8 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
         return x
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
-    sized(_activate, x.size)(x.reshape(-1), _ceiling(activation, x.dtype), y.reshape(-1))
+    parts = sized(-(-x.size // PART), x.size)
+    _activate(parts, x.reshape(-1), CEILINGS[activation], y.reshape(-1))
     return y
 
 
@@ -48,7 +46,6 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
         return dy
     dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
     dx = empty(y.shape, y.dtype)
-    sized(_pass, y.size)(
-        dy.reshape(-1), y.reshape(-1), _ceiling(activation, y.dtype), dx.reshape(-1)
-    )
+    parts = sized(-(-y.size // PART), y.size)
+    _pass(parts, dy.reshape(-1), y.reshape(-1), CEILINGS[activation], dx.reshape(-1))
     return dx

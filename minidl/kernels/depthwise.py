@@ -7,10 +7,9 @@ they differ in the tables of their axes. Several filters a channel are run as mo
 import functools
 
 import numpy as np
-from numba import prange
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import inlined, kernel
+from minidl.kernels._jit import PART, inlined, kernel, sized
 from minidl.kernels._sliding import (
     PIXELS,
     backward_axis,
@@ -30,7 +29,7 @@ SHARED = {3, 5}  # kernel widths for which the pixels of a tile share what they 
 TAPS = 9  # of the kernel, whose gradients a tile sums: all of a 3x3
 BLOCK_PIXELS = 512  # summed for one vector of channels before the next
 UNIT_CHANNELS = 64
-UNITS = 32  # the weight gradient's parts, shared out among threads
+UNITS = 32  # of lines, whose sums of the weight gradient are one thread's
 
 
 @inlined
@@ -81,43 +80,42 @@ def _slider(made, taken, taps, stride, lanes):
     """The kernel whose tiles make `made` pixels from `taken` ones and `taps` taps at a time."""
 
     @kernel
-    def convolve(x, w, bias, activation, rows, columns, runs, edges, y):
+    def convolve(line, x, w, bias, activation, rows, columns, runs, edges, y):
         """y = activation(the windows of x, (N, H, W, C), times w, (kh, kw, C), + bias)."""
-        n, h, width, c = x.shape
+        _, h, width, c = x.shape
         _, oh, ow, _ = y.shape
-        shape, part = (width, c, w.shape[1]), min(c, lanes)
+        shape, count = (width, c, w.shape[1]), min(c, lanes)
         source, weight, target = x.reshape(-1), w.reshape(-1), y.reshape(-1)
-        for number in prange(n * oh):
-            one, zero = zeros(y, 1, 1, lanes), zeros(y, made, 1, lanes)
-            strip, row_taps = zeros(y, taken, 1, lanes), zeros(y, taps, 1, lanes)
-            image = number // oh * h * width * c
-            up = taps_of(rows, number % oh, h)
-            for r in range(len(runs)):
-                first, last, output, unit, apart, place = runs[r, :6]
-                step, spacing, shift_step, tap, tap_step, groups = runs[r, 6:]
-                if taps > 1:  # as constants: half of the time
-                    spacing, groups = 1, 1
-                run = place, step, spacing, shift_step, tap, tap_step, groups
-                for start in range(first, last + PIXELS, PIXELS):
-                    t = min(start, last)
-                    to = (number * ow + output + t * unit) * c
-                    for channel in range(0, c, lanes):
-                        k = min(channel, c - lanes)
-                        acc = _inner(
-                            _start(zero, bias, k, part), source, image + k, weight, k, shape, up,
-                            run, t, strip, row_taps, stride,
-                        )  # fmt: skip
-                        store(activated(acc, activation), target, to + k, steps(apart * c, zero))
-            for q in edges:
-                across = taps_of(columns, q, width)
-                to = (number * ow + q) * c
+        one, zero = zeros(y, 1, 1, lanes), zeros(y, made, 1, lanes)
+        strip, row_taps = zeros(y, taken, 1, lanes), zeros(y, taps, 1, lanes)
+        image = line // oh * h * width * c
+        up = taps_of(rows, line % oh, h)
+        for r in range(len(runs)):
+            first, last, output, unit, apart, place = runs[r, :6]
+            step, spacing, shift_step, tap, tap_step, groups = runs[r, 6:]
+            if taps > 1:  # as constants: half of the time
+                spacing, groups = 1, 1
+            run = place, step, spacing, shift_step, tap, tap_step, groups
+            for start in range(first, last + PIXELS, PIXELS):
+                t = min(start, last)
+                to = (line * ow + output + t * unit) * c
                 for channel in range(0, c, lanes):
-                    k = max(0, min(channel, c - lanes))
-                    acc = _edge(
-                        _start(one, bias, k, part), source, image + k, weight, k, shape, up,
-                        across, part,
+                    k = min(channel, c - lanes)
+                    acc = _inner(
+                        _start(zero, bias, k, count), source, image + k, weight, k, shape, up,
+                        run, t, strip, row_taps, stride,
                     )  # fmt: skip
-                    store_part(activated(acc, activation), target, to + k, (0,), part)
+                    store(activated(acc, activation), target, to + k, steps(apart * c, zero))
+        for q in edges:
+            across = taps_of(columns, q, width)
+            to = (line * ow + q) * c
+            for channel in range(0, c, lanes):
+                k = max(0, min(channel, c - lanes))
+                acc = _edge(
+                    _start(one, bias, k, count), source, image + k, weight, k, shape, up,
+                    across, count,
+                )  # fmt: skip
+                store_part(activated(acc, activation), target, to + k, (0,), count)
 
     return convolve
 
@@ -145,13 +143,37 @@ def _slide(x, weight, bias, activation, rows, make_line, axis, y):
     if w.shape[2] < lanes:
         line = edges_only(line, y.shape[2])
     _slider(*shape, lanes)(
-        np.ascontiguousarray(x), w, bias, ACTIVATIONS[activation], rows, *line, y
-    )
+        len(y) * y.shape[1], np.ascontiguousarray(x), w, bias, ACTIVATIONS[activation], rows, *line,
+        y,
+    )  # fmt: skip
+
+
+@kernel
+def _repeat(part, x, multiplier, y):
+    """Each number of x `multiplier` times."""
+    for i in range(part * PART, min(x.size, (part + 1) * PART)):
+        for k in range(multiplier):
+            y[i * multiplier + k] = x[i]
+
+
+@kernel
+def _add_up(part, x, multiplier, y):
+    """The sum of each `multiplier` numbers of x: the transpose of `_repeat`."""
+    for i in range(part * PART, min(y.size, (part + 1) * PART)):
+        total = x[i * multiplier]
+        for k in range(1, multiplier):
+            total += x[i * multiplier + k]
+        y[i] = total
 
 
 def _repeated(x, multiplier):
     """x (N, H, W, C) with each channel `multiplier` times: (N, H, W, C*multiplier)."""
-    return x if multiplier == 1 else np.repeat(x, multiplier, axis=3)
+    if multiplier == 1:
+        return x
+    y = empty((*x.shape[:3], x.shape[3] * multiplier), x.dtype)
+    x = np.ascontiguousarray(x).reshape(-1)
+    _repeat(sized(-(-x.size // PART), y.size), x, multiplier, y.reshape(-1))
+    return y
 
 
 def depthwise_conv2d(
@@ -191,9 +213,12 @@ def depthwise_conv2d_input_grad(
     rows = backward_axis(kh, stride[0], top, dilation[0])
     axis = kw, stride[1], left, dilation[1]
     _slide(dy, weight, np.empty(0, dy.dtype), None, rows, backward_line, axis, dx)
-    if multiplier > 1:
-        return dx.reshape(*dx.shape[:3], c, multiplier).sum(axis=4)
-    return dx
+    if multiplier == 1:
+        return dx
+    found = empty((len(dy), *input_size, c), dy.dtype)
+    parts = sized(-(-found.size // PART), dx.size)
+    _add_up(parts, dx.reshape(-1), multiplier, found.reshape(-1))
+    return found
 
 
 @functools.lru_cache(256)
@@ -231,46 +256,63 @@ def _summer(lanes):
     every = (1 << TAPS) - 1
 
     @kernel
-    def sum_taps(x, dy, places, row_bits, column_bits, stride, corner, inner, parts):
-        """parts[u, i] = the sum over unit u's lines of dy of dy * tap i's pixel of x; the last one
-        is of dy. x (N, H, W, C), dy (N, OH, OW, C), parts (units, groups * TAPS + 1, C)."""
+    def sum_taps(part, x, dy, places, row_bits, column_bits, stride, corner, inner, sums_of):
+        """sums_of[u, i] = the sum over unit u's lines of dy of dy * tap i's pixel of x; the last
+        one is of dy. x (N, H, W, C), dy (N, OH, OW, C), sums_of (units, groups * TAPS + 1, C)."""
         _, h, width, c = x.shape
         n, oh, ow, _ = dy.shape
-        units, rows, _ = parts.shape
-        source, grads, target = x.reshape(-1), dy.reshape(-1), parts.reshape(-1)
+        units, rows, _ = sums_of.shape
+        source, grads, target = x.reshape(-1), dy.reshape(-1), sums_of.reshape(-1)
         blocks = (c + UNIT_CHANNELS - 1) // UNIT_CHANNELS
         lines, empty = max(1, BLOCK_PIXELS // ow), (ow, ow)
-        for number in prange(units * blocks):
-            zero, one = zeros(x, TAPS, 1, lanes), zeros(x, 1, 1, lanes)
-            unit, block = number // blocks, number % blocks
-            first, last = n * oh * unit // units, n * oh * (unit + 1) // units
-            stop = min(c, (block + 1) * UNIT_CHANNELS)
-            for start in range(first, max(last, first + 1), lines):  # no images: zeros
-                for k in range(block * UNIT_CHANNELS, stop, lanes):
-                    count = min(lanes, c - k)
-                    for group in range(len(row_bits)):
-                        sums, total = zero, one
-                        for line in range(start, min(last, start + lines)):
-                            image, p = line // oh, line % oh
-                            up = row_bits[group, p]
-                            row = image * h + p * stride[0] - corner[0]
-                            sums, total = _line_sums(
-                                sums, total, source, (row * width - corner[1]) * c + k,
-                                take(places, group * TAPS, zero), grads, line * ow * c + k, c,
-                                stride[1], up, column_bits[group],
-                                inner if up == every and count == lanes else empty, count,
-                            )  # fmt: skip
-                        to = (unit * rows + group * TAPS) * c + k
-                        end = ((unit + 1) * rows - 1) * c + k
-                        if start > first:
-                            sums = sums + resume(one, target, to, steps(c, zero), count, lanes)
-                            if group == 0:
-                                total = total + resume(one, target, end, (0,), count, lanes)
-                        finish(sums, target, to, steps(c, zero), count, lanes)
+        zero, one = zeros(x, TAPS, 1, lanes), zeros(x, 1, 1, lanes)
+        unit, block = part // blocks, part % blocks
+        first, last = n * oh * unit // units, n * oh * (unit + 1) // units
+        stop = min(c, (block + 1) * UNIT_CHANNELS)
+        for start in range(first, max(last, first + 1), lines):  # no images: zeros
+            for k in range(block * UNIT_CHANNELS, stop, lanes):
+                count = min(lanes, c - k)
+                for group in range(len(row_bits)):
+                    sums, total = zero, one
+                    for line in range(start, min(last, start + lines)):
+                        image, p = line // oh, line % oh
+                        up = row_bits[group, p]
+                        row = image * h + p * stride[0] - corner[0]
+                        sums, total = _line_sums(
+                            sums, total, source, (row * width - corner[1]) * c + k,
+                            take(places, group * TAPS, zero), grads, line * ow * c + k, c,
+                            stride[1], up, column_bits[group],
+                            inner if up == every and count == lanes else empty, count,
+                        )  # fmt: skip
+                    to = (unit * rows + group * TAPS) * c + k
+                    end = ((unit + 1) * rows - 1) * c + k
+                    if start > first:
+                        sums = sums + resume(one, target, to, steps(c, zero), count, lanes)
                         if group == 0:
-                            finish(total, target, end, (0,), count, lanes)
+                            total = total + resume(one, target, end, (0,), count, lanes)
+                    finish(sums, target, to, steps(c, zero), count, lanes)
+                    if group == 0:
+                        finish(total, target, end, (0,), count, lanes)
 
     return sum_taps
+
+
+@kernel
+def _over_units(row, sums_of, sums):
+    """sums = the sums over the units."""
+    units, _, c = sums_of.shape
+    for k in range(c):
+        sums[row, k] = sums_of[0, row, k]
+    for unit in range(1, units):
+        for k in range(c):
+            sums[row, k] += sums_of[unit, row, k]
+
+
+@functools.lru_cache(256)
+def _places(kh, kw, dilation, width, c, groups):
+    """Where the pixels of a window's taps are in an image, from its first: (groups * TAPS,)."""
+    numbers = np.minimum(np.arange(groups * TAPS), kh * kw - 1)
+    return (numbers // kw * dilation[0] * width + numbers % kw * dilation[1]) * c
 
 
 def depthwise_conv2d_weight_grad(
@@ -293,13 +335,14 @@ def depthwise_conv2d_weight_grad(
     column_bits = _bits(kw, stride[1], left, dilation[1], ow, w, 1, taps)
     first = min(ow, -(-left // stride[1]))
     last = max(first, min(ow, (w - 1 + left - (kw - 1) * dilation[1]) // stride[1] + 1))
-    numbers = np.minimum(np.arange(row_bits.shape[0] * TAPS), taps - 1)
-    places = (numbers // kw * dilation[0] * w + numbers % kw * dilation[1]) * outputs
+    places = _places(kh, kw, dilation, w, outputs, len(row_bits))
     units = max(1, min(len(dy) * oh, UNITS * UNIT_CHANNELS // max(UNIT_CHANNELS, outputs)))
-    parts = empty((units, len(numbers) + 1, outputs), x.dtype)
+    sums_of = empty((units, len(places) + 1, outputs), x.dtype)
     _summer(LANES[x.itemsize])(
-        x, dy, places, row_bits, column_bits, stride, (top, left), (first, last), parts
-    )
-    sums = parts.sum(axis=0)
+        units * -(-outputs // UNIT_CHANNELS), x, dy, places, row_bits, column_bits, stride,
+        (top, left), (first, last), sums_of,
+    )  # fmt: skip
+    sums = empty(sums_of.shape[1:], x.dtype)
+    _over_units(sized(len(sums), sums_of.size), sums_of, sums)
     dw = sums[:taps].reshape(kh, kw, c, outputs // c)
     return dw, sums[-1] if with_bias else None

@@ -1,7 +1,6 @@
 """Dropout. Shapes and names as in the twin, `minidl.reference.dropout`."""
 
 import numpy as np
-from numba import prange
 
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.memory import empty
@@ -9,22 +8,24 @@ from minidl.reference.dropout import FIRST, GOLDEN, SECOND, _limit_and_scale
 
 
 @kernel
-def _dropout(x, seed, limit, scale, y):
-    for part in prange((x.size + PART - 1) // PART):
-        first = part * PART
-        source, target = x[first : first + PART], y[first : first + PART]
-        for i in range(source.size):
-            z = seed + np.uint64(first + i + 1) * GOLDEN
-            z = (z ^ (z >> np.uint64(30))) * FIRST
-            z = (z ^ (z >> np.uint64(27))) * SECOND
-            z = (z ^ (z >> np.uint64(31))) >> np.uint64(32)
-            target[i] = source[i] * scale if z >= limit else x.dtype.type(0)
+def _dropout(part, x, seed, limit, scale, y):
+    first = part * PART
+    source, target = x[first : first + PART], y[first : first + PART]
+    start, least = seed[0], np.uint64(limit)
+    factor, nothing = x.dtype.type(scale), x.dtype.type(0)
+    for i in range(source.size):
+        z = start + np.uint64(first + i + 1) * GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * FIRST
+        z = (z ^ (z >> np.uint64(27))) * SECOND
+        z = (z ^ (z >> np.uint64(31))) >> np.uint64(32)
+        target[i] = source[i] * factor if z >= least else nothing
 
 
-def dropout(x: np.ndarray, seed: int, p: float) -> np.ndarray:
+def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
     """x with a share p of its numbers put to 0 and the others multiplied by 1 / (1 - p)."""
     y = empty(x.shape, x.dtype)
     x = np.ascontiguousarray(x)  # also gives an array without axes one
     limit, scale = _limit_and_scale(p, x.dtype)
-    sized(_dropout, x.size)(x.reshape(-1), np.uint64(seed), limit, scale, y.reshape(-1))
+    parts = sized(-(-x.size // PART), x.size)
+    _dropout(parts, x.reshape(-1), seed, int(limit), float(scale), y.reshape(-1))
     return y

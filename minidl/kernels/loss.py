@@ -7,7 +7,6 @@ import functools
 import math
 
 import numpy as np
-from numba import prange
 
 from minidl.kernels._jit import EXACT, kernel, sized
 from minidl.kernels.memory import empty
@@ -19,43 +18,42 @@ WORK = 8  # an exponential takes as long as handling so many numbers does elsewh
 # EXACT: reordered, a row's sum would depend on whether its arrays lie so close together that the
 # compiled loop takes its way for arrays that may overlap.
 @functools.partial(kernel, flags=EXACT)
-def _cross_entropy(logits, labels, row_weights, class_weights, smoothing, losses, slopes):
+def _cross_entropy(part, logits, labels, row_weights, class_weights, smoothing, losses, slopes):
     rows, classes = logits.shape
     kind = logits.dtype.type
     one, nothing = kind(1), kind(0)
     share = kind(smoothing) / kind(classes)
     rest = one - kind(smoothing)
-    for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
-        for row in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
-            x, e, label, weight = logits[row], slopes[row], labels[row], row_weights[row]
-            if weight == 0:
-                losses[row] = nothing
-                for k in range(classes):
-                    e[k] = nothing
-            else:
-                largest = x[0]
-                for k in range(classes):
-                    largest = x[k] if x[k] > largest or x[k] != x[k] else largest
-                total = nothing
-                for k in range(classes):
-                    e[k] = math.exp(x[k] - largest)
-                    total += e[k]
-                log_total = math.log(total)
-                loss, targets = nothing, nothing
-                for k in range(classes):
-                    target = share + rest if k == label else share
-                    if class_weights.size > 0:
-                        target *= class_weights[k]
-                    targets += target
-                    if target != 0:  # 0 times an infinite logarithm is no 0
-                        loss += target * (log_total - (x[k] - largest))
-                losses[row] = loss * weight
-                scale = targets / total
-                for k in range(classes):
-                    target = share + rest if k == label else share
-                    if class_weights.size > 0:
-                        target *= class_weights[k]
-                    e[k] = (e[k] * scale - target) * weight
+    for row in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
+        x, e, label, weight = logits[row], slopes[row], labels[row], row_weights[row]
+        if weight == 0:
+            losses[row] = nothing
+            for k in range(classes):
+                e[k] = nothing
+        else:
+            largest = x[0]
+            for k in range(classes):
+                largest = x[k] if x[k] > largest or x[k] != x[k] else largest
+            total = nothing
+            for k in range(classes):
+                e[k] = math.exp(x[k] - largest)
+                total += e[k]
+            log_total = math.log(total)
+            loss, targets = nothing, nothing
+            for k in range(classes):
+                target = share + rest if k == label else share
+                if class_weights.size > 0:
+                    target *= class_weights[k]
+                targets += target
+                if target != 0:  # 0 times an infinite logarithm is no 0
+                    loss += target * (log_total - (x[k] - largest))
+            losses[row] = loss * weight
+            scale = targets / total
+            for k in range(classes):
+                target = share + rest if k == label else share
+                if class_weights.size > 0:
+                    target *= class_weights[k]
+                e[k] = (e[k] * scale - target) * weight
 
 
 def softmax_cross_entropy(
@@ -66,7 +64,9 @@ def softmax_cross_entropy(
     logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, np.int64)
     losses, slopes = np.empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
     weights = np.empty(0, logits.dtype) if class_weights is None else class_weights
-    sized(_cross_entropy, logits.size * WORK)(
-        logits, labels, row_weights, np.ascontiguousarray(weights), smoothing, losses, slopes
-    )
+    _cross_entropy(
+        sized(-(-len(logits) // ROWS_A_PART), logits.size * WORK), logits, labels,
+        np.ascontiguousarray(row_weights), np.ascontiguousarray(weights), float(smoothing), losses,
+        slopes,
+    )  # fmt: skip
     return losses, slopes

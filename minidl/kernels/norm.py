@@ -1,16 +1,25 @@
 """Normalisation. Shapes and names as in the twin, `minidl.reference.norm`.
 
 Each pass reads and writes an array once, by blocks of channels that fill registers. Sums over rows
-are float32 over parts of ROWS_A_PART, then float64 over the parts.
+are float32 over parts of ROWS_A_PART, then float64 over the parts, in an array (parts, 2, C).
 """
 
 import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from minidl.kernels._jit import inlined, kernel
+from minidl.kernels._jit import inlined, kernel, sized
+from minidl.kernels._norm_columns import (
+    CHANNELS_A_PART,
+    PIVOT_ROWS,
+    column_grads,
+    fold,
+    move,
+    pivot_of,
+    scales,
+    statistics,
+)
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, activated
 from minidl.kernels.simd import (
@@ -26,7 +35,6 @@ from minidl.kernels.simd import (
 )
 
 ROWS_A_PART = 256
-PIVOT_ROWS = 64
 
 Array = np.ndarray
 Optional = np.ndarray | None
@@ -77,29 +85,28 @@ def _sums(vectors, lanes, ragged):
     width = vectors * lanes
 
     @kernel
-    def sums(x, pivot, parts):
-        """parts[p] = the sums of x - pivot and of its squares over the rows of part p."""
-        channels = parts.shape[2]
+    def sums(part, x, pivot, found):
+        """found[part] = the sums of x - pivot and of its squares over the rows of a part."""
+        channels = found.shape[2]
         rows = x.size // channels
-        for part in prange(parts.shape[0]):
-            first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
-            zero = zeros(x, 1, vectors, lanes)
-            here = np.zeros(2 * channels, x.dtype)
-            at_once = rows_at_once(channels, width)
-            for start in range(first, last, at_once):
-                for c in range(0, channels, width):
-                    count = channels - c
-                    shift = read(pivot, c, zero, count, ragged)
-                    total = read(here, c, zero, count, ragged)
-                    squares = read(here, channels + c, zero, count, ragged)
-                    for row in range(start, min(last, start + at_once)):
-                        d = read(x, row * channels + c, zero, count, ragged) - shift
-                        total = total + d
-                        squares = fma(d, d, squares)
-                    write(total, here, c, count, ragged)
-                    write(squares, here, channels + c, count, ragged)
-            for k in range(channels):
-                parts[part, 0, k], parts[part, 1, k] = here[k], here[channels + k]
+        first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
+        zero = zeros(x, 1, vectors, lanes)
+        here = np.zeros(2 * channels, x.dtype)
+        at_once = rows_at_once(channels, width)
+        for start in range(first, last, at_once):
+            for c in range(0, channels, width):
+                count = channels - c
+                shift = read(pivot, c, zero, count, ragged)
+                total = read(here, c, zero, count, ragged)
+                squares = read(here, channels + c, zero, count, ragged)
+                for row in range(start, min(last, start + at_once)):
+                    d = read(x, row * channels + c, zero, count, ragged) - shift
+                    total = total + d
+                    squares = fma(d, d, squares)
+                write(total, here, c, count, ragged)
+                write(squares, here, channels + c, count, ragged)
+        for k in range(channels):
+            found[part, 0, k], found[part, 1, k] = here[k], here[channels + k]
 
     return sums
 
@@ -109,24 +116,26 @@ def _forward(vectors, lanes, ragged, activation):
     width = vectors * lanes
 
     @kernel
-    def forward(x, mean, scale, bias, residual, y, channels):
-        """y = activation((x - mean) * scale + bias + residual)."""
+    def forward(part, x, mean, scale, bias, residual, y, channels):
+        """y = activation((x - mean) * scale + bias + residual).
+
+        Where there is no mean or no residual, their arrays are empty.
+        """
         rows = x.size // channels
-        for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
-            last = min(rows, (part + 1) * ROWS_A_PART)
-            zero = zeros(x, 1, vectors, lanes)
-            at_once = rows_at_once(channels, width)
-            for start in range(part * ROWS_A_PART, last, at_once):
-                for c in range(0, channels, width):
-                    count = channels - c
-                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                    b = read(bias, c, zero, count, ragged)
-                    for row in range(start, min(last, start + at_once)):
-                        at = row * channels + c
-                        out = fma(read(x, at, zero, count, ragged) - m, s, b)
-                        if residual.size > 0:
-                            out = out + read(residual, at, zero, count, ragged)
-                        write(activated(out, activation), y, at, count, ragged)
+        last = min(rows, (part + 1) * ROWS_A_PART)
+        zero = zeros(x, 1, vectors, lanes)
+        at_once = rows_at_once(channels, width)
+        for start in range(part * ROWS_A_PART, last, at_once):
+            for c in range(0, channels, width):
+                count = channels - c
+                m = zero if mean.size == 0 else read(mean, c, zero, count, ragged)
+                s, b = read(scale, c, zero, count, ragged), read(bias, c, zero, count, ragged)
+                for row in range(start, min(last, start + at_once)):
+                    at = row * channels + c
+                    out = fma(read(x, at, zero, count, ragged) - m, s, b)
+                    if residual.size > 0:
+                        out = out + read(residual, at, zero, count, ragged)
+                    write(activated(out, activation), y, at, count, ragged)
 
     return forward
 
@@ -136,41 +145,40 @@ def _products(vectors, lanes, ragged, activation, by_y):
     width = vectors * lanes
 
     @kernel
-    def products(dy, x, y, mean, scale, bias, passed_dy, parts):
+    def products(part, dy, x, y, mean, scale, bias, passed_dy, found):
         """passed_dy = dy where the activation lets it through, which y tells or else is worked out.
 
-        parts[p] = the sums of passed_dy and of passed_dy * (x - mean) over part p.
+        found[part] = the sums of passed_dy and of passed_dy * (x - mean) over the rows of a part.
         """
-        channels = parts.shape[2]
+        channels = found.shape[2]
         rows = x.size // channels
-        for part in prange(parts.shape[0]):
-            first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
-            zero = zeros(x, 1, vectors, lanes)
-            here = np.zeros(2 * channels, x.dtype)
-            at_once = rows_at_once(channels, width)
-            for start in range(first, last, at_once):
-                for c in range(0, channels, width):
-                    count = channels - c
-                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                    b = read(bias, c, zero, count, ragged)
-                    total = read(here, c, zero, count, ragged)
-                    along = read(here, channels + c, zero, count, ragged)
-                    for row in range(start, min(last, start + at_once)):
-                        at = row * channels + c
-                        g = read(dy, at, zero, count, ragged)
-                        d = read(x, at, zero, count, ragged) - m
-                        if by_y:
-                            g = passed(g, read(y, at, zero, count, ragged), activation)
-                        else:
-                            g = passed(g, fma(d, s, b), activation)
-                        if passed_dy.size > 0:
-                            write(g, passed_dy, at, count, ragged)
-                        total = total + g
-                        along = fma(g, d, along)
-                    write(total, here, c, count, ragged)
-                    write(along, here, channels + c, count, ragged)
-            for k in range(channels):
-                parts[part, 0, k], parts[part, 1, k] = here[k], here[channels + k]
+        first, last = part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)
+        zero = zeros(x, 1, vectors, lanes)
+        here = np.zeros(2 * channels, x.dtype)
+        at_once = rows_at_once(channels, width)
+        for start in range(first, last, at_once):
+            for c in range(0, channels, width):
+                count = channels - c
+                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                b = read(bias, c, zero, count, ragged)
+                total = read(here, c, zero, count, ragged)
+                along = read(here, channels + c, zero, count, ragged)
+                for row in range(start, min(last, start + at_once)):
+                    at = row * channels + c
+                    g = read(dy, at, zero, count, ragged)
+                    d = read(x, at, zero, count, ragged) - m
+                    if by_y:
+                        g = passed(g, read(y, at, zero, count, ragged), activation)
+                    else:
+                        g = passed(g, fma(d, s, b), activation)
+                    if passed_dy.size > 0:
+                        write(g, passed_dy, at, count, ragged)
+                    total = total + g
+                    along = fma(g, d, along)
+                write(total, here, c, count, ragged)
+                write(along, here, channels + c, count, ragged)
+        for k in range(channels):
+            found[part, 0, k], found[part, 1, k] = here[k], here[channels + k]
 
     return products
 
@@ -180,33 +188,32 @@ def _input_grad(vectors, lanes, ragged, activation):
     width = vectors * lanes
 
     @kernel
-    def input_grad(dy, x, mean, scale, bias, mean_dy, along, dx, channels):
+    def input_grad(part, dy, x, mean, scale, bias, mean_dy, along, dx, channels):
         """dx = scale * (g - mean_dy - (x - mean) * along), g = dy where the activation passes."""
         rows = x.size // channels
-        for part in prange((rows + ROWS_A_PART - 1) // ROWS_A_PART):
-            last = min(rows, (part + 1) * ROWS_A_PART)
-            zero = zeros(x, 1, vectors, lanes)
-            at_once = rows_at_once(channels, width)
-            for start in range(part * ROWS_A_PART, last, at_once):
-                for c in range(0, channels, width):
-                    count = channels - c
-                    m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
-                    b = read(bias, c, zero, count, ragged)
-                    shift = read(mean_dy, c, zero, count, ragged)
-                    slope = read(along, c, zero, count, ragged)
-                    for row in range(start, min(last, start + at_once)):
-                        at = row * channels + c
-                        d = read(x, at, zero, count, ragged) - m
-                        g = passed(read(dy, at, zero, count, ragged), fma(d, s, b), activation)
-                        write(s * (g - shift - d * slope), dx, at, count, ragged)
+        last = min(rows, (part + 1) * ROWS_A_PART)
+        zero = zeros(x, 1, vectors, lanes)
+        at_once = rows_at_once(channels, width)
+        for start in range(part * ROWS_A_PART, last, at_once):
+            for c in range(0, channels, width):
+                count = channels - c
+                m, s = read(mean, c, zero, count, ragged), read(scale, c, zero, count, ragged)
+                b = read(bias, c, zero, count, ragged)
+                shift = read(mean_dy, c, zero, count, ragged)
+                slope = read(along, c, zero, count, ragged)
+                for row in range(start, min(last, start + at_once)):
+                    at = row * channels + c
+                    d = read(x, at, zero, count, ragged) - m
+                    g = passed(read(dy, at, zero, count, ragged), fma(d, s, b), activation)
+                    write(s * (g - shift - d * slope), dx, at, count, ragged)
 
     return input_grad
 
 
 @kernel
-def _window_sum(x, before, after, y):
+def _window_sum(part, x, before, after, y):
     rows, columns = x.shape
-    for r in prange(rows):
+    for r in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
         for c in range(columns):
             total = x[r, c]
             for k in range(max(0, c - before), min(columns, c + after + 1)):
@@ -215,8 +222,19 @@ def _window_sum(x, before, after, y):
             y[r, c] = total
 
 
-def _parts(x: Array) -> Array:
-    return np.empty((-(-len(x) // ROWS_A_PART), 2, x.shape[1]), np.float64)
+def _parts(x: Array) -> int:
+    """Parts of the rows of x."""
+    return -(-len(x) // ROWS_A_PART)
+
+
+def _blocks_of(x: Array, work: int) -> int:
+    """Parts of the channels of x."""
+    return sized(-(-x.shape[1] // CHANNELS_A_PART), work)
+
+
+def _columns(x: Array, count: int) -> tuple[Array, ...]:
+    """Arrays of one number a channel."""
+    return tuple(empty(x.shape[1:], x.dtype) for _ in range(count))
 
 
 def _flat(array: Optional, like: Array) -> Array:
@@ -228,22 +246,22 @@ def batch_norm(
     x: Array, weight: Array, bias: Array, residual: Optional, activation: str | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), mean, (biased) var."""
-    x = np.ascontiguousarray(x)
-    kind, parts = _blocks(x.shape[1], x.dtype), _parts(x)
+    x, (rows, c) = np.ascontiguousarray(x), x.shape
+    kind, parts, flat = _blocks(c, x.dtype), _parts(x), x.reshape(-1)
+    pivot, mean, var, scale, shift = _columns(x, 5)
     # sums of squares lose digits far from the mean: measure from the mean of a sample of rows
-    pivot = x[:: max(1, len(x) // PIVOT_ROWS)].mean(axis=0)
-    _sums(*kind)(x.reshape(-1), pivot, parts)
-    total, squares = parts.sum(axis=0) / len(x)
-    var = np.maximum(squares - total**2, 0)
-    mean = (pivot + total).astype(x.dtype)
-    scale = (weight / np.sqrt(var + eps)).astype(x.dtype)
-    # where a channel hardly varies, what the mean lost by rounding would show
-    shift = (bias + (mean - (pivot + total)) * scale).astype(x.dtype)
+    pivot_of(_blocks_of(x, PIVOT_ROWS * c), x, pivot)
+    found = empty((parts, 2, c), np.float64)
+    _sums(*kind)(parts, flat, pivot, found)
+    statistics(
+        _blocks_of(x, found.size), found, pivot, _flat(weight, x), _flat(bias, x), rows, float(eps),
+        mean, var, scale, shift,
+    )  # fmt: skip
     y = empty(x.shape, x.dtype)
     _forward(*kind, ACTIVATIONS[activation])(
-        x.reshape(-1), mean, scale, shift, _flat(residual, x), y.reshape(-1), x.shape[1]
+        parts, flat, mean, scale, shift, _flat(residual, x), y.reshape(-1), c
     )
-    return y, mean, var.astype(x.dtype)
+    return y, mean, var
 
 
 def batch_norm_grad(
@@ -254,27 +272,48 @@ def batch_norm_grad(
 
     y, the output, is asked for only where there was a residual.
     """
-    dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
-    inv_std = 1 / np.sqrt(var.astype(np.float64) + eps)
-    scale = (weight * inv_std).astype(x.dtype)
-    kind, parts, bias = _blocks(x.shape[1], x.dtype), _parts(x), _flat(bias, x)
+    dy, x, (rows, c) = np.ascontiguousarray(dy), np.ascontiguousarray(x), x.shape
+    mean, var, bias = _flat(mean, x), _flat(var, x), _flat(bias, x)
+    kind, parts, flat, eps = _blocks(c, x.dtype), _parts(x), x.reshape(-1), float(eps)
+    scale, mean_dy, along, dweight, dbias = _columns(x, 5)
+    scales(_blocks_of(x, c), _flat(weight, x), var, eps, scale)
     code = ACTIVATIONS[activation]
     kept = empty(x.shape, x.dtype) if y is not None and code else None
+    found = empty((parts, 2, c), np.float64)
     _products(*kind, code, y is not None)(
-        dy.reshape(-1), x.reshape(-1), _flat(y, x), _flat(mean, x), scale, bias, _flat(kept, x),
-        parts,
-    )  # fmt: skip
-    dbias, product = parts.sum(axis=0)
-    columns = (dbias / len(x), product * inv_std**2 / len(x))
+        parts, dy.reshape(-1), flat, _flat(y, x), mean, scale, bias, _flat(kept, x), found
+    )
+    column_grads(_blocks_of(x, found.size), found, var, rows, eps, mean_dy, along, dweight, dbias)
     if y is not None:  # the activation is dealt with
         dy, code = dy if kept is None else kept, 0
     dx = empty(x.shape, x.dtype)
     _input_grad(*kind, code)(
-        dy.reshape(-1), x.reshape(-1), _flat(mean, x), scale, bias,
-        *(column.astype(x.dtype) for column in columns), dx.reshape(-1), x.shape[1],
+        parts, dy.reshape(-1), flat, mean, scale, bias, mean_dy, along, dx.reshape(-1), c
+    )
+    return dx, dweight, dbias, None if y is None else dy
+
+
+def update_running(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, rows: int
+) -> None:
+    """The running statistics moved by `momentum` towards those of a batch of so many rows."""
+    moved = np.ascontiguousarray(running_mean), np.ascontiguousarray(running_var)
+    move(1, *moved, mean, var, float(momentum), rows)
+    for running, array in zip((running_mean, running_var), moved, strict=True):
+        if array is not running:  # it isn't contiguous: a copy was moved
+            running[...] = array
+
+
+def folded(
+    weight: Optional, bias: Optional, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Scale and shift of batch normalisation by statistics that are known."""
+    scale, shift = empty(mean.shape, mean.dtype), empty(mean.shape, mean.dtype)
+    fold(
+        1, _flat(weight, mean), _flat(bias, mean), _flat(mean, mean), _flat(var, mean), float(eps),
+        scale, shift,
     )  # fmt: skip
-    dweight = (product * inv_std).astype(x.dtype)
-    return dx, dweight, dbias.astype(x.dtype), None if y is None else dy
+    return scale, shift
 
 
 def scale_shift(
@@ -284,7 +323,7 @@ def scale_shift(
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
     _forward(*_blocks(x.shape[1], x.dtype), ACTIVATIONS[activation])(
-        x.reshape(-1), np.zeros(len(scale), x.dtype), _flat(scale, x), _flat(shift, x),
+        _parts(x), x.reshape(-1), _flat(None, x), _flat(scale, x), _flat(shift, x),
         _flat(residual, x), y.reshape(-1), x.shape[1],
     )  # fmt: skip
     return y
@@ -292,6 +331,7 @@ def scale_shift(
 
 def channel_window_sum(x: Array, before: int, after: int) -> Array:
     """y[r, c] = sum of x[r, c - before : c + after + 1].  x: (R, C)."""
-    y = np.empty_like(x, order="C")
-    _window_sum(np.ascontiguousarray(x), before, after, y)
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    _window_sum(_parts(x), x, before, after, y)
     return y

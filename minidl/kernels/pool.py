@@ -8,7 +8,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from minidl.geometry import Padding, Pair, corner
 from minidl.kernels._jit import inlined, kernel
@@ -105,23 +104,20 @@ def _largest(pixels, vectors, lanes):
     full = vectors * lanes
 
     @kernel
-    def largest(x, kw, rows, table, y, indices):
-        n, h, width, c = x.shape
+    def largest(line, x, kw, rows, table, y, indices):
+        _, h, width, c = x.shape
         _, oh, ow, _ = y.shape
         shape = width, c, kw
         source, target, places = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
-        for line in prange(n * oh):
-            zero, up = zeros(y, pixels, vectors, lanes), taps_of(rows, line % oh, h)
-            for number in range(len(table)):
-                tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
-                if c < full:
-                    _max_tile(zero, source, at, shape, up, tile, target, places, to, c, full)
-                    continue
-                for k in range(0, c, full):
-                    k = min(k, c - full)
-                    _max_tile(
-                        zero, source, at + k, shape, up, tile, target, places, to + k, full, full
-                    )
+        zero, up = zeros(y, pixels, vectors, lanes), taps_of(rows, line % oh, h)
+        for number in range(len(table)):
+            tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
+            if c < full:
+                _max_tile(zero, source, at, shape, up, tile, target, places, to, c, full)
+                continue
+            for k in range(0, c, full):
+                k = min(k, c - full)
+                _max_tile(zero, source, at + k, shape, up, tile, target, places, to + k, full, full)
 
     return largest
 
@@ -131,23 +127,22 @@ def _picked(pixels, vectors, lanes):
     full = vectors * lanes
 
     @kernel
-    def picked(dy, indices, kw, rows, table, dx):
-        n, h, width, c = dy.shape
+    def picked(line, dy, indices, kw, rows, table, dx):
+        _, h, width, c = dy.shape
         _, oh, ow, _ = dx.shape
         shape = width, c, kw
         source, places, target = dy.reshape(-1), indices.reshape(-1), dx.reshape(-1)
-        for line in prange(n * oh):
-            zero, up = zeros(dx, pixels, vectors, lanes), taps_of(rows, line % oh, h)
-            for number in range(len(table)):
-                tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
-                if c < full:
-                    _pick_tile(zero, source, places, at, shape, up, tile, target, to, c, full)
-                    continue
-                for k in range(0, c, full):
-                    k = min(k, c - full)
-                    _pick_tile(
-                        zero, source, places, at + k, shape, up, tile, target, to + k, full, full
-                    )
+        zero, up = zeros(dx, pixels, vectors, lanes), taps_of(rows, line % oh, h)
+        for number in range(len(table)):
+            tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
+            if c < full:
+                _pick_tile(zero, source, places, at, shape, up, tile, target, to, c, full)
+                continue
+            for k in range(0, c, full):
+                k = min(k, c - full)
+                _pick_tile(
+                    zero, source, places, at + k, shape, up, tile, target, to + k, full, full
+                )
 
     return picked
 
@@ -157,25 +152,22 @@ def _means(pixels, vectors, lanes):
     full = vectors * lanes
 
     @kernel
-    def means(x, row_sizes, sizes, rows, table, y):
-        n, h, width, c = x.shape
+    def means(line, x, row_sizes, sizes, rows, table, y):
+        _, h, width, c = x.shape
         _, oh, ow, _ = y.shape
         shape, source, target = (width, c, 0), x.reshape(-1), y.reshape(-1)
-        for line in prange(n * oh):
-            zero, up = zeros(y, pixels, vectors, lanes), taps_of(rows, line % oh, h)
-            for number in range(len(table)):
-                tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
-                q, apart, last = tile[:3]
-                shares = column(sizes, q, clipped(apart, last, zero), zero)
-                scale = shares * column(row_sizes, line % oh, (0,), zero)
-                if c < full:
-                    _mean_tile(zero, source, at, shape, up, tile, scale, target, to, c, full)
-                    continue
-                for k in range(0, c, full):
-                    k = min(k, c - full)
-                    _mean_tile(
-                        zero, source, at + k, shape, up, tile, scale, target, to + k, full, full
-                    )
+        zero, up = zeros(y, pixels, vectors, lanes), taps_of(rows, line % oh, h)
+        for number in range(len(table)):
+            tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
+            q, apart, last = tile[:3]
+            shares = column(sizes, q, clipped(apart, last, zero), zero)
+            scale = shares * column(row_sizes, line % oh, (0,), zero)
+            if c < full:
+                _mean_tile(zero, source, at, shape, up, tile, scale, target, to, c, full)
+                continue
+            for k in range(0, c, full):
+                k = min(k, c - full)
+                _mean_tile(zero, source, at + k, shape, up, tile, scale, target, to + k, full, full)
 
     return means
 
@@ -185,40 +177,38 @@ def _shared(pixels, vectors, lanes):
     full = vectors * lanes
 
     @kernel
-    def shared(dy, row_shares, shares, rows, table, dx):
-        n, h, width, c = dy.shape
+    def shared(line, dy, row_shares, shares, rows, table, dx):
+        _, h, width, c = dy.shape
         _, oh, ow, _ = dx.shape
         shape, source, target = (width, c, 0), dy.reshape(-1), dx.reshape(-1)
-        for line in prange(n * oh):
-            zero, up = zeros(dx, pixels, vectors, lanes), taps_of(rows, line % oh, h)
-            for number in range(len(table)):
-                tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
-                if c < full:
-                    _share_tile(
-                        zero, source, at, shape, up, tile, row_shares, shares, target, to, c, lanes
-                    )
-                    continue
-                for k in range(0, c, full):
-                    k = min(k, c - full)
-                    _share_tile(
-                        zero, source, at + k, shape, up, tile, row_shares, shares, target, to + k,
-                        full, full,
-                    )  # fmt: skip
+        zero, up = zeros(dx, pixels, vectors, lanes), taps_of(rows, line % oh, h)
+        for number in range(len(table)):
+            tile, at, to = _tile(table, number, line, oh, ow, h * width * c, c)
+            if c < full:
+                _share_tile(
+                    zero, source, at, shape, up, tile, row_shares, shares, target, to, c, lanes
+                )
+                continue
+            for k in range(0, c, full):
+                k = min(k, c - full)
+                _share_tile(
+                    zero, source, at + k, shape, up, tile, row_shares, shares, target, to + k,
+                    full, full,
+                )  # fmt: skip
 
     return shared
 
 
 @kernel
-def _gather(x, indices, kernel_size, stride, corner, y):
-    n, oh, ow, c = y.shape
-    for row in prange(n * oh):
-        image, p = row // oh, row % oh
-        for q in range(ow):
-            for k in range(c):
-                place = indices[image, p, q, k]
-                a = p * stride[0] - corner[0] + place // kernel_size[1]
-                b = q * stride[1] - corner[1] + place % kernel_size[1]
-                y[image, p, q, k] = x[image, a, b, k]
+def _gather(line, x, indices, kernel_size, stride, corner, y):
+    _, oh, ow, c = y.shape
+    image, p = line // oh, line % oh
+    for q in range(ow):
+        for k in range(c):
+            place = indices[image, p, q, k]
+            a = p * stride[0] - corner[0] + place // kernel_size[1]
+            b = q * stride[1] - corner[1] + place % kernel_size[1]
+            y[image, p, q, k] = x[image, a, b, k]
 
 
 def _shape(x: np.ndarray) -> tuple[int, int, int]:
@@ -254,7 +244,8 @@ def max_pool2d(
     y = empty((len(x), *size, x.shape[3]), x.dtype)
     indices = empty(y.shape, np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
     axes = _axes(x, kernel_size, stride, padding, size, x.shape[1:3])
-    _largest(*_shape(x))(np.ascontiguousarray(x), kernel_size[1], *axes, y, indices)
+    x = np.ascontiguousarray(x)
+    _largest(*_shape(x))(len(x) * size[0], x, kernel_size[1], *axes, y, indices)
     return y, indices
 
 
@@ -270,7 +261,7 @@ def max_pool2d_scatter(
     dx = empty((len(dy), *input_size, dy.shape[3]), dy.dtype)
     axes = _axes(dy, kernel_size, stride, padding, input_size, dy.shape[1:3], True)
     dy, indices = np.ascontiguousarray(dy), np.ascontiguousarray(indices)
-    _picked(*_shape(dy))(dy, indices, kernel_size[1], *axes, dx)
+    _picked(*_shape(dy))(len(dy) * input_size[0], dy, indices, kernel_size[1], *axes, dx)
     return dx
 
 
@@ -279,7 +270,8 @@ def max_pool2d_gather(
 ) -> np.ndarray:
     """What stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
     y = empty(indices.shape, x.dtype)
-    _gather(np.ascontiguousarray(x), indices, kernel_size, stride, corner(padding), y)
+    x, indices = np.ascontiguousarray(x), np.ascontiguousarray(indices)
+    _gather(len(y) * y.shape[1], x, indices, kernel_size, stride, corner(padding), y)
     return y
 
 
@@ -298,7 +290,7 @@ def avg_pool2d(
         _shares(*axis, count_include_pad, x.dtype)
         for axis in zip(kernel_size, stride, padding, size, x.shape[1:3], strict=True)
     )
-    _means(*_shape(x))(np.ascontiguousarray(x), *shares, *axes, y)
+    _means(*_shape(x))(len(x) * size[0], np.ascontiguousarray(x), *shares, *axes, y)
     return y
 
 
@@ -318,5 +310,6 @@ def avg_pool2d_grad(
         _shares(*axis, count_include_pad, dy.dtype)
         for axis in zip(kernel_size, stride, padding, size, input_size, strict=True)
     )
-    _shared(*_shape(dy))(np.ascontiguousarray(dy), *shares, *axes, dx)
+    dy = np.ascontiguousarray(dy)
+    _shared(*_shape(dy))(len(dy) * input_size[0], dy, *shares, *axes, dx)
     return dx

@@ -23,8 +23,8 @@ def _splitmix64(state: int, count: int) -> Iterator[int]:
         yield z ^ (z >> 31)
 
 
-def _oracle(torch: Any, x: Any, *, seed: int, p: float) -> Any:
-    kept = [z >= p * 2**64 for z in _splitmix64(seed, x.numel())]
+def _oracle(torch: Any, x: Any, *, seed: np.ndarray, p: float) -> Any:
+    kept = [z >= p * 2**64 for z in _splitmix64(int(seed[0]), x.numel())]
     return x * torch.tensor(kept).reshape(x.shape) * (1 / (1 - p) if p < 1 else 0)
 
 
@@ -32,7 +32,7 @@ def _oracle(torch: Any, x: Any, *, seed: int, p: float) -> Any:
 def dropping(x, *, seed, p):
     """Each element 0 with probability p, else 1 / (1 - p) times itself; which, `seed` says.
 
-    Nothing is kept for the gradient: it drops the same elements by the same seed.
+    seed: (1,), uint64.  Nothing else is kept for the gradient: it drops the same elements by it.
     """
     return kernels.use("dropout").dropout(x, seed, p)
 
@@ -53,16 +53,16 @@ def dropout(x, p=0.5, training=True):
         raise DTypeError(f"dropout expected float32 or float64, got {x.dtype}: use .astype()")
     if not training or p == 0:
         return x
-    seed = int(random.generator().integers(2**64, dtype=np.uint64))
+    seed = random.generator().integers(2**64, size=1, dtype=np.uint64)
     return dropping(x, seed=seed, p=float(p))
 
 
 @dropping.samples
 def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(3, 4), seed=1234567, p=0.5)
-    yield sample(draw.normal(5, 2, 3), seed=2**64 - 1, p=0.1)
-    yield sample(draw.normal(7), seed=0, p=1.0)
-    yield sample(draw.normal(0, 3), seed=0, p=0.5)
+    for shape, seed, p in (
+        ((3, 4), 1234567, 0.5), ((5, 2, 3), 2**64 - 1, 0.1), ((7,), 0, 1.0), ((0, 3), 0, 0.5)
+    ):  # fmt: skip
+        yield sample(draw.normal(*shape), seed=np.array([seed], np.uint64), p=p)
 
 
 @dropout.samples

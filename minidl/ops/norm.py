@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
+from minidl.autograd.engine import mode
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
@@ -77,8 +78,9 @@ def batch_norm_train(
         rows, weight, bias, None if residual is None else _rows(residual), activation, eps
     )
     if running_mean is not None:
-        running_mean += momentum * (mean - running_mean)
-        running_var += momentum * (var * (len(rows) / (len(rows) - 1)) - running_var)
+        kernels.use("norm").update_running(
+            running_mean, running_var, mean, var, momentum, len(rows)
+        )
     y = y.reshape(x.shape)
     # with a residual, only the output tells where the activation lets gradients through
     return y, mean, var, y if residual is not None else None
@@ -158,6 +160,16 @@ def _check_channels(x: Any, **columns: Any) -> None:
             )
 
 
+def _coefficients(weight: Any, bias: Any, mean: np.ndarray, var: np.ndarray, eps: float) -> Any:
+    """Scale and shift of batch normalisation by known statistics; recorded if need be."""
+    columns = [c for c in (weight, bias) if isinstance(c, Tensor)]
+    if not mode.recording or not any(c.requires_grad for c in columns):
+        return kernels.use("norm").folded(_array(weight), _array(bias), mean, var, eps)
+    inv_std = 1 / np.sqrt(var + var.dtype.type(eps))
+    scale = inv_std if weight is None else weight * inv_std
+    return scale, -mean * scale if bias is None else bias - mean * scale
+
+
 @composite(
     oracle=lambda torch, x, running_mean, running_var, weight=None, bias=None, training=False,
     momentum=0.1, eps=1e-5, residual=None, activation=None: torch_activate(
@@ -198,9 +210,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm needs running_mean and running_var unless training")
-        inv_std = 1 / np.sqrt(running_var + running_var.dtype.type(eps))
-        scale = inv_std if weight is None else weight * inv_std
-        shift = -running_mean * scale if bias is None else bias - running_mean * scale
+        scale, shift = _coefficients(weight, bias, running_mean, running_var, eps)
         y = scale_shift(x, scale, shift, residual, activation=within)
         return y if fused else activate(y, activation)
     values = int(np.prod(x.shape[:-1]))

@@ -44,7 +44,6 @@ class Adadelta(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        kernels.use("optim").adadelta(
-            p, grad, state["square_avg"], state["acc_delta"],
-            group["lr"], group["rho"], group["eps"], group["weight_decay"],
-        )  # fmt: skip
+        names = "lr", "rho", "eps", "weight_decay"
+        numbers = np.array([group[name] for name in names], np.float64)
+        kernels.use("optim").adadelta(p, grad, state["square_avg"], state["acc_delta"], numbers)

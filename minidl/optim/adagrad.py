@@ -33,5 +33,5 @@ class Adagrad(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        settings = (group["lr"], group["eps"], group["weight_decay"])
-        kernels.use("optim").adagrad(p, grad, state["sum"], *settings)
+        numbers = np.array([group["lr"], group["eps"], group["weight_decay"]], np.float64)
+        kernels.use("optim").adagrad(p, grad, state["sum"], numbers)

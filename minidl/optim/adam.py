@@ -47,7 +47,8 @@ class Adam(Optimizer):
     ) -> None:
         t = state["step"] = state["step"] + 1
         (beta1, beta2), eps = group["betas"], group["eps"]
-        kernels.use("optim").adam(
-            p, grad, state["exp_avg"], state["exp_avg_sq"], 0.0, group["lr"] / (1 - beta1**t),
-            beta1, beta2, math.sqrt(1 - beta2**t), eps, group["weight_decay"], 1.0,
-        )  # fmt: skip
+        of_m, root = group["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
+        numbers = np.array(
+            [0.0, of_m, beta1, beta2, root, eps, group["weight_decay"], 1.0], np.float64
+        )
+        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

@@ -34,8 +34,7 @@ class AdamW(Adam):
     ) -> None:
         t = state["step"] = state["step"] + 1
         (beta1, beta2), lr = group["betas"], group["lr"]
-        kernels.use("optim").adam(
-            p, grad, state["exp_avg"], state["exp_avg_sq"], 0.0, lr / (1 - beta1**t),
-            beta1, beta2, math.sqrt(1 - beta2**t), group["eps"], 0.0,
-            1 - lr * group["weight_decay"],
-        )  # fmt: skip
+        of_m, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+        keep = 1 - lr * group["weight_decay"]
+        numbers = np.array([0.0, of_m, beta1, beta2, root, group["eps"], 0.0, keep], np.float64)
+        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

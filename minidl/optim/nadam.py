@@ -63,7 +63,6 @@ class Nadam(Optimizer):
         product = state["mu_product"] = state["mu_product"] * mu
         of_g = group["lr"] * (1 - mu) / (1 - product)
         of_m = group["lr"] * mu_next / (1 - product * mu_next)
-        kernels.use("optim").adam(
-            p, grad, state["exp_avg"], state["exp_avg_sq"], of_g, of_m,
-            beta1, beta2, math.sqrt(1 - beta2**t), eps, decay, 1.0,
-        )  # fmt: skip
+        root = math.sqrt(1 - beta2**t)
+        numbers = np.array([of_g, of_m, beta1, beta2, root, eps, decay, 1.0], np.float64)
+        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

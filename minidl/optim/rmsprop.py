@@ -58,7 +58,7 @@ class RMSprop(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        kernels.use("optim").rmsprop(
-            p, grad, state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer"),
-            group["lr"], group["alpha"], group["eps"], group["momentum"], group["weight_decay"],
-        )  # fmt: skip
+        names = "lr", "alpha", "eps", "momentum", "weight_decay"
+        numbers = np.array([group[name] for name in names], np.float64)
+        arrays = state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer")
+        kernels.use("optim").rmsprop(p, grad, *arrays, numbers)

@@ -54,7 +54,6 @@ class SGD(Optimizer):
     def _update(
         self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        kernels.use("optim").sgd(
-            p, grad, state.get("momentum_buffer"),
-            group["lr"], group["momentum"], group["weight_decay"], group["nesterov"],
-        )  # fmt: skip
+        numbers = np.array([group["lr"], group["momentum"], group["weight_decay"]], np.float64)
+        buffer = state.get("momentum_buffer")
+        kernels.use("optim").sgd(p, grad, buffer, numbers, group["nesterov"])

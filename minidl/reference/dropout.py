@@ -20,12 +20,12 @@ def _limit_and_scale(p: float, dtype: Any) -> tuple[np.uint64, Any]:
     return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
 
 
-def dropout(x: np.ndarray, seed: int, p: float) -> np.ndarray:
+def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
     """x with a share p of its numbers put to 0 and the others multiplied by 1 / (1 - p).
 
-    seed: a whole number of 64 bits.  The same seed drops the same elements.
+    seed: a whole number of 64 bits, (1,), uint64.  The same seed drops the same elements.
     """
-    z = np.uint64(seed) + np.arange(1, x.size + 1, dtype=np.uint64) * GOLDEN  # modulo 2**64
+    z = seed + np.arange(1, x.size + 1, dtype=np.uint64) * GOLDEN  # modulo 2**64
     z = (z ^ (z >> np.uint64(30))) * FIRST
     z = (z ^ (z >> np.uint64(27))) * SECOND
     z = (z ^ (z >> np.uint64(31))) >> np.uint64(32)

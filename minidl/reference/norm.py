@@ -39,6 +39,26 @@ def batch_norm_grad(
     return dx, dweight, dbias, None if y is None else dy
 
 
+def update_running(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, rows: int
+) -> None:
+    """The running statistics moved by `momentum` towards those of a batch of so many rows.
+
+    The running variance is unbiased, var isn't.
+    """
+    running_mean += momentum * (mean - running_mean)
+    running_var += momentum * (var * (rows / (rows - 1)) - running_var)
+
+
+def folded(
+    weight: Optional, bias: Optional, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Scale and shift of batch normalisation by statistics that are known."""
+    inv_std = 1 / np.sqrt(var + var.dtype.type(eps))
+    scale = inv_std if weight is None else weight * inv_std
+    return scale, -mean * scale if bias is None else bias - mean * scale
+
+
 def scale_shift(
     x: Array, scale: Array, shift: Array, residual: Optional, activation: str | None
 ) -> Array:

@@ -1,7 +1,8 @@
 """Optimizer updates. Arrays are of one shape and dtype; the first and the state change in place.
 
-w weights, g their gradient; decay adds decay * w to g. Where the formulas come from stands at the
-classes in `minidl.optim`.
+w weights, g their gradient; numbers, float64, the settings in the order that each update names,
+where decay adds decay * w to g. Where the formulas come from stands at the classes in
+`minidl.optim`.
 """
 
 import numpy as np
@@ -10,10 +11,9 @@ Array = np.ndarray
 Optional = np.ndarray | None
 
 
-def sgd(
-    w: Array, g: Array, buffer: Optional, lr: float, momentum: float, decay: float, nesterov: bool
-) -> None:
-    """w -= lr (g + decay w); with a buffer, momentum."""
+def sgd(w: Array, g: Array, buffer: Optional, numbers: Array, nesterov: bool) -> None:
+    """w -= lr (g + decay w); with a buffer, momentum.  numbers: lr, momentum, decay."""
+    lr, momentum, decay = numbers.tolist()  # Python's numbers keep float32 arithmetic float32
     g = g + decay * w
     if buffer is not None:
         buffer *= momentum
@@ -22,18 +22,20 @@ def sgd(
     w -= lr * g
 
 
-def adagrad(w: Array, g: Array, total: Array, lr: float, eps: float, decay: float) -> None:
-    """w -= lr g / (sqrt(total) + eps), total the sum of g^2."""
+def adagrad(w: Array, g: Array, total: Array, numbers: Array) -> None:
+    """w -= lr g / (sqrt(total) + eps), total the sum of g^2.  numbers: lr, eps, decay."""
+    lr, eps, decay = numbers.tolist()
     g = g + decay * w
     total += g * g
     w -= lr * g / (np.sqrt(total) + eps)
 
 
-def adadelta(
-    w: Array, g: Array, square_avg: Array, acc_delta: Array,
-    lr: float, rho: float, eps: float, decay: float,
-) -> None:  # fmt: skip
-    """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g."""
+def adadelta(w: Array, g: Array, square_avg: Array, acc_delta: Array, numbers: Array) -> None:
+    """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g.
+
+    numbers: lr, rho, eps, decay.
+    """
+    lr, rho, eps, decay = numbers.tolist()
     g = g + decay * w
     square_avg *= rho
     square_avg += (1 - rho) * (g * g)
@@ -44,10 +46,13 @@ def adadelta(
 
 
 def rmsprop(
-    w: Array, g: Array, square_avg: Array, grad_avg: Optional, buffer: Optional,
-    lr: float, alpha: float, eps: float, momentum: float, decay: float,
-) -> None:  # fmt: skip
-    """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out."""
+    w: Array, g: Array, square_avg: Array, grad_avg: Optional, buffer: Optional, numbers: Array
+) -> None:
+    """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out.
+
+    numbers: lr, alpha, eps, momentum, decay.
+    """
+    lr, alpha, eps, momentum, decay = numbers.tolist()
     g = g + decay * w
     square_avg *= alpha
     square_avg += (1 - alpha) * (g * g)
@@ -64,11 +69,12 @@ def rmsprop(
     w -= lr * d
 
 
-def adam(
-    w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, of_g: float, of_m: float,
-    beta1: float, beta2: float, root: float, eps: float, decay: float, keep: float,
-) -> None:  # fmt: skip
-    """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps)."""
+def adam(w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, numbers: Array) -> None:
+    """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps).
+
+    numbers: of_g, of_m, beta1, beta2, root, eps, decay, keep.
+    """
+    of_g, of_m, beta1, beta2, root, eps, decay, keep = numbers.tolist()
     g = g + decay * w
     exp_avg *= beta1
     exp_avg += (1 - beta1) * g

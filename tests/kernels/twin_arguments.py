@@ -165,15 +165,17 @@ def optim_arguments(draw, name):
     w, g, a, b = numbers(size), numbers(size), np.abs(numbers(size)), np.abs(numbers(size))
     decay = draw(st.sampled_from([0.0, 0.1]))
     if name == "sgd":
-        return w, g, a if some else None, 0.1, 0.9, decay, some and draw(st.booleans())
+        nesterov = some and draw(st.booleans())
+        return w, g, a if some else None, np.array([0.1, 0.9, decay]), nesterov
     if name == "adagrad":
-        return w, g, a, 0.1, 1e-3, decay
+        return w, g, a, np.array([0.1, 1e-3, decay])
     if name == "adadelta":
-        return w, g, a, b, 0.5, 0.9, 1e-3, decay
+        return w, g, a, b, np.array([0.5, 0.9, 1e-3, decay])
     if name == "rmsprop":
         mean, buffer = a / 9 if some else None, numbers(size) if draw(st.booleans()) else None
-        return w, g, a + 1, mean, buffer, 0.1, 0.9, 1e-3, 0.9, decay
-    return w, g, numbers(size), a, 0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, decay, 0.999
+        return w, g, a + 1, mean, buffer, np.array([0.1, 0.9, 1e-3, 0.9, decay])
+    settings = np.array([0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, decay, 0.999])
+    return w, g, numbers(size), a, settings
 
 
 @st.composite
@@ -236,6 +238,12 @@ def norm_arguments(draw, name):
         return x, draw(st.integers(0, 12)), draw(st.integers(0, 12))
     residual, activation = numbers(rows, c) if draw(st.booleans()) else None, draw(ACTIVATIONS)
     weight, bias = numbers(c), numbers(c)
+    if name == "update_running":
+        momentum = draw(st.sampled_from([0.0, 0.1, 1.0]))
+        return weight, np.abs(bias), numbers(c), np.abs(numbers(c)), momentum, rows
+    if name == "folded":
+        weight, bias = (column if draw(st.booleans()) else None for column in (weight, bias))
+        return weight, bias, numbers(c), np.abs(numbers(c)), draw(st.sampled_from([1e-5, 1.0]))
     if name == "batch_norm":
         return x, weight, bias, residual, activation, 1e-5
     if name == "scale_shift":
@@ -284,7 +292,7 @@ def dropout_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     shape = draw(st.sampled_from([(0, 3), (7,), (5, 9, 3), (129, 257)]))
     p = draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
-    return numbers(*shape), draw(st.integers(0, 2**64 - 1)), p
+    return numbers(*shape), np.array([draw(st.integers(0, 2**64 - 1))], np.uint64), p
 
 
 @st.composite

@@ -151,6 +151,33 @@ def test_batch_norm_moves_its_statistics_by_momentum():
     np.testing.assert_allclose(layer.running_var.data, variance, rtol=1e-12)
 
 
+def test_batch_norm_moves_statistics_that_are_not_contiguous():
+    x = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
+    columns = np.ones((3, 2), np.float32)
+    alone = columns[:, 0].copy(), columns[:, 1].copy()
+    F.batch_norm(x, columns[:, 0], columns[:, 1], training=True)
+    F.batch_norm(x, *alone, training=True)
+    np.testing.assert_array_equal(columns.T, alone)
+    assert (columns != 1).all()
+
+
+@pytest.mark.parametrize("kernels", ["fast", "reference"])
+@pytest.mark.parametrize("left_out", [(), ("weight",), ("bias",), ("weight", "bias")])
+def test_batch_norm_by_known_statistics_is_the_same_with_and_without_gradients(
+    kernels, left_out, monkeypatch
+):
+    monkeypatch.setattr(md.config, "kernels", kernels)
+    numbers = np.random.default_rng(0).standard_normal((40, 7)).astype(np.float32)
+    columns = {"weight": numbers[0], "bias": numbers[1]}
+    columns = {name: c for name, c in columns.items() if name not in left_out}
+    statistics = numbers[2], np.abs(numbers[3])
+    known = F.batch_norm(numbers, *statistics, **columns)
+    wanting = {name: md.tensor(c, requires_grad=True) for name, c in columns.items()}
+    y = F.batch_norm(md.tensor(numbers), *statistics, **wanting)
+    assert y.requires_grad == bool(columns)
+    np.testing.assert_array_equal(y.data, known)
+
+
 def test_flatten_and_zero_padding():
     x = np.arange(24.0).reshape(2, 2, 3, 2)
     np.testing.assert_array_equal(nn.Flatten()(x).data, x.reshape(2, 12))
