@@ -47,6 +47,7 @@ CHANNELS = [
     (64, 128), (128, 128), (512, 512),
 ]  # fmt: skip
 WINDOWS = [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2)]  # kernel size and stride
+BLOCKS = [8, 16, 24, 32, 48, 64]  # channels that are one to four vectors wide
 FEATURES = [(84, 10), (400, 120), (512, 1000)]
 
 
@@ -63,12 +64,15 @@ def cases(dtype: Any) -> Iterator[Case]:
     every: list[Any] = list(ops.values())
     for op in sorted(every, key=lambda op: (op.function.__module__, op.name)):
         yield Case(op.function.__module__, op.name, partial(_run_samples, op, dtype))
-    for channels in CHANNELS:
-        name = "convolution {} to {}".format(*channels)
-        yield Case(name, name, partial(_run_convolutions, *channels, dtype))
-    for features in FEATURES:
-        name = "linear {} to {}".format(*features)
-        yield Case("linear", name, partial(_run_linear, *features, dtype))
+    for inputs, outputs in CHANNELS:
+        name = f"convolution {inputs} to {outputs}"
+        yield Case(name, name, partial(_run_convolutions, inputs, outputs, dtype))
+    for channels in BLOCKS:
+        name = f"{channels} channels normalized and pooled"
+        yield Case(name, name, partial(_run_blocks, channels, dtype))
+    for inputs, outputs in FEATURES:
+        name = f"linear {inputs} to {outputs}"
+        yield Case("linear", name, partial(_run_linear, inputs, outputs, dtype))
     for name in optim.__all__:
         kind = getattr(optim, name)
         if inspect.isclass(kind) and optim.Optimizer in kind.__mro__[1:]:
@@ -197,6 +201,16 @@ def _run_convolutions(inputs: int, outputs: int, dtype: Any) -> None:
                 _run(model.astype(dtype), _zeros(dtype, 2, 16, 16, inputs))
 
 
+def _run_blocks(channels: int, dtype: Any) -> None:
+    """Batch normalization with all that it takes in the same pass, and pooling."""
+    x, residual = (_zeros(dtype, 2, 8, 8, channels) for _ in range(2))
+    for activation in (None, "relu"):
+        model = nn.BatchNorm2d(channels, activation=activation).astype(dtype)
+        _backward(model(x, residual=residual))
+        for pool in (nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.GlobalAvgPool2d()):
+            _run(nn.Sequential(model, pool), x)
+
+
 def _run_linear(inputs: int, outputs: int, dtype: Any) -> None:
     for rows in (1, 64):
         for activation in (None, "relu"):
@@ -231,7 +245,7 @@ def _run_lenet(dtype: Any) -> None:
     """A whole train step: what the parts run together may differ from what each runs alone."""
     model = md.models.lenet5().astype(dtype)
     optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    for batch in (1, 32):
+    for batch in (1, 4, 32):
         x = md.from_numpy(np.zeros((batch, 32, 32, 1), dtype))
         optimizer.zero_grad()
         nn.functional.cross_entropy(model.train()(x), np.zeros(batch, np.int64)).backward()
