@@ -26,8 +26,9 @@ from minidl.random import manual_seed
 from minidl.version import __version__
 
 if TYPE_CHECKING:
-    from minidl import analysis, autograd, data, io, kernels, models, nn, optim, train
+    from minidl import analysis, autograd, capture, data, io, kernels, models, nn, optim, train
     from minidl.analysis import summary
+    from minidl.capture import compile
     from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "__version__",
     "analysis",
     "autograd",
+    "capture",
+    "compile",
     "config",
     "data",
     "detect_anomaly",
@@ -63,13 +66,26 @@ __all__ = [
 ]
 
 _FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
-_PACKAGES = ("analysis", "autograd", "data", "io", "kernels", "models", "nn", "optim", "train")
+_PACKAGES = (
+    "analysis",
+    "autograd",
+    "capture",
+    "data",
+    "io",
+    "kernels",
+    "models",
+    "nn",
+    "optim",
+    "train",
+)
 
 
 def __getattr__(name: str) -> Any:
     """Import what was left out at first, when it is asked for."""
     if name in _FROM_IO:
         return getattr(importlib.import_module("minidl.io"), name)
+    if name == "compile":
+        return importlib.import_module("minidl.capture").compile
     if name == "summary":
         return importlib.import_module("minidl.analysis").summary
     if name in _PACKAGES:

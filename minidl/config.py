@@ -46,13 +46,16 @@ def _user_cache() -> Path | None:
 class Config:
     """The one settings object, `md.config`. Assigning an unknown name or value raises."""
 
-    __slots__ = ("_convolution", "_default_dtype", "_kernels", "_num_threads", "on_threads")
+    __slots__ = (
+        "_capture", "_convolution", "_default_dtype", "_kernels", "_num_threads", "on_threads"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.on_threads: list[Callable[[int], None]] = []  # told of a new number of threads
         self._default_dtype = np.dtype(np.float32)
         self._kernels = "fast"
         self._convolution = "auto"
+        self._capture = True
         self._num_threads = _cores()
 
     @property
@@ -99,6 +102,20 @@ class Config:
         self._convolution = choice
 
     @property
+    def capture(self) -> bool:
+        """Whether calls are recorded and replayed: what `md.compile` made, and by `train.Trainer`.
+
+        The results are the same bits either way.
+        """
+        return self._capture
+
+    @capture.setter
+    def capture(self, wanted: bool) -> None:
+        if not isinstance(wanted, bool):
+            raise ArgumentError(f"config.capture must be True or False, got {wanted!r}")
+        self._capture = wanted
+
+    @property
     def num_threads(self) -> int:
         """Threads the kernels use; set it with `md.set_num_threads`."""
         return self._num_threads
@@ -118,7 +135,8 @@ class Config:
     def __repr__(self) -> str:
         return (
             f"config(default_dtype={self._default_dtype}, kernels={self._kernels!r}, "
-            f"convolution={self._convolution!r}, num_threads={self._num_threads})"
+            f"convolution={self._convolution!r}, capture={self._capture}, "
+            f"num_threads={self._num_threads})"
         )
 
 

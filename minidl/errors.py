@@ -12,6 +12,7 @@ __all__ = [
     "GradError",
     "StateError",
     "FileFormatError",
+    "CaptureError",
 ]
 
 
@@ -41,3 +42,7 @@ class StateError(MinidlError, ValueError):
 
 class FileFormatError(MinidlError, ValueError):
     """A file is not what it should be: another format, truncated or damaged."""
+
+
+class CaptureError(StateError):
+    """A call can't be captured: replayed, it would not compute what it computes when called."""

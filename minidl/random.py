@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import ArgumentError, StateError
+from minidl.recording import before
 
-__all__ = ["manual_seed", "generator", "get_state", "set_state"]
+__all__ = ["manual_seed", "generator", "get_state", "seed", "set_state"]
 
 _generator = np.random.Generator(np.random.PCG64())
 
@@ -41,3 +42,30 @@ def set_state(state: dict[str, Any]) -> None:
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise StateError(f"set_state expected a state from get_state, got {state!r}") from error
     _generator.bit_generator.state = state
+
+
+def seed() -> np.ndarray:
+    """A seed for what draws its numbers itself, (1,) of uint64; a captured call draws it anew."""
+    drawn = _Seed(np.empty(1, np.uint64))
+    drawn.advance()
+    before(drawn)
+    return drawn.array
+
+
+class _Seed:
+    """The drawing of a seed, as a captured call does it again."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def holds(self) -> bool:
+        return True
+
+    def advance(self) -> None:
+        self.array[:] = _generator.integers(2**64, size=1, dtype=np.uint64)
+
+    def save(self) -> dict[str, Any]:
+        return get_state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        set_state(state)

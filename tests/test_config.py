@@ -111,7 +111,10 @@ def test_unknown_settings_are_refused():
 def test_repr_shows_all_settings():
     md.set_num_threads(1)
     md.config.kernels = "reference"
-    shown = "config(default_dtype=float32, kernels='reference', convolution='auto', num_threads=1)"
+    shown = (
+        "config(default_dtype=float32, kernels='reference', convolution='auto', capture=True, "
+        "num_threads=1)"
+    )
     assert repr(md.config) == shown
 
 

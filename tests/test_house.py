@@ -14,12 +14,12 @@ ROOT = Path(minidl.__file__).parent
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
     {"errors", "version"},
-    {"config", "random", "geometry"},
+    {"config", "random", "geometry", "recording"},
     {"reference", "kernels"},
     {"autograd"},
     {"ops"},
     {"nn"},
-    {"optim", "io", "data", "models"},
+    {"optim", "io", "data", "models", "capture"},
     {"train", "analysis"},
     {"apps"},
     {"bench", "cli", "doctor", "warmup", "__main__"},

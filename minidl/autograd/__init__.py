@@ -1,11 +1,12 @@
 """Automatic differentiation: tensors, primitives, the backward pass, gradient checks."""
 
+from minidl.autograd.creation import from_numpy, tensor
 from minidl.autograd.engine import detect_anomaly, enable_grad, no_grad
 from minidl.autograd.gradcheck import gradcheck
 from minidl.autograd.hooks import register_op_hook
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
-from minidl.autograd.tensor import Tensor, from_numpy, grad, tensor
+from minidl.autograd.tensor import Tensor, grad
 
 __all__ = [
     "Tensor",

@@ -9,7 +9,9 @@ import numpy as np
 
 from minidl.autograd.engine import Node, mode
 from minidl.autograd.tensor import Tensor, grad, ops
+from minidl.autograd.unit import unit
 from minidl.errors import GradError
+from minidl.recording import here
 
 __all__ = ["Call", "Rule", "check_finite"]
 
@@ -63,15 +65,22 @@ class Call(Node):
         for rule in self.rules:
             positions = rule.positions if not self.op.variadic else range(len(needs))
             if any(needs[i] for i in positions):
-                parts = rule.function(
-                    g, **{name: self._want(name, kept, needs) for name in rule.wants}
-                )
+                wanted = {name: self._want(name, kept, needs) for name in rule.wants}
+                if here.recorder is None or isinstance(g, Tensor):
+                    parts = rule.function(g, **wanted)
+                else:
+                    parts = self._recorded(rule.function, g, wanted)
                 if len(rule.positions) == 1 and not self.op.variadic:
                     parts = (parts,)
                 for i, part in zip(positions, parts, strict=True):
                     if needs[i] and part is not None:
                         gradients[i] = self._finish(part, i)
         return gradients
+
+    def _recorded(self, rule: Callable[..., Any], g: Any, wanted: dict[str, Any]) -> Any:
+        """The rule as a unit of the recording."""
+        call = lambda: rule(g, **wanted)  # noqa: E731
+        return unit(f"the gradient of {self.op.name}", call, [g, *wanted.values()])
 
     def _want(self, name: str, kept: dict[str, Any], needs: Sequence[bool]) -> Any:
         if name in kept:

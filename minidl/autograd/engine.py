@@ -16,10 +16,9 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import GradError
+from minidl.recording import refuse, step
 
 __all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
-
-LARGE = 32 * 1024  # numbers: from here on sums run on all threads
 
 
 class _Mode(threading.local):
@@ -114,11 +113,16 @@ class _Gradients:
                 self._own.add(place)
             return True
         total = self.sums[place]
-        if self._in_place and place in self._own and total.size >= LARGE:
-            kernels.use("elementwise").add_to(total, g)
+        if self._in_place and total.dtype.kind == "f" and total.flags.c_contiguous:
+            if place in self._own:
+                kernels.use("elementwise").add_to(total, g)
+            else:
+                self.sums[place] = kernels.use("elementwise").add(total, g)
+                self._own.add(place)
         elif self._in_place and place in self._own:
-            total += g
+            step(lambda: np.add(total, g, out=total))
         else:
+            refuse("a sum of gradients that don't lie in one piece", "can't be replayed")
             total = total + g
             # the sum of arrays without axes is a NumPy scalar
             self.sums[place] = np.asarray(total) if self._in_place else total
@@ -133,7 +137,7 @@ class _Gradients:
         """The sums, each an array of its own."""
         if self._in_place:
             for place in self.sums.keys() - self._own:
-                self.sums[place] = self.sums[place].copy()
+                self.sums[place] = kernels.use("copy").copied(self.sums[place])
         return self.sums
 
 

@@ -33,7 +33,9 @@ from minidl.autograd.engine import mode
 from minidl.autograd.hooks import op_hooks
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
+from minidl.autograd.unit import unit
 from minidl.errors import ArgumentError, GradError
+from minidl.recording import here
 
 __all__ = ["Primitive", "primitive"]
 
@@ -90,7 +92,10 @@ class Primitive(Op):
             if isinstance(value, np.floating):  # would draw float32 arithmetic up to float64
                 settings[name] = float(value)
         arrays, with_tensors = as_arrays(self, inputs, self._any_dtype)
-        result = self.function(*arrays, **settings)
+        if here.recorder is None:
+            result = self.function(*arrays, **settings)
+        else:
+            result = self._recorded(inputs, arrays, settings)
         saved = ()
         if self.saves:
             result, *saved = result
@@ -103,6 +108,16 @@ class Primitive(Op):
             return output
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
         return Tensor(output, node=node)
+
+    def _recorded(
+        self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]
+    ) -> Any:
+        """The forward as a unit of the recording."""
+        for x in inputs:
+            if isinstance(x, Tensor) and x._node is None:
+                here.recorder.leaf(x)  # type: ignore[union-attr]
+        call = lambda: self.function(*arrays, **settings)  # noqa: E731
+        return unit(self.name, call, [*arrays, *settings.values()])
 
     def _bind(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
         """All the arrays: also those given by name, or left out (None). Settings given by place

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd import engine
-from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
+from minidl.recording import here, refuse
 
-__all__ = ["Tensor", "tensor", "from_numpy", "grad", "ops"]
+__all__ = ["Tensor", "grad", "ops"]
 
 ops: dict[str, Callable[..., Any]] = {}
 """Every op of the library by name."""
 
 Axis = int | Sequence[int] | None
+READS = "reads numbers that a replay computes anew: do it outside, with what the call returns"
 
 
 class Tensor:
@@ -28,7 +30,7 @@ class Tensor:
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
-    __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "grad")
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad")
     # NumPy leaves `ndarray + Tensor` to Tensor.__radd__.
     __array_ufunc__ = None
 
@@ -39,7 +41,7 @@ class Tensor:
             )
         self._data = data
         self._node = node
-        self.grad: np.ndarray | None = None
+        self._grad: np.ndarray | None = None
         self._requires_grad = node is not None
         if requires_grad:
             self.requires_grad = True
@@ -60,6 +62,19 @@ class Tensor:
                 f"got {array.shape} and {array.dtype}: make a new tensor for another kind of array"
             )
         self._data = array
+
+    @property
+    def grad(self) -> np.ndarray | None:
+        """The gradient that `backward` added up, or None. A captured step uses its array again."""
+        if here.recorder is not None:
+            here.recorder.gradient(self, True)
+        return self._grad
+
+    @grad.setter
+    def grad(self, g: np.ndarray | None) -> None:
+        if here.recorder is not None:
+            here.recorder.gradient(self, False)
+        self._grad = g
 
     @property
     def requires_grad(self) -> bool:
@@ -100,6 +115,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """The ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
+        refuse("numpy() or np.asarray() of a tensor", READS)
         if self._requires_grad:
             raise GradError(
                 "numpy() on a tensor that requires a gradient would lose the graph: "
@@ -112,6 +128,7 @@ class Tensor:
 
     def item(self) -> Any:
         """The one number it holds, as a Python number."""
+        refuse("item(), float(), int() or bool() of a tensor", READS)
         if self.size != 1:
             raise ShapeError(f"item() expected a tensor of one element, got shape {self.shape}")
         return self._data.item()
@@ -164,6 +181,8 @@ class Tensor:
             array = total.data.copy() if isinstance(total, Tensor) else total
             if leaf.grad is None:
                 leaf.grad = array
+            elif leaf.grad.flags.c_contiguous and leaf.grad.dtype.kind == "f":
+                kernels.use("elementwise").add_to(leaf.grad, array)
             else:
                 leaf.grad += array
 
@@ -299,44 +318,6 @@ def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
     if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
         return tuple(numbers[0])
     return numbers
-
-
-def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of `a`.
-
-    a: numbers, nested lists, an ndarray or a Tensor. Float ndarrays keep their dtype, Python
-    floats become `md.config.default_dtype`, integers stay integers.
-    Raises DTypeError for what is no array of numbers.
-    """
-    if isinstance(a, Tensor):
-        a = a.data
-    try:
-        array = np.array(a, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise DTypeError(
-            f"tensor() expected an array of numbers, got {a!r:.100}: {error}"
-        ) from error
-    if dtype is None and array.dtype == np.float64 and not isinstance(a, np.ndarray | np.generic):
-        array = array.astype(config.default_dtype)
-    return Tensor(_numbers(array, "tensor()"), requires_grad)
-
-
-def from_numpy(a: np.ndarray, requires_grad: bool = False) -> Tensor:
-    """A tensor that shares the memory of the ndarray `a`, read-only and non-contiguous ones too."""
-    if not isinstance(a, np.ndarray):
-        raise DTypeError(
-            f"from_numpy() expected an ndarray, got {type(a).__name__}: use md.tensor() to copy it"
-        )
-    return Tensor(_numbers(a, "from_numpy()"), requires_grad)
-
-
-def _numbers(array: np.ndarray, who: str) -> np.ndarray:
-    if array.dtype.kind in "iub" or array.dtype in (np.float32, np.float64):
-        return array
-    raise DTypeError(
-        f"{who} expected float32, float64, integers or booleans, got dtype {array.dtype}: "
-        "convert it, for example with .astype(np.float32)"
-    )
 
 
 def grad(

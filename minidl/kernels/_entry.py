@@ -32,7 +32,7 @@ WORD, POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
 ENTRY = ir.FunctionType(ir.VoidType(), [POINTER])
 
 
-class _Body(dispatcher._FunctionCompiler):
+class _Body(dispatcher._FunctionCompiler):  # type: ignore[name-defined]
     """Numba's compiler of a function that Python never calls."""
 
     def _customize_flags(self, flags: Any) -> Any:
@@ -73,7 +73,8 @@ def _unpack(context: Any, builder: Any, words: Any, kind: Any, at: int) -> tuple
         array = context.make_array(kind)(context, builder)
         size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
         shape = [word(at + 1 + axis) for axis in range(kind.ndim)]
-        strides, total = [], WORD(size)
+        strides: list[Any] = []
+        total = WORD(size)
         for length in reversed(shape):
             strides.insert(0, total)
             total = builder.mul(total, length, flags=["nsw"])

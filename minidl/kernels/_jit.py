@@ -19,7 +19,7 @@ from typing import Any
 
 import numba
 
-from minidl.kernels import _plain, _recording
+from minidl.kernels import _plain
 from minidl.kernels._recording import Launch
 
 way: Any
@@ -32,7 +32,7 @@ except (ImportError, AttributeError):  # a Numba that is made differently inside
 
 __all__ = [
     "EXACT", "PART", "Launch", "background", "helper", "inlined", "kernel", "machine", "program",
-    "record", "sized", "sources",
+    "recording", "sized", "sources",
 ]  # fmt: skip
 
 FAST_MATH = frozenset({"contract", "nsz", "arcp", "reassoc"})
@@ -43,7 +43,8 @@ PART = 16 * 1024  # numbers that a thread works on at a time, where each is hand
 
 def _njit(function: Callable[..., Any], **options: Any) -> Any:
     """A function that only compiled ones call: Numba needs to make no wrappers for others."""
-    return numba.njit(
+    njit: Any = numba.njit  # its types leave out what only Numba itself asks for
+    return njit(
         fastmath=set(FAST_MATH), error_model="numpy", no_cpython_wrapper=True,
         no_cfunc_wrapper=True, **options,
     )(function)  # fmt: skip
@@ -95,16 +96,19 @@ def sized(parts: int, work: int) -> int:
     return parts if work > LITTLE else -parts
 
 
-def record(told: Callable[[Launch], None] | None) -> None:
-    """Tell `told` of each launch of this thread from now on; None: nobody."""
-    before = _recording.recorder()
-    _recording.set_recorder(told)
-    way.recording((told is not None) - (before is not None))
+class recording:
+    """Inside, launches are told to the recorder of their thread, `minidl.recording.here`."""
+
+    def __enter__(self) -> None:
+        way.recording(1)
+
+    def __exit__(self, *exception: object) -> None:
+        way.recording(-1)
 
 
 def program(launches: list[Launch]) -> Callable[[], None]:
     """What runs recorded launches again, on the arrays they were recorded with."""
-    return way.program(launches)  # type: ignore[no-any-return]
+    return way.program(launches)
 
 
 def machine() -> dict[str, Any]:

@@ -33,7 +33,8 @@ from minidl.kernels._raw import (
     save_thread,
     vectorcall,
 )
-from minidl.kernels._recording import Launch, normal, recorder
+from minidl.kernels._recording import Launch, normal
+from minidl.recording import here, paused
 
 __all__ = ["SUPPORTED", "launcher", "program", "recording"]
 
@@ -156,6 +157,11 @@ _compiling = threading.RLock()
 
 def compiled_or_kept(name: str, key: str, make: Callable[[], tuple[Any, str]]) -> int:
     """The address of a function that `make` compiles, or of the code that was kept of it."""
+    with paused():  # what a recorded call compiles on its way is none of its steps
+        return _compiled_or_kept(name, key, make)
+
+
+def _compiled_or_kept(name: str, key: str, make: Callable[[], tuple[Any, str]]) -> int:
     kept = _cache.read(key)
     if kept is not None:
         library_name, entry, code, symbols = kept
@@ -226,10 +232,11 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
         entry = entries[expected][0]
         if WORLD[RECORDING]:
             launch = Launch(name, parts, normalized, entry)
-            table = _row(launch)
-            if recorder() is not None:
-                recorder()(launch)
-            _replayer()(table)
+            words = [word for argument in normalized for word in argument_words(argument)]
+            launch.block = np.array([0] * HEADER + words, np.int64)
+            if here.recorder is not None:
+                here.recorder.launched(launch)
+            program([launch])()
         else:
             handle[ENTRY] = 0  # until all words are written, no call takes the fast way
             handle[ARGUMENTS : ARGUMENTS + 2 * len(expected)] = np.ravel(expected)
@@ -261,18 +268,17 @@ def _replayer() -> Any:
     return _replayers[0]
 
 
-def _row(launch: Launch) -> np.ndarray:
-    """A launch as a table of one row; its block of words is kept by the launch."""
-    words = [word for argument in launch.arguments for word in argument_words(argument)]
-    launch.block = np.array([0] * HEADER + words, np.int64)
-    return np.array([[launch.entry, launch.block.ctypes.data, launch.parts]], np.int64)
-
-
 def program(launches: list[Launch]) -> Callable[[], None]:
     """What runs these launches, on the arrays they were recorded with, in one compiled loop."""
-    table = np.concatenate([_row(launch) for launch in launches])
-    replayer = _replayer()
-    return lambda: replayer(table)
+    rows = [(launch.entry, launch.block.ctypes.data, launch.parts) for launch in launches]
+    table, replayer = np.array(rows, np.int64).reshape(-1, 3), _replayer()
+    blocks = [launch.block for launch in launches]
+
+    def run() -> None:
+        replayer(table)
+
+    run.keeps = blocks  # type: ignore[attr-defined]
+    return run
 
 
 def recording(change: int) -> None:

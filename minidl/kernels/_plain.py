@@ -15,7 +15,8 @@ import numba
 
 from minidl.config import config
 from minidl.kernels import _cache, _notice
-from minidl.kernels._recording import Launch, normal, recorder
+from minidl.kernels._recording import Launch, normal
+from minidl.recording import here
 
 __all__ = ["launcher", "program", "recording"]
 
@@ -48,8 +49,8 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
     def launch(parts: int, *arguments: Any) -> None:
         normalized = normal(name, arguments)
         recorded = Launch(name, -parts if alone else parts, normalized, compiled)
-        if recorder() is not None:
-            recorder()(recorded)  # type: ignore[misc]
+        if here.recorder is not None:
+            here.recorder.launched(recorded)
         kinds = tuple(numba.typeof(x) for x in normalized)
         if kinds not in known:
             with _setting, _notice.compiling(name):

@@ -8,9 +8,8 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minidl.kernels._entry import POINTER, WORD
 
@@ -20,10 +19,14 @@ __all__ = [
     "syscall", "try_lock", "vectorcall",
 ]  # fmt: skip
 
+# Typed as Any: the first parameter of an intrinsic, `typing`, is not its callers' to give.
+intrinsic: Any = extending.intrinsic
+
 ROOM = 256  # words of a block: of a launch with the most arguments
 N = types.int64
 
-from_c: Any = numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_njit: Any = numba.njit  # its types leave out what only Numba itself asks for
+from_c = _njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorator: a function that C functions made by `_entry.compile_c` call."""
 
 

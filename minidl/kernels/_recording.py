@@ -1,18 +1,17 @@
 """What a kernel was called with, told to whoever records this thread's launches."""
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Launch", "normal", "recorder", "set_recorder"]
+__all__ = ["Launch", "normal"]
 
 
 class Launch:
     """One launch: the kernel's name, its parts and arguments, and what to run.
 
-    entry: the machine code's address or, where kernels run by `_plain`, the function.
+    entry: the machine code's address or, where kernels run by `_plain`, the function.  block: the
+    arguments as words that the machine code reads, made by `_launch`; then nobody needs them.
     """
 
     __slots__ = ("arguments", "block", "entry", "name", "parts")
@@ -20,19 +19,6 @@ class Launch:
     def __init__(self, name: str, parts: int, arguments: list[Any], entry: Any) -> None:
         self.name, self.parts, self.arguments, self.entry = name, parts, arguments, entry
         self.block: Any = None
-
-
-_here = threading.local()
-
-
-def recorder() -> Callable[[Launch], None] | None:
-    """Who is told of this thread's launches."""
-    return getattr(_here, "recorder", None)
-
-
-def set_recorder(told: Callable[[Launch], None] | None) -> None:
-    """Tell `told` of each launch of this thread from now on; None: nobody."""
-    _here.recorder = told
 
 
 def normal(name: str, arguments: tuple[Any, ...]) -> list[Any]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl.kernels._jit import PART, kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
 CEILINGS = {"relu": np.inf, "relu6": 6.0}
@@ -33,7 +34,7 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
     """x, or relu(x), or relu6(x)."""
     if activation is None:
         return x
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = empty(x.shape, x.dtype)
     parts = sized(-(-x.size // PART), x.size)
     _activate(parts, x.reshape(-1), CEILINGS[activation], y.reshape(-1))
@@ -44,7 +45,7 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
     """The gradient of `activate` for x, from its output y."""
     if activation is None:
         return dy
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    dy, y = contiguous(dy), contiguous(y)
     dx = empty(y.shape, y.dtype)
     parts = sized(-(-y.size // PART), y.size)
     _pass(parts, dy.reshape(-1), y.reshape(-1), CEILINGS[activation], dx.reshape(-1))

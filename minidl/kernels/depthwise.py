@@ -20,6 +20,7 @@ from minidl.kernels._sliding import (
     taps_of,
 )
 from minidl.kernels._window_tiles import load_where, slide
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, activated, finish, resume
 from minidl.kernels.offsets import steps, take
@@ -127,7 +128,7 @@ def _slide(x, weight, bias, activation, rows, make_line, axis, y):
     width, stride, padding before and dilation `axis` holds.
     """
     kh, kw, c, multiplier = weight.shape
-    w = np.ascontiguousarray(weight).reshape(kh, kw, c * multiplier)
+    w = contiguous(weight).reshape(kh, kw, c * multiplier)
     lanes, stride = LANES[x.itemsize], axis[1]
     backwards = make_line is backward_line and stride > 1
     shape = PIXELS, PIXELS, 1, 1
@@ -143,7 +144,7 @@ def _slide(x, weight, bias, activation, rows, make_line, axis, y):
     if w.shape[2] < lanes:
         line = edges_only(line, y.shape[2])
     _slider(*shape, lanes)(
-        len(y) * y.shape[1], np.ascontiguousarray(x), w, bias, ACTIVATIONS[activation], rows, *line,
+        len(y) * y.shape[1], contiguous(x), w, bias, ACTIVATIONS[activation], rows, *line,
         y,
     )  # fmt: skip
 
@@ -171,7 +172,7 @@ def _repeated(x, multiplier):
     if multiplier == 1:
         return x
     y = empty((*x.shape[:3], x.shape[3] * multiplier), x.dtype)
-    x = np.ascontiguousarray(x).reshape(-1)
+    x = contiguous(x).reshape(-1)
     _repeat(sized(-(-x.size // PART), y.size), x, multiplier, y.reshape(-1))
     return y
 
@@ -190,7 +191,7 @@ def depthwise_conv2d(
     kh, kw, c, multiplier = weight.shape
     size = output_size("depthwise_conv2d", (h, w), (kh, kw), stride, padding, dilation)
     y = empty((n, *size, c * multiplier), x.dtype)
-    bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
+    bias = np.empty(0, x.dtype) if bias is None else contiguous(bias)
     (top, _), (left, _) = padding
     rows = forward_axis(kh, stride[0], top, dilation[0])
     axis = kw, stride[1], left, dilation[1]
@@ -328,7 +329,7 @@ def depthwise_conv2d_weight_grad(
     kh, kw = kernel_size
     _, oh, ow, outputs = dy.shape
     _, h, w, c = x.shape
-    x, dy = _repeated(np.ascontiguousarray(x), outputs // c), np.ascontiguousarray(dy)
+    x, dy = _repeated(contiguous(x), outputs // c), contiguous(dy)
     (top, _), (left, _) = padding
     taps = kh * kw
     row_bits = _bits(kh, stride[0], top, dilation[0], oh, h, kw, taps)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl.kernels._jit import PART, kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.reference.dropout import FIRST, GOLDEN, SECOND, _limit_and_scale
 
@@ -24,7 +25,7 @@ def _dropout(part, x, seed, limit, scale, y):
 def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
     """x with a share p of its numbers put to 0 and the others multiplied by 1 / (1 - p)."""
     y = empty(x.shape, x.dtype)
-    x = np.ascontiguousarray(x)  # also gives an array without axes one
+    x = contiguous(x)  # also gives an array without axes one
     limit, scale = _limit_and_scale(p, x.dtype)
     parts = sized(-(-x.size // PART), x.size)
     _dropout(parts, x.reshape(-1), seed, int(limit), float(scale), y.reshape(-1))

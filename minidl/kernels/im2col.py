@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl.geometry import Padding, Pair, corner, output_size
 from minidl.kernels._jit import kernel
+from minidl.kernels.copy import contiguous
 from minidl.kernels.gemm import matmul
 
 COLUMN_NUMBERS = 1 << 22  # unrolled at a time: 16 MB of float32
@@ -95,7 +96,7 @@ def im2col(
     n, h, w, c = x.shape
     size = output_size("im2col", (h, w), kernel_size, stride, padding, dilation)
     shape = (*size, *kernel_size, c)
-    columns = _unrolled(np.ascontiguousarray(x), 0, shape, stride, padding, dilation)
+    columns = _unrolled(contiguous(x), 0, shape, stride, padding, dilation)
     return columns.reshape(n, *shape)
 
 
@@ -104,14 +105,14 @@ def col2im(
 ) -> np.ndarray:
     """The transpose of im2col: every window added back where it came from. (N, H, W, C)."""
     x = np.empty((columns.shape[0], *input_size, columns.shape[5]), columns.dtype)
-    columns = np.ascontiguousarray(columns)
+    columns = contiguous(columns)
     _roll(len(x), columns, 0, stride, corner(padding), dilation, x)
     return x
 
 
 def _taken(x: np.ndarray, columns: slice) -> np.ndarray:
     """Columns of the last axis, as rows: (N*OH*OW, K) -> (N*OH*OW, K/groups)."""
-    x = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    x = contiguous(x).reshape(-1, x.shape[-1])
     width = columns.stop - columns.start
     if width == x.shape[1]:
         return x
@@ -152,7 +153,7 @@ def conv2d(
     n, h, w, _ = x.shape
     kh, kw, c, k = weight.shape  # c = C/groups
     oh, ow = output_size("conv2d", (h, w), (kh, kw), stride, padding, dilation)
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = np.empty((n, oh, ow, k), x.dtype)
     for group, outputs in enumerate(_parts(k, groups)):
         matrix = _taken(weight, outputs)  # (kh*kw*C/groups, K/groups)
@@ -197,7 +198,7 @@ def conv2d_weight_grad(
     """The gradient of conv2d for weight: the unrolled windows, transposed, times dy."""
     n, oh, ow, k = dy.shape
     (kh, kw), c = kernel_size, x.shape[3] // groups
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     weight = np.empty((kh, kw, c, k), x.dtype)
     _clear(kh, weight)
     for group, outputs in enumerate(_parts(k, groups)):

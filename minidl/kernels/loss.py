@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from minidl.kernels._jit import EXACT, kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
 ROWS_A_PART = 32
@@ -61,12 +62,29 @@ def softmax_cross_entropy(
     class_weights: np.ndarray | None, smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The loss of each row, and its derivatives by the logits."""
-    logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, np.int64)
+    logits, labels = contiguous(logits), np.ascontiguousarray(labels, np.int64)
     losses, slopes = np.empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
     weights = np.empty(0, logits.dtype) if class_weights is None else class_weights
     _cross_entropy(
         sized(-(-len(logits) // ROWS_A_PART), logits.size * WORK), logits, labels,
-        np.ascontiguousarray(row_weights), np.ascontiguousarray(weights), float(smoothing), losses,
+        contiguous(row_weights), contiguous(weights), float(smoothing), losses,
         slopes,
     )  # fmt: skip
     return losses, slopes
+
+
+@functools.partial(kernel, flags=EXACT)
+def _scale(part, x, factors, y):
+    """Each row of x times its factor, or all times one."""
+    rows, columns = x.shape
+    for row in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
+        factor = factors[row % len(factors)]
+        for k in range(columns):
+            y[row, k] = x[row, k] * factor
+
+
+def scaled_rows(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
+    y = empty(x.shape, x.dtype)
+    _scale(sized(-(-len(x) // ROWS_A_PART), x.size), contiguous(x), contiguous(factors), y)
+    return y

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Lease", "clear", "empty", "statistics"]
+__all__ = ["Lease", "Pool", "clear", "empty", "is_of", "statistics", "using"]
 
 SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further use
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -29,8 +29,10 @@ class Lease:
 
     __slots__ = ("__array_interface__", "_block", "_returned")
 
-    def __init__(self, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._block, self._returned = block, _pool.returned
+    def __init__(
+        self, pool: "Pool", block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self._block, self._returned = block, pool.returned
         self.__array_interface__ = {
             "data": (block.ctypes.data, False),
             "shape": shape,
@@ -46,7 +48,7 @@ class Lease:
         self._returned.append(self._block)
 
 
-class _Pool:
+class Pool:
     """Free blocks by size. Sizes are rounded up by at most an eighth, so that they recur."""
 
     def __init__(self) -> None:
@@ -113,7 +115,39 @@ class _Pool:
             self._remove(next(iter(self.order.values())))
 
 
-_pool = _Pool()
+_pool = Pool()
+
+
+class _Here(threading.local):
+    pool = _pool
+
+
+_here = _Here()
+
+
+class using:
+    """Inside, this thread's large arrays come from `pool`; None: from that of everybody.
+
+    A captured call has a pool of its own: what it hands out again while the call is recorded may
+    share memory in every replay, and nobody else gets it.
+    """
+
+    def __init__(self, pool: Pool | None) -> None:
+        self._wanted = _pool if pool is None else pool
+
+    def __enter__(self) -> None:
+        self._before, _here.pool = _here.pool, self._wanted
+
+    def __exit__(self, *exception: object) -> None:
+        _here.pool = self._before
+
+
+def is_of(array: np.ndarray, pool: Pool) -> bool:
+    """Whether an array, or what it is a view of, was leased from `pool`."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return isinstance(owner, Lease) and owner._returned is pool.returned
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -122,7 +156,8 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    return np.asarray(Lease(_pool.take(size), tuple(map(int, shape)), dtype))
+    pool = _here.pool
+    return np.asarray(Lease(pool, pool.take(size), tuple(map(int, shape)), dtype))
 
 
 def statistics() -> dict[str, int]:

@@ -20,6 +20,7 @@ from minidl.kernels._norm_columns import (
     scales,
     statistics,
 )
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import ACTIVATIONS, activated
 from minidl.kernels.simd import (
@@ -239,14 +240,14 @@ def _columns(x: Array, count: int) -> tuple[Array, ...]:
 
 def _flat(array: Optional, like: Array) -> Array:
     """One-dimensional, or empty for None."""
-    return np.empty(0, like.dtype) if array is None else np.ascontiguousarray(array).reshape(-1)
+    return np.empty(0, like.dtype) if array is None else contiguous(array).reshape(-1)
 
 
 def batch_norm(
     x: Array, weight: Array, bias: Array, residual: Optional, activation: str | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), mean, (biased) var."""
-    x, (rows, c) = np.ascontiguousarray(x), x.shape
+    x, (rows, c) = contiguous(x), x.shape
     kind, parts, flat = _blocks(c, x.dtype), _parts(x), x.reshape(-1)
     pivot, mean, var, scale, shift = _columns(x, 5)
     # sums of squares lose digits far from the mean: measure from the mean of a sample of rows
@@ -272,7 +273,7 @@ def batch_norm_grad(
 
     y, the output, is asked for only where there was a residual.
     """
-    dy, x, (rows, c) = np.ascontiguousarray(dy), np.ascontiguousarray(x), x.shape
+    dy, x, (rows, c) = contiguous(dy), contiguous(x), x.shape
     mean, var, bias = _flat(mean, x), _flat(var, x), _flat(bias, x)
     kind, parts, flat, eps = _blocks(c, x.dtype), _parts(x), x.reshape(-1), float(eps)
     scale, mean_dy, along, dweight, dbias = _columns(x, 5)
@@ -297,7 +298,7 @@ def update_running(
     running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, rows: int
 ) -> None:
     """The running statistics moved by `momentum` towards those of a batch of so many rows."""
-    moved = np.ascontiguousarray(running_mean), np.ascontiguousarray(running_var)
+    moved = contiguous(running_mean), contiguous(running_var)
     move(1, *moved, mean, var, float(momentum), rows)
     for running, array in zip((running_mean, running_var), moved, strict=True):
         if array is not running:  # it isn't contiguous: a copy was moved
@@ -320,7 +321,7 @@ def scale_shift(
     x: Array, scale: Array, shift: Array, residual: Optional, activation: str | None
 ) -> Array:
     """activation(x * scale + shift + residual), by columns."""
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = empty(x.shape, x.dtype)
     _forward(*_blocks(x.shape[1], x.dtype), ACTIVATIONS[activation])(
         _parts(x), x.reshape(-1), _flat(None, x), _flat(scale, x), _flat(shift, x),
@@ -331,7 +332,7 @@ def scale_shift(
 
 def channel_window_sum(x: Array, before: int, after: int) -> Array:
     """y[r, c] = sum of x[r, c - before : c + after + 1].  x: (R, C)."""
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = empty(x.shape, x.dtype)
     _window_sum(_parts(x), x, before, after, y)
     return y

@@ -13,6 +13,7 @@ from minidl.geometry import Padding, Pair, corner
 from minidl.kernels._jit import inlined, kernel
 from minidl.kernels._sliding import taps_of, tiles
 from minidl.kernels._window_tiles import store_numbers, where_beaten, where_number
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish
 from minidl.kernels.offsets import clipped
@@ -244,7 +245,7 @@ def max_pool2d(
     y = empty((len(x), *size, x.shape[3]), x.dtype)
     indices = empty(y.shape, np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
     axes = _axes(x, kernel_size, stride, padding, size, x.shape[1:3])
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     _largest(*_shape(x))(len(x) * size[0], x, kernel_size[1], *axes, y, indices)
     return y, indices
 
@@ -260,7 +261,7 @@ def max_pool2d_scatter(
     """The gradient of max_pool2d: dy added where the maxima came from."""
     dx = empty((len(dy), *input_size, dy.shape[3]), dy.dtype)
     axes = _axes(dy, kernel_size, stride, padding, input_size, dy.shape[1:3], True)
-    dy, indices = np.ascontiguousarray(dy), np.ascontiguousarray(indices)
+    dy, indices = contiguous(dy), contiguous(indices)
     _picked(*_shape(dy))(len(dy) * input_size[0], dy, indices, kernel_size[1], *axes, dx)
     return dx
 
@@ -270,7 +271,7 @@ def max_pool2d_gather(
 ) -> np.ndarray:
     """What stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
     y = empty(indices.shape, x.dtype)
-    x, indices = np.ascontiguousarray(x), np.ascontiguousarray(indices)
+    x, indices = contiguous(x), contiguous(indices)
     _gather(len(y) * y.shape[1], x, indices, kernel_size, stride, corner(padding), y)
     return y
 
@@ -290,7 +291,7 @@ def avg_pool2d(
         _shares(*axis, count_include_pad, x.dtype)
         for axis in zip(kernel_size, stride, padding, size, x.shape[1:3], strict=True)
     )
-    _means(*_shape(x))(len(x) * size[0], np.ascontiguousarray(x), *shares, *axes, y)
+    _means(*_shape(x))(len(x) * size[0], contiguous(x), *shares, *axes, y)
     return y
 
 
@@ -310,6 +311,6 @@ def avg_pool2d_grad(
         _shares(*axis, count_include_pad, dy.dtype)
         for axis in zip(kernel_size, stride, padding, size, input_size, strict=True)
     )
-    dy = np.ascontiguousarray(dy)
+    dy = contiguous(dy)
     _shared(*_shape(dy))(len(dy) * input_size[0], dy, *shares, *axes, dx)
     return dx

@@ -4,6 +4,7 @@ import numpy as np
 
 from minidl.geometry import Pair
 from minidl.kernels._jit import kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
 OFF = 4  # the index of a window that ReLU has put to 0
@@ -62,7 +63,7 @@ def relu_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, h, w, c = x.shape
     y = empty((n, h // 2, w // 2, c), x.dtype)
     indices = empty(y.shape, np.uint8)
-    _pool(sized(n * (h // 2), x.size), np.ascontiguousarray(x), y, indices)
+    _pool(sized(n * (h // 2), x.size), contiguous(x), y, indices)
     return y, indices
 
 
@@ -70,5 +71,5 @@ def relu_max_pool_grad(dy: np.ndarray, indices: np.ndarray, size: Pair) -> np.nd
     """The gradient of relu_max_pool for x, images of `size`."""
     dx = empty((len(dy), *size, dy.shape[3]), dy.dtype)
     pairs = (size[0] + 1) // 2
-    _unpool(sized(len(dy) * pairs, dx.size), np.ascontiguousarray(dy), indices, dx)
+    _unpool(sized(len(dy) * pairs, dx.size), contiguous(dy), indices, dx)
     return dx

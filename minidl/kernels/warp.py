@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from minidl.kernels._jit import background, helper
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
 
@@ -61,7 +62,7 @@ def warp(x: np.ndarray, matrices: np.ndarray, fill: float | None) -> np.ndarray:
     """Images pulled through affine maps, by bilinear interpolation; dtype and size stay."""
     y = empty(x.shape, x.dtype)
     _warp(
-        len(x) * x.shape[1], np.ascontiguousarray(x), np.ascontiguousarray(matrices, np.float64),
+        len(x) * x.shape[1], contiguous(x), np.ascontiguousarray(matrices, np.float64),
         0.0 if fill is None else float(fill), fill is None, x.dtype == np.uint8, y,
     )  # fmt: skip
     return y

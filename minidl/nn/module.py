@@ -5,10 +5,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from minidl.autograd.creation import tensor
 from minidl.autograd.hooks import HookHandle
-from minidl.autograd.tensor import Tensor, tensor
+from minidl.autograd.tensor import Tensor
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, StateError
+from minidl.recording import here
 
 __all__ = ["Module", "Parameter", "Buffer", "LoadReport"]
 
@@ -97,6 +99,11 @@ class Module:
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
         for name, x in settings.items():
             settings[name] = Tensor(x) if isinstance(x, np.ndarray) else x
+        if here.recorder is not None:
+            here.recorder.module(self)
+            for value in vars(self).values():
+                if isinstance(value, Buffer):
+                    here.recorder.leaf(value)
         output = self.forward(*inputs, **settings)
         for hook in tuple(self._forward_hooks):
             replaced = hook(self, inputs, output)

@@ -170,7 +170,7 @@ def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, gr
         x, dy, kernel_size, stride, padding, dilation, groups, dbias is not None
     )
     if dbias is not None:
-        dbias[...] = found
+        kernels.use("copy").copy_to(dbias, found)
     return dweight
 
 

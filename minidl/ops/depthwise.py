@@ -148,7 +148,7 @@ def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, dbia
         x, dy, kernel_size, stride, padding, dilation, dbias is not None
     )
     if dbias is not None:
-        dbias[...] = found
+        kernels.use("copy").copy_to(dbias, found)
     return dweight
 
 

@@ -53,8 +53,7 @@ def dropout(x, p=0.5, training=True):
         raise DTypeError(f"dropout expected float32 or float64, got {x.dtype}: use .astype()")
     if not training or p == 0:
         return x
-    seed = random.generator().integers(2**64, size=1, dtype=np.uint64)
-    return dropping(x, seed=seed, p=float(p))
+    return dropping(x, seed=random.seed(), p=float(p))
 
 
 @dropping.samples

@@ -18,6 +18,7 @@ from minidl.ops.activation import (
     torch_activate,
 )
 from minidl.ops.elementwise import add
+from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape
 
 __all__ = ["matmul", "linear"]
@@ -106,7 +107,7 @@ def _(g, x, weight, output, needs, activation):
         g = activation_gradient(g, output, activation=activation)
     dx = matrix_product(g, weight.T) if needs[0] else None
     if not needs[1]:
-        return dx, None, g.sum(axis=0) if needs[2] else None
+        return dx, None, sum(g, axis=0) if needs[2] else None
     dbias = np.empty(g.shape[1], g.dtype) if needs[2] else None
     return dx, linear_weight_grad(x, g, dbias=dbias), dbias
 
@@ -119,7 +120,7 @@ def linear_weight_grad(x, dy, *, dbias=None):
     """x.T @ dy of rows: (in, out).  dbias: an array (out,) that takes the sum of dy, if given."""
     dweight, found = kernels.use("gemm").weight_grad(x, dy, dbias is not None)
     if dbias is not None:
-        dbias[...] = found
+        kernels.use("copy").copy_to(dbias, found)
     return dweight
 
 

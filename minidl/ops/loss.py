@@ -16,6 +16,7 @@ from minidl.ops.activation import log_softmax, softplus
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import abs
 from minidl.ops.reduce import mean, sum
+from minidl.recording import again
 
 __all__ = [
     "cross_entropy",
@@ -91,12 +92,16 @@ def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing
     losses, slopes = kernels.use("loss").softmax_cross_entropy(
         logits, labels, row_weights, class_weights, smoothing
     )
-    return losses.sum() if summed else losses, slopes
+    if summed:
+        losses = kernels.use("reduce").sum_axis(losses[None, :, None], 1.0).reshape(())
+    return losses, slopes
 
 
 @label_cross_entropy.vjp("logits")
 def _(g, slopes, summed):
-    return slopes * (g if summed else g[:, None])
+    if isinstance(g, Tensor):
+        return slopes * (g if summed else g[:, None])
+    return kernels.use("loss").scaled_rows(slopes, g.reshape(-1))
 
 
 def _torch_cross_entropy(
@@ -175,11 +180,27 @@ def _from_labels(
 ) -> Any:
     """cross_entropy for integer labels."""
     rows, classes = logits.shape
+    given = labels
     if labels.dtype.kind not in "iu" or labels.shape != (rows,):
         raise (ShapeError if labels.dtype.kind in "iu" else DTypeError)(
             f"cross_entropy expected integer labels of shape ({rows},) or class probabilities of "
             f"shape {logits.shape}, got {labels.dtype} of shape {labels.shape}"
         )
+    # labels differ from batch to batch: a captured call looks at them anew
+    labels, row_weights = again(
+        lambda: _checked(given, classes, weight, ignore_index, reduction, logits.dtype)
+    )
+    return label_cross_entropy(
+        logits, labels, row_weights=row_weights, class_weights=weight, smoothing=smoothing,
+        summed=reduction != "none",
+    )  # fmt: skip
+
+
+def _checked(
+    labels: np.ndarray, classes: int, weight: Any, ignore_index: Any, reduction: str, dtype: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, (N,) of int64, and the weight of each row: 0 where it is ignored."""
+    rows = len(labels)
     counted = np.ones(rows, bool) if ignore_index is None else labels != ignore_index
     wrong = (labels < 0) | (labels >= classes)
     wrong &= counted
@@ -188,8 +209,8 @@ def _from_labels(
         raise ArgumentError(
             f"cross_entropy expected labels from 0 to {classes - 1}, got {labels[row]} at row {row}"
         )
-    labels = np.where(counted, labels, 0)
-    row_weights = counted.astype(logits.dtype)
+    labels = np.where(counted, labels, 0).astype(np.int64)
+    row_weights = counted.astype(dtype)
     if reduction == "mean":
         total = row_weights.sum() if weight is None else (weight[labels] * row_weights).sum()
         if total == 0:
@@ -200,10 +221,7 @@ def _from_labels(
             row_weights[counted] /= total
     elif rows == 0:
         raise ShapeError("cross_entropy: a loss over nothing: got an empty batch")
-    return label_cross_entropy(
-        logits, labels, row_weights=row_weights, class_weights=weight, smoothing=smoothing,
-        summed=reduction != "none",
-    )  # fmt: skip
+    return labels, row_weights
 
 
 @label_cross_entropy.samples

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
@@ -70,12 +71,16 @@ def sum(x, *, axis=None, keepdims=False):
 
 
 def _sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """NumPy's sum; of float32 along other axes than the last, where NumPy adds one by one, the
-    rounding of long sums is kept small by adding in float64."""
+    """NumPy's sum; of floats over axes that follow one another, a kernel's, which keeps the
+    rounding of long sums small."""
+    if x.dtype.kind != "f" or not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
+        return np.sum(x, axis=axes, keepdims=keepdims)
+    before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
     count = math.prod(x.shape[a] for a in axes)
-    if x.dtype == np.float32 and count > 1024 and x.ndim - 1 not in axes:
-        return np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64).astype(np.float32)
-    return np.sum(x, axis=axes, keepdims=keepdims)
+    rows = kernels.use("copy").contiguous(x)
+    rows = rows.reshape(math.prod(before), count, math.prod(after))  # (outer, reduced, inner)
+    total = kernels.use("reduce").sum_axis(rows, 1.0)
+    return total.reshape((*before, *(1 for _ in axes), *after) if keepdims else (*before, *after))
 
 
 @sum.vjp("x")

@@ -41,9 +41,11 @@ class Adadelta(Optimizer):
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("square_avg", "acc_delta")
 
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
+        return [group[name] for name in ("lr", "rho", "eps", "weight_decay")]
+
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        names = "lr", "rho", "eps", "weight_decay"
-        numbers = np.array([group[name] for name in names], np.float64)
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         kernels.use("optim").adadelta(p, grad, state["square_avg"], state["acc_delta"], numbers)

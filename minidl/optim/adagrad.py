@@ -30,8 +30,11 @@ class Adagrad(Optimizer):
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
+        return [group["lr"], group["eps"], group["weight_decay"]]
+
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        numbers = np.array([group["lr"], group["eps"], group["weight_decay"]], np.float64)
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         kernels.use("optim").adagrad(p, grad, state["sum"], numbers)

@@ -42,13 +42,14 @@ class Adam(Optimizer):
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
         t = state["step"] = state["step"] + 1
         (beta1, beta2), eps = group["betas"], group["eps"]
         of_m, root = group["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        numbers = np.array(
-            [0.0, of_m, beta1, beta2, root, eps, group["weight_decay"], 1.0], np.float64
-        )
+        return [0.0, of_m, beta1, beta2, root, eps, group["weight_decay"], 1.0]
+
+    def _update(
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

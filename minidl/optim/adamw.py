@@ -29,12 +29,15 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
         t = state["step"] = state["step"] + 1
         (beta1, beta2), lr = group["betas"], group["lr"]
         of_m, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
         keep = 1 - lr * group["weight_decay"]
-        numbers = np.array([0.0, of_m, beta1, beta2, root, group["eps"], 0.0, keep], np.float64)
+        return [0.0, of_m, beta1, beta2, root, group["eps"], 0.0, keep]
+
+    def _update(
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

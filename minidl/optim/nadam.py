@@ -52,9 +52,7 @@ class Nadam(Optimizer):
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
         (beta1, beta2), eps, decay = group["betas"], group["eps"], group["weight_decay"]
         t = state["step"] = state["step"] + 1
         mu, mu_next = (
@@ -63,6 +61,10 @@ class Nadam(Optimizer):
         product = state["mu_product"] = state["mu_product"] * mu
         of_g = group["lr"] * (1 - mu) / (1 - product)
         of_m = group["lr"] * mu_next / (1 - product * mu_next)
-        root = math.sqrt(1 - beta2**t)
-        numbers = np.array([of_g, of_m, beta1, beta2, root, eps, decay, 1.0], np.float64)
+        return [of_g, of_m, beta1, beta2, math.sqrt(1 - beta2**t), eps, decay, 1.0]
+
+    def _update(
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)

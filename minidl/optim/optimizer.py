@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, StateError
 from minidl.optim._checks import (
@@ -22,6 +23,7 @@ from minidl.optim._checks import (
     load,
     tensors,
 )
+from minidl.recording import before, here, owns
 
 __all__ = ["Optimizer", "Params"]
 
@@ -162,27 +164,45 @@ class Optimizer:
         setting out of range or read-only data, StateError for a parameter whose dtype was changed;
         nothing is then updated.
         """
+        due = self._due()
+        for each in due:
+            each.numbers[:] = self._numbers(each.state, each.settings)
+            self._recorded_update(each)
+            owns(each.p.data, *(a for a in each.state.values() if isinstance(a, np.ndarray)))
+        before(_Counting(self, due))
+
+    def _due(self) -> list["_Due"]:
+        """What a step would update now, all of it checked."""
         settings = self._all_plain("step")
         due = []
         for i, number, p in self._numbered():
-            if p.grad is not None and p.requires_grad:
+            grad = p.grad
+            if grad is not None and p.requires_grad:
                 state = self._fit_state(p, settings[i])
                 self._check_ready(f"{self._who}.step, parameter {number},", p, state)
-                due.append((p.data, p.grad, state, settings[i]))
-        for each in due:
-            self._update_in_place(*each)
+                numbers = np.empty(len(self._numbers(dict(state), settings[i])), np.float64)
+                due.append(_Due(p, grad, state, settings[i], i, numbers))
+        return due
 
-    def _update_in_place(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _recorded_update(self, due: "_Due") -> None:
+        """The update; a rule in NumPy, which launches no kernel, is run again in every replay."""
+        recorder: Any = here.recorder
+        start = 0 if recorder is None else recorder.place()
+        self._update_in_place(due)
+        if recorder is not None and recorder.launches_since(start) is None:
+            recorder.cut(start)
+            recorder.stepped(lambda: self._update_in_place(due))
+
+    def _update_in_place(self, due: "_Due") -> None:
         """The rule on C-contiguous arrays."""
-        grad = grad if grad.flags.c_contiguous else grad.copy()
+        copy = kernels.use("copy")
+        grad, p = copy.contiguous(due.grad), due.p.data
         if p.flags.c_contiguous:
-            self._update(p, grad, state, group)
+            self._update(p, grad, due.state, due.settings, due.numbers)
         else:
-            copy = p.copy()
-            self._update(copy, grad, state, group)
-            p[...] = copy
+            whole = copy.contiguous(p)
+            self._update(whole, grad, due.state, due.settings, due.numbers)
+            copy.copy_to(p, whole)
 
     def _check_ready(self, who: str, p: Tensor, state: dict[str, Any]) -> None:
         check_gradient(who, p)
@@ -195,10 +215,18 @@ class Optimizer:
                     f"shape {array.shape}: make the optimizer after converting the model"
                 )
 
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
+        """Count a step in `state`, and return the numbers that the rule's kernel takes for it."""
+        return []
+
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        """The rule: change `p` and `state` in place, all C-contiguous. `grad` is only read."""
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
+        """The rule: change `p` and arrays of `state` in place, all C-contiguous.
+
+        `grad` and `numbers` (float64), what may change from step to step, are only read.
+        """
         raise NotImplementedError
 
     # Saving
@@ -272,3 +300,61 @@ class Optimizer:
 def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     """The entries whose name starts with `prefix`, without it."""
     return {name[len(prefix) :]: v for name, v in values.items() if name.startswith(prefix)}
+
+
+class _Due(NamedTuple):
+    """A parameter that a step updates: its gradient, state, the settings of its group, and the
+    place of that group; and the array that holds the rule's numbers."""
+
+    p: Tensor
+    grad: np.ndarray
+    state: dict[str, Any]
+    settings: dict[str, Any]
+    group: int
+    numbers: np.ndarray
+
+
+class _Counting:
+    """What a replayed step does in Python: count the step, and look up the settings of now."""
+
+    def __init__(self, optimizer: Optimizer, due: list[_Due]) -> None:
+        self._optimizer, self._due = optimizer, due
+        self._fixed = [_fixed(each.settings) for each in due]
+        self._arrays = [_arrays(each.state) for each in due]
+
+    def holds(self) -> bool:
+        """Whether the same rule would be applied to the same arrays."""
+        optimizer = self._optimizer
+        settings = optimizer._all_plain("step")
+        return all(
+            each.group < len(settings)
+            and fixed == _fixed(settings[each.group])
+            and optimizer._state.get(each.p) is each.state
+            and arrays == _arrays(each.state)
+            and each.p.requires_grad
+            for each, fixed, arrays in zip(self._due, self._fixed, self._arrays, strict=True)
+        )
+
+    def advance(self) -> None:
+        optimizer = self._optimizer
+        settings = optimizer._all_plain("step")
+        for each in self._due:
+            each.settings.update(settings[each.group])
+            each.numbers[:] = optimizer._numbers(each.state, each.settings)
+
+    def save(self) -> list[dict[str, Any]]:
+        names = self._optimizer.numbers
+        return [{name: each.state[name] for name in names} for each in self._due]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        for each, numbers in zip(self._due, state, strict=True):
+            each.state.update(numbers)
+
+
+def _fixed(settings: dict[str, Any]) -> list[Any]:
+    """What of the settings isn't read from memory: flags, and whether a number is 0."""
+    return [value if isinstance(value, bool) else value != 0 for value in settings.values()]
+
+
+def _arrays(state: dict[str, Any]) -> list[int]:
+    return [id(value) for value in state.values() if isinstance(value, np.ndarray)]

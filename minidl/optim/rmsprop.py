@@ -55,10 +55,12 @@ class RMSprop(Optimizer):
         buffer = ("momentum_buffer",) if settings["momentum"] else ()
         return ("square_avg", *mean, *buffer)
 
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
+        return [group[name] for name in ("lr", "alpha", "eps", "momentum", "weight_decay")]
+
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        names = "lr", "alpha", "eps", "momentum", "weight_decay"
-        numbers = np.array([group[name] for name in names], np.float64)
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         arrays = state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer")
         kernels.use("optim").rmsprop(p, grad, *arrays, numbers)

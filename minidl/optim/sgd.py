@@ -51,9 +51,12 @@ class SGD(Optimizer):
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if settings["momentum"] else ()
 
+    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
+        return [group["lr"], group["momentum"], group["weight_decay"]]
+
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        numbers = np.array([group["lr"], group["momentum"], group["weight_decay"]], np.float64)
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        numbers: np.ndarray,
+    ) -> None:  # fmt: skip
         buffer = state.get("momentum_buffer")
         kernels.use("optim").sgd(p, grad, buffer, numbers, group["nesterov"])

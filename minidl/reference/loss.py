@@ -31,3 +31,8 @@ def softmax_cross_entropy(
     ignored = row_weights == 0
     losses = np.where(ignored, 0, terms.sum(axis=1) * row_weights)
     return losses, np.where(ignored[:, None], 0, slopes * row_weights[:, None])
+
+
+def scaled_rows(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
+    return x * factors[:, None]

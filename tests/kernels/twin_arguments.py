@@ -279,6 +279,8 @@ def gemm_arguments(draw, name):
 def loss_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     rows, classes = draw(st.sampled_from([0, 1, 5, 33, 300])), draw(st.sampled_from([1, 2, 7, 40]))
+    if name == "scaled_rows":
+        return numbers(rows, classes), numbers(draw(st.sampled_from([1, max(rows, 1)])))
     labels = numbers.random.integers(0, classes, rows)
     row_weights = np.abs(numbers(rows)) * (labels % 3 > 0)
     class_weights = np.abs(numbers(classes)) if draw(st.booleans()) else None
@@ -308,8 +310,43 @@ def warp_arguments(draw, name):
     return x, matrices, draw(st.sampled_from([None, 0.0, 99.5]))
 
 
+@st.composite
+def views(draw, shape, dtype):
+    """An array of this shape whose numbers lie in another order, apart, or backwards."""
+    order = draw(st.permutations(range(len(shape))))
+    apart = [draw(st.sampled_from([1, 2])) for _ in shape]
+    larger = [shape[axis] * apart[axis] for axis in order]
+    array = np.random.default_rng(draw(st.integers(0, 9))).standard_normal(larger).astype(dtype)
+    array = array.transpose(np.argsort(order))
+    steps = [step * draw(st.sampled_from([1, -1])) for step in apart]
+    return array[(..., *(slice(None, None, step) for step in steps))]
+
+
+@st.composite
+def copy_arguments(draw, name):
+    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=6)))
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.int64, np.uint8]))
+    x = draw(views(shape, dtype))
+    if name == "fill":
+        return np.ascontiguousarray(x).reshape(shape), draw(st.integers(0, 9))
+    if name != "copy_to":
+        return (x,)
+    lead = tuple(draw(st.lists(st.integers(0, 3), max_size=2)))
+    return draw(views((*lead, *shape), dtype)), x
+
+
+@st.composite
+def reduce_arguments(draw, name):
+    dtype = draw(dtypes)
+    shape = draw(st.tuples(st.integers(0, 4), st.integers(1, 700), st.integers(0, 40)))
+    x = np.random.default_rng(draw(st.integers(0, 9))).standard_normal(shape).astype(dtype)
+    return x, draw(st.sampled_from([1.0, 0.125]))
+
+
 ARGUMENTS = {
     "activation": activation_arguments,
+    "copy": copy_arguments,
+    "reduce": reduce_arguments,
     "conv": fused_conv_arguments,
     "conv_pool": conv_pool_arguments,
     "direct": fused_conv_arguments,

@@ -267,7 +267,7 @@ def test_an_optimizer_of_ones_own():
     class SignSGD(Optimizer):
         settings = {"lr": optim.SGD.settings["lr"]}  # noqa: RUF012
 
-        def _update(self, p, grad, state, group):
+        def _update(self, p, grad, state, group, numbers):
             p -= group["lr"] * np.sign(grad)
 
     p = Tensor(np.zeros(2), True)

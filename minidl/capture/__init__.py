@@ -1,0 +1,6 @@
+"""Captured calls: kernel launches recorded once and replayed by one compiled loop."""
+
+from minidl.capture.compiling import compile
+from minidl.capture.compiled import Compiled
+
+__all__ = ["Compiled", "compile"]

@@ -1,0 +1,43 @@
+"""md.compile: what users call."""
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl.capture.compiled import Compiled
+from minidl.errors import ArgumentError, StateError
+from minidl.nn import Module
+
+__all__ = ["compile"]
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """A function that computes what `function` does, without Python between its kernels.
+
+        @md.compile
+        def step(images, labels):
+            optimizer.zero_grad()
+            loss = loss_function(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+    function: of arrays, tensors and plain values, within tuples, lists and dicts if need be; it
+        returns arrays and tensors. It may change parameters, gradients, states of optimizers and
+        running statistics, draw dropout's seeds, clip, and average weights.
+    For each kind of arguments (shapes, dtypes, plain values) the first call records what it
+    launches; the second is called too, and proves that a replay gives the same bits. From then on
+    calls are replayed. What the numbers decide in Python (`if loss > 1`) can't be.
+
+    Tensors it returns have no graph. `.grad` holds the same arrays after each call.
+    Raises CaptureError where a call can't be captured, naming what it is.
+    """
+    if isinstance(function, Module):
+        if function.training:
+            raise StateError(
+                "md.compile expected a model in evaluation mode: compile(model.eval()); to train "
+                "it, compile the function that makes a step"
+            )
+        return Compiled(function)
+    if not callable(function):
+        raise ArgumentError(f"md.compile expected a function or a model, got {function!r:.100}")
+    return Compiled(function)

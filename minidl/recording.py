@@ -1,0 +1,105 @@
+"""What a captured call must do again, told to a recorder while the call runs for the first time.
+
+`minidl.capture` records a call and replays it. What happens then is either a kernel's launch, or a
+step in Python (`step`), or something that must come before all (`before`): drawing a dropout's
+seed, counting an optimizer's steps. Outside of a recording nobody listens, and none of this costs
+more than a look.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from minidl.errors import CaptureError
+
+__all__ = ["Before", "Recorder", "again", "before", "here", "owns", "paused", "refuse", "step"]
+
+
+class Before(Protocol):
+    """Something in Python that a call does each time, and that its proof must be able to undo."""
+
+    def holds(self) -> bool:
+        """Whether doing it again still makes the recording the same call."""
+
+    def advance(self) -> None:
+        """Do it: change the arrays that kernels read."""
+
+    def save(self) -> Any:
+        """What `restore` takes back to."""
+
+    def restore(self, state: Any) -> None: ...
+
+
+class Recorder(Protocol):
+    """Who listens to one thread's call."""
+
+    depth: int
+
+    def launched(self, launch: Any) -> None: ...
+    def stepped(self, function: Callable[[], None]) -> None: ...
+    def preceded(self, what: Before) -> None: ...
+    def owned(self, array: np.ndarray) -> None: ...
+    def leaf(self, tensor: Any) -> None: ...
+    def module(self, module: Any) -> None: ...
+    def gradient(self, tensor: Any, read: bool) -> None: ...
+
+
+class _Here(threading.local):
+    recorder: Recorder | None = None
+
+
+here = _Here()
+"""This thread's recorder, or None: `here.recorder`."""
+
+
+class paused:
+    """Inside, this thread's recorder doesn't listen."""
+
+    def __enter__(self) -> None:
+        self._recorder, here.recorder = here.recorder, None
+
+    def __exit__(self, *exception: object) -> None:
+        here.recorder = self._recorder
+
+
+def step(function: Callable[[], None]) -> None:
+    """Do something, now and, if this is a recording, at this place of every replay."""
+    function()
+    if here.recorder is not None:
+        here.recorder.stepped(function)
+
+
+def again(function: Callable[[], Any]) -> Any:
+    """function(), an array or several, and the same written anew in every replay."""
+    found = function()
+    if here.recorder is not None:
+        kept = found if isinstance(found, tuple) else (found,)
+
+        def rewrite() -> None:
+            made = function()
+            for target, x in zip(kept, made if isinstance(made, tuple) else (made,), strict=True):
+                np.copyto(target, x)
+
+        here.recorder.stepped(rewrite)
+    return found
+
+
+def before(what: Before) -> None:
+    """What was just done must be done first thing at every replay."""
+    if here.recorder is not None:
+        here.recorder.preceded(what)
+
+
+def owns(*arrays: np.ndarray) -> None:
+    """These arrays live on between calls (state of an optimizer, running statistics)."""
+    if here.recorder is not None:
+        for array in arrays:
+            here.recorder.owned(array)
+
+
+def refuse(who: str, why: str) -> None:
+    """Raise CaptureError if this is a recording: `who` can't be part of a captured call."""
+    if here.recorder is not None and not here.recorder.depth:
+        raise CaptureError(f"md.compile: {who} {why}")
