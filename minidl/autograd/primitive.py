@@ -107,7 +107,10 @@ class Primitive(Op):
         if not with_tensors:
             return output
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
-        return Tensor(output, node=node)
+        made = Tensor(output, node=node)
+        if here.recorder is not None:
+            here.recorder.made(made)
+        return made
 
     def _recorded(
         self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]

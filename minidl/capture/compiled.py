@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from minidl import random
-from minidl.autograd.engine import mode
+from minidl.autograd.engine import mode, no_grad
 from minidl.autograd.hooks import op_hooks
 from minidl.capture.arguments import signature, with_arrays
+from minidl.capture.folding import record_model
 from minidl.capture.program import Program
 from minidl.capture.proof import prove
 from minidl.config import config
-from minidl.errors import CaptureError
+from minidl.errors import CaptureError, StateError
+from minidl.nn import Module
 from minidl.recording import here
 
 __all__ = ["Compiled"]
@@ -50,10 +52,8 @@ class Compiled:
             return self._first(key, arguments)
 
     def _first(self, key: Any, arguments: Any) -> Any:
-        program = Program(arguments)
         try:
-            with _watched(program):
-                result = program.record(self._function)
+            program, result = self._recorded(arguments)
         except CaptureError as error:
             self.refused = str(error)
             if self._refuses:
@@ -67,6 +67,11 @@ class Compiled:
             if not self._programs[oldest]:
                 del self._programs[oldest]
         return _given(result)
+
+    def _recorded(self, arguments: Any) -> tuple[Program, Any]:
+        program = Program(arguments)
+        with _watched(program):
+            return program, program.record(self._function)
 
     def _again(self, program: Program, key: Any, arguments: Any) -> Any:
         if id(program) in self._proved:
@@ -87,6 +92,27 @@ class Compiled:
     def __repr__(self) -> str:
         kinds = sum(map(len, self._programs.values()))
         return f"<compiled {self._function!r}, {kinds} kinds of calls recorded>"
+
+
+class CompiledModel(Compiled):
+    """A model in evaluation mode, captured for inference: see `compile`."""
+
+    def __init__(self, model: Module) -> None:
+        super().__init__(model)
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._function.training:  # type: ignore[attr-defined]
+            raise StateError(
+                "md.compile: the compiled model is in training mode: call eval() on it first; to "
+                "train it, compile the function that makes a step"
+            )
+        with no_grad():
+            return super().__call__(*arguments)
+
+    def _recorded(self, arguments: Any) -> tuple[Program, Any]:
+        program = record_model(self._function, arguments)  # type: ignore[arg-type]
+        self._proved.add(id(program))
+        return program, program.outputs
 
 
 def _given(outputs: Any) -> Any:

@@ -31,6 +31,7 @@ class Program:
         self.inputs = with_arrays(arguments, np.copy)
         self.outputs: Any = None
         self.depth = 0
+        self.prepares = False  # whether what is made of weights alone is kept
         self.items: list[Any] = []
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
         self.befores: list[Before] = []
@@ -38,8 +39,10 @@ class Program:
         self.leaves: dict[int, tuple[Any, np.ndarray]] = {}
         self.modules: dict[int, tuple[Any, Any]] = {}
         self.grads: dict[int, list[Any]] = {}  # tensor, first read, what it was, what it became
+        self._made_here: set[int] = set()  # tensors that the call itself made, by id
         self._kept: list[Any] = []
         self._pool = memory.Pool()
+        self._keeping: memory.Pool | None = None
         self._runs: list[Callable[[], None]] = []
         self._first: dict[int, int] = {}  # digests of what lasts, when it was first used
         self.seen: list[tuple[np.ndarray, int]] = []  # and as the call left it
@@ -61,12 +64,20 @@ class Program:
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
-        with _jit.recording(), memory.using(self._pool):
+        with _jit.recording(), memory.using(self._pool, self._keeping):
             before, here.recorder = here.recorder, self
             try:
                 yield
             finally:
                 here.recorder = before
+
+    def recorded(self, function: Callable[[], Any]) -> list[Callable[[], None]]:
+        """What runs the launches of a function, which isn't part of the call."""
+        items, self.items = self.items, []
+        with self._listening():
+            function()
+        found, self.items = self._grouped(self.items), items
+        return found
 
     def memory_of_others(self) -> memory.using:
         """While something is computed that isn't part of the program."""
@@ -97,12 +108,16 @@ class Program:
             self.owns[id(array)] = array
             self._first[id(array)] = _digest(array)
 
+    def made(self, tensor: Any) -> None:
+        self._made_here.add(id(tensor))
+
     def leaf(self, tensor: Any) -> None:
-        if id(tensor) not in self.leaves:
+        if id(tensor) not in self.leaves and id(tensor) not in self._made_here:
             self.leaves[id(tensor)] = (tensor, tensor._data)
             self._first[id(tensor._data)] = _digest(tensor._data)
 
-    def module(self, module: Any) -> None:
+    def module(self, module: Any, inputs: Any, settings: Any) -> Any:
+        """Note a module that is called; what is returned, if anything, stands for its output."""
         self.modules.setdefault(id(module), (module, _modes(module)))
 
     def gradient(self, tensor: Any, read: bool) -> None:

@@ -11,7 +11,7 @@ from minidl.capture.arguments import arrays_of, with_arrays
 from minidl.capture.program import Program, as_left
 from minidl.errors import CaptureError
 
-__all__ = ["prove"]
+__all__ = ["Saved", "prove"]
 
 
 def prove(program: Program, function: Callable[..., Any], arguments: Any) -> tuple[Any, bool]:
@@ -41,7 +41,7 @@ def _is_as_recorded(program: Program, arguments: Any) -> bool:
     return same and not program.changes and as_left(program.seen)
 
 
-class _Saved:
+class Saved:
     """All that a replay or a call changes, to be put back."""
 
     def __init__(self, program: Program) -> None:
@@ -70,7 +70,7 @@ def _compare(
     program: Program, function: Callable[..., Any], arguments: Any
 ) -> tuple[Any, str | None]:
     """The call's result, and what of it a replay got wrong, if anything."""
-    saved = _Saved(program)
+    saved = Saved(program)
     program.replay(arguments)
     replayed = _results(program, program.outputs)
     saved.restore()
@@ -84,7 +84,7 @@ def _compare(
 
 def _try_altered(program: Program, function: Callable[..., Any], arguments: Any) -> str | None:
     """What a replay gets wrong on altered floats; then all is as it was."""
-    saved = _Saved(program)
+    saved = Saved(program)
     for x in program.lasting():
         if x.dtype.kind == "f" and x.flags.writeable:
             x[...] = altered(x)
@@ -100,7 +100,7 @@ def _failed(
     program: Program, function: Callable[..., Any], arguments: Any, wrong: str
 ) -> CaptureError:
     """The error, with the name of the first op whose output a replay doesn't reproduce."""
-    saved = _Saved(program)
+    saved = Saved(program)
     try:
         name = _first_wrong(program, function, arguments)
     finally:

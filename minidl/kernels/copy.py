@@ -5,6 +5,7 @@ be recorded and run again with others.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels.memory import empty
 
-__all__ = ["contiguous", "copy_to", "copied", "fill"]
+__all__ = ["contiguous", "copied", "copy_to", "fill", "joined"]
 
 AXES = 5  # of a copy, after axes that lie in one piece were joined
 NUMBERS_A_PART = 16 * 1024
@@ -111,3 +112,15 @@ def fill(target: np.ndarray, value: float) -> None:
     """target[...] = value; the target is C-contiguous."""
     parts = -(-target.size // NUMBERS_A_PART)
     _fill(sized(parts, target.size), target.reshape(-1), np.array([value], target.dtype))
+
+
+def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """The arrays, of one dtype, one after the other along an axis."""
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in arrays)
+    y = empty(tuple(shape), arrays[0].dtype)
+    end = 0
+    for x in arrays:
+        start, end = end, end + x.shape[axis]
+        copy_to(y[(slice(None),) * axis + (slice(start, end),)], x)
+    return y

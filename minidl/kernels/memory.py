@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Lease", "Pool", "clear", "empty", "is_of", "statistics", "using"]
+__all__ = ["Lease", "Pool", "clear", "empty", "is_of", "prepared", "statistics", "using"]
 
 SMALLEST = 128 * 1024  # bytes; below, malloc itself keeps memory for further use
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -120,6 +120,7 @@ _pool = Pool()
 
 class _Here(threading.local):
     pool = _pool
+    keeping: Pool | None = None
 
 
 _here = _Here()
@@ -129,17 +130,19 @@ class using:
     """Inside, this thread's large arrays come from `pool`; None: from that of everybody.
 
     A captured call has a pool of its own: what it hands out again while the call is recorded may
-    share memory in every replay, and nobody else gets it.
+    share memory in every replay, and nobody else gets it.  keeping: where `prepared` takes arrays
+    from, if not from `pool`.
     """
 
-    def __init__(self, pool: Pool | None) -> None:
-        self._wanted = _pool if pool is None else pool
+    def __init__(self, pool: Pool | None, keeping: Pool | None = None) -> None:
+        self._wanted = _pool if pool is None else pool, keeping
 
     def __enter__(self) -> None:
-        self._before, _here.pool = _here.pool, self._wanted
+        self._before = _here.pool, _here.keeping
+        _here.pool, _here.keeping = self._wanted
 
     def __exit__(self, *exception: object) -> None:
-        _here.pool = self._before
+        _here.pool, _here.keeping = self._before
 
 
 def is_of(array: np.ndarray, pool: Pool) -> bool:
@@ -158,6 +161,14 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
     pool = _here.pool
     return np.asarray(Lease(pool, pool.take(size), tuple(map(int, shape)), dtype))
+
+
+def prepared(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`empty`, for what is made of weights: a compiled model keeps it, apart from all else."""
+    if _here.keeping is None:
+        return empty(shape, dtype)
+    with using(_here.keeping):
+        return empty(shape, dtype)
 
 
 def statistics() -> dict[str, int]:

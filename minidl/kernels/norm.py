@@ -21,7 +21,7 @@ from minidl.kernels._norm_columns import (
     statistics,
 )
 from minidl.kernels.copy import contiguous
-from minidl.kernels.memory import empty
+from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import ACTIVATIONS, activated
 from minidl.kernels.simd import (
     LANES,
@@ -309,7 +309,7 @@ def folded(
     weight: Optional, bias: Optional, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array]:
     """Scale and shift of batch normalisation by statistics that are known."""
-    scale, shift = empty(mean.shape, mean.dtype), empty(mean.shape, mean.dtype)
+    scale, shift = (prepared(mean.shape, mean.dtype) for _ in range(2))
     fold(
         1, _flat(weight, mean), _flat(bias, mean), _flat(mean, mean), _flat(var, mean), float(eps),
         scale, shift,

@@ -7,7 +7,7 @@ import numpy as np
 from minidl.geometry import Padding
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels.copy import contiguous, copy_to
-from minidl.kernels.memory import empty
+from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import Shape
 from minidl.kernels.transpose import turned
 
@@ -38,7 +38,7 @@ def packed_forward(
     kh, kw, c, k = weight.shape
     outputs = k // groups
     blocks = -(-outputs // shape.width)
-    packed = empty((groups, blocks, kh * kw, c, shape.width), weight.dtype)
+    packed = prepared((groups, blocks, kh * kw, c, shape.width), weight.dtype)
     flat = contiguous(weight).reshape(kh * kw, c, k)
     _pack_forward(sized(groups * blocks * kh * kw, packed.size), flat, groups, packed)
     return packed, filled(bias, groups, blocks * shape.width, weight.dtype)
@@ -59,7 +59,7 @@ def filled(bias: np.ndarray | None, groups: int, columns: int, dtype: Any) -> np
         return np.empty(0, dtype)
     if len(bias) == groups * columns:
         return contiguous(bias)
-    start = empty((groups, columns), dtype)
+    start = prepared((groups, columns), dtype)
     _fill_up(sized(groups, start.size), contiguous(bias), start)
     return start.reshape(-1)
 

@@ -14,7 +14,7 @@ from minidl.config import config
 from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import kernel
 from minidl.kernels.copy import contiguous
-from minidl.kernels.memory import empty
+from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
 from minidl.kernels.offsets import clipped
 from minidl.kernels.packing import filled
@@ -289,7 +289,7 @@ def _transformed(weight: np.ndarray, m: int, plan: _Plan) -> np.ndarray:
     """U, the transformed weights: planes of blocks of columns, one after the other."""
     c, k = weight.shape[2:]
     plane = c * plan.columns + APART
-    u = empty(((m + 2) ** 2 * plane,), weight.dtype)
+    u = prepared(((m + 2) ** 2 * plane,), weight.dtype)
     sizes = (c, k, plan.blocks, plan.shape.width, plane)
     _weights(m, plan.full)(plan.blocks * -(-c // 8), weight.reshape(-1), u, sizes)
     return u

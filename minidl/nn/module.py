@@ -100,10 +100,12 @@ class Module:
         for name, x in settings.items():
             settings[name] = Tensor(x) if isinstance(x, np.ndarray) else x
         if here.recorder is not None:
-            here.recorder.module(self)
             for value in vars(self).values():
                 if isinstance(value, Buffer):
                     here.recorder.leaf(value)
+            replaced = here.recorder.module(self, inputs, settings)
+            if replaced is not None:
+                return replaced
         output = self.forward(*inputs, **settings)
         for hook in tuple(self._forward_hooks):
             replaced = hook(self, inputs, output)

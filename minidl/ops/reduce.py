@@ -10,6 +10,7 @@ from minidl import kernels
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.comparison import astype
 from minidl.ops.elementwise import exp
@@ -67,19 +68,20 @@ def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
 )
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return _sum(x, reduced_axes("sum", axis, x.shape), keepdims)
+    return _sum(x, reduced_axes("sum", axis, x.shape), keepdims, 1.0)
 
 
-def _sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """NumPy's sum; of floats over axes that follow one another, a kernel's, which keeps the
-    rounding of long sums small."""
+def _sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, scale: float) -> Any:
+    """NumPy's sum, times `scale`; of floats over axes that follow one another, a kernel's, which
+    keeps the rounding of long sums small."""
     if x.dtype.kind != "f" or not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
-        return np.sum(x, axis=axes, keepdims=keepdims)
+        total = np.sum(x, axis=axes, keepdims=keepdims)
+        return total if scale == 1.0 else total * scale
     before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
     count = math.prod(x.shape[a] for a in axes)
     rows = kernels.use("copy").contiguous(x)
     rows = rows.reshape(math.prod(before), count, math.prod(after))  # (outer, reduced, inner)
-    total = kernels.use("reduce").sum_axis(rows, 1.0)
+    total = kernels.use("reduce").sum_axis(rows, scale)
     return total.reshape((*before, *(1 for _ in axes), *after) if keepdims else (*before, *after))
 
 
@@ -88,11 +90,25 @@ def _(g, x_shape, axis, keepdims):
     return broadcast_to(_spread(g, x_shape, axis), shape=x_shape)
 
 
-@composite(oracle=lambda torch, x, axis=None, keepdims=False: torch.mean(x, axis, keepdims))
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: torch.mean(x, axis, keepdims),
+)
 def mean(x, *, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
     _check_float("mean", x)
-    return sum(x, axis=axis, keepdims=keepdims) * (1.0 / _count("mean", axis, x.shape))
+    share = 1.0 / _count("mean", axis, x.shape)
+    return _sum(x, reduced_axes("mean", axis, x.shape), keepdims, share)
+
+
+@mean.vjp("x")
+def _(g, x_shape, axis):
+    share = 1.0 / _count("mean", axis, x_shape)
+    if isinstance(g, Tensor):
+        g = g * share
+    else:
+        g = kernels.use("reduce").sum_axis(g.reshape(1, 1, -1), share).reshape(g.shape)
+    return broadcast_to(_spread(g, x_shape, axis), shape=x_shape)
 
 
 @composite(

@@ -1,5 +1,7 @@
 """Copies between arrays whose numbers lie anywhere, and fills."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -21,3 +23,8 @@ def contiguous(x: np.ndarray) -> np.ndarray:
 def fill(target: np.ndarray, value: float) -> None:
     """target[...] = value; the target is C-contiguous."""
     target[...] = value
+
+
+def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """The arrays, of one dtype, one after the other along an axis."""
+    return np.concatenate(arrays, axis)

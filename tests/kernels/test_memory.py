@@ -17,8 +17,10 @@ LARGE = (512, 1024)  # 2 MB of float32
 def pool(monkeypatch):
     """A pool of the test's own."""
     gc.collect()
-    monkeypatch.setattr(memory, "_pool", memory._Pool())
-    return memory._pool
+    pool = memory.Pool()
+    monkeypatch.setattr(memory, "_pool", pool)
+    monkeypatch.setattr(memory._Here, "pool", pool)  # of all threads
+    return pool
 
 
 def address(array):

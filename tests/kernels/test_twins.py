@@ -78,8 +78,8 @@ def test_twins_agree(family, name, data):
     if family == "im2col":
         strategy = column_arguments if name in ("im2col", "col2im") else conv_arguments
     arguments, at_end = data.draw(strategy(name)), data.draw(st.booleans())
-    slow_arguments = [widened(a) for a in arguments]
-    fast_arguments = [guarded_copy(a, at_end) for a in arguments]
+    slow_arguments = [each(widened, a) for a in arguments]
+    fast_arguments = [each(functools.partial(guarded_copy, at_end=at_end), a) for a in arguments]
     kernel = getattr(importlib.import_module(f"minidl.kernels.{family}"), name)
     with pytest.MonkeyPatch.context() as patch:
         patch_outputs(patch, at_end)
@@ -117,9 +117,15 @@ def is_f4(family, arguments):
     return family == "winograd" and arguments[-1] == 4
 
 
+def each(function, argument):
+    """The function of an argument, or of each of a list."""
+    return [*map(function, argument)] if isinstance(argument, list) else function(argument)
+
+
 def floats(arguments):
     """The dtype of the arrays of floats."""
-    (dtype,) = {a.dtype for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
+    flat = [x for a in arguments for x in (a if isinstance(a, list) else [a])]
+    (dtype,) = {x.dtype for x in flat if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
     return dtype
 
 

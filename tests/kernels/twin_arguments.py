@@ -327,6 +327,11 @@ def copy_arguments(draw, name):
     shape = tuple(draw(st.lists(st.integers(0, 5), max_size=6)))
     dtype = draw(st.sampled_from([np.float32, np.float64, np.int64, np.uint8]))
     x = draw(views(shape, dtype))
+    if name == "joined":
+        shape, axis = (*shape[:3], 3), draw(st.integers(0, min(3, len(shape))))
+        lengths = draw(st.lists(st.integers(0, 4), min_size=1, max_size=3))
+        parts = [(*shape[:axis], n, *shape[axis + 1 :]) for n in lengths]
+        return [draw(views(part, dtype)) for part in parts], axis
     if name == "fill":
         return np.ascontiguousarray(x).reshape(shape), draw(st.integers(0, 9))
     if name != "copy_to":
@@ -343,9 +348,22 @@ def reduce_arguments(draw, name):
     return x, draw(st.sampled_from([1.0, 0.125]))
 
 
+@st.composite
+def fold_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    columns = draw(st.sampled_from([1, 7, 64, 20000]))
+    if name == "folded_weight":
+        return numbers(3, draw(st.sampled_from([1, 5])), columns), numbers(columns)
+    if name == "folded_bias":
+        return numbers(columns), numbers(columns), numbers(columns)
+    array = numbers(draw(st.sampled_from([1, 63, 64, 200, 32768, 40001])))
+    return array.view(np.int32), np.zeros(8, np.int64), draw(st.integers(0, 4))
+
+
 ARGUMENTS = {
     "activation": activation_arguments,
     "copy": copy_arguments,
+    "fold": fold_arguments,
     "reduce": reduce_arguments,
     "conv": fused_conv_arguments,
     "conv_pool": conv_pool_arguments,
