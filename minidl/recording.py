@@ -14,7 +14,10 @@ import numpy as np
 
 from minidl.errors import CaptureError
 
-__all__ = ["Before", "Recorder", "again", "before", "here", "owns", "paused", "refuse", "step"]
+__all__ = [
+    "Before", "Recorder", "again", "before", "changed", "changes", "here", "owns", "paused",
+    "refuse", "step",
+]  # fmt: skip
 
 
 class Before(Protocol):
@@ -44,6 +47,7 @@ class Recorder(Protocol):
     def owned(self, array: np.ndarray) -> None: ...
     def leaf(self, tensor: Any) -> None: ...
     def made(self, tensor: Any) -> None: ...
+    def is_made(self, tensor: Any) -> bool: ...
     def module(self, module: Any, inputs: Any, settings: Any) -> Any: ...
     def gradient(self, tensor: Any, read: bool) -> None: ...
 
@@ -64,6 +68,15 @@ class paused:
 
     def __exit__(self, *exception: object) -> None:
         here.recorder = self._recorder
+
+
+changes = [0]
+"""Counts assignments to modules and to tensors' data: as long as it stands, nobody made any."""
+
+
+def changed() -> None:
+    """Something was assigned that a recording may depend on."""
+    changes[0] += 1
 
 
 def step(function: Callable[[], None]) -> None:

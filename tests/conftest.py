@@ -9,8 +9,8 @@ import pytest
 
 import minidl as md
 
-# A first example compiles kernels.
-hypothesis.settings.register_profile("minidl", deadline=None)
+# The same examples in every run; the first compiles kernels.
+hypothesis.settings.register_profile("minidl", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("minidl")
 
 ROOT = Path(__file__).resolve().parents[1]

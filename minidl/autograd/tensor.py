@@ -3,6 +3,7 @@
 Its methods are names for primitives, which `minidl.ops` declares and enters into `ops` below.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from minidl import kernels
 from minidl.autograd import engine
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
-from minidl.recording import here, refuse
+from minidl.recording import changed, here, refuse
 
 __all__ = ["Tensor", "grad", "ops"]
 
@@ -50,6 +51,8 @@ class Tensor:
 
     @property
     def data(self) -> np.ndarray:
+        if here.recorder is not None and here.recorder.is_made(self):
+            _refuse_readers()
         return self._data
 
     @data.setter
@@ -61,6 +64,7 @@ class Tensor:
                 f"Tensor.data expected shape {self.shape} and dtype {self.dtype}, "
                 f"got {array.shape} and {array.dtype}: make a new tensor for another kind of array"
             )
+        changed()
         self._data = array
 
     @property
@@ -88,6 +92,7 @@ class Tensor:
             raise GradError(
                 f"only float32 and float64 tensors can require a gradient, got {self.dtype}"
             )
+        changed()
         self._requires_grad = bool(wanted)
 
     @property
@@ -318,6 +323,13 @@ def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
     if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
         return tuple(numbers[0])
     return numbers
+
+
+def _refuse_readers() -> None:
+    """CaptureError for code outside of minidl that reads the array of a tensor made just now."""
+    caller = str(sys._getframe(2).f_globals.get("__name__"))
+    if caller.split(".")[0] != "minidl":
+        refuse(".data of a tensor that the call computed", READS)
 
 
 def grad(

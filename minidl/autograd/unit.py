@@ -36,10 +36,8 @@ def unit(name: str, call: Callable[[], Any], inputs: Iterable[Any]) -> Any:
         result = _with_arrays(call())
     finally:
         recorder.depth -= 1
-    arrays = list(_arrays(inputs))
-    outputs = [
-        x for x in _arrays([result]) if not any(np.may_share_memory(x, other) for other in arrays)
-    ]
+    arrays = [_writable(x) for x in _arrays(inputs)]
+    outputs = _made(result, arrays)
     if outputs:
         run = recorder.launches_since(start)
         if run is None or not _is_all(call, run, arrays, outputs, recorder):
@@ -66,14 +64,15 @@ def _arrays(things: Iterable[Any]) -> Iterator[np.ndarray]:
             yield from _arrays(x)
 
 
+def _made(result: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The arrays of a result that are no views of `arrays`."""
+    found = [_writable(x) for x in _arrays([result])]
+    return [x for x in found if not any(np.may_share_memory(x, other) for other in arrays)]
+
+
 def _write(outputs: list[np.ndarray], call: Callable[[], Any], arrays: list[np.ndarray]) -> None:
     """Run the unit's Python, and put what it makes where it was put when it was recorded."""
-    made = [
-        x
-        for x in _arrays([_with_arrays(call())])
-        if not any(np.may_share_memory(x, other) for other in arrays)
-    ]
-    for target, x in zip(outputs, made, strict=True):
+    for target, x in zip(outputs, _made(_with_arrays(call()), arrays), strict=True):
         np.copyto(target, x)
 
 
@@ -82,7 +81,6 @@ def _is_all(
     outputs: list[np.ndarray], recorder: Any,
 ) -> bool:  # fmt: skip
     """Whether the launches alone do what the call does, on other numbers."""
-    arrays = [_writable(x) for x in arrays]
     if not all(x.flags.writeable for x in arrays):
         return False  # these numbers can't be others
     with paused(), recorder.memory_of_others():
@@ -94,11 +92,7 @@ def _is_all(
             before = [x.copy() for x in arrays]
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                expected = [
-                    x.copy()
-                    for x in _arrays([_with_arrays(call())])
-                    if not any(np.may_share_memory(x, other) for other in arrays)
-                ]
+                expected = [x.copy() for x in _made(_with_arrays(call()), arrays)]
             changed = [x.copy() for x in arrays]
             for x, old in zip(arrays, before, strict=True):
                 x[...] = old

@@ -23,13 +23,15 @@ from minidl.recording import here
 
 __all__ = ["Compiled"]
 
+MOST_BYTES = 256 * 1024 * 1024  # of a call that nobody asked to be captured
 MOST_PROGRAMS = 16  # kept for as many kinds of calls; then the oldest goes
 
 
 class Compiled:
     """`function`, captured: see `compile`.
 
-    refuse: raise CaptureError where a call can't be captured; otherwise such calls stay eager.
+    refuse: raise CaptureError where a call can't be captured; otherwise calls then stay eager, also
+        where they need much memory and so gain little.
     """
 
     def __init__(self, function: Callable[..., Any], refuse: bool = True) -> None:
@@ -44,7 +46,13 @@ class Compiled:
         eager = config.kernels != "fast" or not config.capture or mode.detecting or op_hooks
         if eager or here.recorder is not None or (self.refused and not self._refuses):
             return self._function(*arguments)
-        key = (signature(arguments), mode.recording, config.convolution, config.default_dtype.str)
+        try:
+            kind = signature(arguments)
+        except CaptureError:
+            if self._refuses:
+                raise
+            return self._function(*arguments)
+        key = (kind, mode.recording, config.convolution, config.default_dtype.str)
         with self._lock:
             for program in self._programs.get(key, ()):
                 if program.holds():
@@ -59,6 +67,9 @@ class Compiled:
             if self._refuses:
                 raise
             return self._function(*arguments)
+        if not self._refuses and program.nbytes > MOST_BYTES:
+            self.refused = f"its arrays take {program.nbytes} bytes, and Python none of the time"
+            return _given(result)
         kept = self._programs.setdefault(key, [])
         kept.append(program)
         if sum(map(len, self._programs.values())) > MOST_PROGRAMS:

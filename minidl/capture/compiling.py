@@ -6,7 +6,7 @@ from minidl.capture.compiled import Compiled, CompiledModel
 from minidl.errors import ArgumentError, StateError
 from minidl.nn import Module
 
-__all__ = ["compile"]
+__all__ = ["compile", "is_own"]
 
 
 def compile(function: Any) -> Compiled:
@@ -44,3 +44,17 @@ def compile(function: Any) -> Compiled:
     if not callable(function):
         raise ArgumentError(f"md.compile expected a function or a model, got {function!r:.100}")
     return Compiled(function)
+
+
+def is_own(function: Any) -> bool:
+    """Whether a model and its parts, or a function, are minidl's: without hidden Python state.
+
+    Code of the user's own may count or draw in ways that no proof sees, so that capturing it is for
+    the user to ask for.
+    """
+    if isinstance(function, Module):
+        return all(
+            type(module).__module__.startswith("minidl.") and "forward" not in vars(module)
+            for module in function.modules()
+        )
+    return str(getattr(function, "__module__", "")).startswith("minidl.")

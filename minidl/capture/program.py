@@ -11,10 +11,11 @@ import numpy as np
 from minidl.capture.arguments import arrays_of, with_arrays
 from minidl.errors import CaptureError
 from minidl.kernels import _jit, memory
-from minidl.recording import Before, here
+from minidl.recording import Before, changes, here
 
 __all__ = ["Program", "as_left"]
 
+PLAIN = (int, float, str, bool, tuple, type(None))
 MOST_ITEMS = 200_000  # launches and steps; who records more doesn't come to an end
 
 
@@ -36,7 +37,8 @@ class Program:
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
         self.befores: list[Before] = []
         self.owns: dict[int, np.ndarray] = {}
-        self.leaves: dict[int, tuple[Any, np.ndarray]] = {}
+        self.leaves: dict[int, tuple[Any, np.ndarray, bool]] = {}
+        self._checked = -1  # of `changes`, when all was last seen to be as it was
         self.modules: dict[int, tuple[Any, Any]] = {}
         self.grads: dict[int, list[Any]] = {}  # tensor, first read, what it was, what it became
         self._made_here: set[int] = set()  # tensors that the call itself made, by id
@@ -111,14 +113,22 @@ class Program:
     def made(self, tensor: Any) -> None:
         self._made_here.add(id(tensor))
 
+    def is_made(self, tensor: Any) -> bool:
+        return id(tensor) in self._made_here
+
     def leaf(self, tensor: Any) -> None:
         if id(tensor) not in self.leaves and id(tensor) not in self._made_here:
-            self.leaves[id(tensor)] = (tensor, tensor._data)
+            self.leaves[id(tensor)] = (tensor, tensor._data, tensor._requires_grad)
             self._first[id(tensor._data)] = _digest(tensor._data)
 
     def module(self, module: Any, inputs: Any, settings: Any) -> Any:
         """Note a module that is called; what is returned, if anything, stands for its output."""
-        self.modules.setdefault(id(module), (module, _modes(module)))
+        if module._forward_hooks:
+            raise CaptureError(
+                f"md.compile: a {type(module).__name__} has a forward hook, which a replay would "
+                "not call: remove it, or call the function itself"
+            )
+        self.modules.setdefault(id(module), (module, _settings(module)))
 
     def gradient(self, tensor: Any, read: bool) -> None:
         if id(tensor) not in self.grads:
@@ -152,16 +162,31 @@ class Program:
             runs += several if is_step else [_jit.program(several)]
         return runs
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of large arrays that the program holds."""
+        return self._pool.most_in_use
+
     # Replaying
 
     def holds(self) -> bool:
         """Whether all that the recording depended on, besides the inputs, is as it was."""
         return (
-            all(tensor._data is data for tensor, data in self.leaves.values())
-            and all(_modes(module) == modes for module, modes in self.modules.values())
+            (self._checked == changes[0] or self._is_unchanged())
             and all(what.holds() for what in self.befores)
             and all(not read or t._grad is was for t, read, was, _ in self.grads.values())
         )
+
+    def _is_unchanged(self) -> bool:
+        """Whether tensors have the arrays, and modules the settings, that they had."""
+        now = changes[0]
+        same = all(
+            tensor._data is data and tensor._requires_grad == needs
+            for tensor, data, needs in self.leaves.values()
+        ) and all(_settings(module) == settings for module, settings in self.modules.values())
+        if same:
+            self._checked = now
+        return same
 
     def replay(self, arguments: Any) -> None:
         """The call, with these arguments: its outputs, gradients and state are written anew."""
@@ -186,7 +211,7 @@ class Program:
     def lasting(self) -> list[np.ndarray]:
         """The arrays that live on between calls."""
         own = {id(x): x for x in arrays_of(self.inputs)}
-        used = [data for _, data in self.leaves.values() if id(data) not in own]
+        used = [data for _, data, _ in self.leaves.values() if id(data) not in own]
         return list({id(x): x for x in (*used, *self.owns.values())}.values())
 
     def state(self) -> list[np.ndarray]:
@@ -215,5 +240,10 @@ def _at_address(address: int, shape: Any, strides: Any, dtype: Any) -> np.ndarra
     return np.asarray(place)
 
 
-def _modes(module: Any) -> tuple[Any, ...]:
-    return module.training, module.frozen, len(module._forward_hooks)
+def _settings(module: Any) -> list[Any]:
+    """What a module was told, and which parts it has."""
+    own = [
+        (name, value if isinstance(value, PLAIN) else id(value))
+        for name, value in vars(module).items()
+    ]
+    return [*own, module.training, module.frozen, len(module._forward_hooks)]

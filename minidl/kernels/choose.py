@@ -16,15 +16,17 @@ Winograd's F(4x4, 3x3) has a quarter of the multiplications, but its transforms 
 channels and its products with their square: it pays from about FEWEST_CHANNELS on both sides, and
 where there are tiles enough to fill a register tile of each product. F(2x2, 3x3) is for those who
 want its smaller rounding errors. A 1x1 convolution of stride 1 is one matrix product over all
-pixels. Unrolling (im2col) loses everywhere: it is here to be read and to be compared with.
+pixels. Groups of one channel are a depthwise convolution. Unrolling (im2col) loses everywhere: it
+is here to be read and to be compared with.
 """
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
 
-__all__ = ["DIRECT", "GEMM", "IM2COL", "WINOGRAD", "algorithm", "winograd_size"]
+__all__ = ["DEPTHWISE", "DIRECT", "GEMM", "IM2COL", "WINOGRAD", "algorithm", "winograd_size"]
 
 GEMM, DIRECT, IM2COL, WINOGRAD = "gemm", "direct", "im2col", "winograd"
+DEPTHWISE = "depthwise"
 
 FEWEST_CHANNELS = 32
 FEWEST_TILES = 24
@@ -43,6 +45,8 @@ def algorithm(
     plain = stride == dilation == (1, 1) and groups == 1
     if chosen == "im2col":
         return IM2COL
+    if groups > 1 and c == 1:
+        return DEPTHWISE  # a channel for each group, also with several filters
     if plain and (kh, kw) == (1, 1) and padding == ((0, 0), (0, 0)):
         return GEMM
     if plain and (kh, kw) == (3, 3) and chosen != "direct":

@@ -6,7 +6,7 @@ Shapes and names as in the twin, `minidl.reference.conv`. `choose.py` chooses.
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels import choose, direct, gemm, im2col, winograd
+from minidl.kernels import choose, depthwise, direct, gemm, im2col, winograd
 from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
 from minidl.kernels.reduce import sum_axis
@@ -26,6 +26,9 @@ def conv2d(
         return y.reshape(n, h, w, weight.shape[3])
     if algorithm == choose.WINOGRAD:
         return winograd.conv2d(x, weight, bias, activation, padding, choose.winograd_size())
+    if algorithm == choose.DEPTHWISE:
+        filters = _filters(weight, groups)
+        return depthwise.depthwise_conv2d(x, filters, bias, activation, stride, padding, dilation)
     if algorithm == choose.IM2COL:
         y = im2col.conv2d(x, weight, stride, padding, dilation, groups)
         return activate(y if bias is None else y + bias, activation)
@@ -46,6 +49,9 @@ def conv2d_input_grad(
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
         return winograd.conv2d_input_grad(dy, weight, input_size, padding, m)
+    if algorithm == choose.DEPTHWISE:
+        filters, settings = _filters(weight, groups), (stride, padding, dilation)
+        return depthwise.depthwise_conv2d_input_grad(dy, filters, input_size, *settings)
     chosen = im2col if algorithm == choose.IM2COL else direct
     return chosen.conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
 
@@ -58,6 +64,11 @@ def conv2d_weight_grad(
     n, oh, ow, k = dy.shape
     shape = (*kernel_size, x.shape[3] // groups, k)
     algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups)
+    if algorithm == choose.DEPTHWISE:
+        dw, db = depthwise.depthwise_conv2d_weight_grad(
+            x, dy, kernel_size, stride, padding, dilation, with_bias
+        )
+        return dw.reshape(shape), db  # (kh, kw, C, K/C) as (kh, kw, 1, K)
     if algorithm == choose.WINOGRAD:
         dw = winograd.conv2d_weight_grad(x, dy, padding, choose.winograd_size())
     elif algorithm == choose.IM2COL:
@@ -68,3 +79,9 @@ def conv2d_weight_grad(
         )
     rows = contiguous(dy).reshape(1, -1, k)  # (1, N*OH*OW, K)
     return dw, sum_axis(rows, 1.0)[0] if with_bias else None
+
+
+def _filters(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Weights (kh, kw, 1, K) of groups of one channel, as (kh, kw, C, K/C)."""
+    kh, kw, _, k = weight.shape
+    return contiguous(weight).reshape(kh, kw, groups, k // groups)

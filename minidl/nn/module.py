@@ -10,7 +10,7 @@ from minidl.autograd.hooks import HookHandle
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, StateError
-from minidl.recording import here
+from minidl.recording import changed, here
 
 __all__ = ["Module", "Parameter", "Buffer", "LoadReport"]
 
@@ -129,6 +129,7 @@ class Module:
                 f"{type(self).__name__}.{name} is a {type(held).__name__}: assign its numbers to "
                 f".{name}.data, or a new {type(held).__name__}, not {type(value).__name__}"
             )
+        changed()
         object.__setattr__(self, name, value)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
@@ -136,6 +137,7 @@ class Module:
         replaces the output. Use the result's `.remove()`, or a `with`, to end it."""
         if not self._forward_hooks:
             object.__setattr__(self, "_forward_hooks", [])
+        changed()
         assert isinstance(self._forward_hooks, list)
         self._forward_hooks.append(hook)
         return HookHandle(self._forward_hooks, hook)
@@ -319,6 +321,7 @@ class Module:
             raise DTypeError(f"Module.astype expected float32 or float64, got {dtype}")
         for _, place in self._named_tensors():
             if place.dtype.kind == "f":
+                changed()
                 place._data = place.data.astype(dtype)
                 place.grad = None
         return self
