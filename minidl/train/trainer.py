@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.capture import Compiled, is_own
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
@@ -52,6 +53,10 @@ class Trainer:
         self.progress = Progress()
         self.stopped: str | None = None  # why the last `fit` ended early
         self._head: HeadOnly | None = None  # while `fit` trains it over a frozen body
+        # captured where that is proved to give the same bits, else called as they are
+        self._gradients = Compiled(self._find_gradients, refuse=False)
+        self._update = Compiled(self._move, refuse=False)
+        self._forwards: dict[int, Compiled] = {}  # by module
 
     @property
     def epoch(self) -> int:
@@ -191,9 +196,10 @@ class Trainer:
         self, x: Any, target: Any, listeners: Sequence[Callback]
     ) -> tuple[np.ndarray, float]:
         """One step of the optimizer; the outputs and the loss before it."""
-        self.optimizer.zero_grad()
-        outputs = self.running(x)
-        loss = self.loss(outputs, target)
+        # what isn't an argument of a captured call must be the same, or it is another call
+        parts = (id(self.running), id(self.loss), id(self.optimizer), id(self.ema))
+        capture = is_own(self.running) and is_own(self.loss)
+        outputs, loss = (self._gradients if capture else self._find_gradients)(x, target, parts)
         value = float(loss)
         if not math.isfinite(value):
             for listener in listeners:
@@ -203,14 +209,28 @@ class Trainer:
                 "lower the learning rate, look for bad data, or run under md.detect_anomaly() to "
                 "see which op it comes from"
             )
-        loss.backward()
         for listener in listeners:
             listener.on_backward_end(self)
+        if self.ema is None:
+            self._update(parts)
+        else:
+            self._move(parts)
+        main = outputs[0] if isinstance(outputs, tuple) else outputs
+        return main.data, value
+
+    def _find_gradients(self, x: Any, target: Any, parts: Any) -> tuple[Any, Any]:
+        """The outputs and the loss, and the gradients in the parameters."""
+        self.optimizer.zero_grad()
+        outputs = self.running(x)
+        loss = self.loss(outputs, target)
+        loss.backward()
+        return outputs, loss
+
+    def _move(self, parts: Any) -> None:
+        """Parameters and their averages, by the gradients."""
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update()
-        main = outputs[0] if isinstance(outputs, tuple) else outputs
-        return main.data, value
 
     def _measure(self, outputs: np.ndarray, target: Any) -> dict[str, float]:
         return {name: metric(outputs, np.asarray(target)) for name, metric in self.metrics.items()}
@@ -228,7 +248,7 @@ class Trainer:
         with self._evaluating():
             for batch in loader:
                 x, target = pair(batch, "evaluate")
-                outputs = module(x)
+                outputs = self._outputs_of(module, x)
                 loss = float(self.loss(outputs, target))
                 means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
         if not means.result():
@@ -242,10 +262,17 @@ class Trainer:
         with self._evaluating():
             for batch in loader:
                 x = batch[0] if isinstance(batch, tuple | list) else batch
-                outputs.append(module(x).data)
+                outputs.append(self._outputs_of(module, x).data)
         if not outputs:
             raise ArgumentError("predict: the loader has no batches")
         return np.concatenate(outputs)
+
+    def _outputs_of(self, module: Module, x: Any) -> Any:
+        if self.ema is not None or not is_own(module):  # averages are other arrays each time
+            return module(x)
+        if id(module) not in self._forwards:
+            self._forwards[id(module)] = Compiled(module, refuse=False)
+        return self._forwards[id(module)](x)
 
     def _taker(self, loader: Any) -> Module:
         """What takes a loader's batches: the head alone where they are features."""
