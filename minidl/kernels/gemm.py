@@ -30,8 +30,10 @@ from minidl.kernels.stream import WORK_A_NUMBER
 from minidl.kernels.transpose import transposed
 
 DEPTH = 256  # of a panel
-PANEL_COLUMNS = 64  # with DEPTH 64 kB of float32: in the L2 cache, and below malloc's own pages
-ROWS_A_PART = 384
+PANEL_COLUMNS = 128  # with DEPTH 128 kB of float32: it stays in the L2 cache
+STRIPS = 4  # tiles of rows copied together: whole cache lines are read
+DEPTH_A_CHUNK = 1024
+ROWS_A_PART = 768
 FEWEST_PARTS = 8
 FEW_ROWS = 8  # of a product for which copying b would cost more than multiplying
 FEWEST_COLUMNS = 256  # of b, in a part of such a product: runs of 1 kB are read at full speed
@@ -70,6 +72,25 @@ def _pack(b, row_step, column_step, first, depth, column, count, panel, at, widt
                 panel[at + rest * width + i + j] = number
 
 
+@helper
+def _copy_strips(a, at, k_step, depth, left, strips, strip_size, rows, wide, line):
+    """strips[t, k, i] = row i of tile t of `a` in column k, for STRIPS tiles of `left` rows in all.
+
+    Of the last rows more is copied than there is; nobody reads it.
+    """
+    if left >= (STRIPS - 1) * rows + wide:
+        for k in range(depth):
+            for t in range(STRIPS):
+                numbers = load(a, at + k * k_step + t * rows, (0,), line)
+                store(numbers, strips, t * strip_size + k * rows, (0,))
+        return
+    for t in range(min(STRIPS, (left + rows - 1) // rows)):
+        for k in range(depth):
+            place = at + k * k_step + t * rows
+            numbers = load_part(a, place, (0,), line, left - t * rows)
+            store(numbers, strips, t * strip_size + k * rows, (0,))
+
+
 @functools.cache
 def _product(rows, vectors, lanes, turned):
     width = vectors * lanes
@@ -79,41 +100,50 @@ def _product(rows, vectors, lanes, turned):
     def multiply(part, a, row_step, k_step, b, b_row, b_column, bias, activation, c, sizes):
         """c = activation(a @ b + bias); a[i, k] = a[i*row_step + k*k_step], b[k, j] alike.
 
-        sizes: rows, depth, columns; rows and columns of a part, column parts. turned: a's rows
-        lie side by side (row_step 1); a strip of them is copied, for its columns lie far apart.
+        sizes: rows, depth, columns; rows and columns of a part, row and column parts, and chunks
+        of the depth, each with a c of its own. turned: a's rows lie side by side (row_step 1);
+        STRIPS tiles of them are copied, for its columns lie far apart.
         (One call of the micro-kernel in each form: of two, the registers spill.)
         """
-        m, depth, n, part_rows, part_columns, column_parts = sizes
-        row, column = part // column_parts * part_rows, part % column_parts * part_columns
+        m, depth, n, part_rows, part_columns, row_parts, column_parts, chunks = sizes
+        chunk, place = part // (row_parts * column_parts), part % (row_parts * column_parts)
+        row, column = place // column_parts * part_rows, place % column_parts * part_columns
         last_row, columns = min(m, row + part_rows), min(n - column, part_columns)
         blocks = (columns + width - 1) // width
-        panel = np.empty(blocks * width * min(DEPTH, depth), c.dtype)
-        strip = np.empty(strip_vectors * lanes + rows * min(DEPTH, depth) if turned else 0, c.dtype)
+        first, stop = depth * chunk // chunks, depth * (chunk + 1) // chunks
+        deepest = min(DEPTH, stop - first)
+        panel = np.empty(blocks * width * deepest, c.dtype)
+        strip_size = rows * deepest + strip_vectors * lanes
+        strips = np.empty(STRIPS * strip_size if turned else 0, c.dtype)
         zero, one = zeros(c, rows, vectors, lanes), zeros(c, 1, 1, lanes)
         square = zeros(c, lanes, 1, lanes)
         line = zeros(c, 1, strip_vectors, lanes)
-        for k in range(0, depth, DEPTH):
-            size = min(DEPTH, depth - k)
+        for k in range(first, stop, DEPTH):
+            size = min(DEPTH, stop - k)
             for j in range(blocks):
                 _pack(
                     b, b_row, b_column, k, size, column + j * width, columns - j * width,
                     panel, j * size * width, width, one, square,
                 )  # fmt: skip
-            for i in range(row, last_row, rows):
-                if turned:
-                    for s in range(size):
-                        numbers = load_part(a, i + (k + s) * k_step, (0,), line, last_row - i)
-                        store(numbers, strip, s * rows, (0,))
+            for tile in range((last_row - row + rows - 1) // rows):
+                i = row + tile * rows
+                strip = tile % STRIPS * strip_size
+                if turned and strip == 0:
+                    _copy_strips(
+                        a, i + k * k_step, k_step, size, last_row - i, strips, strip_size, rows,
+                        strip_vectors * lanes, line,
+                    )  # fmt: skip
                 for j in range(blocks):
-                    at, count = i * n + column + j * width, columns - j * width
+                    at = (chunk * m + i) * n + column + j * width
+                    count = columns - j * width
                     c_rows = clipped(n, last_row - 1 - i, zero)
-                    if k == 0:
+                    if k == first:
                         acc = begin(zero, bias, column + j * width)
                     else:
                         acc = resume(zero, c, at, c_rows, count, width)
                     if turned:
                         acc = accumulate(
-                            acc, strip, 0, clipped(1, last_row - 1 - i, zero), rows,
+                            acc, strips, strip, clipped(1, last_row - 1 - i, zero), rows,
                             panel, j * size * width, width, size,
                         )  # fmt: skip
                     else:
@@ -121,7 +151,7 @@ def _product(rows, vectors, lanes, turned):
                             acc, a, i * row_step + k, clipped(row_step, last_row - 1 - i, zero), 1,
                             panel, j * size * width, width, size,
                         )  # fmt: skip
-                    if k + size == depth:
+                    if k + size == stop:
                         acc = activated(acc, activation)
                     finish(acc, c, at, c_rows, count, width)
 
@@ -196,13 +226,13 @@ def product(
 ) -> np.ndarray:
     """activation(a @ b + bias)."""
     (m, depth), n = a.shape, b.shape[1]
-    c = empty((m, n), a.dtype)
-    if c.size == 0:
-        return c
+    if m * n == 0:
+        return empty((m, n), a.dtype)
     if depth == 0:  # an empty sum
         a, b, depth = np.zeros((m, 1), a.dtype), np.zeros((1, n), a.dtype), 1
     few = _few_shape(m, n, a.itemsize)
     if few is not None and b.flags.c_contiguous:
+        c = empty((m, n), a.dtype)
         flat_a, row_step, k_step = _flat(a)
         part_blocks = -(-max(n // FEWEST_PARTS, FEWEST_COLUMNS) // few.width)
         parts = -(-(n // few.width) // part_blocks)
@@ -214,14 +244,19 @@ def product(
         return c
     shape = tile_shape(n, a.itemsize)
     (flat_a, row_step, k_step), (flat_b, b_row, b_column) = _flat(a), _flat(b)
-    sizes = _sizes(m, depth, n, shape)
-    parts = sized(-(-m // sizes[3]) * sizes[5], m * n * depth // WORK_A_NUMBER)
-    _product(*shape, k_step > 1 and depth > 1)(
+    turned = k_step > 1 and depth > 1
+    sizes = _sizes(m, depth, n, shape, turned, bias is None and activation is None)
+    chunks = sizes[7]
+    c = empty((chunks, m, n), a.dtype)
+    parts = sized(sizes[5] * sizes[6] * chunks, m * n * depth // WORK_A_NUMBER)
+    _product(*shape, turned)(
         parts, flat_a, row_step, k_step, flat_b, b_row, b_column,
         filled(bias, 1, -(-n // shape.width) * shape.width, a.dtype), ACTIVATIONS[activation],
         c.reshape(-1), sizes,
     )  # fmt: skip
-    return c
+    if chunks == 1:
+        return c[0]
+    return sum_axis(c.reshape(1, chunks, m * n), 1.0).reshape(m, n)
 
 
 def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -232,18 +267,31 @@ def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _sizes(m: int, depth: int, n: int, shape: Shape) -> tuple[int, ...]:
-    """The product's sizes, the rows and columns of a part, and how many parts lie side by side.
+def _sizes(
+    m: int, depth: int, n: int, shape: Shape, turned: bool, divisible: bool
+) -> tuple[int, ...]:  # fmt: skip
+    """The product's sizes; rows and columns of a part, row and column parts, chunks of the depth.
 
-    By shape alone, never by threads.
+    Each part packs its panels of b, so parts have many rows; or, `turned`, its strips of a, which
+    costs more, so they have many columns. Long sums are cut in chunks that are added up in the
+    end, if the product is `divisible`. By shape alone, never by threads.
     """
+    chunks = max(1, min(FEWEST_PARTS, depth // DEPTH_A_CHUNK)) if divisible else 1
+    wanted = -(-FEWEST_PARTS // chunks)
     tiles, blocks = -(-m // shape.rows), -(-n // shape.width)
     tiles_a_part = min(tiles, -(-ROWS_A_PART // shape.rows))
     row_parts = -(-tiles // tiles_a_part)
-    blocks_a_part = max(1, min(PANEL_COLUMNS // shape.width, blocks * row_parts // FEWEST_PARTS))
+    most_blocks = PANEL_COLUMNS // shape.width
+    if turned:
+        wanted_rows = -(-wanted // -(-blocks // most_blocks))
+        tiles_a_part = max(min(tiles, STRIPS), min(tiles_a_part, -(-tiles // wanted_rows)))
+        row_parts = -(-tiles // tiles_a_part)
+    blocks_a_part = max(1, min(most_blocks, blocks * row_parts // wanted))
     column_parts = -(-blocks // blocks_a_part)
-    if row_parts * column_parts < FEWEST_PARTS:
-        tiles_a_part = -(-tiles // -(-FEWEST_PARTS // column_parts))
+    if row_parts * column_parts < wanted:
+        tiles_a_part = -(-tiles // -(-wanted // column_parts))
+        row_parts = -(-tiles // tiles_a_part)
     return (
-        m, depth, n, tiles_a_part * shape.rows, blocks_a_part * shape.width, column_parts
+        m, depth, n, tiles_a_part * shape.rows, blocks_a_part * shape.width, row_parts,
+        column_parts, chunks,
     )  # fmt: skip
