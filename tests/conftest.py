@@ -15,7 +15,7 @@ hypothesis.settings.load_profile("minidl")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SETTINGS = ("default_dtype", "kernels", "convolution")
+SETTINGS = [n for n, p in vars(type(md.config)).items() if isinstance(p, property) and p.fset]
 
 _skipped: list[str] = []
 

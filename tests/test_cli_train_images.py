@@ -183,7 +183,7 @@ def test_errors(arguments, message, here):
 
 # --resume
 
-EPOCHS = 25  # so many that a kill after the second can't come too late
+EPOCHS = 10  # so many that a kill after the second can't come too late
 LONG = ["--data", "pets", "--augment", "--resume", *SHORT[:4], "--batch-size", 8, "--epochs"]
 
 

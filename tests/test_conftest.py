@@ -85,7 +85,8 @@ def check():
     drawn.append(md.random.generator().random())
     assert len(set(drawn)) == 1
     assert (md.config.default_dtype, md.config.kernels) == (np.float32, "fast")
-    assert (md.config.convolution, md.config.num_threads) == ("auto", threads)
+    assert (md.config.convolution, md.config.capture) == ("auto", True)
+    assert md.config.num_threads == threads
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -93,7 +94,7 @@ def test_disturbs(number):
     check()
     md.random.generator().random(number)
     md.config.default_dtype, md.config.kernels = np.float64, "reference"
-    md.config.convolution = "direct"
+    md.config.convolution, md.config.capture = "direct", False
     md.set_num_threads(1)
 
 

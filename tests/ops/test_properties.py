@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import minidl as md
 from minidl import ops
 from minidl.errors import ShapeError
-
-settings.register_profile("minidl", deadline=None, derandomize=True, max_examples=80)
-settings.load_profile("minidl")
 
 numbers = st.floats(-3, 3, width=32).map(lambda x: x if abs(x) > 0.1 else 1.5)
 
