@@ -197,9 +197,10 @@ def key(function: Callable[..., Any], kinds: Any, flags: Any) -> str:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     plain = [c if isinstance(c, int | float | str | tuple) else type(c).__name__ for c in cells]
     code = function.__code__
+    constants = [c for c in code.co_consts if isinstance(c, int | float | str | tuple)]
     magic = cpu_target.target_context.codegen().magic_tuple()
     text = repr((
-        function.__module__, function.__qualname__, code.co_code, code.co_names, plain,
+        function.__module__, function.__qualname__, code.co_code, code.co_names, constants, plain,
         [str(kind) for kind in kinds], sorted(flags), magic,
     ))  # fmt: skip
     family = function.__module__.rsplit(".", 1)[-1]

@@ -8,6 +8,7 @@ aren't as they should be (`SUPPORTED`), kernels run by `_plain` instead.
 """
 
 import ctypes
+import os
 import sys
 import sysconfig
 import threading
@@ -20,6 +21,7 @@ from minidl.config import config
 from minidl.kernels import _cache, _entry, _notice, _pool
 from minidl.kernels._entry import HEADER, argument_words, kind_of
 from minidl.kernels._raw import (
+    ROOM,
     double_of,
     from_c,
     incref,
@@ -152,7 +154,7 @@ _make.restype, _make.argtypes = (
     [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p],
 )
 _kept: list[Any] = []  # machine code and descriptions that C functions refer to
-_compiling = threading.RLock()
+_compiling, _expecting = threading.RLock(), threading.Lock()
 
 
 def compiled_or_kept(name: str, key: str, make: Callable[[], tuple[Any, str]]) -> int:
@@ -228,21 +230,26 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
         expected = tuple(_expected(x) for x in normalized)
         if expected not in entries:
             with _compiling:
-                prepare(expected, normalized)
-        entry = entries[expected][0]
-        if WORLD[RECORDING]:
-            launch = Launch(name, parts, normalized, entry)
-            words = [word for argument in normalized for word in argument_words(argument)]
-            launch.block = np.array([0] * HEADER + words, np.int64)
-            if here.recorder is not None:
-                here.recorder.launched(launch)
-            program([launch])()
-        else:
-            handle[ENTRY] = 0  # until all words are written, no call takes the fast way
+                if expected not in entries:  # still: another thread may have compiled it
+                    prepare(expected, normalized)
+        launch = Launch(name, parts, normalized, entries[expected][0])
+        words = [word for argument in normalized for word in argument_words(argument)]
+        if HEADER + len(words) > ROOM:
+            raise TypeError(f"kernel {name} has more than {ROOM - HEADER} words of arguments")
+        launch.block = np.array([0] * HEADER + words, np.int64)
+        if here.recorder is not None:
+            here.recorder.launched(launch)
+        if not WORLD[RECORDING]:
+            expect(expected)
+        program([launch])()
+
+    def expect(expected: Any) -> None:
+        """Let the next call with such arguments take the fast way."""
+        with _expecting:  # two threads at once would write the words of either
+            handle[ENTRY] = 0  # until all are written, no call takes the fast way
             handle[ARGUMENTS : ARGUMENTS + 2 * len(expected)] = np.ravel(expected)
             handle[COUNT] = len(expected)
-            handle[ENTRY] = entry
-            call(parts, *normalized)
+            handle[ENTRY] = entries[expected][0]
 
     def prepare(expected: Any, arguments: list[Any]) -> None:
         kinds = tuple(kind_of(x) for x in arguments)
@@ -293,6 +300,20 @@ def _threads_changed(threads: int) -> None:
 
 
 config.on_threads.append(_threads_changed)
+
+
+def _around_fork(do: str) -> None:
+    """No other thread compiles while the process is forked: the child could never compile."""
+    for lock in (_compiling, _expecting):
+        getattr(lock, do)()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _around_fork("acquire"),
+        after_in_parent=lambda: _around_fork("release"),
+        after_in_child=lambda: _around_fork("release"),
+    )
 
 
 def _as_expected() -> bool:

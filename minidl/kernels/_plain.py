@@ -6,9 +6,10 @@ launch takes some microseconds more; the results are the same bits.
 
 import contextlib
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -22,6 +23,8 @@ __all__ = ["launcher", "program", "recording"]
 
 _setting = threading.RLock()
 _threads: list[ThreadPoolExecutor] = []
+if hasattr(os, "register_at_fork"):  # a forked child has none of the threads
+    os.register_at_fork(after_in_child=_threads.clear)
 
 
 @contextlib.contextmanager
@@ -88,7 +91,10 @@ def _run(launch: Launch) -> None:
     if not _threads:
         _threads.append(ThreadPoolExecutor(thread_name_prefix="minidl"))
     others = [_threads[0].submit(work) for _ in range(threads - 1)]
-    work()
+    try:
+        work()
+    finally:  # they use the arguments, whatever becomes of this thread
+        wait(others)
     for other in others:
         other.result()
     return None

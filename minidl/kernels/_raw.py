@@ -14,9 +14,9 @@ from numba.core import cgutils
 from minidl.kernels._entry import POINTER, WORD
 
 __all__ = [
-    "add_word", "call_entry", "double_of", "from_c", "incref", "load_word", "long_of", "no_memory",
-    "pause", "peek", "peek_half", "poke", "restore_thread", "room", "save_thread", "store_word",
-    "syscall", "try_lock", "vectorcall",
+    "ROOM", "add_word", "call_entry", "double_of", "from_c", "incref", "load_word", "long_of",
+    "no_memory", "pause", "peek", "peek_half", "poke", "restore_thread", "room", "save_thread",
+    "store_word", "syscall", "try_lock", "vectorcall",
 ]  # fmt: skip
 
 # Typed as Any: the first parameter of an intrinsic, `typing`, is not its callers' to give.

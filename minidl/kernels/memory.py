@@ -9,6 +9,7 @@ view keeps alive, and whose end returns the block.
 import bisect
 import collections
 import math
+import os
 import threading
 from typing import Any
 
@@ -116,6 +117,14 @@ class Pool:
 
 
 _pool = Pool()
+
+
+if hasattr(os, "register_at_fork"):  # a child finds the pool whole, and its lock open
+    os.register_at_fork(
+        before=_pool.lock.acquire,
+        after_in_parent=_pool.lock.release,
+        after_in_child=_pool.lock.release,
+    )
 
 
 class _Here(threading.local):

@@ -64,16 +64,15 @@ def test_no_grad_decorator_keeps_threads_apart():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_computes_too():
-    """On the reference kernels: OpenMP would end it."""
+    """On the same kernels, without the threads that it doesn't have."""
     x, w = np.ones((4, 64, 64, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
     expected = ops.conv2d(x, w)
     child = os.fork()
     if child == 0:
-        same = np.allclose(ops.conv2d(x, w), expected)
-        os._exit(0 if same and md.config.kernels == "reference" else 1)
+        same = np.array_equal(ops.conv2d(x, w), expected)
+        os._exit(0 if same and md.config.kernels == "fast" else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0
-    assert md.config.kernels == "fast"
 
 
 class Leaky(data.Dataset):
