@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.errors import CaptureError
-
 __all__ = [
     "Before", "Recorder", "again", "before", "changed", "changes", "here", "owns", "paused",
     "refuse", "step",
@@ -38,7 +36,7 @@ class Before(Protocol):
 class Recorder(Protocol):
     """Who listens to one thread's call."""
 
-    depth: int
+    depth: int  # of units, which see plain arrays
     prepares: bool
 
     def launched(self, launch: Any) -> None: ...
@@ -47,9 +45,10 @@ class Recorder(Protocol):
     def owned(self, array: np.ndarray) -> None: ...
     def leaf(self, tensor: Any) -> None: ...
     def made(self, tensor: Any) -> None: ...
-    def is_made(self, tensor: Any) -> bool: ...
     def module(self, module: Any, inputs: Any, settings: Any) -> Any: ...
-    def gradient(self, tensor: Any, read: bool) -> None: ...
+    def changed(self, array: np.ndarray) -> None: ...
+    def gradient(self, tensor: Any, read: bool, g: np.ndarray | None = None) -> None: ...
+    def refused(self, why: str) -> None: ...
 
 
 class _Here(threading.local):
@@ -81,14 +80,16 @@ def changed() -> None:
 
 def step(function: Callable[[], None]) -> None:
     """Do something, now and, if this is a recording, at this place of every replay."""
-    function()
+    with paused():
+        function()
     if here.recorder is not None:
         here.recorder.stepped(function)
 
 
 def again(function: Callable[[], Any]) -> Any:
     """function(), an array or several, and the same written anew in every replay."""
-    found = function()
+    with paused():
+        found = function()
     if here.recorder is not None:
         kept = found if isinstance(found, tuple) else (found,)
 
@@ -115,6 +116,9 @@ def owns(*arrays: np.ndarray) -> None:
 
 
 def refuse(who: str, why: str) -> None:
-    """Raise CaptureError if this is a recording: `who` can't be part of a captured call."""
+    """End a recording, if this is one: `who` can't be part of a captured call.
+
+    Raises CaptureError, or where the call is then to go on without a recording, nothing.
+    """
     if here.recorder is not None and not here.recorder.depth:
-        raise CaptureError(f"md.compile: {who} {why}")
+        here.recorder.refused(f"md.compile: {who} {why}")

@@ -7,6 +7,7 @@ import numpy as np
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
 from minidl.errors import DTypeError
+from minidl.recording import again
 
 __all__ = ["from_numpy", "tensor"]
 
@@ -21,7 +22,7 @@ def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     if isinstance(a, Tensor):
         a = a.data
     try:
-        array = np.array(a, dtype=dtype)
+        array = again(lambda: np.array(a, dtype=dtype))
     except (TypeError, ValueError) as error:
         raise DTypeError(
             f"tensor() expected an array of numbers, got {a!r:.100}: {error}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
+from minidl.autograd.watched import Number, Watched, plain
 from minidl.config import config
 from minidl.errors import DTypeError
 
@@ -28,6 +29,8 @@ def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[An
     for position, x in enumerate(inputs):
         if isinstance(x, Tensor):
             with_tensors, x = True, x._data
+        elif isinstance(x, Watched | Number):
+            x = plain(x)
         arrays.append(x)
         if not isinstance(x, np.ndarray):
             if x is not None or not op.takes_none(position):

@@ -8,7 +8,9 @@ import numpy as np
 
 from minidl.autograd.samples import Draw, ErrorInput, Sample
 from minidl.autograd.tensor import Tensor, ops
+from minidl.autograd.watched import plain, shown
 from minidl.errors import DTypeError
+from minidl.recording import here
 
 __all__ = ["Op", "check_arrays", "composite"]
 
@@ -63,7 +65,27 @@ class Op:
                 f"{self.name} expected a Tensor or ndarray as {self.array_names[0]}, got "
                 f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
             )
-        return self.function(*inputs, **settings)
+        if here.recorder is None or here.recorder.depth:
+            return self.function(*inputs, **settings)
+        return self._recorded(inputs, settings)
+
+    def _recorded(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """The op with arrays as tensors, so that all it does with them is done by ops."""
+        given = [*inputs, *settings.values()]
+        inputs = tuple(
+            _as_tensor(x, self.is_label(i) if i < len(self._labels) else False)
+            for i, x in enumerate(inputs)
+        )
+        labels = {name for name, is_label in zip(self.array_names, self._labels) if is_label}
+        settings = {name: _as_tensor(x, name in labels) for name, x in settings.items()}
+        result = self.function(*inputs, **settings)
+        if _has_tensors(given):
+            return result
+        found = list(result) if isinstance(result, tuple | list) else [result]
+        for i, x in enumerate(found):
+            if isinstance(x, Tensor):
+                found[i] = shown(x._data, 3)
+        return type(result)(found) if isinstance(result, tuple | list) else found[0]
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -88,6 +110,16 @@ class Op:
 
     def error_inputs(self) -> Iterator[ErrorInput]:
         return iter(self._errors(Draw(np.float32)) if self._errors else ())
+
+
+def _has_tensors(x: Any) -> bool:
+    return isinstance(x, Tensor) or (isinstance(x, list | tuple) and any(map(_has_tensors, x)))
+
+
+def _as_tensor(x: Any, is_label: bool) -> Any:
+    if not isinstance(x, np.ndarray):
+        return x
+    return plain(x) if is_label else Tensor(x)
 
 
 def composite(

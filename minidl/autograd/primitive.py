@@ -34,6 +34,7 @@ from minidl.autograd.hooks import op_hooks
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
+from minidl.autograd.watched import plain, shown
 from minidl.errors import ArgumentError, GradError
 from minidl.recording import here
 
@@ -95,7 +96,7 @@ class Primitive(Op):
         if here.recorder is None:
             result = self.function(*arrays, **settings)
         else:
-            result = self._recorded(inputs, arrays, settings)
+            result = self._as_unit(inputs, arrays, settings)
         saved = ()
         if self.saves:
             result, *saved = result
@@ -105,20 +106,16 @@ class Primitive(Op):
         for hook in tuple(op_hooks):
             hook(self, arrays, settings, output)
         if not with_tensors:
-            return output
+            return output if here.recorder is None else shown(output)
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
-        made = Tensor(output, node=node)
-        if here.recorder is not None:
-            here.recorder.made(made)
-        return made
+        return Tensor(output, node=node)
 
-    def _recorded(
-        self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]
-    ) -> Any:
+    def _as_unit(self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]) -> Any:
         """The forward as a unit of the recording."""
         for x in inputs:
             if isinstance(x, Tensor) and x._node is None:
                 here.recorder.leaf(x)  # type: ignore[union-attr]
+        settings = plain(settings)
         call = lambda: self.function(*arrays, **settings)  # noqa: E731
         return unit(self.name, call, [*arrays, *settings.values()])
 

@@ -3,7 +3,6 @@
 Its methods are names for primitives, which `minidl.ops` declares and enters into `ops` below.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import engine
+from minidl.autograd.watched import Watched, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
-from minidl.recording import changed, here, refuse
+from minidl.recording import again, changed, here, refuse
 
 __all__ = ["Tensor", "grad", "ops"]
 
@@ -40,20 +40,23 @@ class Tensor:
             raise DTypeError(
                 f"Tensor() wraps an ndarray, got {type(data).__name__}: md.tensor() converts"
             )
-        self._data = data
+        self._data = plain(data) if isinstance(data, Watched) else data
         self._node = node
         self._grad: np.ndarray | None = None
         self._requires_grad = node is not None
         if requires_grad:
             self.requires_grad = True
+        if here.recorder is not None:
+            here.recorder.made(self)
 
     # What it is
 
     @property
     def data(self) -> np.ndarray:
-        if here.recorder is not None and here.recorder.is_made(self):
-            _refuse_readers()
-        return self._data
+        if here.recorder is None:
+            return self._data
+        here.recorder.leaf(self)
+        return shown(self._data)
 
     @data.setter
     def data(self, array: np.ndarray) -> None:
@@ -65,19 +68,22 @@ class Tensor:
                 f"got {array.shape} and {array.dtype}: make a new tensor for another kind of array"
             )
         changed()
-        self._data = array
+        self._data = plain(array)
 
     @property
     def grad(self) -> np.ndarray | None:
         """The gradient that `backward` added up, or None. A captured step uses its array again."""
         if here.recorder is not None:
             here.recorder.gradient(self, True)
+            if self._grad is not None:
+                return shown(self._grad)
         return self._grad
 
     @grad.setter
     def grad(self, g: np.ndarray | None) -> None:
         if here.recorder is not None:
-            here.recorder.gradient(self, False)
+            g = plain(g)
+            here.recorder.gradient(self, False, g)
         self._grad = g
 
     @property
@@ -140,6 +146,8 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """The same data as a tensor outside the graph."""
+        if here.recorder is not None:
+            here.recorder.leaf(self)
         return Tensor(self._data)
 
     def __repr__(self) -> str:
@@ -315,7 +323,7 @@ class Tensor:
 
     def argmax(self, axis: int | None = None) -> "Tensor":
         """Where the (first) largest stands; an integer tensor without a gradient."""
-        return Tensor(np.asarray(self._data.argmax(axis)))
+        return Tensor(again(lambda: np.asarray(self._data.argmax(axis))))
 
 
 def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
@@ -323,13 +331,6 @@ def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
     if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
         return tuple(numbers[0])
     return numbers
-
-
-def _refuse_readers() -> None:
-    """CaptureError for code outside of minidl that reads the array of a tensor made just now."""
-    caller = str(sys._getframe(2).f_globals.get("__name__"))
-    if caller.split(".")[0] != "minidl":
-        refuse(".data of a tensor that the call computed", READS)
 
 
 def grad(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.errors import CaptureError
 from minidl.recording import here, paused
 
 __all__ = ["Unit", "altered", "same_bits", "unit"]
@@ -40,9 +41,12 @@ def unit(name: str, call: Callable[[], Any], inputs: Iterable[Any]) -> Any:
     outputs = _made(result, arrays)
     if outputs:
         run = recorder.launches_since(start)
+        others = [x for x in arrays if x.dtype.kind != "f" and x.size]  # not to be altered safely
+        if not all(recorder.reads(x, start) for x in others):
+            run = None
         if run is None or not _is_all(call, run, arrays, outputs, recorder):
             recorder.cut(start)
-            recorder.stepped(lambda: _write(outputs, call, arrays))
+            recorder.stepped(lambda: _write(name, outputs, call, arrays))
     recorder.unit(Unit(name, outputs))
     return result
 
@@ -70,9 +74,16 @@ def _made(result: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [x for x in found if not any(np.may_share_memory(x, other) for other in arrays)]
 
 
-def _write(outputs: list[np.ndarray], call: Callable[[], Any], arrays: list[np.ndarray]) -> None:
+def _write(
+    name: str, outputs: list[np.ndarray], call: Callable[[], Any], arrays: list[np.ndarray]
+) -> None:
     """Run the unit's Python, and put what it makes where it was put when it was recorded."""
     for target, x in zip(outputs, _made(_with_arrays(call()), arrays), strict=True):
+        if target.shape != x.shape:
+            raise CaptureError(
+                f"md.compile: {name} made an array of shape {x.shape} where it made one of "
+                f"{target.shape} when the call was recorded: its numbers decide its shape"
+            )
         np.copyto(target, x)
 
 
@@ -94,6 +105,9 @@ def _is_all(
                 warnings.simplefilter("ignore")
                 expected = [x.copy() for x in _made(_with_arrays(call()), arrays)]
             changed = [x.copy() for x in arrays]
+            for x, old, new in zip(arrays, before, changed, strict=True):
+                if not same_bits(old, new):
+                    recorder.changed(x)
             for x, old in zip(arrays, before, strict=True):
                 x[...] = old
             run()
@@ -114,10 +128,12 @@ def _writable(x: np.ndarray) -> np.ndarray:
 
 
 def altered(x: np.ndarray) -> np.ndarray:
-    """Other numbers of the same kind: those of x backwards or, where these are alike and floats,
-    not quite the same."""
+    """Other floats of the same kind: those of x backwards or, where these are alike, not quite the
+    same. Whole numbers stay: they may be places in memory."""
+    if x.dtype.kind != "f":
+        return x.copy()
     other = x.reshape(-1)[::-1].reshape(x.shape).copy()
-    if x.dtype.kind == "f" and same_bits(other, x):
+    if same_bits(other, x):
         other = np.asarray(x * x.dtype.type(1.25) + x.dtype.type(0.125))
     return other
 

@@ -8,7 +8,7 @@ import numpy as np
 from minidl.autograd import Tensor
 from minidl.errors import CaptureError
 
-__all__ = ["arrays_of", "signature", "with_arrays"]
+__all__ = ["arrays_of", "check_no_graph", "mapped", "signature", "with_arrays"]
 
 
 def arrays_of(tree: Any) -> list[np.ndarray]:
@@ -24,18 +24,25 @@ def arrays_of(tree: Any) -> list[np.ndarray]:
     return []
 
 
+def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """The tree with `change` applied to all that is no tuple, list or dict."""
+    if isinstance(tree, dict):
+        return {key: mapped(value, change) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        values = [mapped(value, change) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return change(tree)
+
+
 def with_arrays(tree: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     """The tree with `change` applied to each array; tensors become new ones, without a graph."""
-    if isinstance(tree, Tensor):
-        return Tensor(change(tree.data), requires_grad=tree.requires_grad and tree._node is None)
-    if isinstance(tree, np.ndarray):
-        return change(tree)
-    if isinstance(tree, dict):
-        return {key: with_arrays(value, change) for key, value in tree.items()}
-    if isinstance(tree, tuple | list):
-        values = [with_arrays(value, change) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
-    return tree
+
+    def of(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return Tensor(change(x.data), requires_grad=x.requires_grad and x._node is None)
+        return change(x) if isinstance(x, np.ndarray) else x
+
+    return mapped(tree, of)
 
 
 def signature(tree: Any) -> Any:
@@ -56,3 +63,17 @@ def signature(tree: Any) -> Any:
             f"{type(tree).__name__}"
         ) from None
     return (type(tree).__name__, tree)
+
+
+def check_no_graph(tree: Any) -> None:
+    """A CaptureError for a tensor that wants a gradient: the captured call gets a copy of it."""
+    if isinstance(tree, Tensor) and tree.requires_grad:
+        raise CaptureError(
+            "md.compile: an argument requires a gradient, which wouldn't get to it: pass its "
+            ".detach(), or let the function use the tensor without its being an argument"
+        )
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        for value in tree:
+            check_no_graph(value)

@@ -2,22 +2,29 @@
 
 import contextlib
 import functools
+import inspect
+import os
+import random as python_random
 import sys
 import threading
+import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from minidl import random
+from minidl.autograd import Tensor
 from minidl.autograd.engine import mode, no_grad
 from minidl.autograd.hooks import op_hooks
-from minidl.capture.arguments import signature, with_arrays
+from minidl.capture.arguments import check_no_graph, signature, with_arrays
 from minidl.capture.folding import record_model
 from minidl.capture.program import Program
 from minidl.capture.proof import prove
+from minidl.capture.turns import Turns
 from minidl.config import config
-from minidl.errors import CaptureError, StateError
+from minidl.errors import ArgumentError, CaptureError, StateError
 from minidl.nn import Module
 from minidl.recording import here
 
@@ -25,6 +32,26 @@ __all__ = ["Compiled"]
 
 MOST_BYTES = 256 * 1024 * 1024  # of a call that nobody asked to be captured
 MOST_PROGRAMS = 16  # kept for as many kinds of calls; then the oldest goes
+
+
+class _Inside(threading.local):
+    busy = False
+
+
+_inside = _Inside()  # whether this thread is in a captured call: those that it makes stay eager
+_turns = Turns()
+_all: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Others that were in a call aren't there in a forked child."""
+    _turns.begin()
+    for compiled in _all:
+        compiled._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Compiled:
@@ -35,18 +62,43 @@ class Compiled:
     """
 
     def __init__(self, function: Callable[..., Any], refuse: bool = True) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._function, self._refuses = function, refuse
         self._programs: dict[Any, list[Program]] = {}
-        self._proved: set[int] = set()
+        self._unsettled: str | None = None
         self.refused: str | None = None
         self._lock = threading.Lock()
+        _all.add(self)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else types.MethodType(self, owner)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if named:
+            arguments = self._by_place(arguments, named)
         eager = config.kernels != "fast" or not config.capture or mode.detecting or op_hooks
-        if eager or here.recorder is not None or (self.refused and not self._refuses):
+        if eager or _inside.busy or (self.refused and not self._refuses):
             return self._function(*arguments)
+        _inside.busy = True
         try:
+            return self._captured(arguments)
+        finally:
+            _inside.busy = False
+
+    def _by_place(self, arguments: Any, named: dict[str, Any]) -> tuple[Any, ...]:
+        bound = inspect.signature(self._function).bind(*arguments, **named)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise ArgumentError(
+                f"md.compile: {self._function!r} takes {', '.join(bound.kwargs)} by name alone: "
+                "let it take them by place too"
+            )
+        return bound.args
+
+    def _captured(self, arguments: Any) -> Any:
+        try:
+            if mode.recording:
+                check_no_graph(arguments)
             kind = signature(arguments)
         except CaptureError:
             if self._refuses:
@@ -54,21 +106,37 @@ class Compiled:
             return self._function(*arguments)
         key = (kind, mode.recording, config.convolution, config.default_dtype.str)
         with self._lock:
-            for program in self._programs.get(key, ()):
-                if program.holds():
-                    return self._again(program, key, arguments)
-            return self._first(key, arguments)
+            with _turns.together:
+                for program in self._programs.get(key, ()):
+                    if program.holds():
+                        if program.proved:
+                            program.replay(arguments)
+                            return _given(program.outputs)
+                        break
+                else:
+                    program = None
+            with _turns.alone:
+                if program is None:
+                    return self._first(key, arguments)
+                return self._again(program, key, arguments)
 
     def _first(self, key: Any, arguments: Any) -> Any:
         try:
             program, result = self._recorded(arguments)
+            _check_settled(program, self._unsettled)
         except CaptureError as error:
             self.refused = str(error)
             if self._refuses:
                 raise
             return self._function(*arguments)
+        if program.why_not is not None:
+            self.refused = program.why_not
+            return _given(result)
         if not self._refuses and program.nbytes > MOST_BYTES:
             self.refused = f"its arrays take {program.nbytes} bytes, and Python none of the time"
+            return _given(result)
+        self._unsettled = program.unsettled
+        if program.unsettled:  # something that is made in the first call, perhaps
             return _given(result)
         kept = self._programs.setdefault(key, [])
         kept.append(program)
@@ -80,24 +148,19 @@ class Compiled:
         return _given(result)
 
     def _recorded(self, arguments: Any) -> tuple[Program, Any]:
-        program = Program(arguments)
+        program = Program(arguments, self._refuses)
         with _watched(program):
             return program, program.record(self._function)
 
     def _again(self, program: Program, key: Any, arguments: Any) -> Any:
-        if id(program) in self._proved:
-            program.replay(arguments)
-            return _given(program.outputs)
         try:
-            result, proved = prove(program, self._function, arguments)
+            result, program.proved = prove(program, self._function, arguments)
         except CaptureError as error:
             self._programs[key].remove(program)
             self.refused = str(error)
             if self._refuses:
                 raise
             return error.result  # type: ignore[attr-defined]
-        if proved:
-            self._proved.add(id(program))
         return result
 
     def __repr__(self) -> str:
@@ -122,7 +185,7 @@ class CompiledModel(Compiled):
 
     def _recorded(self, arguments: Any) -> tuple[Program, Any]:
         program = record_model(self._function, arguments)  # type: ignore[arg-type]
-        self._proved.add(id(program))
+        program.proved = True
         return program, program.outputs
 
 
@@ -134,25 +197,31 @@ def _given(outputs: Any) -> Any:
 @contextlib.contextmanager
 def _watched(program: Program) -> Iterator[None]:
     """Refuse what a replay would leave out, and can be seen: files, NumPy's random numbers."""
-    drawn, legacy = random.get_state(), _numpy_state()
+    drawn, legacy, of_python = random.get_state(), _numpy_state(), python_random.getstate()
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked.append(True)
     yield
+    ending = "which a replay would leave out: draw outside, and pass the numbers as an argument"
     if not _same(_numpy_state(), legacy):
-        raise CaptureError(
-            "md.compile: the call draws from np.random, which a replay would leave out: draw "
-            "outside, and pass the numbers as an argument"
-        )
+        program.refused(f"md.compile: the call draws from np.random, {ending}")
+    if python_random.getstate() != of_python:
+        program.refused(f"md.compile: the call draws from Python's random, {ending}")
     if random.get_state() != drawn and not program.befores:
-        raise CaptureError(
-            "md.compile: the call draws from md's generator in a way that a replay would leave "
-            "out: draw outside, and pass the numbers as an argument"
-        )
+        program.refused(f"md.compile: the call draws from md's generator, {ending}")
     for x in _other(program.outputs):
-        raise CaptureError(
+        program.refused(
             f"md.compile: the call returned a {type(x).__name__}, which a replay would return "
             "as it was: return tensors or arrays"
+        )
+
+
+def _check_settled(program: Program, before: str | None) -> None:
+    """A call may change something once, and keep it; not again and again."""
+    if program.unsettled and before:
+        program.refused(
+            f"md.compile: the call changes {program.unsettled}, which a replay would leave out: do "
+            "it outside, with arguments or with what the call returns"
         )
 
 
@@ -170,7 +239,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     path, how = arguments[:2]
     writes = isinstance(how, str) and any(letter in how for letter in "wax+")
     if writes and not str(path).endswith(".pyc"):
-        raise CaptureError(
+        here.recorder.refused(
             f"md.compile: the call writes to the file {path!r}, which a replay would leave out: "
             "write outside, with what the call returns"
         )
@@ -183,11 +252,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _other(tree: Any) -> Iterator[Any]:
-    """Numbers in a result that are no arrays."""
+    """What in a result is no array, nor says the same in each call."""
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple | list):
         for value in tree:
             yield from _other(value)
-    elif isinstance(tree, int | float | complex | np.generic) and not isinstance(tree, bool):
+    elif not isinstance(tree, Tensor | np.ndarray | bool | str | None):
         yield tree

@@ -2,20 +2,23 @@
 
 import contextlib
 import itertools
+import operator
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minidl.capture.arguments import arrays_of, with_arrays
+from minidl.autograd.watched import plain, watched
+from minidl.capture.arguments import arrays_of, mapped, with_arrays
+from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
 from minidl.kernels import _jit, memory
 from minidl.recording import Before, changes, here
 
-__all__ = ["Program", "as_left"]
+__all__ = ["Program"]
 
-PLAIN = (int, float, str, bool, tuple, type(None))
+MODES = ("training", "frozen", "_forward_hooks")  # of a module
 MOST_ITEMS = 200_000  # launches and steps; who records more doesn't come to an end
 
 
@@ -25,44 +28,65 @@ class Program:
     inputs: the call's arguments, in arrays of the program's own.  outputs: what it returned, which
     every replay writes anew.  owned: arrays that live on between calls; leaves: tensors that were
     used, with their arrays; gradients: of leaves, what `.grad` was when it was first read (or that
-    it was set first), and is at the end; modules: with their modes.
+    it was set first), and is at the end; modules: with their modes and attributes.
+    refuses: raise CaptureError where the call can't be captured; otherwise only `why_not` says so,
+    and the call goes on without being recorded.
     """
 
-    def __init__(self, arguments: Any) -> None:
+    def __init__(self, arguments: Any, refuses: bool = True) -> None:
         self.inputs = with_arrays(arguments, np.copy)
+        self._refuses = refuses
+        self.why_not: str | None = None
+        self.unsettled: str | None = None  # what the call itself changed, so that it may differ
+        self.proved = False
         self.outputs: Any = None
         self.depth = 0
         self.prepares = False  # whether what is made of weights alone is kept
         self.items: list[Any] = []
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
-        self.befores: list[Before] = []
+        self.befores: list[tuple[int, Before]] = []  # with their places among the items
         self.owns: dict[int, np.ndarray] = {}
         self.leaves: dict[int, tuple[Any, np.ndarray, bool]] = {}
         self._checked = -1  # of `changes`, when all was last seen to be as it was
-        self.modules: dict[int, tuple[Any, Any]] = {}
+        self.modules: dict[int, _Seen] = {}
         self.grads: dict[int, list[Any]] = {}  # tensor, first read, what it was, what it became
+        self._set: list[tuple[int, Any, Any]] = []  # gradients as they were set, with their places
         self._made_here: set[int] = set()  # tensors that the call itself made, by id
         self._kept: list[Any] = []
         self._pool = memory.Pool()
         self._keeping: memory.Pool | None = None
         self._runs: list[Callable[[], None]] = []
-        self._first: dict[int, int] = {}  # digests of what lasts, when it was first used
+        self._starts: list[int] = []  # the place of each run's first item
+        self._first: dict[int, int | None] = {}  # digests of what lasts, when it was first used
         self.seen: list[tuple[np.ndarray, int]] = []  # and as the call left it
-        self.changes = False  # whether the call changed any of it
+        self.same: list[np.ndarray] = []  # what of it the call didn't change
 
     # Recording
 
     def record(self, function: Callable[..., Any]) -> Any:
         """Run function(*inputs) and remember how; what it returned."""
+        self.surroundings = Surroundings(function, self.inputs)
         with self._listening():
-            result = function(*self.inputs)
-        self.outputs = result
+            result = function(*mapped(self.inputs, watched))
+        self.outputs = with_arrays(result, plain)
         for entry in self.grads.values():
             entry[3] = entry[0]._grad
         self._runs = self._grouped(self.items)
-        self.seen = [(x, _digest(x)) for x in self.lasting()]
-        self.changes = any(self._first[id(x)] != digest for x, digest in self.seen)
-        return result
+        self._starts = [0, *itertools.accumulate(map(len, _groups(self.items)))][:-1]
+        lasting = self.lasting()
+        self.seen = [(x, _digest(x)) for x in lasting]
+        self.same = [x for x, digest in self.seen if self._first[id(x)] == digest]
+        self.surroundings.leave_out(lasting)
+        changed = (seen.changed() for seen in self.modules.values())
+        self.unsettled = self.surroundings.changed() or next(filter(None, changed), None)
+        return self.outputs
+
+    def refused(self, why: str) -> None:
+        """The call can't be captured."""
+        if self._refuses:
+            raise CaptureError(why)
+        self.why_not = self.why_not or why
+        here.recorder = None
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
@@ -97,13 +121,13 @@ class Program:
 
     def _add(self, item: Any) -> None:
         self.items.append(item)
-        if len(self.items) > MOST_ITEMS:
-            raise CaptureError(
+        if len(self.items) > MOST_ITEMS and here.recorder is self:
+            self.refused(
                 f"md.compile: the call launched more than {MOST_ITEMS} kernels without an end"
             )
 
     def preceded(self, what: Before) -> None:
-        self.befores.append(what)
+        self.befores.append((len(self.items), what))
 
     def owned(self, array: np.ndarray) -> None:
         if id(array) not in self.owns:
@@ -121,20 +145,31 @@ class Program:
             self.leaves[id(tensor)] = (tensor, tensor._data, tensor._requires_grad)
             self._first[id(tensor._data)] = _digest(tensor._data)
 
+    def changed(self, array: np.ndarray) -> None:
+        """An op changed one of the arrays that it was given."""
+        if id(array) not in self.owns:
+            self.owned(array)
+            self._first[id(array)] = None  # it was another
+
     def module(self, module: Any, inputs: Any, settings: Any) -> Any:
         """Note a module that is called; what is returned, if anything, stands for its output."""
+        if id(module) not in self.modules:
+            self.modules |= {
+                id(part): _Seen(part) for part in module.modules() if id(part) not in self.modules
+            }
         if module._forward_hooks:
-            raise CaptureError(
-                f"md.compile: a {type(module).__name__} has a forward hook, which a replay would "
-                "not call: remove it, or call the function itself"
+            self.refused(
+                f"md.compile: a forward hook of {type(module).__name__} is Python that a replay "
+                "would leave out: remove it, or set md.config.capture = False"
             )
-        self.modules.setdefault(id(module), (module, _settings(module)))
 
-    def gradient(self, tensor: Any, read: bool) -> None:
+    def gradient(self, tensor: Any, read: bool, g: np.ndarray | None = None) -> None:
         if id(tensor) not in self.grads:
             self.grads[id(tensor)] = [tensor, read, tensor._grad, None]
             if read and tensor._grad is not None:
                 self.owned(tensor._grad)
+        if not read:
+            self._set.append((len(self.items), tensor, g))
 
     def place(self) -> int:
         return len(self.items)
@@ -155,12 +190,22 @@ class Program:
             return None
         return _jit.program(items)
 
+    def reads(self, x: np.ndarray, start: int) -> bool:
+        """Whether a launch from item `start` on is given the array x, or a part of it."""
+        low, high = np.lib.array_utils.byte_bounds(x)
+        for launch in self.items[start:]:
+            if callable(launch):
+                continue
+            if launch.block is None:
+                arrays = [a for a in launch.arguments if isinstance(a, np.ndarray)]
+                if any(np.may_share_memory(a, x) for a in arrays):
+                    return True
+            elif np.any((launch.block >= low) & (launch.block < high)):
+                return True
+        return False
+
     def _grouped(self, items: list[Any]) -> list[Callable[[], None]]:
-        runs: list[Callable[[], None]] = []
-        for is_step, group in itertools.groupby(items, callable):
-            several = list(group)
-            runs += several if is_step else [_jit.program(several)]
-        return runs
+        return [group[0] if callable(group[0]) else _jit.program(group) for group in _groups(items)]
 
     @property
     def nbytes(self) -> int:
@@ -173,8 +218,9 @@ class Program:
         """Whether all that the recording depended on, besides the inputs, is as it was."""
         return (
             (self._checked == changes[0] or self._is_unchanged())
-            and all(what.holds() for what in self.befores)
+            and all(what.holds() for _, what in self.befores)
             and all(not read or t._grad is was for t, read, was, _ in self.grads.values())
+            and self.surroundings.changed() is None
         )
 
     def _is_unchanged(self) -> bool:
@@ -183,7 +229,7 @@ class Program:
         same = all(
             tensor._data is data and tensor._requires_grad == needs
             for tensor, data, needs in self.leaves.values()
-        ) and all(_settings(module) == settings for module, settings in self.modules.values())
+        ) and all(seen.changed() is None for seen in self.modules.values())
         if same:
             self._checked = now
         return same
@@ -192,12 +238,27 @@ class Program:
         """The call, with these arguments: its outputs, gradients and state are written anew."""
         for mine, given in zip(arrays_of(self.inputs), arrays_of(arguments), strict=True):
             np.copyto(mine, given)
-        for what in self.befores:
+        states = [what.save() for _, what in self.befores]
+        for _, what in self.befores:
             what.advance()
-        for run in self._runs:
-            run()
+        start = 0
+        try:
+            for start, run in zip(self._starts, self._runs, strict=True):  # noqa: B007
+                run()
+        except BaseException:
+            self._undo_after(start, states)
+            raise
         for tensor, _, _, became in self.grads.values():
             tensor._grad = became
+
+    def _undo_after(self, end: int, states: list[Any]) -> None:
+        """Leave things as a call does that ends with an exception at the item `end`."""
+        for (place, what), state in reversed(list(zip(self.befores, states, strict=True))):
+            if place > end:
+                what.restore(state)
+        for place, tensor, g in self._set:
+            if place <= end:
+                tensor._grad = g
 
     def steps(self) -> Any:
         """Replay unit by unit, for a proof that failed: each unit's name and outputs."""
@@ -223,9 +284,13 @@ def _digest(x: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(x).view(np.uint8).data if x.ndim else x.tobytes())
 
 
-def as_left(seen: list[tuple[np.ndarray, int]]) -> bool:
-    """Whether arrays still are what their digests say."""
-    return all(_digest(x) == digest for x, digest in seen)
+def _groups(items: list[Any]) -> list[list[Any]]:
+    """The items in runs: of launches, or of one step."""
+    groups: list[list[Any]] = []
+    for is_step, group in itertools.groupby(items, callable):
+        several = list(group)
+        groups += [[item] for item in several] if is_step else [several]
+    return groups
 
 
 def _at_address(address: int, shape: Any, strides: Any, dtype: Any) -> np.ndarray:
@@ -240,10 +305,23 @@ def _at_address(address: int, shape: Any, strides: Any, dtype: Any) -> np.ndarra
     return np.asarray(place)
 
 
-def _settings(module: Any) -> list[Any]:
-    """What a module was told, and which parts it has."""
-    own = [
-        (name, value if isinstance(value, PLAIN) else id(value))
-        for name, value in vars(module).items()
-    ]
-    return [*own, module.training, module.frozen, len(module._forward_hooks)]
+class _Seen:
+    """A module, and what it was like: modes, hooks, attributes."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._modes = module.training, module.frozen, *module._forward_hooks
+        own = {name: x for name, x in vars(module).items() if name not in MODES}
+        self._names, self._values = list(own), list(own.values())
+
+    def changed(self) -> str | None:
+        """What is another now, if anything."""
+        module, own = self._module, vars(self._module)
+        if (module.training, module.frozen, *module._forward_hooks) != self._modes:
+            return f"the mode or the hooks of {type(module).__name__}"
+        if all(map(operator.is_, map(own.get, self._names), self._values)):
+            return None
+        for name, value in zip(self._names, self._values, strict=True):
+            if not alike(own.get(name), value):
+                return f"{type(module).__name__}.{name}"
+        return None

@@ -1,14 +1,16 @@
 """The proof of a recording: on other numbers, a replay gives the bits that the call gives."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minidl import random
 from minidl.autograd.hooks import register_op_hook
 from minidl.autograd.unit import altered, same_bits
-from minidl.capture.arguments import arrays_of, with_arrays
-from minidl.capture.program import Program, as_left
+from minidl.capture.arguments import arrays_of, mapped, with_arrays
+from minidl.capture.program import Program
 from minidl.errors import CaptureError
 
 __all__ = ["Saved", "prove"]
@@ -17,28 +19,26 @@ __all__ = ["Saved", "prove"]
 def prove(program: Program, function: Callable[..., Any], arguments: Any) -> tuple[Any, bool]:
     """Call the function, and a replay beside it: (the call's result, whether that proved it).
 
-    The call runs once and for good. If nothing differs from the call that was recorded, neither
-    arguments nor weights, it proves nothing: the function is then run once more, on altered
-    numbers, and what it changed is put back.
+    The call runs once and for good. Of arguments and weights that are as they were when it was
+    recorded it proves nothing: if there are any, the function is run once more, on altered numbers,
+    and what it changed is put back.
     Raises CaptureError, with the call's `result`, naming the first op that a replay gets wrong.
     """
-    if _is_as_recorded(program, arguments):
-        proved = _try_altered(program, function, arguments)
-        if proved is not None:
-            raise _failed(program, function, arguments, proved)
-    result, wrong = _compare(program, function, arguments)
+    pairs = zip(arrays_of(program.inputs), arrays_of(arguments), strict=True)
+    differ = not any(same_bits(a, b) for a, b in pairs)
+    wrong, proved = None, differ
+    if not differ or program.same:
+        wrong, was_run = _try_altered(program, function, arguments)
+        proved = differ or was_run
+    if wrong is None:
+        result, wrong = _compare(program, function, arguments)
+    else:
+        result = with_arrays(function(*arguments), np.copy)
     if wrong is not None:
         error = _failed(program, function, arguments, wrong)
         error.result = result  # type: ignore[attr-defined]
         raise error
-    return result, True
-
-
-def _is_as_recorded(program: Program, arguments: Any) -> bool:
-    """Whether the call would do what the recorded one did, bit for bit."""
-    pairs = zip(arrays_of(program.inputs), arrays_of(arguments), strict=True)
-    same = all(same_bits(a, b) for a, b in pairs)
-    return same and not program.changes and as_left(program.seen)
+    return result, proved
 
 
 class Saved:
@@ -46,7 +46,7 @@ class Saved:
 
     def __init__(self, program: Program) -> None:
         self._arrays = [(x, x.copy()) for x in program.state()]
-        self._befores = [(what, what.save()) for what in program.befores]
+        self._befores = [(what, what.save()) for _, what in program.befores]
         self._grads = [(tensor, tensor._grad) for tensor, *_ in program.grads.values()]
 
     def restore(self) -> None:
@@ -70,28 +70,58 @@ def _compare(
     program: Program, function: Callable[..., Any], arguments: Any
 ) -> tuple[Any, str | None]:
     """The call's result, and what of it a replay got wrong, if anything."""
-    saved = Saved(program)
-    program.replay(arguments)
-    replayed = _results(program, program.outputs)
-    saved.restore()
-    result = function(*arguments)
+    saved, failed, replayed = Saved(program), "", []
+    try:
+        program.replay(arguments)
+        replayed = _results(program, program.outputs)
+    except Exception as error:  # and the call? If it fails too, that is no fault of the replay
+        failed = f" ({type(error).__name__}: {error})"
+    finally:
+        drawn = random.get_state()
+        saved.restore()
+    result = mapped(function(*arguments), _as_array)
     called = _results(program, result)
+    _keep_gradients(program)
+    result = with_arrays(result, np.copy)
+    if failed:
+        return result, f"anything{failed}"
     if len(called) != len(replayed):
-        return result, "how many arrays it returns"
-    same = all(map(same_bits, called, replayed))
-    return with_arrays(result, np.copy), None if same else "its results"
+        return result, "as many arrays"
+    if not all(map(same_bits, called, replayed)):
+        return result, "its results"
+    return result, None if drawn == random.get_state() else "the random numbers that it draws"
 
 
-def _try_altered(program: Program, function: Callable[..., Any], arguments: Any) -> str | None:
-    """What a replay gets wrong on altered floats; then all is as it was."""
+def _as_array(x: Any) -> Any:
+    """A number of NumPy's as the array without axes that a recording makes of it."""
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def _keep_gradients(program: Program) -> None:
+    """Write the gradients that the call made where a replay writes them."""
+    for tensor, _, _, became in program.grads.values():
+        g = tensor._grad
+        if g is not None and became is not None and g is not became and g.shape == became.shape:
+            np.copyto(became, g)
+            tensor._grad = became
+
+
+def _try_altered(
+    program: Program, function: Callable[..., Any], arguments: Any
+) -> tuple[str | None, bool]:
+    """What a replay gets wrong on altered floats, and whether that could be tried; then all is as
+    it was."""
     saved = Saved(program)
     for x in program.lasting():
         if x.dtype.kind == "f" and x.flags.writeable:
             x[...] = altered(x)
     other = with_arrays(arguments, altered)
     try:
-        with np.errstate(all="ignore"):
-            return _compare(program, function, other)[1]
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _compare(program, function, other)[1], True
+    except Exception:  # the function doesn't take such numbers
+        return None, False
     finally:
         saved.restore()
 
@@ -103,11 +133,13 @@ def _failed(
     saved = Saved(program)
     try:
         name = _first_wrong(program, function, arguments)
+    except Exception:
+        name = None
     finally:
         saved.restore()
     who = f"first seen after {name}" if name else "in something that is no op of minidl"
     return CaptureError(
-        f"md.compile: replayed on other numbers, the call doesn't compute {wrong}, {who}: it "
+        f"md.compile: replayed on other numbers, it doesn't compute {wrong}, {who}: the call "
         "depends on values that were computed outside of minidl's ops, or on a state that changes"
     )
 

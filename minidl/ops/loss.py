@@ -14,7 +14,7 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import log_softmax, softplus
 from minidl.ops.comparison import where
-from minidl.ops.elementwise import abs
+from minidl.ops.elementwise import abs, add, multiply
 from minidl.ops.reduce import mean, sum
 from minidl.recording import again
 
@@ -149,9 +149,8 @@ def cross_entropy(
             f"{who} expected float32 or float64 for logits, got {logits.dtype}: use .astype()"
         )
     if weight is not None:
-        weight = (weight.data if isinstance(weight, Tensor) else np.asarray(weight)).astype(
-            logits.dtype
-        )
+        given = weight.data if isinstance(weight, Tensor) else np.asarray(weight)
+        weight = again(lambda: given.astype(logits.dtype))
         if weight.shape != logits.shape[1:]:
             raise ShapeError(
                 f"{who} expected weights of shape {logits.shape[1:]}, got {weight.shape}"
@@ -164,7 +163,8 @@ def cross_entropy(
                 f"{array.dtype}: use .astype()"
             )
         if label_smoothing:
-            target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+            kept = multiply(target, 1 - label_smoothing)
+            target = add(kept, label_smoothing / logits.shape[1])
         losses = _dense_cross_entropy(logits, target, weight)
         return _reduce(who, losses, reduction)
     return _from_labels(logits, array, weight, ignore_index, label_smoothing, reduction)

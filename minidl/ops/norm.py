@@ -19,9 +19,10 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.elementwise import add, multiply, power, sqrt
+from minidl.ops.elementwise import add, multiply, negative, power, sqrt
 from minidl.ops.reduce import mean
 from minidl.ops.reduce import var as variance
+from minidl.recording import again
 
 __all__ = ["batch_norm", "layer_norm", "local_response_norm"]
 
@@ -165,9 +166,10 @@ def _coefficients(weight: Any, bias: Any, mean: np.ndarray, var: np.ndarray, eps
     columns = [c for c in (weight, bias) if isinstance(c, Tensor)]
     if not mode.recording or not any(c.requires_grad for c in columns):
         return kernels.use("norm").folded(_array(weight), _array(bias), mean, var, eps)
-    inv_std = 1 / np.sqrt(var + var.dtype.type(eps))
-    scale = inv_std if weight is None else weight * inv_std
-    return scale, -mean * scale if bias is None else bias - mean * scale
+    inv_std = again(lambda: 1 / np.sqrt(var + var.dtype.type(eps)))
+    scale = inv_std if weight is None else multiply(weight, inv_std)
+    shift = multiply(mean, scale)
+    return scale, negative(shift) if bias is None else bias - shift
 
 
 @composite(

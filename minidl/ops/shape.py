@@ -11,6 +11,7 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.recording import step
 
 __all__ = [
     "reshape",
@@ -339,9 +340,13 @@ def embedding(indices, weight):
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
     count = weight.shape[0]
-    if rows.size and not 0 <= rows.min() <= rows.max() < count:
-        wrong = rows[(rows < 0) | (rows >= count)].flat[0]
-        raise ArgumentError(f"embedding expected indices from 0 to {count - 1}, got {wrong}")
+
+    def check() -> None:
+        if rows.size and not 0 <= rows.min() <= rows.max() < count:
+            wrong = rows[(rows < 0) | (rows >= count)].flat[0]
+            raise ArgumentError(f"embedding expected indices from 0 to {count - 1}, got {wrong}")
+
+    step(check)
     return getitem(weight, key=rows)
 
 
