@@ -106,6 +106,14 @@ def _adam(part, w, g, exp_avg, exp_avg_sq, numbers):
         p[i] = keep * p[i] - (of_g * step + of_m * m[i]) / (math.sqrt(v[i]) / root + eps)
 
 
+@functools.partial(kernel, flags=frozenset())  # to the bit what NumPy makes of it
+def _ema(part, average, w, numbers):
+    rest = w.dtype.type(1 - numbers[0])
+    a, p = average[part * PART : (part + 1) * PART], w[part * PART : (part + 1) * PART]
+    for i in range(a.size):
+        a[i] += rest * (p[i] - a[i])
+
+
 def _flat(array: Optional, like: Array) -> Array:
     """One-dimensional, or empty for None."""
     return np.empty(0, like.dtype) if array is None else array.reshape(-1)
@@ -152,3 +160,8 @@ def adam(w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, numbers: Array) 
     numbers: of_g, of_m, beta1, beta2, root, eps, decay, keep.
     """
     _update(_adam, w, g, (exp_avg, exp_avg_sq), numbers)
+
+
+def ema(average: Array, w: Array, numbers: Array) -> None:
+    """average += (1 - decay) (w - average).  numbers: decay."""
+    _update(_ema, average, w, (), numbers)

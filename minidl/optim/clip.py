@@ -6,9 +6,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from minidl.autograd import Tensor
+from minidl.autograd.watched import Number
 from minidl.errors import GradError
 from minidl.optim._checks import ABOVE_ZERO, NORM_ORDER, POSITIVE_OR_INF, check, gradients
 from minidl.optim._pieces import pieces
+from minidl.recording import here, step
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 
@@ -28,13 +30,21 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float =
     max_norm = check(who, "max_norm", POSITIVE_OR_INF, max_norm)
     norm_type = check(who, "norm_type", NORM_ORDER, norm_type)
     numbered = gradients(who, params)
-    total = _norm(numbered, norm_type)
-    if not math.isfinite(total):
-        raise GradError(f"clip_grad_norm: the norm of the gradients is {total}: they are too large")
-    if total + 1e-6 > max_norm:
-        for _, g in numbered:
-            g *= max_norm / (total + 1e-6)
-    return total
+    total = 0.0
+
+    def clip() -> None:
+        nonlocal total
+        total = _norm(numbered, norm_type)
+        if not math.isfinite(total):
+            raise GradError(
+                f"clip_grad_norm: the norm of the gradients is {total}: they are too large"
+            )
+        if total + 1e-6 > max_norm:
+            for _, g in numbered:
+                g *= max_norm / (total + 1e-6)
+
+    step(clip)
+    return total if here.recorder is None else Number(total)
 
 
 def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
@@ -66,5 +76,10 @@ def clip_grad_value(params: Iterable[Tensor], clip_value: float) -> None:
     """
     who = "clip_grad_value"
     limit = check(who, "clip_value", ABOVE_ZERO, clip_value)
-    for _, g in gradients(who, params):
-        np.clip(g, -limit, limit, out=g)
+    found = gradients(who, params)
+
+    def clip() -> None:
+        for _, g in found:
+            np.clip(g, -limit, limit, out=g)
+
+    step(clip)

@@ -1,13 +1,17 @@
 """An exponential moving average of a model's parameters."""
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from minidl import kernels
 from minidl.autograd import Tensor
 from minidl.errors import StateError
 from minidl.optim._checks import BELOW_ONE, alike, array_like, check, check_float, load, tensors
-from minidl.optim._pieces import pieces
+from minidl.recording import before, owns
 
 __all__ = ["EMA"]
 
@@ -64,12 +68,14 @@ class EMA:
         Raises StateError if the model's names, shapes or dtypes have changed.
         """
         params, buffers = self._fitting("update")
+        owns(*self._averages.values())
+        numbers = np.array([self.decay])
+        before(_Following(self, numbers))
+        copy = kernels.use("copy")
         for name, p in params.items():
-            for average, w in pieces(self._averages[name], p.data):
-                # So written, what stands still is averaged to itself, to the bit.
-                average += (1 - self.decay) * (w - average)
+            kernels.use("optim").ema(self._averages[name], copy.contiguous(p.data), numbers)
         for name, b in buffers.items():
-            self._averages[name][...] = b.data
+            copy.copy_to(self._averages[name], b.data)
 
     @contextmanager
     def average_parameters(self) -> Iterator[None]:
@@ -110,3 +116,30 @@ class EMA:
         values = load("EMA.load_state_dict", state, {"decay": BELOW_ONE, **rules})
         self.decay = values["decay"]
         self._averages = {name: values[f"averages.{name}"] for name in self._averages}
+
+
+class _Following:
+    """What a replayed update does in Python: look up the decay of now."""
+
+    def __init__(self, ema: EMA, numbers: np.ndarray) -> None:
+        self._ema, self._numbers = ema, numbers
+        self._names, self._arrays = self._now()
+
+    def _now(self) -> tuple[list[str], list[Any]]:
+        """The names, and the arrays that they stand for with their averages."""
+        params, buffers = self._ema._now()
+        now, averages = {**params, **buffers}, self._ema._averages
+        return list(now), [x for name, t in now.items() for x in (t.data, averages.get(name))]
+
+    def holds(self) -> bool:
+        """Whether the same arrays would be averaged."""
+        names, arrays = self._now()
+        return names == self._names and all(map(operator.is_, arrays, self._arrays))
+
+    def advance(self) -> None:
+        self._numbers[0] = self._ema.decay
+
+    def save(self) -> None:
+        """Averages are saved as what the call owns."""
+
+    def restore(self, state: None) -> None: ...

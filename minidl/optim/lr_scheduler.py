@@ -28,6 +28,7 @@ from minidl.optim._checks import (
     one_of,
 )
 from minidl.optim.optimizer import Optimizer
+from minidl.recording import refuse
 
 __all__ = [
     "LRScheduler",
@@ -39,6 +40,8 @@ __all__ = [
     "ReduceLROnPlateau",
     "LinearWarmup",
 ]
+
+OUTSIDE = "would be left out of replays: call it after the captured call"
 
 
 class LRScheduler:
@@ -101,6 +104,7 @@ class _Formula(LRScheduler):
 
     def step(self) -> None:
         """An epoch is over: write the learning rates for the next."""
+        refuse(f"{self._who}.step()", OUTSIDE)
         self.last_epoch += 1
         self._write()
 
@@ -249,6 +253,7 @@ class ReduceLROnPlateau(LRScheduler):
 
         A NaN is never better. Raises DTypeError for what is no number.
         """
+        refuse(f"{self._who}.step()", OUTSIDE)
         try:
             value = float(metric)
         except (TypeError, ValueError) as error:
@@ -315,6 +320,7 @@ class LinearWarmup(_Formula):
 
         metric: what `after` wants, if it is ReduceLROnPlateau; the rise doesn't look at it.
         """
+        refuse(f"{self._who}.step()", OUTSIDE)
         self.last_epoch += 1
         if self.last_epoch <= self.steps:
             self._write()

@@ -1,6 +1,7 @@
 """What all optimizers share: groups of parameters, their settings, and their state."""
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -321,10 +322,17 @@ class _Counting:
         self._optimizer, self._due = optimizer, due
         self._fixed = [_fixed(each.settings) for each in due]
         self._arrays = [_arrays(each.state) for each in due]
+        self._params = self._all_params()
+
+    def _all_params(self) -> list[Tensor]:
+        return [p for group in self._optimizer.param_groups for p in group["params"]]
 
     def holds(self) -> bool:
         """Whether the same rule would be applied to the same arrays."""
         optimizer = self._optimizer
+        params = self._all_params()
+        if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
+            return False
         settings = optimizer._all_plain("step")
         return all(
             each.group < len(settings)

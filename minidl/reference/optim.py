@@ -82,3 +82,10 @@ def adam(w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, numbers: Array) 
     exp_avg_sq += (1 - beta2) * (g * g)
     w *= keep
     w -= (of_g * g + of_m * exp_avg) / (np.sqrt(exp_avg_sq) / root + eps)
+
+
+def ema(average: Array, w: Array, numbers: Array) -> None:
+    """average += (1 - decay) (w - average).  numbers: decay."""
+    (decay,) = numbers.tolist()
+    # So written, what stands still is averaged to itself, to the bit.
+    average += (1 - decay) * (w - average)

@@ -167,6 +167,8 @@ def optim_arguments(draw, name):
     if name == "sgd":
         nesterov = some and draw(st.booleans())
         return w, g, a if some else None, np.array([0.1, 0.9, decay]), nesterov
+    if name == "ema":
+        return w, g, np.array([0.9])
     if name == "adagrad":
         return w, g, a, np.array([0.1, 1e-3, decay])
     if name == "adadelta":
