@@ -30,7 +30,7 @@ CONVOLUTIONS = (Conv2d, PointwiseConv2d, DepthwiseConv2d)
 # Kernels that make something of weights alone, by name, and how many of their arrays they read;
 # the others they write.
 PREPARATIONS = {
-    "packing._pack_forward": 1, "packing._fill_up": 1, "winograd.transform_weights": 1,
+    "packing.pack_forward": 1, "packing._fill_up": 1, "winograd.transform_weights": 1,
     "_norm_columns.fold": 4, "fold._weight": 2, "fold._bias": 3,
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Weights and images copied into the order in which a kernel reads them."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,37 @@ from minidl.kernels._jit import kernel, sized
 from minidl.kernels.copy import contiguous, copy_to
 from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import Shape
+from minidl.kernels.simd import load, load_part, store, zeros
 from minidl.kernels.transpose import turned
 
 __all__ = ["filled", "packed_forward", "padded", "turned_in_groups"]
 
 
-@kernel
-def _pack_forward(part, weight, groups, packed):
-    """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], or 0 behind it."""
-    _, blocks, taps, c, width = packed.shape
-    outputs = weight.shape[2] // groups
-    block, tap = part // taps, part % taps
-    g, j = block // blocks, block % blocks
-    count = min(width, outputs - j * width)
-    start = g * outputs + j * width
-    for k in range(c):
-        source, target = weight[tap, k, start : start + count], packed[g, j, tap, k]
-        for i in range(count):
-            target[i] = source[i]
-        for i in range(count, width):
-            target[i] = 0
+@functools.cache
+def _packer(lanes):
+    @kernel
+    def pack_forward(part, weight, sizes, packed):
+        """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], 0 behind it.
+
+        sizes: columns of the weight and of a group, blocks, taps, C/groups, width.
+        """
+        columns, outputs, blocks, taps, c, width = sizes
+        block, tap = part // taps, part % taps
+        start = block // blocks * outputs + block % blocks * width
+        count = outputs - block % blocks * width
+        one = zeros(packed, 1, 1, lanes)
+        for i in range(0, width, lanes):
+            at, to = tap * c * columns + start + i, part * c * width + i
+            if count - i >= lanes:
+                for k in range(c):
+                    row = load(weight, at + k * columns, (0,), one)
+                    store(row, packed, to + k * width, (0,))
+            else:
+                for k in range(c):
+                    row = load_part(weight, at + k * columns, (0,), one, max(0, count - i))
+                    store(row, packed, to + k * width, (0,))
+
+    return pack_forward
 
 
 def packed_forward(
@@ -39,8 +51,9 @@ def packed_forward(
     outputs = k // groups
     blocks = -(-outputs // shape.width)
     packed = prepared((groups, blocks, kh * kw, c, shape.width), weight.dtype)
-    flat = contiguous(weight).reshape(kh * kw, c, k)
-    _pack_forward(sized(groups * blocks * kh * kw, packed.size), flat, groups, packed)
+    parts = sized(groups * blocks * kh * kw, packed.size)
+    sizes = (k, outputs, blocks, kh * kw, c, shape.width)
+    _packer(shape.lanes)(parts, contiguous(weight).reshape(-1), sizes, packed.reshape(-1))
     return packed, filled(bias, groups, blocks * shape.width, weight.dtype)
 
 
