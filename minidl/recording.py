@@ -37,7 +37,6 @@ class Recorder(Protocol):
     """Who listens to one thread's call."""
 
     depth: int  # of units, which see plain arrays
-    prepares: bool
 
     def launched(self, launch: Any) -> None: ...
     def stepped(self, function: Callable[[], None]) -> None: ...
@@ -53,6 +52,7 @@ class Recorder(Protocol):
 
 class _Here(threading.local):
     recorder: Recorder | None = None
+    keeps_weights = False  # while a model is recorded for inference, also where it is proved
 
 
 here = _Here()

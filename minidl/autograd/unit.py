@@ -6,6 +6,7 @@ alone, it must give the same bits. Any other unit is replayed by running its Pyt
 """
 
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -100,19 +101,18 @@ def _is_all(
             for x in arrays:
                 if x.dtype.kind == "f":
                     x[...] = altered(x)
-            before = [x.copy() for x in arrays]
+            before = [digest(x) for x in arrays]
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 expected = [x.copy() for x in _made(_with_arrays(call()), arrays)]
-            changed = [x.copy() for x in arrays]
-            for x, old, new in zip(arrays, before, changed, strict=True):
-                if not same_bits(old, new):
+            changed = [digest(x) for x in arrays]
+            for (x, old), was, now in zip(kept[: len(arrays)], before, changed, strict=True):
+                if was != now:
                     recorder.changed(x)
-            for x, old in zip(arrays, before, strict=True):
-                x[...] = old
+                    x[...] = altered(old)
             run()
-            found = [*outputs, *arrays]
-            return all(map(same_bits, found, [*expected, *changed]))
+            same = all(map(same_bits, outputs, expected))
+            return same and [digest(x) for x in arrays] == changed
         except Exception:  # the call doesn't take other numbers
             return False
         finally:
@@ -136,6 +136,12 @@ def altered(x: np.ndarray) -> np.ndarray:
     if same_bits(other, x):
         other = np.asarray(x * x.dtype.type(1.25) + x.dtype.type(0.125))
     return other
+
+
+def digest(x: np.ndarray) -> tuple[Any, ...]:
+    """What stands for an array's shape, dtype and bits."""
+    bits = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+    return x.shape, x.dtype.str, zlib.crc32(bits.data)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:

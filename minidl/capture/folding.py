@@ -21,6 +21,7 @@ from minidl.errors import CaptureError
 from minidl.kernels import _jit, fold, memory
 from minidl.nn import BatchNorm2d, Conv2d, DepthwiseConv2d, Module, PointwiseConv2d
 from minidl.ops.activation import FUSED, activate
+from minidl.recording import here
 
 __all__ = ["Inference", "record_model"]
 
@@ -44,7 +45,7 @@ class Inference(Program):
 
     def __init__(self, model: Module, arguments: Any) -> None:
         super().__init__(arguments)
-        self.prepares, self._keeping = True, memory.Pool()
+        self._keeping = memory.Pool()
         self._pairs = {id(c): n for c, n in _pairs(model, self.inputs)}
         self._followed = {id(n) for n in self._pairs.values()}
         self._known: dict[int, np.ndarray] = {}  # by address: weights, and what is made of them
@@ -54,7 +55,11 @@ class Inference(Program):
         self._unit_began = 0  # among the preparations
 
     def record(self, function: Any) -> Any:
-        result = super().record(function)
+        here.keeps_weights = True
+        try:
+            result = super().record(function)
+        finally:
+            here.keeps_weights = False
         weights = list(self._sources.values())
         sizes = (-(-w.nbytes // (4 * fold.WORDS_A_DIGEST)) for w in weights)
         ends = np.cumsum([0, *sizes])

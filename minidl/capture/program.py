@@ -41,7 +41,6 @@ class Program:
         self.proved = False
         self.outputs: Any = None
         self.depth = 0
-        self.prepares = False  # whether what is made of weights alone is kept
         self.items: list[Any] = []
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
         self.befores: list[tuple[int, Before]] = []  # with their places among the items

@@ -22,14 +22,25 @@ is here to be read and to be compared with.
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
+from minidl.recording import here
 
-__all__ = ["DEPTHWISE", "DIRECT", "GEMM", "IM2COL", "WINOGRAD", "algorithm", "winograd_size"]
+__all__ = [
+    "DEPTHWISE",
+    "DIRECT",
+    "GEMM",
+    "IM2COL",
+    "WINOGRAD",
+    "algorithm",
+    "keeps_weights",
+    "winograd_size",
+]
 
 GEMM, DIRECT, IM2COL, WINOGRAD = "gemm", "direct", "im2col", "winograd"
 DEPTHWISE = "depthwise"
 
 FEWEST_CHANNELS = 32
 FEWEST_TILES = 24
+FEWEST_TILES_KEPT = 12  # where transformed weights are kept, in a compiled model
 
 
 def algorithm(
@@ -51,10 +62,16 @@ def algorithm(
         return GEMM
     if plain and (kh, kw) == (3, 3) and chosen != "direct":
         tiles = images * -(-output_size[0] // 4) * -(-output_size[1] // 4)
-        pays = min(c, k) >= FEWEST_CHANNELS and tiles >= FEWEST_TILES
+        fewest = FEWEST_TILES_KEPT if keeps_weights() else FEWEST_TILES
+        pays = min(c, k) >= FEWEST_CHANNELS and tiles >= fewest
         if chosen in ("winograd", "winograd2") or pays:
             return WINOGRAD
     return DIRECT
+
+
+def keeps_weights() -> bool:
+    """Whether what is made of weights now will be there when the call is replayed."""
+    return here.keeps_weights
 
 
 def winograd_size() -> int:

@@ -70,9 +70,9 @@ def conv2d_weight_grad(
         )
         return dw.reshape(shape), db  # (kh, kw, C, K/C) as (kh, kw, 1, K)
     if algorithm == choose.GEMM:
-        rows = contiguous(x).reshape(-1, x.shape[3])  # (N*H*W, C)
-        dw, db = gemm.weight_grad(rows, contiguous(dy).reshape(-1, k), with_bias)
-        return dw.reshape(shape), db
+        pixels = contiguous(x).reshape(-1, x.shape[3])  # (N*H*W, C)
+        product, db = gemm.weight_grad(pixels, contiguous(dy).reshape(-1, k), with_bias)
+        return product.reshape(shape), db
     if algorithm == choose.WINOGRAD:
         dw = winograd.conv2d_weight_grad(x, dy, padding, choose.winograd_size())
     elif algorithm == choose.IM2COL:

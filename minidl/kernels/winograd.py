@@ -13,6 +13,7 @@ import numpy as np
 from minidl.config import config
 from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import kernel
+from minidl.kernels.choose import keeps_weights
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import ACTIVATIONS, Shape, accumulate, tile_shape
@@ -276,7 +277,8 @@ def _convolve(
     a_tile = (m + 2) ** 2 * (plan.padded(c) + plan.columns) * x.itemsize
     block = BLOCK_BYTES // a_tile // plan.shape.rows * plan.shape.rows
     if plan.tiles <= FEW_TILES and c >= MANY_CHANNELS:
-        _in_stages(x, weight, None, epilogue, y, corner, m, plan, plan.tiles)
+        u = _transformed(weight, m, plan) if keeps_weights() else None
+        _in_stages(x, weight, u, epilogue, y, corner, m, plan, plan.tiles)
     elif block >= 2 * plan.shape.rows:
         _in_blocks(x, _transformed(weight, m, plan), epilogue, y, corner, m, plan, block)
     else:
