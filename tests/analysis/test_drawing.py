@@ -2,7 +2,7 @@
 
 import random
 import re
-from functools import cache
+from functools import cache, partial
 from xml.etree import ElementTree
 
 import numpy as np
@@ -44,11 +44,16 @@ def network(name: str) -> list[Node]:
 
 
 NETWORKS = ["resnet50", "googlenet", "densenet121", "lenet5", "se_resnet50", "preact_resnet"]
-GRAPHS = {name: network(name) for name in NETWORKS}
-GRAPHS |= {f"random {seed}": random_graph(seed) for seed in range(30)}
-GRAPHS["one node"] = [node("input", kind="input")]
+GRAPHS = {name: partial(network, name) for name in NETWORKS}
+GRAPHS |= {f"random {seed}": partial(random_graph, seed) for seed in range(30)}
+GRAPHS["one node"] = lambda: [node("input", kind="input")]
 
-each_graph = pytest.mark.parametrize("nodes", GRAPHS.values(), ids=list(GRAPHS))
+each_graph = pytest.mark.parametrize("nodes", GRAPHS, indirect=True)
+
+
+@pytest.fixture
+def nodes(request):
+    return GRAPHS[request.param]()
 
 
 def boxes(plan: Layout) -> list[tuple[float, float, float, float]]:

@@ -107,7 +107,7 @@ AVX2 = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2"
 def test_other_cpus(cpu):
     """LLVM orders the instructions for each CPU in its own way."""
     environment = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": AVX2}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(
         [*command, "-k", "not other_cpus"], env=environment, capture_output=True, text=True
     )
