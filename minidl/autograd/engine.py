@@ -175,19 +175,20 @@ def run(
             if any(needs):
                 for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
-                        give(parent, part, new=not _is_of(g, part))
+                        give(parent, part, new=_is_new(g, part))
             if not retain_graph:
                 node.free()
     found.update(gradients.own())
     return found
 
 
-def _is_of(g: Any, part: Any) -> bool:
-    """Whether `part` is `g` or a view of it; if not, it is new, as `vjp` promises."""
-    if part is g:
-        return True
+def _is_new(g: Any, part: Any) -> bool:
+    """Whether `part` can be added to: neither `g`, nor a view of it, nor one number that is shown
+    in many places. `vjp` promises that it is nothing else."""
+    if part is g or (isinstance(part, np.ndarray) and not part.flags.writeable):
+        return False
     base, owner = getattr(part, "base", None), getattr(g, "base", None)
-    return base is not None and (base is g or base is owner)
+    return base is None or (base is not g and base is not owner)
 
 
 def _parents(node: Node) -> tuple[Any, ...]:

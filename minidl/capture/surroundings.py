@@ -10,6 +10,7 @@ import dis
 import functools
 import itertools
 import random
+import sys
 import sysconfig
 import types
 import zlib
@@ -72,14 +73,18 @@ class Surroundings:
             self._meet(x.__func__)
             self._meet(x.__self__)
         elif isinstance(x, functools.partial):
-            for part in (x.func, *x.args, *x.keywords.values()):
-                self._meet(part)
+            self._meet(x.func)
+            for where in ({f"argument {i}": arg for i, arg in enumerate(x.args)}, x.keywords):
+                self._note_all(id(x), where)
         elif isinstance(x, types.FunctionType):
             if _is_yours(x):
                 self._functions[id(x)] = x
+        elif isinstance(x, property):
+            self._meet(x.fget)
+        elif isinstance(x, staticmethod | classmethod):
+            self._meet(x.__func__)
         elif isinstance(x, types.ModuleType):
-            file = getattr(x, "__file__", None)
-            if file and not file.startswith(FOREIGN) and x.__name__.partition(".")[0] != "minidl":
+            if _is_your_module(x.__name__):
                 self._objects[id(x)] = x
         elif isinstance(x, list | tuple | dict):
             values = x.values() if isinstance(x, dict) else x
@@ -87,10 +92,19 @@ class Surroundings:
                 self._objects[id(x)] = x
                 for part in values:
                     self._meet(part)
-        elif hasattr(x, "__dict__") and not isinstance(x, np.ndarray):
+        elif (
+            hasattr(x, "__dict__") and not isinstance(x, np.ndarray) and id(x) not in self._objects
+        ):
             self._objects[id(x)] = x
             if hasattr(x, "__wrapped__"):
                 self._meet(x.__wrapped__)
+            if isinstance(x, Module):
+                for part in vars(x).values():
+                    if isinstance(part, Module):
+                        self._meet(part)
+            for kind in (x if isinstance(x, type) else type(x)).__mro__:
+                if _is_your_module(kind.__module__):
+                    self._objects[id(kind)] = kind
 
     def _look_at_function(self, function: types.FunctionType) -> None:
         of_globals, of_attributes = _names(function.__code__)
@@ -100,32 +114,28 @@ class Surroundings:
         closed = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         for name, cell in closed:
             self._note(name, cell)
-        for x in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._meet(x)
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        some = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
+        for where in (some, function.__kwdefaults__ or {}):
+            self._note_all(id(function), where)
 
     def _look_at_object(self, x: Any) -> None:
         if isinstance(x, list | tuple | dict):
             return
-        for name in self._names & vars(x).keys():
-            self._note(name, vars(x))
-        if isinstance(x, Module):
-            for _, part in x.children():
-                self._objects[id(part)] = part
-        if isinstance(x, types.ModuleType) or type(x).__module__.startswith("minidl."):
-            return
-        for kind in {type(x), x} if isinstance(x, type) else {type(x)}:
-            for name in (*self._names, "__call__", "forward"):
-                found = getattr(kind, name, None)
-                if isinstance(found, property):
-                    found = found.fget
-                if isinstance(found, types.FunctionType | types.MethodType):
-                    self._meet(found)
+        wanted = self._names | {"__call__", "forward"} if isinstance(x, type) else self._names
+        for name in wanted & vars(x).keys():
+            self._note(name, vars(x), id(x))
 
-    def _note(self, name: str, where: Any) -> None:
-        if (id(where), name) not in self._places:
+    def _note_all(self, owner: int, where: dict[str, Any]) -> None:
+        for name in where:
+            self._note(name, where, owner)
+
+    def _note(self, name: str, where: Any, owner: int | None = None) -> None:
+        key = (id(where) if owner is None else owner, name)
+        if key not in self._places:
             place = _Place(name, where, None, None)
             value = place.now()
-            self._places[id(where), name] = place._replace(value=value, content=_content(value))
+            self._places[key] = place._replace(value=value, content=_content(value))
             self._meet(value)
 
     def changed(self) -> str | None:
@@ -167,6 +177,13 @@ def _is_yours(function: types.FunctionType) -> bool:
     file = function.__code__.co_filename
     module = str(function.__module__).partition(".")[0]
     return module != "minidl" and not file.startswith(FOREIGN) and not file.startswith("<frozen")
+
+
+def _is_your_module(name: str) -> bool:
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    if name == "__main__":
+        return True
+    return file != "" and name.partition(".")[0] != "minidl" and not file.startswith(FOREIGN)
 
 
 @functools.cache

@@ -313,3 +313,11 @@ def test_grad_visits_only_what_leads_to_the_inputs():
 def test_a_label_has_no_gradient():
     with pytest.raises(errors.GradError, match="no gradient for"):
         ops.where(leaf(1.0), leaf(1.0), leaf(2.0))
+
+
+def test_the_gradient_of_a_mean_can_be_added_to():
+    """Its numbers are one number, shown in many places."""
+    x = md.tensor(np.ones((2, 3)), requires_grad=True)
+    for _ in range(2):
+        x.mean().backward()
+    np.testing.assert_array_equal(x.grad, np.full((2, 3), 1 / 3))
