@@ -30,7 +30,7 @@ class Unit:
 def unit(name: str, call: Callable[[], Any], inputs: Iterable[Any]) -> Any:
     """call(), as a unit of the recording, if there is one. inputs: the arrays that it uses."""
     recorder: Any = here.recorder
-    if recorder is None or recorder.depth:
+    if recorder is None or recorder.depth or recorder.gave_up():
         return call()
     recorder.depth += 1
     start = recorder.place()

@@ -30,7 +30,6 @@ from minidl.recording import here
 
 __all__ = ["Compiled"]
 
-MOST_BYTES = 256 * 1024 * 1024  # of a call that nobody asked to be captured
 MOST_PROGRAMS = 16  # kept for as many kinds of calls; then the oldest goes
 
 
@@ -131,9 +130,6 @@ class Compiled:
             return self._function(*arguments)
         if program.why_not is not None:
             self.refused = program.why_not
-            return _given(result)
-        if not self._refuses and program.nbytes > MOST_BYTES:
-            self.refused = f"its arrays take {program.nbytes} bytes, and Python none of the time"
             return _given(result)
         self._unsettled = program.unsettled
         if program.unsettled:  # something that is made in the first call, perhaps

@@ -19,6 +19,7 @@ from minidl.recording import Before, changes, here
 __all__ = ["Program"]
 
 MODES = ("training", "frozen", "_forward_hooks")  # of a module
+MOST_BYTES = 256 * 1024 * 1024  # of a call that nobody asked to be captured
 MOST_ITEMS = 200_000  # launches and steps; who records more doesn't come to an end
 
 
@@ -86,6 +87,13 @@ class Program:
             raise CaptureError(why)
         self.why_not = self.why_not or why
         here.recorder = None
+
+    def gave_up(self) -> bool:
+        """Whether the recording ends here: nobody asked for it, and it needs much memory, so that
+        Python takes little of the time."""
+        if not self._refuses and self._pool.most_in_use > MOST_BYTES:
+            self.refused(f"its arrays take more than {MOST_BYTES} bytes, and Python little time")
+        return self.why_not is not None
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
@@ -205,11 +213,6 @@ class Program:
 
     def _grouped(self, items: list[Any]) -> list[Callable[[], None]]:
         return [group[0] if callable(group[0]) else _jit.program(group) for group in _groups(items)]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of large arrays that the program holds."""
-        return self._pool.most_in_use
 
     # Replaying
 
