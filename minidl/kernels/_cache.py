@@ -95,7 +95,7 @@ def say_once(text: str) -> None:
 
 
 def read(key: str) -> tuple[str, str, bytes, bytes] | None:
-    """What `write` kept under this key; None where there is nothing, or it is damaged."""
+    """What `write` kept under this key; None for nothing, or what is damaged or another's."""
     path = folder()
     if path is None:
         say_once(f"no folder for compiled kernels, every run compiles: {why_not()}")
@@ -109,6 +109,8 @@ def read(key: str) -> tuple[str, str, bytes, bytes] | None:
     if seal != MAGIC + hashlib.sha256(rest).hexdigest().encode():
         return None
     about = json.loads(head)
+    if about["key"] != key:
+        return None
     size = about["code"]
     return about["library"], about["entry"], body[:size], body[size:]
 
@@ -118,7 +120,8 @@ def write(key: str, library: str, entry: str, code: bytes, symbols: bytes) -> No
     path = folder()
     if path is None:
         return
-    head = json.dumps({"library": library, "entry": entry, "code": len(code)}).encode()
+    about = {"key": key, "library": library, "entry": entry, "code": len(code)}
+    head = json.dumps(about).encode()
     rest = head + b"\n" + code + symbols
     path.mkdir(parents=True, exist_ok=True)  # someone may have removed it
     temporary = path / f".{uuid.uuid4().hex}"

@@ -23,6 +23,8 @@ from minidl.kernels._entry import HEADER, argument_words, kind_of
 from minidl.kernels._raw import (
     ROOM,
     double_of,
+    error_clear,
+    error_occurred,
     from_c,
     incref,
     long_of,
@@ -60,6 +62,15 @@ TUPLE_LENGTH, TUPLE_ITEMS = 16, 24
 
 
 @from_c
+def _is_no_long(number):
+    """Whether what PyLong_AsLongLong gave says that there was an error, which is then forgotten."""
+    if number != -1 or error_occurred() == 0:
+        return False
+    error_clear()
+    return True
+
+
+@from_c
 def _packed(thing, expected, dtype, world, block, at):
     """Write an argument to the block; the next word, or -1 where it isn't what is expected."""
     kind, count = expected & 15, expected >> 4
@@ -85,9 +96,15 @@ def _packed(thing, expected, dtype, world, block, at):
             item = peek(thing + TUPLE_ITEMS + 8 * n)
             if peek(item + TYPE) != peek(world + 8 * (KINDS + INT)):
                 return -1
-            poke(block + 8 * (at + n), long_of(item))
+            number = long_of(item)
+            if _is_no_long(number):
+                return -1
+            poke(block + 8 * (at + n), number)
         return at + count
-    poke(block + 8 * at, long_of(thing))
+    number = long_of(thing)
+    if _is_no_long(number):
+        return -1
+    poke(block + 8 * at, number)
     return at + 1
 
 
@@ -95,9 +112,13 @@ def _call(self, arguments, count):
     """C: call a kernel. arguments: the number of parts, then the kernel's."""
     handle = peek(self + 16)
     entry, world, block = peek(handle), peek(handle + 8 * ITS_WORLD), room()
-    at = HEADER
+    at, parts = HEADER, 0
     if entry == 0 or count != peek(handle + 8 * COUNT) + 1 or peek(world + 8 * RECORDING) != 0:
         at = -1
+    else:
+        parts = long_of(peek(arguments))
+        if _is_no_long(parts):
+            at = -1
     i = 0
     while i < count - 1 and at > 0:
         expected = handle + 8 * (ARGUMENTS + 2 * i)
@@ -107,7 +128,6 @@ def _call(self, arguments, count):
         i += 1
     if at < 0:
         return vectorcall(peek(handle + 8 * SLOW), arguments, count, 0)
-    parts = long_of(peek(arguments))
     thread = save_thread()
     status = _pool.go(peek(world + 8 * THE_POOL), entry, block, parts, peek(world + 8 * THREADS))
     restore_thread(thread)
@@ -153,6 +173,7 @@ _make.restype, _make.argtypes = (
     ctypes.py_object,
     [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p],
 )
+_handles: list[np.ndarray] = []  # of all kernels
 _kept: list[Any] = []  # machine code and descriptions that C functions refer to
 _compiling, _expecting = threading.RLock(), threading.Lock()
 
@@ -226,6 +247,8 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
     def slow(parts: int, *arguments: Any) -> None:
         if len(arguments) > MOST_ARGUMENTS:
             raise TypeError(f"kernel {name} has more than {MOST_ARGUMENTS} arguments")
+        if _pool.forked[0]:
+            _pool.ensure(config.num_threads, _c_address)
         normalized = normal(name, arguments)
         expected = tuple(_expected(x) for x in normalized)
         if expected not in entries:
@@ -263,6 +286,7 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
     handle[ITS_WORLD], handle[SLOW] = WORLD.ctypes.data, id(slow)
     call = _c_function(_call, handle)
     _kept.append((handle, slow))
+    _handles.append(handle)
     return (lambda parts, *arguments: call(-parts, *arguments)) if alone else call
 
 
@@ -282,6 +306,8 @@ def program(launches: list[Launch]) -> Callable[[], None]:
     blocks = [launch.block for launch in launches]
 
     def run() -> None:
+        if _pool.forked[0]:
+            _pool.ensure(config.num_threads, _c_address)
         replayer(table)
 
     run.keeps = blocks  # type: ignore[attr-defined]
@@ -290,7 +316,8 @@ def program(launches: list[Launch]) -> Callable[[], None]:
 
 def recording(change: int) -> None:
     """One recorder more, or less, among all threads: as long as there is one, no call is fast."""
-    WORLD[RECORDING] += change
+    with _expecting:
+        WORLD[RECORDING] += change
 
 
 def _threads_changed(threads: int) -> None:
@@ -302,18 +329,27 @@ def _threads_changed(threads: int) -> None:
 config.on_threads.append(_threads_changed)
 
 
-def _around_fork(do: str) -> None:
+def _before_fork() -> None:
     """No other thread compiles while the process is forked: the child could never compile."""
-    for lock in (_compiling, _expecting):
-        getattr(lock, do)()
+    _compiling.acquire()
+    _expecting.acquire()
+
+
+def _after_fork() -> None:
+    _expecting.release()
+    _compiling.release()
+
+
+def _in_child() -> None:
+    """The next call of each kernel takes the slow way, which starts threads."""
+    for handle in _handles:
+        handle[ENTRY] = 0
+    WORLD[RECORDING] = 1 if here.recorder is not None else 0  # other threads are gone
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _around_fork("acquire"),
-        after_in_parent=lambda: _around_fork("release"),
-        after_in_child=lambda: _around_fork("release"),
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def _as_expected() -> bool:

@@ -35,7 +35,7 @@ from minidl.kernels._raw import (
     try_lock,
 )
 
-__all__ = ["POOL", "SUPPORTED", "after_fork", "ensure", "go"]
+__all__ = ["POOL", "SUPPORTED", "ensure", "forked", "go"]
 
 FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), 0)  # the system call's number
 SUPPORTED = sys.platform == "linux" and FUTEX > 0
@@ -102,16 +102,20 @@ def _serve(pool):
 
 _threads: list[threading.Thread] = []
 _starting = threading.Lock()
+forked = [False]  # whether this process is a forked child that hasn't got its threads yet
 _serving: Any = None  # the compiled _serve, as a function of ctypes, which lets go of the GIL
 
 
 def ensure(threads: int, compiled: Callable[..., int]) -> None:
     """Have `threads` - 1 threads beside the caller's. compiled: makes a C function's address."""
     global _serving
+    forked[0] = False
+    if len(_threads) >= threads - 1:
+        return
+    if _serving is None:  # not within the lock: who compiles may be about to start threads too
+        _serving = ctypes.CFUNCTYPE(None, ctypes.c_int64)(compiled(_serve, False))
     with _starting:
         while len(_threads) < threads - 1:
-            if _serving is None:
-                _serving = ctypes.CFUNCTYPE(None, ctypes.c_int64)(compiled(_serve, False))
             thread = threading.Thread(
                 target=_serving, args=(POOL,), daemon=True, name=f"minidl-{len(_threads) + 1}"
             )
@@ -119,11 +123,12 @@ def ensure(threads: int, compiled: Callable[..., int]) -> None:
             _threads.append(thread)
 
 
-def after_fork() -> None:
+def _after_fork() -> None:
     """A forked child has none of the threads: begin anew, with the next `ensure`."""
     global _starting
     _space[:] = 0
     _threads.clear()
+    forked[0] = True
     _starting = threading.Lock()
 
 
@@ -139,4 +144,4 @@ def _stop() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -14,9 +14,9 @@ from numba.core import cgutils
 from minidl.kernels._entry import POINTER, WORD
 
 __all__ = [
-    "ROOM", "add_word", "call_entry", "double_of", "from_c", "incref", "load_word", "long_of",
-    "no_memory", "pause", "peek", "peek_half", "poke", "restore_thread", "room", "save_thread",
-    "store_word", "syscall", "try_lock", "vectorcall",
+    "ROOM", "add_word", "call_entry", "double_of", "error_clear", "error_occurred", "from_c",
+    "incref", "load_word", "long_of", "no_memory", "pause", "peek", "peek_half", "poke",
+    "restore_thread", "room", "save_thread", "store_word", "syscall", "try_lock", "vectorcall",
 ]  # fmt: skip
 
 # Typed as Any: the first parameter of an intrinsic, `typing`, is not its callers' to give.
@@ -157,4 +157,6 @@ double_of = _external("PyFloat_AsDouble", types.float64, N)
 incref = _external("Py_IncRef", types.void, N)
 vectorcall = _external("PyObject_Vectorcall", N, N, N, N, N)
 no_memory = _external("PyErr_NoMemory", N)
+error_occurred = _external("PyErr_Occurred", N)
+error_clear = _external("PyErr_Clear", types.void)
 syscall = _external("syscall", N, N, N, N, N, N, N, N)
