@@ -87,21 +87,13 @@ def norm_arguments():
     return {
         "batch_norm": (x, weight, bias, residual, "relu", 1e-5),
         "batch_norm_grad": (
-            normal(8 * ROWS, COLUMNS),
-            x,
-            None,
-            weight,
-            bias,
-            mean,
-            var,
-            "relu",
-            1e-5,
+            normal(8 * ROWS, COLUMNS), x, None, weight, bias, mean, var, "relu", 1e-5,
         ),
         "update_running": (weight, np.abs(bias), mean, var, 0.1, 8 * ROWS),
         "folded": (weight, bias, mean, var, 1e-5),
         "scale_shift": (x, weight, bias, residual, "relu6"),
         "channel_window_sum": (x, 2, 3),
-    }
+    }  # fmt: skip
 
 
 def matmul_arguments():
@@ -155,19 +147,15 @@ def elementwise_cases():
     x, y = normal(ROWS, COLUMNS), normal(ROWS, COLUMNS)
     images = normal(IMAGES, *SIZE, OUTPUTS)
     indices = np.zeros((IMAGES, SIZE[0] // 2, SIZE[1] // 2, OUTPUTS), np.uint8)
+    labels = np.arange(ROWS) % COLUMNS
     return {
         "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
         "dropout": [{"dropout": (x, np.array([2**63 + 1], np.uint64), 0.3)}],
         "warp": [{"warp": (normal(3, 40, 50, 3), normal(3, 2, 3), None)}],
         "loss": [
             {
-                "softmax_cross_entropy": (
-                    x,
-                    np.arange(ROWS) % COLUMNS,
-                    np.abs(normal(ROWS)),
-                    None,
-                    0.1,
-                )
+                "softmax_cross_entropy": (x, labels, np.abs(normal(ROWS)), None, 0.1),
+                "scaled_rows": (x, normal(ROWS)),
             }
         ],
         "relu_pool": [
@@ -189,6 +177,27 @@ def optim_arguments():
         "adadelta": (*arrays(4), np.array([0.5, 0.9, 1e-3, 0.1])),
         "rmsprop": (*arrays(5), np.array([0.1, 0.9, 1e-3, 0.9, 0.1])),
         "adam": (*arrays(4), np.array([0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, 0.1, 0.999])),
+        "ema": (*arrays(2), np.array([0.99])),
+    }
+
+
+def copy_arguments():
+    x = normal(60, 70, 20)
+    return {
+        "copy_to": (np.empty((20, 60, 70), np.float32), x.transpose(2, 0, 1)),
+        "copied": (x.transpose(1, 2, 0),),
+        "contiguous": (x[:, ::2],),
+        "fill": (np.empty((300, 200), np.float32), 1.5),
+        "joined": ([x, x[:, :7], x], 1),
+    }
+
+
+def fold_arguments():
+    weight = normal(3, 3, 100, 90)
+    return {
+        "folded_weight": (weight, normal(90)),
+        "folded_bias": (normal(90), normal(91)[:90], normal(92)[:90]),
+        "digest": (weight, np.zeros(9, np.int64), 1),
     }
 
 
@@ -208,7 +217,16 @@ CASES = {
     "winograd": [winograd_arguments(4, 9, 40, 33), winograd_arguments(2, 2, 3, 200)],
     "conv_pool": [conv_pool_arguments()],
     "optim": [optim_arguments()],
-    "elementwise": [{"add_to": (normal(90_001), normal(90_001))}],
+    "elementwise": [
+        {"add_to": (normal(90_001), normal(90_001)), "add": (normal(90_001), normal(90_001))}
+    ],
+    "copy": [copy_arguments()],
+    "fold": [fold_arguments()],
+    "reduce": [
+        {"sum_axis": (normal(3, ROWS, COLUMNS), 0.5)},
+        {"sum_axis": (normal(1, 9 * ROWS, 1), 1.0)},
+        {"sum_axis": (normal(ROWS, COLUMNS, 1), 1.0)},
+    ],
     **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
     "pool": [pool_arguments()],
@@ -245,26 +263,38 @@ KERNELS = [
 ]
 
 
-def train_lenet(seed=0, steps=3):
-    """LeNet-5 with dropout in it, trained for some steps: weights, momenta and the losses."""
+def eager(step):
+    return step
+
+
+def train_lenet(seed=0, steps=4, how=eager):
+    """LeNet-5 with dropout in it, trained for some steps: weights, momenta and the losses.
+
+    how: makes of the step what is called: `md.compile`, for one.
+    """
     md.manual_seed(seed)
     whole = models.lenet5()
     model = nn.Sequential(whole.features, nn.Dropout(0.3), whole.classifier)
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
-    losses = []
-    for step in range(steps):
-        random = np.random.default_rng(step)
-        x = random.standard_normal((96, 32, 32, 1)).astype(np.float32)
+
+    @how
+    def step(x, labels):
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), random.integers(0, 10, 96))
+        loss = nn.functional.cross_entropy(model(x), labels)
         loss.backward()
         optimizer.step()
-        losses.append(loss.data)
+        return loss
+
+    losses = []
+    for number in range(steps):
+        random = np.random.default_rng(number)
+        x = random.standard_normal((96, 32, 32, 1)).astype(np.float32)
+        losses.append(step(x, random.integers(0, 10, 96)).data)
     momenta = [state["momentum_buffer"] for state in optimizer.state_dict()["state"].values()]
     return digest([*model.state_dict().values(), *momenta, *losses])
 
 
-def train_with_batch_norm():
+def train_with_batch_norm(how=eager):
     """Normalisation, depthwise, grouped and strided convolutions, both pools, upsampling."""
     md.manual_seed(0)
     model = nn.Sequential(
@@ -281,19 +311,27 @@ def train_with_batch_norm():
         nn.Linear(8, 5),
     )
     optimizer = optim.Adam(model.parameters())
-    random = np.random.default_rng(0)
-    for _ in range(2):
-        x = random.standard_normal((16, 32, 32, 4)).astype(np.float32)
+
+    @how
+    def step(x, labels):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), random.integers(0, 5, 16)).backward()
+        nn.functional.cross_entropy(model(x), labels).backward()
         optimizer.step()
+
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        x = random.standard_normal((16, 32, 32, 4)).astype(np.float32)
+        step(x, random.integers(0, 5, 16))
     return digest([*model.state_dict().values(), *(p.grad for p in model.parameters())])
 
 
 def all_digests():
-    """Of everything above, by name: what a process with one thread must find too."""
+    """Of everything above, by name: what a process with other threads must find too."""
     found = {" ".join(map(str, case)): run_kernel(*case) for case in KERNELS}
-    return found | {"lenet": train_lenet(), "batch norm": train_with_batch_norm()}
+    found |= {"lenet": train_lenet(), "batch norm": train_with_batch_norm()}
+    assert train_lenet(how=md.compile) == found["lenet"]
+    assert train_with_batch_norm(how=md.compile) == found["batch norm"]
+    return found
 
 
 @pytest.fixture
@@ -335,7 +373,8 @@ def test_kernels_give_the_same_bits_on_any_number_of_threads(family, number, nam
 
 @pytest.mark.parametrize("train", [train_lenet, train_with_batch_norm])
 def test_training_gives_the_same_bits_on_any_number_of_threads(train, with_threads):
-    assert len(set(with_threads(train))) == 1
+    results = with_threads(train) + with_threads(lambda: train(how=md.compile))
+    assert len(set(results)) == 1
 
 
 def test_a_seed_decides_training():
@@ -343,12 +382,25 @@ def test_a_seed_decides_training():
     assert train_lenet(seed=3, steps=2) != train_lenet(seed=4, steps=2)
 
 
-def test_a_fresh_process_with_one_thread_finds_the_same_bits():
-    code = "import json, test_determinism; print(json.dumps(test_determinism.all_digests()))"
+OTHER_PROCESS = """
+import json, sys
+import minidl as md
+threads = int(sys.argv[1])
+sys.modules["minidl.config"]._cores = lambda: threads  # whatever there are
+md.set_num_threads(threads)
+import test_determinism
+print(json.dumps(test_determinism.all_digests()))
+"""
+
+
+def test_fresh_processes_with_one_thread_and_with_four_find_the_same_bits():
     paths = [str(Path(__file__).parent), str(Path(md.__file__).parents[1])]
-    settings = {"NUMBA_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == all_digests()
+    settings = {"PYTHONPATH": os.pathsep.join(paths)}
+    expected = all_digests()
+    for threads in ("1", "4"):
+        done = subprocess.run(
+            [sys.executable, "-c", OTHER_PROCESS, threads], env=os.environ | settings,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == expected
