@@ -1,6 +1,6 @@
 """Compiled kernels on disk: where, for which sources, and what happens where that fails."""
 
-import contextlib
+import errno
 import importlib.util
 import os
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.kernels import _cache, _jit
+from minidl.kernels import _cache, _notice
 
 PLACES = ("MINIDL_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
 
@@ -133,25 +133,14 @@ def test_use_keeps_a_folder_young(tmp_path, monkeypatch):
     assert path.stat().st_mtime > time.time() - 3600
 
 
-def test_numbas_own_setting_is_put_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "theirs")
-    monkeypatch.setattr(_cache, "_prepared", lambda: (tmp_path, ""))
-    with contextlib.suppress(ZeroDivisionError), _cache.disk_cache() as cached:
-        assert (cached, numba.config.CACHE_DIR) == (True, str(tmp_path))
-        raise ZeroDivisionError
-    assert numba.config.CACHE_DIR == "theirs"
-
-
 # Kernels in it
 
 SOURCE = """
-from numba import prange
 from minidl.kernels._jit import kernel
 
 @kernel
-def double(x):
-    for i in prange(len(x)):
-        x[i] *= 2
+def double(part, x):
+    x[part] *= 2
 """
 
 
@@ -160,74 +149,80 @@ def double(tmp_path, monkeypatch):
     """Make the kernel `double` anew, as another process would, in a cache of its own."""
     (tmp_path / "double.py").write_text(SOURCE)
     monkeypatch.setattr(_cache, "_prepared", lambda: (tmp_path / "cache", ""))
-    monkeypatch.setattr(_jit, "_dispatchers", [])
-    _jit._say_once.cache_clear()
+    (tmp_path / "cache").mkdir()
+    _cache.say_once.cache_clear()
 
-    def make(process):
-        monkeypatch.setattr(_cache, "THIS_PROCESS", process)
+    def make():
         spec = importlib.util.spec_from_file_location("double", tmp_path / "double.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module.double
 
     yield make
-    _jit._say_once.cache_clear()
+    _cache.say_once.cache_clear()
 
 
 def run(double, dtype=np.float32):
+    """The kernel does what it should; how many kernels that took compiling."""
+    compiled = []
+    remove = _notice.on_compile(compiled.append)
     x = np.arange(5, dtype=dtype)
-    double(x)
+    double(5, x)
+    remove()
     np.testing.assert_array_equal(x, [0, 2, 4, 6, 8])
+    return compiled.count("double.double")
 
 
 def machine_code(tmp_path):
-    return set((tmp_path / "cache").rglob("*.nbc"))
+    return sorted((tmp_path / "cache").glob("double.double-*.code"))
 
 
-def hits(double):
-    return sum(double.compiled.stats.cache_hits.values())
-
-
-def test_a_kernel_is_compiled_once(double, tmp_path):
-    first, second = double("a"), double("b")
-    run(first)
-    run(second)
-    assert (hits(first), hits(second)) == (0, 1)
+def test_a_kernel_is_compiled_once_for_each_kind_of_arguments(double, tmp_path):
+    assert [run(double()), run(double())] == [1, 0]
     assert len(machine_code(tmp_path)) == 1
-    assert not (tmp_path / "__pycache__").exists()
-
-
-def test_processes_that_compile_at_once_write_files_of_their_own(double, tmp_path):
-    """Numba gives the first file of either the number 1: one would run the other's code."""
-    first, second = double("a"), double("b")
-    run(first)
-    for index in (tmp_path / "cache").rglob("*.nbi"):
-        index.unlink()  # as if the second had looked before the first wrote
-    before = {file: file.read_bytes() for file in machine_code(tmp_path)}
-    run(second, np.float64)
+    assert [run(double(), np.float64), run(double(), np.float64)] == [1, 0]
     assert len(machine_code(tmp_path)) == 2
-    assert {file: file.read_bytes() for file in before} == before
+    assert not list(tmp_path.rglob("*.nb?"))
 
 
-def test_files_that_were_cut_off_are_said_and_removed(double, tmp_path):
-    run(double("a"))
-    for file in machine_code(tmp_path):
-        file.write_bytes(file.read_bytes()[:100])
-    with pytest.warns(RuntimeWarning, match=r"can't be kept in .* \((EOF|Unpickling)Error: "):
-        run(double("b"))
-    assert machine_code(tmp_path) == set()
-    last = double("c")
-    run(last)
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+def test_a_damaged_file_is_never_loaded(double, tmp_path, damage):
+    run(double())
+    (file,) = machine_code(tmp_path)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"cut": content[:100], "flip": content, "empty": b"", "text": b"no machine code"}
+    file.write_bytes(damaged[damage])
+    assert run(double()) == 1  # compiled, and the file put right
+    assert run(double()) == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_folder_that_was_removed_is_made_again(double, tmp_path):
+    kernel = double()
+    shutil.rmtree(tmp_path / "cache")
+    run(kernel)
     assert len(machine_code(tmp_path)) == 1
 
 
 def test_a_folder_that_goes_away_is_said_once(double, tmp_path):
-    kernel = double("a")
+    kernel = double()
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").write_text("a file in its place")
     with pytest.warns(RuntimeWarning, match=r"can't be kept in .* \((FileExists|NotADir)") as said:
         [run(kernel, dtype) for dtype in (np.float32, np.float64)]
     assert len(said) == 1
+
+
+def test_a_full_disk_is_said_once(double, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.warns(RuntimeWarning, match=r"can't be kept in .* \(OSError: .*No space") as said:
+        [run(double(), dtype) for dtype in (np.float32, np.float64)]
+    assert len(said) == 1
+    assert machine_code(tmp_path) == []
 
 
 def test_where_no_folder_can_be_made_kernels_run_all_the_same(double, tmp_path, monkeypatch):
@@ -239,48 +234,64 @@ def test_where_no_folder_can_be_made_kernels_run_all_the_same(double, tmp_path, 
     assert reason.endswith(": Not a directory")
     monkeypatch.setattr(_cache, "_prepared", lambda: (path, reason))
     with pytest.warns(RuntimeWarning, match=f"every run compiles: {reason}") as said:
-        kernels = [double("a"), double("b")]
-    for kernel in kernels:
-        run(kernel)
+        assert [run(double()), run(double())] == [1, 1]
     assert len(said) == 1
-    assert list(tmp_path.rglob("*.nb?")) == []
 
 
 MAIN = """
 import numpy as np
-from minidl.kernels import _cache, probe
+from minidl.kernels import _cache, _notice, probe
 x = np.zeros(1)
-probe.fill(x)
-print(x[0], sum(probe.fill.compiled.stats.cache_hits.values()), _cache.folder().parent)
+compiled = []
+_notice.on_compile(compiled.append)
+probe.fill(1, x)
+print(x[0], compiled.count("probe.fill"), _cache.folder().parent)
 """
 PROBE = """
-from numba import prange
 from minidl.kernels._jit import kernel
 from minidl.kernels.constant import NUMBER
 
 @kernel
-def fill(x):
-    for i in prange(len(x)):
-        x[i] = NUMBER
+def fill(part, x):
+    x[part] = NUMBER
 """
 
 
-def test_a_constant_in_another_file_is_noticed(tmp_path):
-    """What Numba alone does not notice: it looks at the kernel's own file."""
-    package = tmp_path / "minidl"
+def copied_package(folder):
+    package = folder / "minidl"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(md.__file__).parent, package, ignore=ignored)
     (package / "kernels" / "probe.py").write_text(PROBE)
-    found = []
+    return package
+
+
+def start(folder):
+    settings = {"MINIDL_CACHE": str(folder / "cache"), "PYTHONPATH": str(folder)}
+    return subprocess.Popen(
+        [sys.executable, "-B", "-c", MAIN], env=os.environ | settings, cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_constant_in_another_file_is_noticed(tmp_path):
+    """The folder's name stands for all files that kernels are compiled from."""
+    package, found = copied_package(tmp_path), []
     for number in (3, 3, 4):
         (package / "kernels" / "constant.py").write_text(f"NUMBER = {number}.0")
-        settings = {"MINIDL_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-B", "-c", MAIN], env=os.environ | settings, cwd=tmp_path,
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "")
-        found.append(done.stdout.split())
+        process = start(tmp_path)
+        out, wrong = process.communicate()
+        assert process.returncode == 0, wrong
+        found.append(out.split())
     place = str(tmp_path / "cache")
-    assert found == [["3.0", "0", place], ["3.0", "1", place], ["4.0", "0", place]]
-    assert list(package.rglob("*.nb?")) == []
+    assert found == [["3.0", "1", place], ["3.0", "0", place], ["4.0", "1", place]]
+    assert list(package.rglob("*.code")) == []
+
+
+def test_processes_that_compile_at_once(tmp_path):
+    (copied_package(tmp_path) / "kernels" / "constant.py").write_text("NUMBER = 3.0")
+    processes = [start(tmp_path) for _ in range(3)]
+    for process in processes:
+        out, wrong = process.communicate()
+        assert process.returncode == 0, wrong
+        assert out.split()[0] == "3.0"
+    assert start(tmp_path).communicate()[0].split()[:2] == ["3.0", "0"]

@@ -9,26 +9,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import StateError
-from minidl.kernels import _cache, _jit, _notice
+from minidl.kernels import _cache, _notice
 from minidl.kernels._jit import kernel
 
 
 @kernel
-def clear(x):
-    for i in numba.prange(len(x)):
-        x[i] = 0.0
+def mark(part, x):
+    x[part] = part + 1
 
 
-def count():
-    """On how many threads this Python thread's kernels run."""
-    clear(np.ones(3))
-    return numba.get_num_threads()
+@kernel
+def hungry(part, n, x):
+    x[part] = np.empty(n)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -38,46 +34,40 @@ def _put_back():
     md.set_num_threads(threads)
 
 
-# Both forms
-
-ONE_FORM = """
-import sys
-import numpy as np
-from minidl.kernels import relu_pool
-x, y = np.ones((2, 8, 8, 4), np.float32), np.empty((2, 4, 4, 4), np.float32)
-kernel = relu_pool._pool
-(kernel if sys.argv[1] == "parallel" else kernel.serial)(x, y, np.empty(y.shape, np.uint8))
-"""
+# Parts
 
 
-def test_the_forms_of_a_kernel_are_kept_apart_on_disk(tmp_path):
-    """By name alone Numba would load the one for the other."""
-    for form in ("parallel", "serial"):
-        subprocess.run(
-            [sys.executable, "-c", ONE_FORM, form],
-            env={**os.environ, "MINIDL_CACHE": str(tmp_path)},
-            check=True,
-        )
-    kept = [file.name for file in tmp_path.rglob("relu_pool._pool*.nbc")]
-    assert len(kept) == 2
-    assert sum(".serial" in name for name in kept) == 1
+@pytest.mark.parametrize("parts", [1, 2, 1000, -1, -1000])
+def test_each_part_is_computed_once(parts):
+    x = np.zeros(abs(parts))
+    mark(parts, x)
+    np.testing.assert_array_equal(x, np.arange(abs(parts)) + 1)
+
+
+def test_kinds_of_arguments_in_turn():
+    for dtype in (np.float32, np.float64, np.int64, np.float32):
+        x = np.zeros(7, dtype)
+        mark(7, x)
+        np.testing.assert_array_equal(x, np.arange(7) + 1)
+
+
+def test_what_does_not_lie_in_one_piece_is_refused():
+    with pytest.raises(TypeError, match=r"kernel test_jit.mark expected C-contiguous arrays, got"):
+        mark(3, np.zeros(6)[::2])
+
+
+def test_no_memory_is_an_error_of_pythons():
+    with pytest.raises(MemoryError):
+        hungry(2, 2**48, np.zeros(2))
+    x = np.zeros(3)
+    mark(3, x)
+    np.testing.assert_array_equal(x, [1, 2, 3])
 
 
 # Threads
 
 
-def test_every_python_thread_follows_the_one_knob():
-    most = md.config.num_threads
-    with ThreadPoolExecutor(1) as other:
-        for n in (1, most, 1, most):
-            md.set_num_threads(n)
-            assert count() == n
-            assert other.submit(count).result() == n  # Numba would give a new thread all
-
-
 def test_launches_from_many_threads_at_once():
-    """Numba's work queue would end the process."""
-
     def work(seed):
         x = np.random.default_rng(seed).standard_normal((40, 30)).astype(np.float32)
         return [md.ops.matmul(x, x.T) for _ in range(20)]
@@ -91,21 +81,57 @@ def test_launches_from_many_threads_at_once():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_child_is_refused_a_fast_kernel():
-    """Even where another thread was in the middle of a launch: neither killed nor left hanging."""
-    count()
-    with _jit._launch:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(30)
-            try:
-                with pytest.raises(StateError, match="this process was forked after kernels had"):
-                    count()
-                os._exit(0)
-            finally:
-                os._exit(1)
+def test_a_forked_child_computes():
+    """Its threads are gone, and it may have been forked while another thread launched."""
+    mark(1000, np.zeros(1000))
+    stop = threading.Event()
+
+    def launch():
+        while not stop.is_set():
+            mark(1000, np.zeros(1000))
+
+    other = threading.Thread(target=launch)
+    other.start()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        x = np.zeros(1000)
+        mark(1000, x)
+        os._exit(0 if (x == np.arange(1000) + 1).all() else 1)
+    stop.set()
+    other.join()
     assert os.waitpid(child, 0)[1] == 0
-    assert count() == md.config.num_threads
+
+
+END = "import numpy as np; from minidl import ops; x = np.ones((300, 300)); ops.matmul(x, x)"
+
+
+def test_the_process_ends_while_threads_idle():
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", END], check=True, timeout=120)
+
+
+PLAIN = """
+import numpy as np
+from minidl.kernels import _launch
+_launch.SUPPORTED = False
+import minidl as md
+from minidl.kernels import _jit, _plain
+assert _jit.way is _plain
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((2, 9, 9, 3), np.float32), rng.standard_normal((3, 3, 3, 5), np.float32)
+print(md.ops.conv2d(x, w, padding=1).tobytes().hex()[-4000:])
+"""
+
+
+def test_the_plain_way_gives_the_same_bits():
+    """The one for other systems and other versions of Numba."""
+    done = subprocess.run([sys.executable, "-c", PLAIN], capture_output=True, text=True, check=True)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 9, 9, 3), np.float32)
+    w = rng.standard_normal((3, 3, 3, 5), np.float32)
+    expected = md.ops.conv2d(x, w, padding=1).tobytes().hex()[-4000:]
+    assert done.stdout.strip() == expected
 
 
 # What is said while the first kernels are compiled
