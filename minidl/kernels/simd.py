@@ -14,6 +14,7 @@ a third of the speed (Numba must check for negative indices, and tiles leave the
 """
 
 import operator
+import platform
 from typing import Any
 
 from llvmlite import ir
@@ -50,7 +51,8 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
-MANY_REGISTERS = VECTOR_BYTES == 64  # 32 vector registers; 16 otherwise
+# 32 vector registers, as AVX-512 has, and ARM of 16 bytes each; 16 otherwise
+MANY_REGISTERS = VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64")
 LANES = {4: VECTOR_BYTES // 4, 8: VECTOR_BYTES // 8}
 """Numbers in a full vector, by the bytes of a number."""
 

@@ -19,7 +19,8 @@ def pool(monkeypatch):
     gc.collect()
     pool = memory.Pool()
     monkeypatch.setattr(memory, "_pool", pool)
-    monkeypatch.setattr(memory._Here, "pool", pool)  # of all threads
+    monkeypatch.setattr(memory._Here, "pool", pool)  # of other threads
+    monkeypatch.setattr(memory._here, "pool", pool)
     return pool
 
 
