@@ -31,6 +31,9 @@ def compile(function: Any) -> Compiled:
     folded into the convolutions before them, weights packed once. The outputs are then within 1e-5
     of the largest; the model stays as it is, and a change of its weights is noticed.
 
+    While a call is recorded and proved, arrays that it uses, weights too, hold other numbers for
+    moments and are put back: no other thread may use them meanwhile.
+
     Tensors it returns have no graph. `.grad` holds the same arrays after each call.
     Raises CaptureError where a call can't be captured, naming what it is.
     """
