@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = [
     "Before", "Recorder", "again", "before", "changed", "changes", "here", "owns", "paused",
-    "refuse", "step",
+    "refuse", "step", "undone",
 ]  # fmt: skip
 
 
@@ -68,6 +68,24 @@ class paused:
 
     def __exit__(self, *exception: object) -> None:
         here.recorder = self._recorder
+
+
+class undone:
+    """Inside, something is changed for a moment: at the end `undo` is called.
+
+    Twice around a block, `with (u := undone(undo)), u:`, it is called even if Ctrl-C comes at the
+    end of the block or while it runs: then once more, from its beginning.
+    """
+
+    def __init__(self, undo: Callable[[], None]) -> None:
+        self._undo, self._done = undo, False
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._done:
+            self._undo()
+            self._done = True
 
 
 changes = [0]

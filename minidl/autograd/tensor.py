@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import engine
-from minidl.autograd.watched import Watched, plain, shown
+from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
 from minidl.recording import again, changed, here, refuse
 
@@ -151,6 +151,8 @@ class Tensor:
         return Tensor(self._data)
 
     def __repr__(self) -> str:
+        if here.recorder is not None and is_yours(1):
+            refuse("printing a tensor", READS)
         text = np.array2string(self._data, separator=", ", prefix="tensor(")
         needs = ", requires_grad=True" if self._requires_grad else ""
         return f"tensor({text}, dtype={self.dtype}{needs})"
@@ -194,7 +196,7 @@ class Tensor:
             array = total.data.copy() if isinstance(total, Tensor) else total
             if leaf.grad is None:
                 leaf.grad = array
-            elif leaf.grad.flags.c_contiguous and leaf.grad.dtype.kind == "f":
+            elif leaf.grad.flags.carray and leaf.grad.dtype.kind == "f":
                 kernels.use("elementwise").add_to(leaf.grad, array)
             else:
                 leaf.grad += array

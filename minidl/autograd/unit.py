@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import CaptureError
-from minidl.recording import here, paused
+from minidl.recording import here, paused, undone
 
 __all__ = ["Unit", "altered", "same_bits", "unit"]
 
@@ -97,14 +97,22 @@ def _is_all(
         return False  # these numbers can't be others
     with paused(), recorder.memory_of_others():
         kept = [(x, x.copy()) for x in (*arrays, *outputs)]
-        try:
+
+        def put_back() -> None:
+            for x, old in kept:
+                x[...] = old
+
+        with (end := undone(put_back)), end:
             for x in arrays:
                 if x.dtype.kind == "f":
                     x[...] = altered(x)
             before = [digest(x) for x in arrays]
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                expected = [x.copy() for x in _made(_with_arrays(call()), arrays)]
+            try:
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    expected = [x.copy() for x in _made(_with_arrays(call()), arrays)]
+            except Exception:  # the call doesn't take other numbers
+                return False
             changed = [digest(x) for x in arrays]
             for (x, old), was, now in zip(kept[: len(arrays)], before, changed, strict=True):
                 if was != now:
@@ -113,11 +121,6 @@ def _is_all(
             run()
             same = all(map(same_bits, outputs, expected))
             return same and [digest(x) for x in arrays] == changed
-        except Exception:  # the call doesn't take other numbers
-            return False
-        finally:
-            for x, old in kept:
-                x[...] = old
 
 
 def _writable(x: np.ndarray) -> np.ndarray:

@@ -6,14 +6,13 @@ refuse to be read.
 """
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidl.recording import here, refuse
 
-__all__ = ["Number", "Watched", "plain", "shown", "watched"]
+__all__ = ["Number", "Watched", "is_yours", "plain", "shown", "watched"]
 
 COMPUTED = (
     "is computed once, and left out of replays: use md's ops on tensors, or do it outside, with "
@@ -44,8 +43,13 @@ def shown(array: np.ndarray, frames: int = 2) -> np.ndarray:
     recorder = here.recorder
     if recorder is None or recorder.depth:
         return array
-    asks = sys._getframe(frames).f_globals.get("__name__", "")
-    return array if asks.partition(".")[0] == "minidl" else watched(array)
+    return watched(array) if is_yours(frames) else array
+
+
+def is_yours(frames: int) -> bool:
+    """Whether the code that is so many calls above the caller is none of minidl's."""
+    name = str(sys._getframe(frames + 1).f_globals.get("__name__"))
+    return name.partition(".")[0] != "minidl"
 
 
 class Watched(np.ndarray):
@@ -86,14 +90,11 @@ for _name in (
     "flatten", "item", "max", "mean", "min", "nonzero", "partition", "prod", "put", "repeat",
     "round", "searchsorted", "sort", "std", "sum", "take", "tobytes", "tofile", "tolist", "trace",
     "var", "__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__",
-    "__setitem__",
+    "__format__", "__repr__", "__setitem__", "__str__",
 ):  # fmt: skip
     _watch(Watched, _name)
 for _name in ("__getitem__", "astype", "diagonal", "ravel", "reshape"):
     _watch(Watched, _name, is_view=True)
-for _name in ("__str__", "__repr__", "__format__"):  # whoever looks at numbers may
-    _show: Callable[..., str] = getattr(np.ndarray, _name)
-    setattr(Watched, _name, lambda self, *spec, _show=_show: _show(plain(self), *spec))
 for _name in (
     "__abs__", "__add__", "__bool__", "__divmod__", "__eq__", "__floordiv__", "__ge__", "__gt__",
     "__int__", "__le__", "__lt__", "__mod__", "__mul__", "__ne__", "__neg__", "__pow__", "__radd__",

@@ -22,7 +22,7 @@ from minidl.capture.arguments import check_no_graph, signature, with_arrays
 from minidl.capture.folding import record_model
 from minidl.capture.program import Program
 from minidl.capture.proof import prove
-from minidl.capture.turns import Turns
+from minidl.capture.turns import alone, begin_anew, together
 from minidl.config import config
 from minidl.errors import ArgumentError, CaptureError, StateError
 from minidl.nn import Module
@@ -38,13 +38,12 @@ class _Inside(threading.local):
 
 
 _inside = _Inside()  # whether this thread is in a captured call: those that it makes stay eager
-_turns = Turns()
 _all: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     """Others that were in a call aren't there in a forked child."""
-    _turns.begin()
+    begin_anew()
     for compiled in _all:
         compiled._lock = threading.Lock()
 
@@ -68,6 +67,13 @@ class Compiled:
         self.refused: str | None = None
         self._lock = threading.Lock()
         _all.add(self)
+
+    def __reduce__(self) -> Any:
+        """A copy, or what was pickled, records anew; a decorated function is known by its name."""
+        name = getattr(self._function, "__qualname__", "")
+        if getattr(sys.modules.get(self.__module__), name, None) is self:
+            return name
+        return Compiled, (self._function, self._refuses)
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else types.MethodType(self, owner)
@@ -105,19 +111,16 @@ class Compiled:
             return self._function(*arguments)
         key = (kind, mode.recording, config.convolution, config.default_dtype.str)
         with self._lock:
-            with _turns.together:
-                for program in self._programs.get(key, ()):
-                    if program.holds():
-                        if program.proved:
-                            program.replay(arguments)
-                            return _given(program.outputs)
-                        break
-                else:
-                    program = None
-            with _turns.alone:
-                if program is None:
-                    return self._first(key, arguments)
-                return self._again(program, key, arguments)
+            program = next((p for p in self._programs.get(key, ()) if p.holds()), None)
+            if program is None:
+                return alone(lambda: self._first(key, arguments))
+            if not program.proved:
+                return alone(lambda: self._again(program, key, arguments))
+            return together(lambda: self._replayed(program, arguments))
+
+    def _replayed(self, program: Program, arguments: Any) -> Any:
+        program.replay(arguments)
+        return _given(program.outputs)
 
     def _first(self, key: Any, arguments: Any) -> Any:
         try:
@@ -169,6 +172,9 @@ class CompiledModel(Compiled):
 
     def __init__(self, model: Module) -> None:
         super().__init__(model)
+
+    def __reduce__(self) -> Any:
+        return CompiledModel, (self._function,)
 
     def __call__(self, *arguments: Any) -> Any:
         if self._function.training:  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl import kernels, ops
 from minidl.autograd import Tensor
-from minidl.autograd.hooks import register_op_hook
+from minidl.autograd.hooks import op_hooks, register_op_hook
 from minidl.autograd.unit import altered, same_bits
 from minidl.capture.arguments import arrays_of, with_arrays
 from minidl.capture.program import Program
@@ -21,7 +21,7 @@ from minidl.errors import CaptureError
 from minidl.kernels import _jit, fold, memory
 from minidl.nn import BatchNorm2d, Conv2d, DepthwiseConv2d, Module, PointwiseConv2d
 from minidl.ops.activation import FUSED, activate
-from minidl.recording import here
+from minidl.recording import here, undone
 
 __all__ = ["Inference", "record_model"]
 
@@ -146,23 +146,19 @@ def record_model(model: Module, arguments: Any) -> Inference:
                 f"than {TOLERANCE:g} of the largest, {largest:.3g}: compile(lambda x: model(x)) "
                 "leaves them"
             )
-    state = Saved(program)
-    try:
-        with np.errstate(all="ignore"):
-            for x in program.lasting():
-                if x.dtype.kind == "f" and x.flags.writeable:
-                    x[...] = altered(x)
-            other = with_arrays(arguments, altered)
-            expected = [x.copy() for x in arrays_of(Inference(model, other).record(model))]
-            program.replay(other)
+    with (end := undone(Saved(program).restore)), end, np.errstate(all="ignore"):
+        for x in program.lasting():
+            if x.dtype.kind == "f" and x.flags.writeable:
+                x[...] = altered(x)
+        other = with_arrays(arguments, altered)
+        expected = [x.copy() for x in arrays_of(Inference(model, other).record(model))]
+        program.replay(other)
         found = arrays_of(program.outputs)
         if len(found) != len(expected) or not all(map(same_bits, found, expected)):
             raise CaptureError(
                 "md.compile: replayed on other numbers, the model doesn't compute its outputs: it "
                 "depends on values that were computed outside of minidl's ops"
             )
-    finally:
-        state.restore()
     program.replay(arguments)
     return program
 
@@ -225,13 +221,18 @@ def _pairs(model: Module, arguments: Any) -> list[tuple[Any, Any]]:
 
     kinds = (*CONVOLUTIONS, BatchNorm2d)
     plain = [m for m in model.modules() if type(m) in kinds and not m._forward_hooks]
-    hooks = [module.register_forward_hook(after) for module in plain]
-    try:
-        with register_op_hook(used):
-            result = model(*arguments)
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def forget() -> None:
+        told: list[tuple[Any, Any]] = [(op_hooks, used)]
+        for hooks, mine in [*told, *((m._forward_hooks, after) for m in plain)]:
+            while mine in hooks:
+                hooks.remove(mine)
+
+    with (end := undone(forget)), end:
+        for module in plain:
+            module.register_forward_hook(after)
+        register_op_hook(used)
+        result = model(*arguments)
     given = {_address(x) for x in arrays_of(result)}
     return [
         (conv, norm)

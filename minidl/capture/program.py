@@ -1,6 +1,5 @@
 """A recorded call: its launches and steps, and what must hold for them to be its call again."""
 
-import contextlib
 import itertools
 import operator
 import zlib
@@ -14,7 +13,7 @@ from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
 from minidl.kernels import _jit, memory
-from minidl.recording import Before, changes, here
+from minidl.recording import Before, changes, here, undone
 
 __all__ = ["Program"]
 
@@ -66,8 +65,7 @@ class Program:
     def record(self, function: Callable[..., Any]) -> Any:
         """Run function(*inputs) and remember how; what it returned."""
         self.surroundings = Surroundings(function, self.inputs)
-        with self._listening():
-            result = function(*mapped(self.inputs, watched))
+        result = self._listening(lambda: function(*mapped(self.inputs, watched)))
         self.outputs = with_arrays(result, plain)
         for entry in self.grads.values():
             entry[3] = entry[0]._grad
@@ -95,20 +93,26 @@ class Program:
             self.refused(f"its arrays take more than {MOST_BYTES} bytes, and Python little time")
         return self.why_not is not None
 
-    @contextlib.contextmanager
-    def _listening(self) -> Any:
-        with _jit.recording(), memory.using(self._pool, self._keeping):
-            before, here.recorder = here.recorder, self
-            try:
-                yield
-            finally:
-                here.recorder = before
+    def _listening(self, call: Callable[[], Any]) -> Any:
+        """call(), recorded."""
+        using, telling = memory.using(self._pool, self._keeping), _jit.recording()
+        before = here.recorder
+
+        def stop() -> None:
+            here.recorder = before
+            using.__exit__()
+            telling.__exit__()
+
+        with (end := undone(stop)), end:
+            telling.__enter__()
+            using.__enter__()
+            here.recorder = self
+            return call()
 
     def recorded(self, function: Callable[[], Any]) -> list[Callable[[], None]]:
         """What runs the launches of a function, which isn't part of the call."""
         items, self.items = self.items, []
-        with self._listening():
-            function()
+        self._listening(function)
         found, self.items = self._grouped(self.items), items
         return found
 

@@ -1,5 +1,6 @@
 """The proof of a recording: on other numbers, a replay gives the bits that the call gives."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from minidl.autograd.unit import altered, digest, same_bits
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.program import Program
 from minidl.errors import CaptureError
+from minidl.recording import undone
 
 __all__ = ["Saved", "prove"]
 
@@ -71,14 +73,14 @@ def _compare(
 ) -> tuple[Any, str | None]:
     """The call's result, and what of it a replay got wrong, if anything."""
     saved, failed, replayed = Saved(program), "", []
-    try:
-        program.replay(arguments)
-        replayed = _results(program, program.outputs)
-    except Exception as error:  # and the call? If it fails too, that is no fault of the replay
-        failed = f" ({type(error).__name__}: {error})"
-    finally:
+    drawn = None
+    with (end := undone(saved.restore)), end:
+        try:
+            program.replay(arguments)
+            replayed = _results(program, program.outputs)
+        except Exception as error:  # and the call? If it fails too, that is no fault of the replay
+            failed = f" ({type(error).__name__}: {error})"
         drawn = random.get_state()
-        saved.restore()
     result = mapped(function(*arguments), _as_array)
     called = _results(program, result)
     _keep_gradients(program)
@@ -111,32 +113,26 @@ def _try_altered(
 ) -> tuple[str | None, bool]:
     """What a replay gets wrong on altered floats, and whether that could be tried; then all is as
     it was."""
-    saved = Saved(program)
-    for x in program.lasting():
-        if x.dtype.kind == "f" and x.flags.writeable:
-            x[...] = altered(x)
     other = with_arrays(arguments, altered)
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _compare(program, function, other)[1], True
-    except Exception:  # the function doesn't take such numbers
-        return None, False
-    finally:
-        saved.restore()
+    with (end := undone(Saved(program).restore)), end:
+        for x in program.lasting():
+            if x.dtype.kind == "f" and x.flags.writeable:
+                x[...] = altered(x)
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _compare(program, function, other)[1], True
+        except Exception:  # the function doesn't take such numbers
+            return None, False
 
 
 def _failed(
     program: Program, function: Callable[..., Any], arguments: Any, wrong: str
 ) -> CaptureError:
     """The error, with the name of the first op whose output a replay doesn't reproduce."""
-    saved = Saved(program)
-    try:
+    name = None
+    with (end := undone(Saved(program).restore)), end, contextlib.suppress(Exception):
         name = _first_wrong(program, function, arguments)
-    except Exception:
-        name = None
-    finally:
-        saved.restore()
     who = f"first seen after {name}" if name else "in something that is no op of minidl"
     return CaptureError(
         f"md.compile: replayed on other numbers, it doesn't compute {wrong}, {who}: the call "

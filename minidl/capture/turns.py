@@ -1,59 +1,44 @@
-"""Who may run when: recordings and proofs change weights for a moment."""
+"""Who may run when: recordings and proofs change weights for a moment.
 
+Whoever replays holds one of a few locks, by the thread; whoever records or proves, all of them.
+Locks of Python's own, in one `with`: Ctrl-C at any moment leaves none of them locked.
+"""
+
+import itertools
 import threading
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["Turns"]
+__all__ = ["alone", "begin_anew", "together"]
+
+LOCKS = 8
+_locks = [threading.Lock() for _ in range(LOCKS)]
+_numbers = itertools.count()
 
 
-class Turns:
-    """Within `alone` nobody else is within `alone` or `together`; within `together` several are."""
+class _Here(threading.local):
+    """The number of a thread's lock."""
 
     def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """With nobody inside."""
-        self.changed = threading.Condition(threading.Lock())
-        self.inside, self.waiting, self.is_alone = 0, 0, False
-        self.alone, self.together = _Alone(self), _Together(self)
+        self.number = next(_numbers) % LOCKS
 
 
-class _Together:
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-
-    def __enter__(self) -> None:
-        turns = self._turns
-        with turns.changed:
-            while turns.is_alone or turns.waiting:
-                turns.changed.wait()
-            turns.inside += 1
-
-    def __exit__(self, *exception: object) -> None:
-        turns = self._turns
-        with turns.changed:
-            turns.inside -= 1
-            if turns.waiting:
-                turns.changed.notify_all()
+_here = _Here()
 
 
-class _Alone:
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+def together(call: Callable[[], Any]) -> Any:
+    """call(), while nobody is alone."""
+    with _locks[_here.number]:
+        return call()
 
-    def __enter__(self) -> None:
-        turns = self._turns
-        with turns.changed:
-            turns.waiting += 1
-            try:
-                while turns.is_alone or turns.inside:
-                    turns.changed.wait()
-                turns.is_alone = True
-            finally:
-                turns.waiting -= 1
 
-    def __exit__(self, *exception: object) -> None:
-        turns = self._turns
-        with turns.changed:
-            turns.is_alone = False
-            turns.changed.notify_all()
+def alone(call: Callable[[], Any]) -> Any:
+    """call(), while nobody else is within `alone` or `together`."""
+    a, b, c, d, e, f, g, h = _locks
+    with a, b, c, d, e, f, g, h:
+        return call()
+
+
+def begin_anew() -> None:
+    """In a forked child, whoever held a lock is gone."""
+    _locks[:] = [threading.Lock() for _ in range(LOCKS)]

@@ -100,10 +100,10 @@ class recording:
     """Inside, launches are told to the recorder of their thread, `minidl.recording.here`."""
 
     def __enter__(self) -> None:
-        way.recording(1)
+        way.recording(self, True)
 
     def __exit__(self, *exception: object) -> None:
-        way.recording(-1)
+        way.recording(self, False)
 
 
 def program(launches: list[Launch]) -> Callable[[], None]:

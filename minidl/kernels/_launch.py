@@ -174,6 +174,7 @@ _make.restype, _make.argtypes = (
     [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p],
 )
 _handles: list[np.ndarray] = []  # of all kernels
+_recording: set[Any] = set()
 _kept: list[Any] = []  # machine code and descriptions that C functions refer to
 _compiling, _expecting = threading.RLock(), threading.Lock()
 
@@ -314,10 +315,11 @@ def program(launches: list[Launch]) -> Callable[[], None]:
     return run
 
 
-def recording(change: int) -> None:
+def recording(who: Any, begins: bool) -> None:
     """One recorder more, or less, among all threads: as long as there is one, no call is fast."""
     with _expecting:
-        WORLD[RECORDING] += change
+        (_recording.add if begins else _recording.discard)(who)
+        WORLD[RECORDING] = len(_recording)
 
 
 def _threads_changed(threads: int) -> None:
@@ -344,7 +346,9 @@ def _in_child() -> None:
     """The next call of each kernel takes the slow way, which starts threads."""
     for handle in _handles:
         handle[ENTRY] = 0
-    WORLD[RECORDING] = 1 if here.recorder is not None else 0  # other threads are gone
+    if here.recorder is None:  # those of other threads are gone
+        _recording.clear()
+        WORLD[RECORDING] = 0
     _after_fork()
 
 

@@ -110,5 +110,5 @@ def program(launches: list[Launch]) -> Callable[[], None]:
     return run
 
 
-def recording(change: int) -> None:
+def recording(who: Any, begins: bool) -> None:
     """Nothing: every launch looks whether it is recorded."""

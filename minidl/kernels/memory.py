@@ -145,9 +145,9 @@ class using:
 
     def __init__(self, pool: Pool | None, keeping: Pool | None = None) -> None:
         self._wanted = _pool if pool is None else pool, keeping
+        self._before = _here.pool, _here.keeping
 
     def __enter__(self) -> None:
-        self._before = _here.pool, _here.keeping
         _here.pool, _here.keeping = self._wanted
 
     def __exit__(self, *exception: object) -> None:

@@ -215,6 +215,11 @@ def batch_norm(
         scale, shift = _coefficients(weight, bias, running_mean, running_var, eps)
         y = scale_shift(x, scale, shift, residual, activation=within)
         return y if fused else activate(y, activation)
+    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+        if array is not None and not array.flags.writeable:
+            raise ArgumentError(
+                f"batch_norm: {name} is read-only, and training changes it: give it a copy"
+            )
     values = int(np.prod(x.shape[:-1]))
     if values < 2:
         raise ShapeError(
@@ -335,6 +340,8 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(x[:1, :1, :1], mean, var, training=True), ShapeError, "at least two")
     yield ErrorInput(sample(x[:0], mean, var, training=True), ShapeError, "at least two")
     yield ErrorInput(sample(x, None, None), ArgumentError, "needs running_mean")
+    fixed = np.broadcast_to(np.float32(0), (3,))
+    yield ErrorInput(sample(x, fixed, var, None, None, True), ArgumentError, "mean is read-only")
     yield ErrorInput(sample(x.astype(np.int32), mean, var), DTypeError, "got int32")
     yield ErrorInput(
         sample(x.astype(np.float64), mean, var), DTypeError, "one dtype, got float64 and float32"
