@@ -1,7 +1,11 @@
 """Calls of a captured function: what it takes and gives, from which thread, and its memory."""
 
+import contextlib
+import copy
 import gc
 import os
+import pickle
+import signal
 import threading
 import typing
 import weakref
@@ -248,6 +252,61 @@ def here_is_recording():
     from minidl.recording import here
 
     return here.recorder is not None
+
+
+@md.compile
+def known_by_name(x):
+    return MODEL(x)
+
+
+def test_copies_and_pickles():
+    assert copy.deepcopy(known_by_name) is known_by_name
+    assert pickle.loads(pickle.dumps(known_by_name)) is known_by_name
+    training = Training("small")
+    training.captured = md.compile(training.step)
+    (x, labels), *_ = batches("small")
+    for _ in range(2):
+        training.captured(x, labels)
+    other = copy.deepcopy(training)
+    assert other.captured.__wrapped__.__self__ is other
+    state = training.state()
+    other.captured(x, labels)
+    assert all(np.array_equal(state[name], array) for name, array in training.state().items())
+    assert not np.array_equal(other.model[0].weight.data, training.model[0].weight.data)
+    model = pickle.loads(pickle.dumps(md.compile(MODEL.eval())))
+    np.testing.assert_allclose(model(some(2, 3)).data, MODEL(some(2, 3)).data, rtol=1e-6)
+    MODEL.train()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a system with such timers")
+def test_ctrl_c_at_any_moment():
+    """Weights are as they were, though proofs change them for a moment, and nothing is locked."""
+    model = models.lenet5().eval()
+    x, before, random = some(2, 32, 32, 1), model.state_dict(), np.random.default_rng(0)
+    call = md.no_grad()(lambda x: model(x))
+    expected = call(x).data
+    for _ in range(2):
+        md.compile(call)(x)  # whose kernels are loaded then
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    try:
+        for _ in range(60):
+            compiled = md.compile(call)
+            for _ in range(3):
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 0.02))
+                    compiled(x)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for name, array in model.state_dict().items():
+                np.testing.assert_array_equal(array, before[name])
+            np.testing.assert_array_equal(compiled(x).data, expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
 
 
 # Threads

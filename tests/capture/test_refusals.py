@@ -116,6 +116,17 @@ def steps_by_hand(x):
     return MODEL(x)
 
 
+def prints(x):
+    y = MODEL(x)
+    print(y)
+    return y
+
+
+def prints_data(x):
+    y = MODEL(x)
+    return y, f"{y.data}"
+
+
 def returns_a_float(x):
     return MODEL(x), 1.5
 
@@ -221,6 +232,8 @@ REFUSED = {
     computes_with_a_method: r"astype\(\) of an argument",
     writes_to_an_argument: r"setitem\(\) of an argument",
     steps_by_hand: "NumPy's multiply of an argument, or of a tensor's data or grad",
+    prints: "printing a tensor reads numbers that a replay computes anew",
+    prints_data: r"format\(\) of an argument, or of a tensor's data or grad",
     returns_a_float: "returned a float, which a replay would return as it was",
     returns_an_object: "returned a Linear",
     counts_in_a_global: "changes COUNT, which a replay would leave out",

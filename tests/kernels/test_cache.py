@@ -1,20 +1,21 @@
 """Compiled kernels on disk: where, for which sources, and what happens where that fails."""
 
 import errno
-import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import little_kernels
 import numba
 import numpy as np
 import pytest
 
 import minidl as md
-from minidl.kernels import _cache, _notice
+from minidl.kernels import _cache, _entry, _jit, _notice
 
 PLACES = ("MINIDL_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
 
@@ -135,97 +136,112 @@ def test_use_keeps_a_folder_young(tmp_path, monkeypatch):
 
 # Kernels in it
 
-SOURCE = """
-from minidl.kernels._jit import kernel
-
-@kernel
-def double(part, x):
-    x[part] *= 2
-"""
-
 
 @pytest.fixture
-def double(tmp_path, monkeypatch):
-    """Make the kernel `double` anew, as another process would, in a cache of its own."""
-    (tmp_path / "double.py").write_text(SOURCE)
-    monkeypatch.setattr(_cache, "_prepared", lambda: (tmp_path / "cache", ""))
-    (tmp_path / "cache").mkdir()
+def folder(tmp_path, monkeypatch):
+    """A folder with nothing in it yet."""
+    little_kernels.count(1, np.zeros(1, np.int64))  # from here on all launchers are compiled
+    path = tmp_path / "kernels-0123456789ab"
+    path.mkdir()
+    monkeypatch.setattr(_cache, "_prepared", lambda: (path, ""))
     _cache.say_once.cache_clear()
-
-    def make():
-        spec = importlib.util.spec_from_file_location("double", tmp_path / "double.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.double
-
-    yield make
+    yield path
     _cache.say_once.cache_clear()
 
 
-def run(double, dtype=np.float32):
-    """The kernel does what it should; how many kernels that took compiling."""
-    compiled = []
-    remove = _notice.on_compile(compiled.append)
-    x = np.arange(5, dtype=dtype)
-    double(5, x)
-    remove()
-    np.testing.assert_array_equal(x, [0, 2, 4, 6, 8])
-    return compiled.count("double.double")
+def make(number=2, kind=np.float32):
+    """A kernel, as another process would make it, run on numbers of this kind."""
+    space = {"__name__": "probe"}
+    exec(f"def times(part, x):\n    x[part] *= {number}", space)
+    times, before = _jit.kernel(space["times"]), _notice.compiled_count()
+    x = np.arange(5, dtype=kind)
+    times(5, x)
+    np.testing.assert_array_equal(x, number * np.arange(5))
+    return _notice.compiled_count() - before  # whether it was compiled
 
 
-def machine_code(tmp_path):
-    return sorted((tmp_path / "cache").glob("double.double-*.code"))
+def test_a_kernel_is_compiled_once_for_each_kind(folder):
+    assert [make(), make(), make(kind=np.float64), make(), make(kind=np.float64)] == [1, 0, 1, 0, 0]
+    assert [make(3), make(2), make(3)] == [1, 0, 0]
+    names = sorted(file.name for file in folder.iterdir())
+    assert len(names) == 3
+    assert all(re.fullmatch(r"probe\.times-[0-9a-f]{20}\.code", name) for name in names)
+    assert _cache.files_and_bytes() == (3, sum(f.stat().st_size for f in folder.iterdir()))
 
 
-def test_a_kernel_is_compiled_once_for_each_kind_of_arguments(double, tmp_path):
-    assert [run(double()), run(double())] == [1, 0]
-    assert len(machine_code(tmp_path)) == 1
-    assert [run(double(), np.float64), run(double(), np.float64)] == [1, 0]
-    assert len(machine_code(tmp_path)) == 2
-    assert not list(tmp_path.rglob("*.nb?"))
+DAMAGES = {
+    "cut off": lambda code: code[: len(code) // 2],
+    "cut off at the end": lambda code: code[:-1],
+    "empty": lambda code: b"",
+    "longer": lambda code: code + b"\0",
+    "other bytes": lambda code: code[:-2000] + bytes(8) + code[-1992:],
+    "one bit": lambda code: code[:1500] + bytes([code[1500] ^ 4]) + code[1501:],
+    "another seal": lambda code: b"minidl machine code 0\n" + code.partition(b"\n")[2],
+    "not ours": lambda code: b"x" * len(code),
+}
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
-def test_a_damaged_file_is_never_loaded(double, tmp_path, damage):
-    run(double())
-    (file,) = machine_code(tmp_path)
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged = {"cut": content[:100], "flip": content, "empty": b"", "text": b"no machine code"}
-    file.write_bytes(damaged[damage])
-    assert run(double()) == 1  # compiled, and the file put right
-    assert run(double()) == 0
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_compiled_anew_and_never_loaded(damage, folder, monkeypatch):
+    make()
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    for _ in range(2):
+        file.write_bytes(DAMAGES[damage](whole))
+        assert _cache.read(file.stem) is None
+        monkeypatch.setattr(_entry, "load", None)
+        assert make() == 1
+        monkeypatch.undo()
+        monkeypatch.setattr(_cache, "_prepared", lambda: (folder, ""))
+        assert file.read_bytes().startswith(_cache.MAGIC)
+        assert make() == 0
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_folder_that_was_removed_is_made_again(double, tmp_path):
-    kernel = double()
-    shutil.rmtree(tmp_path / "cache")
-    run(kernel)
-    assert len(machine_code(tmp_path)) == 1
+def test_another_kernels_file_under_this_name_is_not_loaded(folder):
+    make(2)
+    (first,) = folder.iterdir()
+    make(3)
+    (second,) = set(folder.iterdir()) - {first}
+    shutil.copy(first, second)
+    assert [make(3), make(3)] == [1, 0]
 
 
-def test_a_folder_that_goes_away_is_said_once(double, tmp_path):
-    kernel = double()
-    shutil.rmtree(tmp_path / "cache")
-    (tmp_path / "cache").write_text("a file in its place")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+    ids=lambda error: error.strerror,
+)
+def test_where_nothing_can_be_written_it_is_said_once(error, folder, monkeypatch):
+    def fail(path, content):
+        path.touch()  # what a full disk leaves
+        raise error
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.warns(RuntimeWarning, match=f"can't be kept in .*{error.strerror}") as said:
+        assert [make(), make(kind=np.float64)] == [1, 1]
+    assert len(said) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_goes_away_is_made_again(folder):
+    make()
+    shutil.rmtree(folder)
+    assert [make(), make()] == [1, 0]
+
+
+def test_a_file_in_the_folders_place_is_said(folder):
+    folder.rmdir()
+    folder.write_text("a file in its place")
     with pytest.warns(RuntimeWarning, match=r"can't be kept in .* \((FileExists|NotADir)") as said:
-        [run(kernel, dtype) for dtype in (np.float32, np.float64)]
+        assert [make(), make(kind=np.float64)] == [1, 1]
     assert len(said) == 1
 
 
-def test_a_full_disk_is_said_once(double, tmp_path, monkeypatch):
-    def full(path, data):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.warns(RuntimeWarning, match=r"can't be kept in .* \(OSError: .*No space") as said:
-        [run(double(), dtype) for dtype in (np.float32, np.float64)]
-    assert len(said) == 1
-    assert machine_code(tmp_path) == []
-
-
-def test_where_no_folder_can_be_made_kernels_run_all_the_same(double, tmp_path, monkeypatch):
+def test_where_no_folder_can_be_made_kernels_run_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "file" / "cache"))
     path, reason = _cache._prepare()
@@ -233,19 +249,59 @@ def test_where_no_folder_can_be_made_kernels_run_all_the_same(double, tmp_path, 
     assert reason.startswith(f"{tmp_path / 'file' / 'cache'}/kernels-")
     assert reason.endswith(": Not a directory")
     monkeypatch.setattr(_cache, "_prepared", lambda: (path, reason))
+    _cache.say_once.cache_clear()
     with pytest.warns(RuntimeWarning, match=f"every run compiles: {reason}") as said:
-        assert [run(double()), run(double())] == [1, 1]
+        assert [make(), make()] == [1, 1]
+    _cache.say_once.cache_clear()
     assert len(said) == 1
+    assert _cache.files_and_bytes() == (0, 0)
+
+
+# Several processes
+
+MANY = """
+import hashlib
+import sys
+import numpy as np
+import minidl as md
+from minidl.kernels import _cache, _notice
+x = np.random.default_rng(0).standard_normal((70, 40)).astype(np.float32)
+sys.stdin.readline()  # all begin at once
+results = [md.ops.relu(x), md.ops.sum(x, axis=0)]
+print(hashlib.sha256(b"".join(y.tobytes() for y in results)).hexdigest())
+print(_notice.compiled_count(), *sorted(f.name for f in _cache.folder().iterdir()))
+"""
+
+
+def test_processes_that_compile_into_one_folder_at_once(tmp_path):
+    settings = {**os.environ, "MINIDL_CACHE": str(tmp_path)}
+    told = []
+    for number in (2, 1):
+        several = [
+            subprocess.Popen(
+                [sys.executable, "-c", MANY], env=settings, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+            for _ in range(number)
+        ]  # fmt: skip
+        for process in several:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        told += [process.communicate()[0].split() for process in several]
+        assert all(process.returncode == 0 for process in several)
+    assert len({digest for digest, *_ in told}) == 1
+    assert told[-1][1] == "0"  # the last one found all
+    names = [name for name in told[-1][2:] if name != "said"]
+    assert names
+    assert all(name.endswith(".code") for name in names)  # and nothing that was left half-way
 
 
 MAIN = """
 import numpy as np
 from minidl.kernels import _cache, _notice, probe
 x = np.zeros(1)
-compiled = []
-_notice.on_compile(compiled.append)
 probe.fill(1, x)
-print(x[0], compiled.count("probe.fill"), _cache.folder().parent)
+print(x[0], min(1, _notice.compiled_count()), _cache.folder().parent)
 """
 PROBE = """
 from minidl.kernels._jit import kernel
@@ -257,41 +313,23 @@ def fill(part, x):
 """
 
 
-def copied_package(folder):
-    package = folder / "minidl"
+def test_a_constant_in_another_file_is_noticed(tmp_path):
+    """What Numba alone does not notice: it looks at the kernel's own file."""
+    package = tmp_path / "minidl"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(md.__file__).parent, package, ignore=ignored)
     (package / "kernels" / "probe.py").write_text(PROBE)
-    return package
-
-
-def start(folder):
-    settings = {"MINIDL_CACHE": str(folder / "cache"), "PYTHONPATH": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-B", "-c", MAIN], env=os.environ | settings, cwd=folder,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def test_a_constant_in_another_file_is_noticed(tmp_path):
-    """The folder's name stands for all files that kernels are compiled from."""
-    package, found = copied_package(tmp_path), []
+    found = []
     for number in (3, 3, 4):
         (package / "kernels" / "constant.py").write_text(f"NUMBER = {number}.0")
-        process = start(tmp_path)
-        out, wrong = process.communicate()
-        assert process.returncode == 0, wrong
-        found.append(out.split())
+        settings = {"MINIDL_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", MAIN], env=os.environ | settings, cwd=tmp_path,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr in ("", _notice.TEXT + "\n")
+        found.append(done.stdout.split())
     place = str(tmp_path / "cache")
     assert found == [["3.0", "1", place], ["3.0", "0", place], ["4.0", "1", place]]
     assert list(package.rglob("*.code")) == []
-
-
-def test_processes_that_compile_at_once(tmp_path):
-    (copied_package(tmp_path) / "kernels" / "constant.py").write_text("NUMBER = 3.0")
-    processes = [start(tmp_path) for _ in range(3)]
-    for process in processes:
-        out, wrong = process.communicate()
-        assert process.returncode == 0, wrong
-        assert out.split()[0] == "3.0"
-    assert start(tmp_path).communicate()[0].split()[:2] == ["3.0", "0"]

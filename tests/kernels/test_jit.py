@@ -1,70 +1,224 @@
-"""Launching kernels: threads, forks, and the word that is said while they are compiled."""
+"""Launching kernels: parts, arguments, threads, forks, the end of the process."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from little_kernels import alone, count, double, gather, line_up, meet, new, room_for, wide
 
 import minidl as md
-from minidl.kernels import _cache, _notice
-from minidl.kernels._jit import kernel
+from minidl.kernels import _cache, _entry, _jit, _launch, _pool
+from minidl.kernels._jit import kernel, sized
 
 
-@kernel
-def mark(part, x):
-    x[part] = part + 1
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """Where nothing is kept yet: what is new is compiled."""
+    monkeypatch.setattr(_cache, "folder", lambda: tmp_path)
 
 
-@kernel
-def hungry(part, n, x):
-    x[part] = np.empty(n)[0]
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
+warns = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
-@pytest.fixture(autouse=True)
-def _put_back():
-    threads = md.config.num_threads
-    yield
-    md.set_num_threads(threads)
+def do_meet(looks=1 << 28):
+    """How many of two parts saw the other."""
+    flags, met = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    meet(2, flags.ctypes.data, met, looks)
+    return int(met.sum())
 
 
 # Parts
 
 
-@pytest.mark.parametrize("parts", [1, 2, 1000, -1, -1000])
-def test_each_part_is_computed_once(parts):
-    x = np.zeros(abs(parts))
-    mark(parts, x)
-    np.testing.assert_array_equal(x, np.arange(abs(parts)) + 1)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("parts", [0, 1, 2, 7, 1000, -1, -2, -1000])
+def test_each_part_runs_once(parts, threads):
+    md.set_num_threads(min(threads, md.config.num_threads))
+    counts = np.zeros(1001, np.int64)
+    for launch in range(1, 4):
+        count(parts, counts)
+        np.testing.assert_array_equal(counts, np.where(np.arange(1001) < abs(parts), launch, 0))
 
 
-def test_kinds_of_arguments_in_turn():
-    for dtype in (np.float32, np.float64, np.int64, np.float32):
-        x = np.zeros(7, dtype)
-        mark(7, x)
-        np.testing.assert_array_equal(x, np.arange(7) + 1)
+def test_parts_below_zero_run_in_their_order_in_this_thread():
+    for launch, sign in ((line_up, -1), (alone, 1)):
+        seen, place = np.zeros(1000, np.int64), np.zeros(1, np.int64)
+        launch(1000 * sign, seen, place)
+        np.testing.assert_array_equal(seen, np.arange(1000))
 
 
-def test_what_does_not_lie_in_one_piece_is_refused():
-    with pytest.raises(TypeError, match=r"kernel test_jit.mark expected C-contiguous arrays, got"):
-        mark(3, np.zeros(6)[::2])
+def test_little_work_is_done_right_here():
+    assert sized(7, _jit.LITTLE + 1) == 7
+    assert sized(7, _jit.LITTLE) == -7
 
 
-def test_no_memory_is_an_error_of_pythons():
-    with pytest.raises(MemoryError):
-        hungry(2, 2**48, np.zeros(2))
-    x = np.zeros(3)
-    mark(3, x)
-    np.testing.assert_array_equal(x, [1, 2, 3])
+# Arguments
+
+
+def test_arguments_of_all_kinds():
+    x = np.arange(4.0).reshape(2, 2)
+    for number in (3, -1, 2**62, np.int32(5), np.uint8(7)):
+        for other in (0.5, -1e300, np.float32(0.25), float("inf")):
+            for flag in (True, False, np.True_):
+                for shape in ((1, -2), (np.int64(3), 2**40)):
+                    found = np.zeros(6)
+                    gather(1, found, number, other, flag, shape, x)
+                    expected = [number, other, flag, *shape, 1.0]
+                    np.testing.assert_array_equal(found, np.array(expected, np.float64))
+
+
+class Ours(np.ndarray):
+    """A subclass, as np.memmap is."""
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda x: np.ones((2, 8))[:, ::2], r"double expected C-contiguous .* strides \(64, 16\)"),
+        (lambda x: np.asfortranarray(np.ones((3, 2))), "double expected C-contiguous arrays"),
+        (lambda x: x.astype(">f8"), "double expected C-contiguous arrays, got >f8"),
+    ],
+)
+def test_arrays_that_kernels_do_not_take(change, error):
+    for x in (np.ones(4), np.ones((2, 2))):
+        double(1, x)  # what came before doesn't matter
+        odd = change(x)
+        before = odd.copy()
+        with pytest.raises(TypeError, match=error):
+            double(1, odd)
+        np.testing.assert_array_equal(odd, before)
+
+
+def test_one_kernel_for_arrays_of_many_kinds_in_turn():
+    kinds = [np.float32, np.float64, np.int32, np.int64, np.uint8]
+    for turn in range(3):
+        for kind in kinds:
+            for shape in ((5,), (2, 3), (1, 1, 4), (0,)):
+                x = np.full(shape, 3 + turn, kind)
+                double(1, x)
+                np.testing.assert_array_equal(x, np.full(shape, 6 + 2 * turn, kind))
+                double(1, x.view(Ours))
+                np.testing.assert_array_equal(x, np.full(shape, 12 + 4 * turn, kind))
+
+
+def test_threads_that_switch_one_kernels_kinds():
+    """Each of them makes the others take the slow way again."""
+    kinds, interval = [np.float32, np.float64, np.int32, np.int64], sys.getswitchinterval()
+
+    def work(number):
+        for turn in range(400):
+            kind, size = kinds[(turn + number) % 4], (turn + number) % 7 + 1
+            x = np.full((size, 2) if turn % 3 else size, 3, kind)
+            double(1, x)
+            assert np.all(x == 6)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(work, number) for number in range(6)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_too_many_arguments():
+    many = kernel(eval("lambda " + ", ".join(f"x{i}" for i in range(32)) + ": None"))
+    with pytest.raises(TypeError, match="more than 30 arguments"):
+        many(1, *range(31))
+    with pytest.raises(TypeError, match="more than 253 words of arguments"):
+        wide(1, (0,) * 254)
+
+
+def test_numbers_that_are_too_large():
+    found, x = np.zeros(6), np.ones((2, 2))
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            gather(1, found, 2**63, 0.0, True, (1, 2), x)
+        gather(1, found, 1, 0.0, True, (1, 2), x)
+        assert found[0] == 1
+
+
+def test_other_numbers_of_arguments():
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"argument|Missing|missing"):
+            count(1)
+        counts = np.zeros(3, np.int64)
+        count(3, counts)
+        assert counts.sum() == 3
+
+
+def test_constants_and_cells_tell_kernels_apart():
+    def make(number, cell):
+        space = {"__name__": "made", "cell": cell}
+        exec(f"def f(x):\n    return {number}, cell", space)
+        return space["f"]
+
+    def close(cell):
+        return lambda x: cell
+
+    keys = {_entry.key(make(n, None), (), ()) for n in (1, 2, 1.5, "'a'", (1, 2))}
+    keys |= {_entry.key(close(cell), (), ()) for cell in (1, 2, "a")}
+    assert len(keys) == 8
+
+
+# What goes wrong in a kernel
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("parts", [3, -3])
+def test_no_memory_within_a_kernel(parts, threads):
+    md.set_num_threads(min(threads, md.config.num_threads))
+    sizes, found = np.array([5, 1 << 58, 7]), np.zeros(3, np.int64)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            room_for(parts, sizes, found)
+        np.testing.assert_array_equal(found, [5, 0, 7])  # the others are done all the same
+        room_for(parts, np.array([1, 2, 3]), found)
+        np.testing.assert_array_equal(found, [1, 2, 3])
+        found[:] = 0
+
+
+def test_no_memory_in_a_recorded_launch():
+    sizes, found = np.array([5, 6]), np.zeros(2, np.int64)
+    launches = []
+
+    class Recorder:
+        launched = staticmethod(launches.append)
+
+    with _jit.recording():
+        _launch.here.recorder = Recorder()
+        try:
+            room_for(2, sizes, found)
+        finally:
+            _launch.here.recorder = None
+    run = _jit.program(launches)
+    for large, expected in ((4, [4, 6]), (1 << 58, [0, 6]), (3, [3, 6])):
+        found[:] = 0
+        sizes[0] = large
+        if large > 4:
+            with pytest.raises(MemoryError):
+                run()
+        else:
+            run()
+        np.testing.assert_array_equal(found, expected)
 
 
 # Threads
+
+
+@pytest.mark.skipif(md.config.num_threads < 2, reason="needs two cores")
+def test_the_one_knob_is_followed_by_every_python_thread():
+    with ThreadPoolExecutor(1) as other:
+        for n in (2, 1, 2, 1):
+            md.set_num_threads(n)
+            for call in (do_meet, lambda looks: other.submit(do_meet, looks).result()):
+                assert call(1 << 28 if n == 2 else 1000) == (2 if n == 2 else 1)
 
 
 def test_launches_from_many_threads_at_once():
@@ -79,228 +233,137 @@ def test_launches_from_many_threads_at_once():
             np.testing.assert_array_equal(result, work(seed)[0])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_child_computes():
-    """Its threads are gone, and it may have been forked while another thread launched."""
-    mark(1000, np.zeros(1000))
-    stop = threading.Event()
+@pytest.mark.usefixtures("empty_folder")
+def test_threads_that_launch_while_another_compiles_and_sets_the_threads():
+    """None waits for what the other holds."""
+    most = md.config.num_threads
+
+    def compile_new(number):
+        new(number)(2, np.zeros(3))
+
+    def turn_the_knob(number):
+        for n in (1, most, 1, most):
+            md.set_num_threads(n)
+
+    def launch(number):
+        for _ in range(200):
+            count(4, np.zeros(4, np.int64))
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [
+            pool.submit(work, number)
+            for number in range(4)
+            for work in (compile_new, turn_the_knob, launch)
+        ]:
+            done.result(60)
+    md.set_num_threads(most)
+
+
+# Forks
+
+
+def in_child(work):
+    """Whether `work` ends well in a forked child."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        signal.alarm(60)
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def product():
+    x = np.arange(90_000, dtype=np.float32).reshape(300, 300) % 7
+    return md.ops.matmul(x, x)
+
+
+@forks
+@warns
+def test_a_forked_child_computes_with_threads_of_its_own():
+    threads, expected = md.config.num_threads, product()
+
+    def work():
+        np.testing.assert_array_equal(product(), expected)
+        assert len(_pool._threads) == threads - 1
+        assert threads < 2 or do_meet() == 2
+
+    assert in_child(work)
+    assert in_child(lambda: work() if in_child(work) else 1 / 0)  # a child's child
+    np.testing.assert_array_equal(product(), expected)
+
+
+@forks
+@warns
+@pytest.mark.usefixtures("empty_folder")
+def test_a_fork_in_the_middle_of_launches_and_compilations():
+    expected, stop = product(), threading.Event()
 
     def launch():
         while not stop.is_set():
-            mark(1000, np.zeros(1000))
+            count(1000, np.zeros(1000, np.int64))
+            product()
 
-    other = threading.Thread(target=launch)
-    other.start()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        x = np.zeros(1000)
-        mark(1000, x)
-        os._exit(0 if (x == np.arange(1000) + 1).all() else 1)
-    stop.set()
-    other.join()
-    assert os.waitpid(child, 0)[1] == 0
-
-
-END = "import numpy as np; from minidl import ops; x = np.ones((300, 300)); ops.matmul(x, x)"
-
-
-def test_the_process_ends_while_threads_idle():
-    for _ in range(5):
-        subprocess.run([sys.executable, "-c", END], check=True, timeout=120)
-
-
-PLAIN = """
-import numpy as np
-from minidl.kernels import _launch
-_launch.SUPPORTED = False
-import minidl as md
-from minidl.kernels import _jit, _plain
-assert _jit.way is _plain
-rng = np.random.default_rng(0)
-x, w = rng.standard_normal((2, 9, 9, 3), np.float32), rng.standard_normal((3, 3, 3, 5), np.float32)
-print(md.ops.conv2d(x, w, padding=1).tobytes().hex()[-4000:])
-"""
-
-
-def test_the_plain_way_gives_the_same_bits():
-    """The one for other systems and other versions of Numba."""
-    done = subprocess.run([sys.executable, "-c", PLAIN], capture_output=True, text=True, check=True)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, 9, 9, 3), np.float32)
-    w = rng.standard_normal((3, 3, 3, 5), np.float32)
-    expected = md.ops.conv2d(x, w, padding=1).tobytes().hex()[-4000:]
-    assert done.stdout.strip() == expected
-
-
-# What is said while the first kernels are compiled
-
-
-class Screen:
-    """What is said on stderr."""
-
-    def __init__(self, capture):
-        self._capture, self._text = capture, ""
-
-    def getvalue(self):
-        self._text += self._capture.readouterr().err
-        return self._text
-
-
-@pytest.fixture
-def screen(capsys):
-    return Screen(capsys)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A new folder for compiled kernels."""
-    monkeypatch.setattr(_cache, "folder", lambda: tmp_path)
-    return tmp_path
-
-
-def wait_for(screen):
-    for _ in range(1000):
-        if screen.getvalue():
-            break
-        time.sleep(0.01)
-
-
-def compile_for_long(watch, screen):
-    """As long as it takes until a word is said; what was said in all."""
-    with watch.compiling("kernel"):
-        wait_for(screen)
-    return screen.getvalue()
-
-
-@pytest.mark.usefixtures("folder")
-def test_it_is_said_during_the_wait_and_once(screen, monkeypatch):
-    monkeypatch.setattr(_notice, "PATIENCE", 0.01)
-    watch = _notice._Watch()
-    for _ in range(2):
-        assert compile_for_long(watch, screen) == _notice.TEXT + "\n"
-
-
-@pytest.mark.usefixtures("folder")
-def test_many_short_waits_are_a_long_one(screen):
-    watch = _notice._Watch()
-    watch._seconds = _notice.PATIENCE  # of earlier kernels
-    assert compile_for_long(watch, screen) == _notice.TEXT + "\n"
-
-
-@pytest.mark.usefixtures("folder")
-def test_it_is_said_once_for_a_folder(screen):
-    for _ in range(3):  # one run after the other
-        _notice._Watch()._say()
-    assert screen.getvalue() == _notice.TEXT + "\n"
-
-
-@pytest.mark.parametrize("broken", [lambda: None, lambda: Path(__file__) / "below"])
-def test_where_nothing_can_be_kept_it_is_said_in_every_run(broken, screen, monkeypatch):
-    monkeypatch.setattr(_cache, "folder", broken)
-    for _ in range(2):
-        watch = _notice._Watch()
-        watch._say()
-        watch._say()
-    assert screen.getvalue() == 2 * (_notice.TEXT + "\n")
-
-
-@pytest.fixture
-def ticking(monkeypatch):
-    """A clock by which a second has passed each time it is read."""
-    clock = iter(range(100))
-    monkeypatch.setattr(_notice.time, "perf_counter", lambda: next(clock))
-
-
-@pytest.mark.usefixtures("ticking")
-def test_a_kernel_and_what_it_calls_are_one_wait():
-    watch = _notice._Watch()
-    watch.quiet = True
-    with watch.compiling("kernel"), watch.compiling("helper"):
-        pass
-    with watch.compiling("kernel"):
-        pass
-    assert (watch.count, watch.seconds()) == (2, 2)
-
-
-@pytest.mark.usefixtures("ticking")
-def test_a_kernel_that_fails_was_waited_for():
-    watch = _notice._Watch()
-    watch.quiet = True
-    with pytest.raises(KeyError), watch.compiling("kernel"):
-        raise KeyError
-    assert (watch.count, watch.seconds()) == (0, 1)
-    with watch.compiling("kernel"):
-        assert watch.seconds() == 2  # the second one, so far
-    assert watch.count == 1
-
-
-@pytest.mark.usefixtures("ticking")
-def test_two_threads_that_compile_at_once_are_waited_for_once():
-    watch = _notice._Watch()
-    watch.quiet = True
-    inside = threading.Barrier(2, timeout=30)
+    def compile_new():
+        for number in range(100):
+            if not stop.is_set():
+                new(number + 0.5)(1, np.zeros(3))
 
     def work():
-        with watch.compiling("kernel"), watch.compiling("helper"):
-            inside.wait()
+        np.testing.assert_array_equal(product(), expected)
+        new(0.25)(2, np.zeros(3))
+        assert md.config.num_threads < 2 or do_meet() == 2
 
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(work) for _ in range(2)]:
-            done.result()
-    assert (watch.count, watch.seconds()) == (2, 1)
-
-
-def test_nothing_is_said_of_short_waits(screen, monkeypatch):
-    monkeypatch.setattr(_notice, "PATIENCE", 1e6)
-    watch = _notice._Watch()
-    before = threading.active_count()
-    with watch.compiling("kernel"):
-        assert threading.active_count() == before + 1
-        waiting = watch._timer
-    waiting.join(10)
-    assert not waiting.is_alive()
-    assert screen.getvalue() == ""
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(f) for f in (launch, launch, compile_new)]
+        try:
+            assert all(in_child(work) for _ in range(8))
+        finally:
+            stop.set()
+        for done in running:
+            done.result(60)
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_progress_bar_stays_below_it(screen):
-    from tqdm import tqdm
+# The end of the process
 
-    with tqdm(total=3, file=sys.stderr, desc="epoch") as bar:
-        bar.update()
-        _notice._Watch()._say()
-        bar.refresh()
-    lines = screen.getvalue().replace("\r", "\n").split("\n")
-    assert _notice.TEXT in lines
-    assert lines[-2].startswith("epoch: ") or lines[-1].startswith("epoch: ")
-
-
-TOLD = """
+IDLE = """
+import sys, threading, time
 import numpy as np
 import minidl as md
-from minidl.kernels import _notice
-
-_notice.keep_quiet()
-names = []
-remove = _notice.on_compile(names.append)
-x = md.from_numpy(np.zeros((2, 2), np.float32))
-assert (_notice.compiled_count(), _notice.compiled_seconds()) == (0, 0)
-md.ops.relu(x)
-told, count, seconds = list(names), _notice.compiled_count(), _notice.compiled_seconds()
-assert (len(told), seconds > 0) == (count, True)
-assert all(name for name in told)
-md.ops.relu(x)
-assert (names, _notice.compiled_count(), _notice.compiled_seconds()) == (told, count, seconds)
-remove()
-md.ops.relu(md.from_numpy(np.zeros((2, 2), np.float64)))
-assert _notice.compiled_count() > count
-assert names == told
+from minidl.kernels import _pool
+x = np.ones((300, 300), np.float32)
+md.ops.matmul(x, x)
+how = sys.argv[1]
+if how == "asleep":
+    time.sleep(0.05)
+elif how == "busy":
+    def work():
+        while True:
+            md.ops.matmul(x, x)
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.05)
+elif how == "error":
+    raise SystemExit(3)
+elif how == "late":
+    import atexit
+    atexit.register(lambda: print(md.ops.matmul(x, x)[0, 0]))
+elif how == "thread":
+    threading.Thread(target=lambda: (time.sleep(0.1), print(md.ops.matmul(x, x)[0, 0]))).start()
 """
 
 
-def test_who_asks_is_told_what_is_compiled_but_not_of_a_second_call(tmp_path):
-    subprocess.run(
-        [sys.executable, "-c", TOLD], env={**os.environ, "MINIDL_CACHE": str(tmp_path)}, check=True
+@pytest.mark.parametrize(
+    ("how", "status", "said"),
+    [
+        ("spinning", 0, ""), ("asleep", 0, ""), ("error", 3, ""), ("late", 0, "300.0\n"),
+        ("thread", 0, "300.0\n"),
+    ],
+)  # fmt: skip
+def test_the_process_ends_while_threads_idle(how, status, said):
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE, how], capture_output=True, text=True, timeout=120
     )
+    assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
