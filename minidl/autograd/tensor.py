@@ -12,7 +12,7 @@ from minidl import kernels
 from minidl.autograd import engine
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
-from minidl.recording import again, changed, here, refuse
+from minidl.recording import again, changed, here, refuse, step
 
 __all__ = ["Tensor", "grad", "ops"]
 
@@ -194,12 +194,7 @@ class Tensor:
         found = engine.run([root], None, retain_graph or create_graph, create_graph)
         for leaf, total in found.items():
             array = total.data.copy() if isinstance(total, Tensor) else total
-            if leaf.grad is None:
-                leaf.grad = array
-            elif leaf.grad.flags.carray and leaf.grad.dtype.kind == "f":
-                kernels.use("elementwise").add_to(leaf.grad, array)
-            else:
-                leaf.grad += array
+            _add_gradient(leaf, array)
 
     def __add__(self, other: Any) -> "Tensor":
         return ops["add"](self, other)
@@ -326,6 +321,16 @@ class Tensor:
     def argmax(self, axis: int | None = None) -> "Tensor":
         """Where the (first) largest stands; an integer tensor without a gradient."""
         return Tensor(again(lambda: np.asarray(self._data.argmax(axis))))
+
+
+def _add_gradient(leaf: Tensor, array: np.ndarray) -> None:
+    grad = leaf.grad
+    if grad is None:
+        leaf.grad = array
+    elif grad.flags.carray and grad.dtype.kind == "f":
+        kernels.use("elementwise").add_to(grad, array)
+    else:
+        step(lambda: np.add(grad, array, out=grad))
 
 
 def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from minidl.autograd.unit import altered, same_bits
 from minidl.capture.arguments import arrays_of, with_arrays
 from minidl.capture.program import Program
 from minidl.capture.proof import Saved
-from minidl.errors import CaptureError
+from minidl.errors import CaptureError, StateError
 from minidl.kernels import _jit, fold, memory
 from minidl.nn import BatchNorm2d, Conv2d, DepthwiseConv2d, Module, PointwiseConv2d
 from minidl.ops.activation import FUSED, activate
@@ -133,9 +133,15 @@ class Inference(Program):
 def record_model(model: Module, arguments: Any) -> Inference:
     """The recording of a model's call, proved.
 
-    Raises CaptureError where a replay on other numbers doesn't give the bits of a recording on
-    them, or folding changes the outputs by more than TOLERANCE of the largest.
+    Raises StateError for parts in training mode; CaptureError where a replay on other numbers
+    doesn't give the bits of a recording on them, or folding changes the outputs by more than
+    TOLERANCE of the largest.
     """
+    if training := [name for name, part in model.named_modules() if part.training]:
+        raise StateError(
+            f"md.compile: {', '.join(training)} of the compiled model is in training mode: call "
+            "eval() on it first, or compile(lambda x: model(x))"
+        )
     program = Inference(model, arguments)
     program.record(model)
     for folded, plain in zip(arrays_of(program.outputs), arrays_of(model(*arguments)), strict=True):

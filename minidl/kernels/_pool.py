@@ -119,7 +119,10 @@ def ensure(threads: int, compiled: Callable[..., int]) -> None:
             thread = threading.Thread(
                 target=_serving, args=(POOL,), daemon=True, name=f"minidl-{len(_threads) + 1}"
             )
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more: launches go without
+                return
             _threads.append(thread)
 
 

@@ -351,11 +351,16 @@ class _Counting:
             each.numbers[:] = optimizer._numbers(each.state, each.settings)
 
     def save(self) -> list[dict[str, Any]]:
-        names = self._optimizer.numbers
-        return [{name: each.state[name] for name in names} for each in self._due]
+        return [
+            {name: x for name, x in each.state.items() if not isinstance(x, np.ndarray)}
+            for each in self._due
+        ]
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         for each, numbers in zip(self._due, state, strict=True):
+            for name in [n for n in each.state if n not in numbers]:
+                if not isinstance(each.state[name], np.ndarray):
+                    del each.state[name]
             each.state.update(numbers)
 
 
