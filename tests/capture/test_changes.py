@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from steps import NETWORKS, Training, batches
+from steps import NETWORKS, Training, assert_same, batches, train
 
 import minidl as md
 from minidl import nn, optim
@@ -267,6 +267,50 @@ def test_gradients_are_accumulated(start):
         found.append(told)
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_in_arrays_of_another_order():
+    p = md.tensor(np.ones((3, 4), np.float32), requires_grad=True)
+    found = []
+
+    def call(x):
+        (p * md.from_numpy(x)).sum().backward()
+        return p.sum()
+
+    for function in (call, md.compile(call)):
+        p.grad = np.asfortranarray(np.zeros((3, 4), np.float32))
+        kept, random = p.grad, np.random.default_rng(0)
+        for _ in range(4):
+            function(random.standard_normal((3, 4)).astype(np.float32))
+        assert p.grad is kept
+        found.append(kept)
+    np.testing.assert_array_equal(*found)
+
+
+class Counting(optim.Optimizer):
+    """A rule of one's own, in NumPy, that counts as it likes."""
+
+    settings = optim.SGD.settings
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False)
+
+    def _update(self, p, grad, state, group, numbers):
+        state["steps"] = state.get("steps", 0) + 1
+        p -= group["lr"] / state["steps"] * np.tanh(grad)
+
+    def _fit_state(self, p, settings):
+        return self._state.setdefault(p, {})
+
+
+def test_an_optimizer_of_ones_own():
+    found = []
+    for capture in (False, True):
+        training = Training("small", make=Counting)
+        training.state = training.model.state_dict
+        step = md.compile(training.step) if capture else training.step
+        found.append(train(training, step, list(batches("small"))))
+    assert_same(*found)
 
 
 def test_one_model_in_two_captured_calls_with_validation_between():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import models
+from minidl import models, nn
+from minidl.errors import StateError
 
 NETWORKS = {
     "lenet5": ({}, (2, 32, 32, 1)),
@@ -50,6 +51,19 @@ def test_models(name):
             expected = model(x).data
         error = np.abs(compiled(x).data - expected).max()
         assert error <= 1e-5 * np.abs(expected).max()
+
+
+def test_a_part_in_training_mode():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
+    compiled = md.compile(model)
+    model[1].train()
+    model[2].train()
+    with pytest.raises(StateError, match="1, 2 of the compiled model is in training mode"):
+        compiled(images((5, 3))[0])
+    assert not model[1].running_mean.data.any()
+    model.train()
+    with pytest.raises(StateError, match="the compiled model is in training mode"):
+        compiled(images((5, 3))[0])
 
 
 def test_with_gradients_recorded_or_not_are_calls_of_two_kinds():

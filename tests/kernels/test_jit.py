@@ -259,6 +259,18 @@ def test_threads_that_launch_while_another_compiles_and_sets_the_threads():
     md.set_num_threads(most)
 
 
+def test_a_system_that_gives_no_threads(monkeypatch):
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_pool, "_threads", [])
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    md.set_num_threads(md.config.num_threads)
+    counts = np.zeros(100, np.int64)
+    count(100, counts)
+    assert np.all(counts == 1)
+
+
 # Forks
 
 

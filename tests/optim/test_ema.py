@@ -94,6 +94,20 @@ def test_large_arrays_and_any_order_of_memory():
         np.testing.assert_array_equal(average, p.data / 2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decay", [0.0, 0.9, 0.999, 1 / 3])
+def test_the_bits_are_those_of_the_formula(dtype, decay):
+    """Without a fused multiplication and addition, which would round once where NumPy does twice."""
+    rng = np.random.default_rng(0)
+    p = Tensor(rng.normal(size=40_003).astype(dtype), True)
+    ema, average = EMA([p], decay), p.data.copy()
+    for _ in range(3):
+        p.data[...] = rng.normal(size=p.shape)
+        ema.update()
+        average += (1 - decay) * (p.data - average)
+        np.testing.assert_array_equal(averages(ema)["0"], average)
+
+
 def test_inside_the_model_holds_the_averages():
     model = Module()
     ema = EMA(model, decay=0.75)
