@@ -97,7 +97,7 @@ def test_large_arrays_and_any_order_of_memory():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.999, 1 / 3])
 def test_the_bits_are_those_of_the_formula(dtype, decay):
-    """Without a fused multiplication and addition, which would round once where NumPy does twice."""
+    """Without a fused multiplication and addition, which rounds once where NumPy does twice."""
     rng = np.random.default_rng(0)
     p = Tensor(rng.normal(size=40_003).astype(dtype), True)
     ema, average = EMA([p], decay), p.data.copy()
