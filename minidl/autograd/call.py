@@ -58,6 +58,8 @@ class Call(Node):
         self.kept = {name: sources[name] for name in op.kept_for(rules)}
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
+        if self.op.is_yours:  # its rules, and they get what was kept
+            self.op.expose(self.kept.values())
         if self.op.composition is not None and isinstance(g, Tensor):
             return self._through_composition(g, needs)
         kept = self._as_tensors() if isinstance(g, Tensor) else self.kept

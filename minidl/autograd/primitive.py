@@ -22,7 +22,7 @@ on Tensors when the gradient itself is to be differentiated.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
 from minidl.autograd.watched import plain, shown
 from minidl.errors import ArgumentError, GradError
+from minidl.exposed import expose
 from minidl.recording import here
 
 __all__ = ["Primitive", "primitive"]
@@ -59,6 +60,7 @@ class Primitive(Op):
         self.saves = saves
         self.composition = composition
         self._any_dtype = any_dtype
+        self.is_yours = not function.__module__.startswith("minidl.")
         parameters = inspect.signature(function).parameters.values()
         settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
         self.settings = [p.name for p in settings]
@@ -93,6 +95,8 @@ class Primitive(Op):
             if isinstance(value, np.floating):  # would draw float32 arithmetic up to float64
                 settings[name] = float(value)
         arrays, with_tensors = as_arrays(self, inputs, self._any_dtype)
+        if self.is_yours or op_hooks:
+            self.expose(arrays)
         if here.recorder is None:
             result = self.function(*arrays, **settings)
         else:
@@ -109,6 +113,12 @@ class Primitive(Op):
             return output if here.recorder is None else shown(output)
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
         return Tensor(output, node=node)
+
+    def expose(self, arrays: Iterable[Any]) -> None:
+        """Tell that code of others gets these arrays."""
+        for x in arrays:
+            if isinstance(x, np.ndarray):
+                expose(x)
 
     def _as_unit(self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]) -> Any:
         """The forward as a unit of the recording."""

@@ -12,6 +12,7 @@ from minidl import kernels
 from minidl.autograd import engine
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
+from minidl.exposed import expose
 from minidl.recording import again, changed, here, refuse, step
 
 __all__ = ["Tensor", "grad", "ops"]
@@ -53,6 +54,7 @@ class Tensor:
 
     @property
     def data(self) -> np.ndarray:
+        expose(self._data)
         if here.recorder is None:
             return self._data
         here.recorder.leaf(self)
@@ -132,6 +134,7 @@ class Tensor:
                 "numpy() on a tensor that requires a gradient would lose the graph: "
                 "use .detach().numpy(), or .data if you know what you do"
             )
+        expose(self._data)
         return self._data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -154,8 +157,7 @@ class Tensor:
         if here.recorder is not None and is_yours(1):
             refuse("printing a tensor", READS)
         text = np.array2string(self._data, separator=", ", prefix="tensor(")
-        needs = ", requires_grad=True" if self._requires_grad else ""
-        return f"tensor({text}, dtype={self.dtype}{needs})"
+        return f"tensor({text}, dtype={self.dtype}{', requires_grad=True' * self._requires_grad})"
 
     def __format__(self, spec: str) -> str:
         return format(self.item() if spec else str(self), spec)
@@ -193,8 +195,7 @@ class Tensor:
         root = (self.edge, _first_gradient(self, g, create_graph, "backward()"))
         found = engine.run([root], None, retain_graph or create_graph, create_graph)
         for leaf, total in found.items():
-            array = total.data.copy() if isinstance(total, Tensor) else total
-            _add_gradient(leaf, array)
+            _add_gradient(leaf, total.data.copy() if isinstance(total, Tensor) else total)
 
     def __add__(self, other: Any) -> "Tensor":
         return ops["add"](self, other)
@@ -335,9 +336,8 @@ def _add_gradient(leaf: Tensor, array: np.ndarray) -> None:
 
 def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
     """Both x.reshape(2, 3) and x.reshape((2, 3))."""
-    if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
-        return tuple(numbers[0])
-    return numbers
+    is_sequence = len(numbers) == 1 and isinstance(numbers[0], tuple | list)
+    return tuple(numbers[0]) if is_sequence else numbers
 
 
 def grad(

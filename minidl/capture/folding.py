@@ -5,6 +5,7 @@ convolution before it, with other weights. Where a trace of the model shows a no
 takes what a convolution gave, and nothing else does, the recorded call runs both as one.
 """
 
+import functools
 from collections import Counter
 from typing import Any
 
@@ -18,6 +19,7 @@ from minidl.capture.arguments import arrays_of, with_arrays
 from minidl.capture.program import Program
 from minidl.capture.proof import Saved
 from minidl.errors import CaptureError, StateError
+from minidl.exposed import Watch, owner, watch
 from minidl.kernels import _jit, fold, memory
 from minidl.nn import BatchNorm2d, Conv2d, DepthwiseConv2d, Module, PointwiseConv2d
 from minidl.ops.activation import FUSED, activate
@@ -26,6 +28,7 @@ from minidl.recording import here, undone
 __all__ = ["Inference", "record_model"]
 
 TOLERANCE = 1e-5
+NEVER = -1
 CONVOLUTIONS = (Conv2d, PointwiseConv2d, DepthwiseConv2d)
 
 # Kernels that make something of weights alone, by name, and how many of their arrays they read;
@@ -39,9 +42,11 @@ PREPARATIONS = {
 class Inference(Program):
     """The recording of a model's call, with what it prepares from its weights kept.
 
-    Before a replay each weight that was prepared is read, all of it, and compared with its digest:
-    what was changed is prepared anew.
+    Before a replay each weight that somebody may have written to is read, all of it, and compared
+    with its digest: what was changed is prepared anew.
     """
+
+    writes = False
 
     def __init__(self, model: Module, arguments: Any) -> None:
         super().__init__(arguments)
@@ -52,6 +57,7 @@ class Inference(Program):
         self._sources: dict[int, np.ndarray] = {}
         self._made: set[int] = set()  # addresses of what is made of weights
         self._prepared: list[Any] = []
+        self._watches: list[Watch] = []
         self._unit_began = 0  # among the preparations
 
     def record(self, function: Any) -> Any:
@@ -64,26 +70,52 @@ class Inference(Program):
         sizes = (-(-w.nbytes // (4 * fold.WORDS_A_DIGEST)) for w in weights)
         ends = np.cumsum([0, *sizes])
         self._digests = np.zeros(int(ends[-1]), np.int64)
-        self._digest = self.recorded(
-            lambda: [
-                fold.digest(w, self._digests, int(at))  # type: ignore[func-returns-value]
-                for w, at in zip(weights, ends[:-1], strict=True)
-            ]
-        )
+        self._digest = [
+            self.recorded(functools.partial(fold.digest, w, self._digests, int(at)))
+            for w, at in zip(weights, ends[:-1], strict=True)
+        ]
         self._prepare = self._grouped(self._prepared)
         for run in self._prepare:  # the proofs of units left other numbers there
             run()
         self._seen = self._digests.copy()
         return result
 
+    def settle(self) -> None:
+        """From here on the weights are only watched, so that they have no references but those
+        that count."""
+        sources = self._sources.values()
+        self._watches, self._times = [watch(w) for w in sources], [NEVER] * len(sources)
+        ids = {id(w) for w in sources}
+        self._kept = [x for x in self._kept if id(owner(x)) not in ids]
+        for launch in self._prepared:
+            if launch.block is not None:
+                launch.arguments = None
+        self.seen, self.same = [], []
+        self._sources, self._known, self.proved = {}, {}, True
+
     def replay(self, arguments: Any) -> None:
-        for run in self._digest:
-            run()
+        self._look_at_weights()
+        super().replay(arguments)
+
+    def _look_at_weights(self) -> None:
+        """Prepare anew what is made of weights, if any was changed."""
+        for i, runs in enumerate(self._digest):
+            if self._may_have_changed(i):
+                for run in runs:
+                    run()
         if not np.array_equal(self._digests, self._seen):
             for run in self._prepare:
                 run()
             self._seen[:] = self._digests
-        super().replay(arguments)
+
+    def _may_have_changed(self, i: int) -> bool:
+        """Whether somebody has, or had since the last look, a reference to source i."""
+        if not self._watches:  # not settled yet
+            return True
+        watched, before = self._watches[i], self._times[i]
+        times, alone = watched.times, watched.is_alone()
+        self._times[i] = times if alone else NEVER
+        return not alone or times != before
 
     def leaf(self, tensor: Any) -> None:
         super().leaf(tensor)
@@ -165,6 +197,7 @@ def record_model(model: Module, arguments: Any) -> Inference:
                 "md.compile: replayed on other numbers, the model doesn't compute its outputs: it "
                 "depends on values that were computed outside of minidl's ops"
             )
+    program.settle()
     program.replay(arguments)
     return program
 

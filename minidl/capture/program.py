@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import weakref
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from minidl.autograd.watched import plain, watched
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
+from minidl.exposed import expose
 from minidl.kernels import _jit, memory
 from minidl.recording import Before, changes, here, undone
 
@@ -27,11 +29,13 @@ class Program:
 
     inputs: the call's arguments, in arrays of the program's own.  outputs: what it returned, which
     every replay writes anew.  owned: arrays that live on between calls; leaves: tensors that were
-    used, with their arrays; gradients: of leaves, what `.grad` was when it was first read (or that
+    used, and their arrays; gradients: of leaves, what `.grad` was when it was first read (or that
     it was set first), and is at the end; modules: with their modes and attributes.
     refuses: raise CaptureError where the call can't be captured; otherwise only `why_not` says so,
     and the call goes on without being recorded.
     """
+
+    writes = True  # or may write, to arrays that live on
 
     def __init__(self, arguments: Any, refuses: bool = True) -> None:
         self.inputs = with_arrays(arguments, np.copy)
@@ -45,7 +49,7 @@ class Program:
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
         self.befores: list[tuple[int, Before]] = []  # with their places among the items
         self.owns: dict[int, np.ndarray] = {}
-        self.leaves: dict[int, tuple[Any, np.ndarray, bool]] = {}
+        self.leaves: dict[int, tuple[Any, Any, bool]] = {}  # their arrays weakly
         self._checked = -1  # of `changes`, when all was last seen to be as it was
         self.modules: dict[int, _Seen] = {}
         self.grads: dict[int, list[Any]] = {}  # tensor, first read, what it was, what it became
@@ -153,7 +157,8 @@ class Program:
 
     def leaf(self, tensor: Any) -> None:
         if id(tensor) not in self.leaves and id(tensor) not in self._made_here:
-            self.leaves[id(tensor)] = (tensor, tensor._data, tensor._requires_grad)
+            data = weakref.ref(tensor._data)
+            self.leaves[id(tensor)] = (tensor, data, tensor._requires_grad)
             self._first[id(tensor._data)] = _digest(tensor._data)
 
     def changed(self, array: np.ndarray) -> None:
@@ -233,7 +238,7 @@ class Program:
         """Whether tensors have the arrays, and modules the settings, that they had."""
         now = changes[0]
         same = all(
-            tensor._data is data and tensor._requires_grad == needs
+            tensor._data is data() and tensor._requires_grad == needs
             for tensor, data, needs in self.leaves.values()
         ) and all(seen.changed() is None for seen in self.modules.values())
         if same:
@@ -256,6 +261,9 @@ class Program:
             raise
         for tensor, _, _, became in self.grads.values():
             tensor._grad = became
+        if self.writes:
+            for array in self.lasting():
+                expose(array)
 
     def _undo_after(self, end: int, states: list[Any]) -> None:
         """Leave things as a call does that ends with an exception at the item `end`."""
@@ -278,7 +286,8 @@ class Program:
     def lasting(self) -> list[np.ndarray]:
         """The arrays that live on between calls."""
         own = {id(x): x for x in arrays_of(self.inputs)}
-        used = [data for _, data, _ in self.leaves.values() if id(data) not in own]
+        used = [data() for _, data, _ in self.leaves.values()]
+        used = [x for x in used if x is not None and id(x) not in own]
         return list({id(x): x for x in (*used, *self.owns.values())}.values())
 
     def state(self) -> list[np.ndarray]:
