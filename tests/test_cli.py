@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -129,16 +128,6 @@ def test_missing_mnist_names_files_and_folder(tmp_path):
     for part in ("train", "t10k"):
         assert f"{part}-images-idx3-ubyte.gz" in err
         assert f"{part}-labels-idx1-ubyte.gz" in err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_scikit_learn_missing_is_said(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    done = minidl("train", "-o", tmp_path / "out")
-    assert (done.status, done.out) == (2, "")
-    assert done.err == (
-        "minidl train: minidl.data.digits needs scikit-learn: pip install 'minidl[examples]'\n"
-    )
     assert list(tmp_path.iterdir()) == []
 
 

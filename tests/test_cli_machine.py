@@ -296,5 +296,5 @@ def test_extras_that_are_missing_are_named(monkeypatch):
         "images, plots (lacks matplotlib), interop, examples; "
         "pip install 'minidl[EXTRA]' brings what lacks"
     )
-    monkeypatch.setattr(doctor, "_installed", lambda name: name not in ("onnx", "safetensors"))
-    assert "interop (lacks safetensors, onnx)" in doctor._extras()
+    monkeypatch.setattr(doctor, "_installed", lambda name: name not in ("matplotlib", "Jinja2"))
+    assert "plots (lacks matplotlib, Jinja2), interop, examples (lacks Jinja2)" in doctor._extras()

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import engine
+from minidl.autograd.copying import Copied
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
 from minidl.exposed import expose
@@ -24,7 +25,7 @@ Axis = int | Sequence[int] | None
 READS = "reads numbers that a replay computes anew: do it outside, with what the call returns"
 
 
-class Tensor:
+class Tensor(Copied):
     """An array with a gradient.
 
     data: the ndarray; not to be written to between a forward pass and its backward pass, which
@@ -290,8 +291,7 @@ class Tensor:
     def sqrt(self) -> "Tensor":
         return ops["sqrt"](self)
 
-    def abs(self) -> "Tensor":
-        return ops["abs"](self)
+    abs = __abs__
 
     def clip(self, low: float | None = None, high: float | None = None) -> "Tensor":
         return ops["clip"](self, low=low, high=high)

@@ -24,6 +24,19 @@ from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
 __all__ = ["HDF5Dataset"]
 
 ANY_SIZE = 2**63  # of a file that is read by rows
+OF_A_PROCESS = ("_file", "_lock", "_kept")
+
+_opened: "weakref.WeakSet[HDF5Dataset]" = weakref.WeakSet()
+
+
+def _in_a_fork() -> None:
+    """Of the parent's threads none is there that would release a lock it held."""
+    for dataset in _opened:
+        dataset._start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_fork)
 
 
 class HDF5Dataset(Dataset):
@@ -34,7 +47,8 @@ class HDF5Dataset(Dataset):
     labels (N,) int64; classes: their names, or None; mean and std (C,) float64, over all axes of
     the rows but the last; shape and dtype of a row; source: what its writer was told.
 
-    Several threads may read at once, and several datasets one file.
+    Several threads may read at once, several processes, forked ones too, and several datasets one
+    file. A copy, or what was pickled, opens the file anew, with an empty cache.
     Raises FileFormatError for other files and damaged ones, naming the block whose bytes aren't
     those that were written; ShapeError for other rows than asked for; OSError where the system
     refuses. It is a context manager; a closed one raises StateError.
@@ -63,10 +77,29 @@ class HDF5Dataset(Dataset):
             )
         block_bytes = self._block_rows * math.prod(self.shape) * self.dtype.itemsize
         self._room = max(1, cache // block_bytes)  # blocks that are kept
+        self._open()
+
+    def _open(self) -> None:
+        self._start_afresh()
+        self._file: Any = open(self.path, "rb", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)  # for those who don't
+        _opened.add(self)
+
+    def _start_afresh(self) -> None:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()  # the one used last comes last
         self._lock = threading.Lock()  # of the file and of `_kept`
-        self._file: Any = open(path, "rb", buffering=0)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)  # for those who don't
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in OF_A_PROCESS}
+        return state | {"path": os.path.abspath(self.path), "closed": self._file.closed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Should the file be another one by now, its blocks don't have the checksums known."""
+        closed = state.pop("closed")
+        vars(self).update(state)
+        self._open()
+        if closed:
+            self.close()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,12 +180,12 @@ class HDF5Dataset(Dataset):
         count = min(self._block_rows, len(self) - start)
         block = np.empty((count, *self.shape), self.dtype)
         view = block.data.cast("B")  # flat: bytes in C order
-        self._file.seek(self._place + start * (view.nbytes // count))
+        place = self._place + start * (view.nbytes // count)
         while view:
-            read = self._file.readinto(view)
+            read = _read_at(self._file, view, place)
             if not read:
                 raise FileFormatError(f"{self.path}: block {number} of its images is cut off")
-            view = view[read:]
+            view, place = view[read:], place + read
         found, expected = zlib.crc32(block.data), int(self._checksums[number])
         if found != expected:
             raise FileFormatError(
@@ -218,3 +251,14 @@ class HDF5Dataset(Dataset):
         ):
             raise FileFormatError(f"{self.path}: the names of its classes can't be read")
         return classes
+
+
+def _read_at(file: Any, view: memoryview, place: int) -> int:
+    """Read into `view` from a place of the file; how many bytes came.
+
+    Forked processes share the file's own position, so it isn't used where the system allows.
+    """
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [view], place)
+    file.seek(place)
+    return int(file.readinto(view))

@@ -34,6 +34,19 @@ _variants: dict[str, Sequence[dict[str, Any]]] = {}
 MAX_NUMBER = 2**20  # a number from a file that a network is made with
 
 
+class Sources(tuple[Source, ...]):
+    """The sources of the network `name`. Pickles hold the name alone: sources hold functions."""
+
+    name: str
+
+    def __reduce__(self) -> Any:
+        return _sources_of, (self.name,)
+
+
+def _sources_of(name: str) -> tuple[Source, ...]:
+    return _sources[name]
+
+
 def register(
     *sources: Source, variants: Sequence[dict[str, Any]] = ({},)
 ) -> Callable[[Maker], Maker]:
@@ -64,8 +77,8 @@ def register(
 
         differing = {argument for source in sources for argument in source.arguments}
         defaults = {argument: signature.parameters[argument].default for argument in differing}
-        complete = tuple(replace(s, arguments=defaults | dict(s.arguments)) for s in sources)
-        name = maker.__name__
+        complete = Sources(replace(s, arguments=defaults | dict(s.arguments)) for s in sources)
+        name = complete.name = maker.__name__
         _makers[name], _sources[name], _variants[name] = make, complete, variants
         return make  # type: ignore[return-value]
 

@@ -58,6 +58,9 @@ class ProgressBar(Callback):
     Kernels are compiled once, so the time that takes is no part of the speed.
     """
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # copies begin with `on_fit_begin`; the bar on the terminal isn't theirs
+
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
         self._pause = 0.1 if sys.stderr.isatty() else 10  # seconds; few updates in a log file
         self._bar = _Bar(total=batches, unit="batch", dynamic_ncols=True, mininterval=self._pause)

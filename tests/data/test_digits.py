@@ -1,6 +1,7 @@
-"""The digits of scikit-learn: split, scale and interpolation."""
+"""The digits of UCI, as scikit-learn has them: split, scale and interpolation."""
 
 import sys
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -74,7 +75,9 @@ def test_bad_sizes(size):
         digits(size)
 
 
-def test_without_scikit_learn(monkeypatch):
+def test_they_come_with_minidl_and_name_their_licence(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"needs scikit-learn: pip install 'minidl\[examples\]'"):
-        digits()
+    assert sum(map(len, digits(8))) == 1797
+    notice = files("minidl.data").joinpath("uci_digits.txt").read_text(encoding="utf-8")
+    assert "Alpaydin" in notice
+    assert "CC BY 4.0" in notice
