@@ -69,7 +69,7 @@ def _layer(layer: Any) -> nn.Module:
     activation = "relu" if getattr(layer, "relu", False) else None
     match layer:
         case described.Conv(i, o, 1, 1, 0, groups=1):
-            return nn.PointwiseConv2d(i, o, layer.bias, activation)
+            return nn.PointwiseConv2d(i, o, layer.bias, activation=activation)
         case described.Conv(i, o, k, stride, padding):
             return nn.Conv2d(
                 i, o, k, stride, padding,

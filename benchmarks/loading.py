@@ -104,7 +104,7 @@ def photographs(folder: Path, count: int) -> Path:
 
 def _sides(folder: Path, temporary: Path, batch: int) -> dict[str, Callable[[], float]]:
     """Each side's epoch, which gives images per second."""
-    images = ImageFolder(folder, LARGE)
+    images = ImageFolder(folder, size=LARGE)
     pipeline = [RandomCrop(SMALL), RandomHorizontalFlip(), Normalize(MEAN, STD)]
 
     def augmented(dataset: Dataset, size: int) -> DataLoader:

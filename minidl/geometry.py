@@ -12,7 +12,10 @@ import numpy as np
 
 from minidl.errors import ArgumentError, ShapeError
 
-__all__ = ["Pair", "Padding", "corner", "pair", "pad_pair", "output_size", "transposed_output_size"]
+__all__ = [
+    "Pair", "Padding", "check_swap", "corner", "output_size", "pad_pair", "pair",
+    "transposed_output_size", "unpacked",
+]  # fmt: skip
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
@@ -130,3 +133,19 @@ def transposed_output_size(
             f"{tuple(sizes)}: use less padding or a larger input"
         )
     return sizes[0], sizes[1]
+
+
+def unpacked(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    """The numbers of both x.reshape(2, 3) and x.reshape((2, 3))."""
+    if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
+        return tuple(numbers[0])
+    return numbers
+
+
+def check_swap(axes: tuple[Any, ...], ndim: int) -> None:
+    """Raise ArgumentError for x.transpose(0, 1) of a matrix: NumPy leaves it, PyTorch swaps."""
+    if ndim == 2 and axes in ((0, 1), (0, -1), (-2, 1), (-2, -1)):
+        raise ArgumentError(
+            f"transpose{axes} of a matrix would leave it as it is: x.T or x.transpose(1, 0) swaps "
+            "its axes"
+        )

@@ -31,7 +31,7 @@ def rows_of(path):
 
 
 def expected(folder, size=8, fit="crop", but=()):
-    data = ImageFolder(folder, size, fit)
+    data = ImageFolder(folder, size=size, fit=fit)
     numbers = [i for i in range(len(data)) if data.name(i) not in but]
     return sorted((data[i][0].tobytes(), data.classes[data.labels[i]]) for i in numbers)
 

@@ -75,7 +75,7 @@ def test_a_folder_of_images(here):
     assert model.num_classes == 2
     images = model.image_format
     assert (images.size, images.order, images.scale) == (32, "RGB", 255.0)
-    whole = data.ImageFolder("pets", 32)
+    whole = data.ImageFolder("pets", size=32)
     chosen = data.split(whole, (0.8, 0.2), 3)[0].indices
     pixels = np.stack([read_image(whole.paths[i], 32) for i in chosen])
     mean, std = statistics(pixels)

@@ -304,7 +304,7 @@ def train_with_batch_norm(how=eager):
         nn.MaxPool2d(3, 2, padding=1),
         nn.ConvTranspose2d(16, 8, 2, stride=2),
         nn.LocalResponseNorm(3),
-        nn.Upsample(2, "bilinear"),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
         nn.AvgPool2d(3, 2),
         nn.GlobalAvgPool2d(),
         nn.LayerNorm(8),

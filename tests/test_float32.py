@@ -27,7 +27,7 @@ class Images(nn.Module):
             nn.LocalResponseNorm(3, alpha=HALF),
             nn.MaxPool2d(2),
             nn.ConvTranspose2d(8, 8, 2, stride=2),
-            nn.Upsample(HALF, "bilinear"),
+            nn.Upsample(scale_factor=HALF, mode="bilinear"),
             nn.Sigmoid(),
             nn.AvgPool2d(2, 1),
             nn.Dropout(HALF),

@@ -119,7 +119,7 @@ class Call(Node):
         assert self.op.composition is not None
         output = self.op.composition(*inputs, **settings)
         wanted = [i for i, need in enumerate(needs) if need]
-        parts = grad(output, [inputs[i] for i in wanted], True, [g])
+        parts = grad(output, [inputs[i] for i in wanted], grad_outputs=[g], create_graph=True)
         gradients: list[Any] = [None] * len(needs)
         for i, part in zip(wanted, parts, strict=True):
             gradients[i] = part

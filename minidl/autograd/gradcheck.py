@@ -187,7 +187,7 @@ def _check_second(
     def first(*arguments: Any) -> list[Tensor]:
         given, v = arguments[: len(tensors)], arguments[len(tensors) :]
         outputs = [out for out in _outputs(fn, given) if out.requires_grad]
-        found = grad(outputs, [given[i] for i in checked], True, list(v))
+        found = grad(outputs, [given[i] for i in checked], grad_outputs=list(v), create_graph=True)
         return [g for g in found if g is not None]
 
     count = len(tensors)

@@ -35,7 +35,7 @@ from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
 from minidl.autograd.watched import plain, shown
-from minidl.errors import ArgumentError, GradError
+from minidl.errors import GradError
 from minidl.exposed import expose
 from minidl.recording import here
 
@@ -54,6 +54,7 @@ class Primitive(Op):
         labels: tuple[str, ...],
         any_dtype: bool,
         composition: Callable[..., Any] | None,
+        named: bool,
     ) -> None:
         super().__init__(function, oracle, labels)
         self.flops = flops
@@ -64,6 +65,7 @@ class Primitive(Op):
         parameters = inspect.signature(function).parameters.values()
         settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
         self.settings = [p.name for p in settings]
+        self.placed = [] if named else self.settings  # that may be given by place
         self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
         self._rule_of: dict[int, Rule] = {}
         self._rules: dict[tuple[bool, ...], list[Rule]] = {}
@@ -133,12 +135,15 @@ class Primitive(Op):
         """All the arrays: also those given by name, or left out (None). Settings given by place
         are entered into `settings`."""
         count = len(self.array_names)
-        if len(inputs) > count + len(self.settings):
-            raise ArgumentError(
-                f"{self.name} takes {count} arrays and the settings {self.settings}, "
-                f"got {len(inputs)} arguments"
+        by_place = [*self.array_names, *self.placed]
+        if len(inputs) > len(by_place):
+            rest = [name for name in self.settings if name not in by_place]
+            mend = f", and by name: {', '.join(rest)}" if rest else ""
+            raise TypeError(
+                f"{self.name} takes by place: {', '.join(by_place)}{mend}; got {len(inputs)} "
+                "arguments by place"
             )
-        settings.update(zip(self.settings, inputs[count:], strict=False))
+        settings.update(zip(self.placed, inputs[count:], strict=False))
         inputs = inputs[:count]
         return inputs + tuple(settings.pop(name, None) for name in self.array_names[len(inputs) :])
 
@@ -190,6 +195,7 @@ def primitive(
     labels: tuple[str, ...] = (),
     any_dtype: bool = False,
     composition: Callable[..., Any] | None = None,
+    named: bool = False,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Decorator: declare a primitive. Positional arguments are arrays, keyword-only ones settings.
 
@@ -200,7 +206,9 @@ def primitive(
     any_dtype: whether integers and booleans may be computed with.
     composition: for a fused op, the composition of primitives that it stands for; it is what
         `create_graph=True` differentiates.
+    named: whether settings must be given by name, since by place they would read as something else
+        to those who know PyTorch's function of that name.
     """
     return lambda function: Primitive(
-        function, flops, oracle, saves, labels, any_dtype, composition
+        function, flops, oracle, saves, labels, any_dtype, composition, named
     )

@@ -14,6 +14,7 @@ from minidl.autograd.copying import Copied
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
 from minidl.exposed import expose
+from minidl.geometry import check_swap, unpacked
 from minidl.recording import again, changed, here, refuse, step
 
 __all__ = ["Tensor", "grad", "ops"]
@@ -182,21 +183,18 @@ class Tensor(Copied):
 
     # Its gradient
 
-    def backward(
-        self, g: Any = None, retain_graph: bool = False, create_graph: bool = False
-    ) -> None:
+    def backward(self, g: Any = None, retain_graph: bool = False) -> None:
         """Add the gradient of this tensor to `.grad` of every leaf it was made from.
 
         g: the gradient to start from, of this tensor's shape; left out for a scalar.
         retain_graph: keep the graph for another backward; otherwise it is freed on the way.
-        create_graph: also keep it, and run the rules on Tensors; `.grad` stays an ndarray, so
-            for derivatives of derivatives use `md.grad`.
+        `.grad` is an ndarray without a graph: for derivatives of derivatives use
+        `md.grad(..., create_graph=True)`.
         Raises GradError for a tensor that isn't a scalar, needs no gradient, or was freed.
         """
-        root = (self.edge, _first_gradient(self, g, create_graph, "backward()"))
-        found = engine.run([root], None, retain_graph or create_graph, create_graph)
-        for leaf, total in found.items():
-            _add_gradient(leaf, total.data.copy() if isinstance(total, Tensor) else total)
+        root = (self.edge, _first_gradient(self, g, False, "backward()"))
+        for leaf, total in engine.run([root], None, retain_graph, create_graph=False).items():
+            _add_gradient(leaf, total)
 
     def __add__(self, other: Any) -> "Tensor":
         return ops["add"](self, other)
@@ -266,11 +264,12 @@ class Tensor(Copied):
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same numbers in another shape; one length may be -1."""
-        return ops["reshape"](self, shape=_unpack(shape))
+        return ops["reshape"](self, shape=unpacked(shape))
 
     def transpose(self, *axes: Any) -> "Tensor":
-        """The axes in another order; without arguments, reversed."""
-        return ops["transpose"](self, axes=_unpack(axes) or None)
+        """The axes in another order; without arguments, reversed. See `geometry.check_swap`."""
+        check_swap(axes, self.ndim)
+        return ops["transpose"](self, axes=unpacked(axes) or None)
 
     @property
     def T(self) -> "Tensor":  # noqa: N802
@@ -304,15 +303,15 @@ class Tensor(Copied):
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return ops["mean"](self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
+    def var(self, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
         """The variance; `ddof=1` divides by n - 1, as NumPy spells it."""
         return ops["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def max(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """The largest; equal ones share the gradient."""
         return ops["max"](self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def min(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """The smallest; equal ones share the gradient."""
         return ops["min"](self, axis=axis, keepdims=keepdims)
 
@@ -334,23 +333,20 @@ def _add_gradient(leaf: Tensor, array: np.ndarray) -> None:
         step(lambda: np.add(grad, array, out=grad))
 
 
-def _unpack(numbers: tuple[Any, ...]) -> tuple[int, ...]:
-    """Both x.reshape(2, 3) and x.reshape((2, 3))."""
-    is_sequence = len(numbers) == 1 and isinstance(numbers[0], tuple | list)
-    return tuple(numbers[0]) if is_sequence else numbers
-
-
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    create_graph: bool = False,
+    *,
     grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
 ) -> list[Tensor | None]:
     """Gradients of the sum of `outputs` with respect to each of `inputs`, as Tensors.
 
     outputs, inputs: a Tensor or a sequence of them.
-    create_graph: record the computation, so that the results can be differentiated again.
     grad_outputs: for outputs that are no scalars, a gradient (or None) for each.
+    retain_graph: keep the graph for another pass; None: only with `create_graph`.
+    create_graph: record the computation, so that the results can be differentiated again.
     Leaves `.grad` alone. An input that no output depends on gets None.
     Raises GradError for an output or input that needs no gradient, or a graph that was freed.
     """
@@ -370,7 +366,8 @@ def grad(
         (output.edge, _first_gradient(output, g, create_graph, "grad()"))
         for output, g in zip(outputs, starts, strict=True)
     ]
-    found = engine.run(roots, {x.edge for x in inputs}, create_graph, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    found = engine.run(roots, {x.edge for x in inputs}, retain, create_graph)
     totals = [found.get(x.edge) for x in inputs]
     return [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in totals]
 

@@ -223,9 +223,9 @@ def _run(held: _Held, norm: Any, residual: Any = None) -> Any:
     activation = norm.activation if norm.activation in FUSED and residual is None else None
     settings = (conv.stride, conv.padding, conv.dilation)
     if isinstance(conv, DepthwiseConv2d):
-        y = ops.depthwise_conv2d(held.x, weight, bias, *settings, activation)
+        y = ops.depthwise_conv2d(held.x, weight, bias, *settings, activation=activation)
     else:
-        y = ops.conv2d(held.x, weight, bias, *settings, conv.groups, activation)
+        y = ops.conv2d(held.x, weight, bias, *settings, conv.groups, activation=activation)
     if residual is not None:
         return _with_residual(y, residual, norm.activation)
     return y if activation == norm.activation else activate(y, norm.activation)

@@ -205,7 +205,11 @@ def _augmentation(options: argparse.Namespace, network: "Network") -> list[Any]:
     assert network.image_format is not None
     size = network.image_format.size
     if size < SMALL:
-        moved: list[Any] = [transforms.RandomAffine(10, (0.1, 0.1), 10, (0.9, 1.1), fill="edge")]
+        moved: list[Any] = [
+            transforms.RandomAffine(
+                10, translate=(0.1, 0.1), shear=10, scale=(0.9, 1.1), fill="edge"
+            )
+        ]
     else:
         moved = [transforms.RandomResizedCrop(size, (0.35, 1), (0.85, 1 / 0.85))]
     if _mirrors(options, network):

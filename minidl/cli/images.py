@@ -77,8 +77,8 @@ def _opened(path: Path, size: int, seed: int, strict: bool) -> Parts:
         return Parts(_rows(built["train"], size), _rows(built["validation"], size), [])
     folders = part_folders(path)
     if folders:
-        known = ImageFolder(path / folders["train"], size)
-        others = ImageFolder(path / folders["validation"], size, classes=known.classes)
+        known = ImageFolder(path / folders["train"], size=size)
+        others = ImageFolder(path / folders["validation"], size=size, classes=known.classes)
         found = [_in_memory(each, strict) for each in (known, others)]
         skipped = [
             (f"{folders[part]}/{name}", why)
@@ -109,7 +109,7 @@ def open_images(
         return _in_memory(ImageList(path, size=size, **columns), strict)
     if any(path.glob("*_batch*.bin")) or any(path.glob("train*.bin")):
         return cifar10(path), []
-    return _in_memory(ImageFolder(path, size), strict)
+    return _in_memory(ImageFolder(path, size=size), strict)
 
 
 def part_paths(path: Path) -> dict[str, Path]:

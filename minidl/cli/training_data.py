@@ -67,7 +67,9 @@ def _of_digits(training: Any, test: Any, image_format: Any) -> Material:
     """Their images are standardised already."""
     from minidl.data import transforms
 
-    moved = transforms.RandomAffine(10, (0.1, 0.1), 10, (0.9, 1.1), fill="edge")
+    moved = transforms.RandomAffine(
+        10, translate=(0.1, 0.1), shear=10, scale=(0.9, 1.1), fill="edge"
+    )
     return Material(training, test, DIGITS, image_format, 1, augment=[moved], is_validation=False)
 
 

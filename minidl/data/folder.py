@@ -103,6 +103,7 @@ class ImageFolder(ImageFiles):
     def __init__(
         self,
         root: str | os.PathLike[str],
+        *,
         size: Size | None = None,
         fit: str = "crop",
         classes: Sequence[str] | None = None,

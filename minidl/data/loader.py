@@ -41,6 +41,7 @@ class DataLoader:
         dataset: Dataset,
         batch_size: int,
         shuffle: bool = False,
+        *,
         seed: int | None = None,
         drop_last: bool = False,
         workers: int = 0,
@@ -84,6 +85,10 @@ class DataLoader:
             self._begin(self._epoch + 1)
         self._running = this_pass = object()
         return self._pass(this_pass, self._jobs()[self._position :])
+
+    def last_batch(self) -> Batch:
+        """The last batch of this epoch or, between epochs, of the next; its position stays."""
+        return self._batch(*self._jobs()[-1])
 
     def state_dict(self) -> dict[str, int]:
         """Where it stands, as plain numbers: seed, epoch, and batches of it handed out."""

@@ -84,6 +84,7 @@ class Conv2d(_Convolution):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
+        *,
         activation: str | None = None,
     ) -> None:
         self.in_channels = positive("Conv2d", "in_channels", in_channels)
@@ -98,7 +99,7 @@ class Conv2d(_Convolution):
     def forward(self, x: Any) -> Any:
         return ops.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            self.activation,
+            activation=self.activation,
         )  # fmt: skip
 
     def with_max_pool(self, x: Any) -> Any:
@@ -127,6 +128,7 @@ class ConvTranspose2d(_Convolution):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
+        *,
         activation: str | None = None,
     ) -> None:
         self.in_channels = positive("ConvTranspose2d", "in_channels", in_channels)
@@ -164,6 +166,7 @@ class DepthwiseConv2d(_Convolution):
         dilation: Size = 1,
         multiplier: int = 1,
         bias: bool = True,
+        *,
         activation: str | None = None,
     ) -> None:
         self.channels = positive("DepthwiseConv2d", "channels", channels)
@@ -174,8 +177,9 @@ class DepthwiseConv2d(_Convolution):
 
     def forward(self, x: Any) -> Any:
         return ops.depthwise_conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.activation
-        )
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation,
+            activation=self.activation,
+        )  # fmt: skip
 
     def _channels(self) -> str:
         return str(self.channels)
@@ -188,7 +192,12 @@ class PointwiseConv2d(Conv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, bias: bool = True, activation: str | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        bias: bool = True,
+        *,
+        activation: str | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias, activation=activation)
 
@@ -213,12 +222,15 @@ class SeparableConv2d(Module):
         dilation: Size = 1,
         multiplier: int = 1,
         bias: bool = True,
+        *,
         activation: str | None = None,
     ) -> None:
         self.depthwise = DepthwiseConv2d(
             in_channels, kernel_size, stride, padding, dilation, multiplier, bias=False
         )
-        self.pointwise = PointwiseConv2d(in_channels * multiplier, out_channels, bias, activation)
+        self.pointwise = PointwiseConv2d(
+            in_channels * multiplier, out_channels, bias, activation=activation
+        )
 
     def forward(self, x: Any) -> Any:
         return self.pointwise(self.depthwise(x))

@@ -137,14 +137,22 @@ def _xavier_std(tensor: Tensor, factor: float, fan_in: int | None, fan_out: int 
 
 
 def xavier_uniform(
-    tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
+    tensor: Tensor,
+    gain: float = 1.0,
+    *,
+    fan_in: int | None = None,
+    fan_out: int | None = None,
 ) -> Tensor:
     """Uniform with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010, eq. 16."""
     return _uniform_of(tensor, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
 def xavier_normal(
-    tensor: Tensor, gain: float = 1.0, fan_in: int | None = None, fan_out: int | None = None
+    tensor: Tensor,
+    gain: float = 1.0,
+    *,
+    fan_in: int | None = None,
+    fan_out: int | None = None,
 ) -> Tensor:
     """Gaussian with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
     return normal(tensor, 0.0, _xavier_std(tensor, gain, fan_in, fan_out))
@@ -159,14 +167,22 @@ def _kaiming_std(tensor: Tensor, mode: str, nonlinearity: str | None, fan: int |
 
 
 def kaiming_uniform(
-    tensor: Tensor, mode: str = "fan_in", nonlinearity: str | None = "relu", fan: int | None = None
+    tensor: Tensor,
+    *,
+    mode: str = "fan_in",
+    nonlinearity: str | None = "relu",
+    fan: int | None = None,
 ) -> Tensor:
     """Uniform with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
     return _uniform_of(tensor, _kaiming_std(tensor, mode, nonlinearity, fan))
 
 
 def kaiming_normal(
-    tensor: Tensor, mode: str = "fan_in", nonlinearity: str | None = "relu", fan: int | None = None
+    tensor: Tensor,
+    *,
+    mode: str = "fan_in",
+    nonlinearity: str | None = "relu",
+    fan: int | None = None,
 ) -> Tensor:
     """Gaussian with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
     return normal(tensor, 0.0, _kaiming_std(tensor, mode, nonlinearity, fan))

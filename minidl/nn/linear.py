@@ -20,7 +20,12 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, activation: str | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        activation: str | None = None,
     ) -> None:
         self.in_features = positive("Linear", "in_features", in_features)
         self.out_features = positive("Linear", "out_features", out_features)
@@ -32,7 +37,7 @@ class Linear(Module):
             init.zeros(self.bias)
 
     def forward(self, x: Any) -> Any:
-        return ops.linear(x, self.weight, self.bias, self.activation)
+        return ops.linear(x, self.weight, self.bias, activation=self.activation)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}" + options(self)

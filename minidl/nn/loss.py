@@ -13,7 +13,7 @@ __all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSEL
 
 
 class _Loss(Module):
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(
                 f"{type(self).__name__}: reduction must be one of {REDUCTIONS}, got {reduction!r}"
@@ -40,11 +40,12 @@ class CrossEntropyLoss(_Loss):
     def __init__(
         self,
         weight: Any = None,
+        *,
         label_smoothing: float = 0.0,
         ignore_index: int | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         smoothing = real("CrossEntropyLoss", "label_smoothing", label_smoothing)
         if not 0.0 <= smoothing <= 1.0:
             raise ArgumentError(
@@ -54,7 +55,12 @@ class CrossEntropyLoss(_Loss):
 
     def forward(self, logits: Any, target: Any) -> Any:
         return ops.cross_entropy(
-            logits, target, self.weight, self.ignore_index, self.label_smoothing, self.reduction
+            logits,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            reduction=self.reduction,
         )
 
     def _settings(self) -> list[str]:
@@ -76,34 +82,34 @@ class BCEWithLogitsLoss(_Loss):
     """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape."""
 
     def forward(self, logits: Any, target: Any) -> Any:
-        return ops.binary_cross_entropy_with_logits(logits, target, self.reduction)
+        return ops.binary_cross_entropy_with_logits(logits, target, reduction=self.reduction)
 
 
 class MSELoss(_Loss):
     """Squared difference."""
 
     def forward(self, prediction: Any, target: Any) -> Any:
-        return ops.mse_loss(prediction, target, self.reduction)
+        return ops.mse_loss(prediction, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
     """Absolute difference."""
 
     def forward(self, prediction: Any, target: Any) -> Any:
-        return ops.l1_loss(prediction, target, self.reduction)
+        return ops.l1_loss(prediction, target, reduction=self.reduction)
 
 
 class HuberLoss(_Loss):
     """Half the squared difference up to `delta`, linear beyond."""
 
-    def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, *, delta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
         self.delta = real("HuberLoss", "delta", delta)
         if not delta > 0:
             raise ArgumentError(f"HuberLoss: delta must be more than 0, got {delta}")
 
     def forward(self, prediction: Any, target: Any) -> Any:
-        return ops.huber_loss(prediction, target, self.delta, self.reduction)
+        return ops.huber_loss(prediction, target, delta=self.delta, reduction=self.reduction)
 
     def _settings(self) -> list[str]:
         return [] if self.delta == 1 else [f"delta={self.delta}"]

@@ -149,7 +149,7 @@ class Module:
         own = tuple(vars(self).items())  # of now: what is done to it meanwhile doesn't matter
         return ((name, part) for name, part in own if isinstance(part, Module))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+    def named_modules(self, *, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) of itself, named "", and of all parts, each once."""
         seen: set[int] = set()
 

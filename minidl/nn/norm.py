@@ -20,7 +20,12 @@ class _BatchNorm(Module):
     layout: str
 
     def __init__(
-        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, activation: str | None = None
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        *,
+        activation: str | None = None,
     ) -> None:
         who = type(self).__name__
         self.channels = positive(who, "channels", channels)
@@ -58,8 +63,8 @@ class _BatchNorm(Module):
             self.training and not self.frozen,
             self.momentum,
             self.eps,
-            residual,
-            self.activation,
+            residual=residual,
+            activation=self.activation,
         )
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ __all__ = ["AvgPool2d", "GlobalAvgPool2d", "MaxPool2d"]
 
 class _Pool(Module):
     def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, *, ceil_mode: bool = False
     ) -> None:
         who = type(self).__name__
         self.kernel_size = pair(kernel_size, f"{who}: kernel_size")
@@ -32,7 +32,9 @@ class MaxPool2d(_Pool):
     """
 
     def forward(self, x: Any) -> Any:
-        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        return ops.max_pool2d(
+            x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
+        )
 
 
 class AvgPool2d(_Pool):
@@ -49,7 +51,7 @@ class AvgPool2d(_Pool):
         ceil_mode: bool = False,
         count_include_pad: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode)
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Any) -> Any:

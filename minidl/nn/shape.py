@@ -48,7 +48,7 @@ class Upsample(Module):
     """
 
     def __init__(
-        self, scale_factor: Any, mode: str = "nearest", align_corners: bool = False
+        self, *, scale_factor: Any, mode: str = "nearest", align_corners: bool = False
     ) -> None:
         if mode not in MODES:
             raise ArgumentError(f"Upsample: mode must be one of {MODES}, got {mode!r}")
@@ -61,11 +61,16 @@ class Upsample(Module):
         self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Any:
-        return ops.upsample(x, self.scale_factor, self.mode, self.align_corners)
+        return ops.upsample(
+            x,
+            scale_factor=self.scale_factor,
+            mode=self.mode,
+            align_corners=self.align_corners,
+        )
 
     def extra_repr(self) -> str:
         corners = ", align_corners=True" if self.align_corners else ""
-        return f"{self.scale_factor}, mode={self.mode!r}{corners}"
+        return f"scale_factor={self.scale_factor}, mode={self.mode!r}{corners}"
 
 
 class Dropout(Module):

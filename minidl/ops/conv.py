@@ -232,7 +232,7 @@ def check_groups(who: str, groups: Any, **channels: int) -> None:
         torch, torch_conv2d(torch, x, weight, bias, **_normal(x, weight, **settings)), activation
     )
 )
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, activation=None):
     """Two-dimensional convolution (cross-correlation) of images.
 
     x: (N, H, W, C); weight: (kh, kw, C/groups, K); bias: (K,).  Returns (N, OH, OW, K).

@@ -171,7 +171,7 @@ def _(g, x, stride, padding, dilation):
         activation,
     )
 )
-def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, activation=None):
+def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, *, activation=None):
     """Convolution of each channel with its own `multiplier` filters.
 
     x: (N, H, W, C); weight: (kh, kw, C, multiplier); bias: (C * multiplier,).

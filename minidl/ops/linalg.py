@@ -129,7 +129,7 @@ linear_weight_grad.vjp("dy")(lambda g, x: matrix_product(x, g))
 
 
 @composite(oracle=_torch_linear)
-def linear(x, weight, bias=None, activation=None):
+def linear(x, weight, bias=None, *, activation=None):
     """activation(x @ weight + bias).
 
     x: (..., in_features); weight: (in_features, out_features); bias: (out_features,).
@@ -191,8 +191,8 @@ def _(draw: Draw):
     yield sample(draw.normal(3, 4), draw.normal(4, 5))
     yield sample(draw.normal(2, 3, 4), draw.normal(4, 1), draw.normal(1))
     yield sample(draw.normal(4), draw.normal(4, 5), draw.normal(5))
-    yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5), "relu")
-    yield sample(draw.normal(3, 4), draw.normal(4, 5), None, "tanh")
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5), activation="relu")
+    yield sample(draw.normal(3, 4), draw.normal(4, 5), None, activation="tanh")
     yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
 
 

@@ -127,7 +127,7 @@ def _torch_cross_entropy(
 
 @composite(oracle=_torch_cross_entropy, labels=("target", "weight"))
 def cross_entropy(
-    logits, target, weight=None, ignore_index=None, label_smoothing=0.0, reduction="mean"
+    logits, target, weight=None, *, ignore_index=None, label_smoothing=0.0, reduction="mean"
 ):
     """Softmax cross-entropy on logits.
 
@@ -287,7 +287,7 @@ def _check_same(who: str, prediction: Any, target: Any) -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction=reduction)
     )
 )
-def binary_cross_entropy_with_logits(logits, target, reduction="mean"):
+def binary_cross_entropy_with_logits(logits, target, *, reduction="mean"):
     """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape.
 
     -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x)), written with softplus so that
@@ -304,7 +304,7 @@ def binary_cross_entropy_with_logits(logits, target, reduction="mean"):
         prediction, target, reduction=reduction
     )
 )
-def mse_loss(prediction, target, reduction="mean"):
+def mse_loss(prediction, target, *, reduction="mean"):
     """(prediction - target) ** 2, of equal shapes."""
     _check_same("mse_loss", prediction, target)
     difference = prediction - target
@@ -316,7 +316,7 @@ def mse_loss(prediction, target, reduction="mean"):
         prediction, target, reduction=reduction
     )
 )
-def l1_loss(prediction, target, reduction="mean"):
+def l1_loss(prediction, target, *, reduction="mean"):
     """|prediction - target|, of equal shapes."""
     _check_same("l1_loss", prediction, target)
     return _reduce("l1_loss", abs(prediction - target), reduction)
@@ -327,7 +327,7 @@ def l1_loss(prediction, target, reduction="mean"):
         torch.nn.functional.huber_loss(prediction, target, reduction=reduction, delta=delta)
     )
 )
-def huber_loss(prediction, target, delta=1.0, reduction="mean"):
+def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
     """Half the squared difference up to `delta`, linear beyond; equal shapes.
 
     Source: Huber 1964, "Robust Estimation of a Location Parameter".

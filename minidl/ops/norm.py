@@ -187,7 +187,7 @@ def _coefficients(weight: Any, bias: Any, mean: np.ndarray, var: np.ndarray, eps
 )  # fmt: skip
 def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5,
-    residual=None, activation=None,
+    residual=None, *, activation=None,
 ):  # fmt: skip
     """Batch normalisation over all axes but the last.
 
@@ -325,8 +325,8 @@ def _(draw: Draw) -> Iterator[Sample]:
     x, weight, bias = draw.normal(2, 4, 3, 3), draw.normal(3), draw.normal(3)
     residual = draw.normal(2, 4, 3, 3)
     yield sample(x, mean, var, weight, bias)
-    yield sample(x, mean, var, weight, bias, False, 0.1, 1e-5, residual, "relu")
-    yield sample(x, None, None, weight, bias, True, 0.1, 1e-5, residual, "relu")
+    yield sample(x, mean, var, weight, bias, False, 0.1, 1e-5, residual, activation="relu")
+    yield sample(x, None, None, weight, bias, True, 0.1, 1e-5, residual, activation="relu")
     yield sample(x, mean, var, weight, bias, activation="tanh")
     yield sample(x, mean, var, eps=1e-3)
     yield sample(x, None, None, None, bias, True, 0.1)

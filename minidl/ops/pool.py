@@ -190,7 +190,7 @@ def _normal(
         ).permute(0, 2, 3, 1)
     )
 )
-def max_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False):
+def max_pool2d(x, kernel_size, stride=None, padding=0, *, ceil_mode=False):
     """The largest of each window; the first of equal ones takes the gradient.
 
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.

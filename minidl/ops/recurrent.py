@@ -117,7 +117,7 @@ def lstm(x, weight_ih, weight_hh, bias, h=None, c=None):
     h, c = _start(x, weight_hh, h), _start(x, weight_hh, c)
     outputs = []
     for t in range(x.shape[1]):
-        i, f, g, o = split(inputs[:, t] + linear(h, weight_hh), 4, axis=1)
+        i, f, g, o = split(inputs[:, t] + linear(h, weight_hh), sections=4, axis=1)
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
         outputs.append(h)
@@ -136,8 +136,8 @@ def gru(x, weight_ih, weight_hh, bias, h=None):
     inputs, h = linear(x, weight_ih, bias[0]), _start(x, weight_hh, h)
     outputs = []
     for t in range(x.shape[1]):
-        xz, xr, xh = split(inputs[:, t], 3, axis=1)
-        hz, hr, hh = split(linear(h, weight_hh, bias[1]), 3, axis=1)
+        xz, xr, xh = split(inputs[:, t], sections=3, axis=1)
+        hz, hr, hh = split(linear(h, weight_hh, bias[1]), sections=3, axis=1)
         z, r = sigmoid(xz + hz), sigmoid(xr + hr)
         h = z * h + (1 - z) * tanh(xh + r * hh)
         outputs.append(h)

@@ -132,6 +132,7 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
         torch.amax(x, axis or (), keepdims) if axis is None else torch.amax(x, axis, keepdims)
     ),
     any_dtype=True,
+    named=True,
 )
 def max(x, *, axis=None, keepdims=False):
     """The largest over `axis`; equal ones share the gradient."""
@@ -145,6 +146,7 @@ def max(x, *, axis=None, keepdims=False):
         torch.amin(x, axis or (), keepdims) if axis is None else torch.amin(x, axis, keepdims)
     ),
     any_dtype=True,
+    named=True,
 )
 def min(x, *, axis=None, keepdims=False):
     """The smallest over `axis`; equal ones share the gradient."""

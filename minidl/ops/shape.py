@@ -62,6 +62,7 @@ def _(draw: Draw):
     flops=_none,
     oracle=lambda torch, x, axes=None: torch.permute(x, axes or tuple(range(x.ndim))[::-1]),
     any_dtype=True,
+    named=True,
 )
 def transpose(x, *, axes=None):
     """x with its axes in the order `axes`; reversed when left out. A view."""
@@ -144,6 +145,11 @@ def stack(*arrays, axis=0):
 def _several(who: str, arrays: Sequence[Any]) -> Sequence[Any]:
     if len(arrays) == 1 and isinstance(arrays[0], tuple | list):
         arrays = arrays[0]
+    if any(isinstance(x, tuple | list) for x in arrays):
+        raise DTypeError(
+            f"{who} expected arrays one by one or one sequence of them, got "
+            f"{', '.join(type(x).__name__ for x in arrays)}: give the axis by name, axis="
+        )
     if not arrays:
         raise ArgumentError(f"{who} expected one array or more, got none")
     return arrays
@@ -181,7 +187,7 @@ def _(draw: Draw):
         x, x.shape[axis] // sections if isinstance(sections, int) else sections, axis
     )
 )
-def split(x, sections, axis=0):
+def split(x, *, sections, axis=0):
     """x cut along `axis`: a list of parts.
 
     sections: how many equal parts, or their lengths.
@@ -209,15 +215,17 @@ def split(x, sections, axis=0):
 
 @split.samples
 def _(draw: Draw):
-    yield sample(draw.normal(4, 3), 2)
-    yield sample(draw.normal(4, 6), [1, 0, 5], axis=-1)
+    yield sample(draw.normal(4, 3), sections=2)
+    yield sample(draw.normal(4, 6), sections=[1, 0, 5], axis=-1)
 
 
 @split.errors
 def _(draw: Draw):
-    yield ErrorInput(sample(draw.normal(4, 3), 3), ShapeError, "4 isn't 3 equal parts")
-    yield ErrorInput(sample(draw.normal(4, 3), [1, 2]), ShapeError, "don't make up axis 0 of 4")
-    yield ErrorInput(sample(draw.normal(4), 2, axis=1), ShapeError, "axis 1 doesn't exist")
+    yield ErrorInput(sample(draw.normal(4, 3), sections=3), ShapeError, "4 isn't 3 equal parts")
+    yield ErrorInput(
+        sample(draw.normal(4, 3), sections=[1, 2]), ShapeError, "don't make up axis 0 of 4"
+    )
+    yield ErrorInput(sample(draw.normal(4), sections=2, axis=1), ShapeError, "axis 1 doesn't exist")
 
 
 @primitive(
@@ -226,6 +234,7 @@ def _(draw: Draw):
         x, [n for ends in widths[::-1] for n in ends], value=value
     ),
     any_dtype=True,
+    named=True,
 )
 def pad(x, *, widths, value=0.0):
     """x with `value` around it; widths: (before, after) for each axis."""
@@ -283,6 +292,7 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
     flops=lambda output, x, **settings: x.size,
     oracle=lambda torch, x, key, shape: _torch_scatter_add(torch, x, key, shape),
     any_dtype=True,
+    named=True,
 )
 def scatter_add(x, *, key, shape):
     """The transpose of x[key]: zeros of `shape`, with x added at [key]."""

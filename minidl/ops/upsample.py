@@ -49,7 +49,7 @@ def _torch_upsample(
 
 
 @composite(oracle=_torch_upsample)
-def upsample(x, scale_factor, mode="nearest", align_corners=False):
+def upsample(x, *, scale_factor, mode="nearest", align_corners=False):
     """Images made larger (or smaller) by `scale_factor`, a number or a pair.
 
     x: (N, H, W, C).  Returns (N, floor(H * scale), floor(W * scale), C).
@@ -78,16 +78,16 @@ def upsample(x, scale_factor, mode="nearest", align_corners=False):
 @upsample.samples
 def _(draw: Draw) -> Iterator[Sample]:
     x = draw.normal(2, 3, 4, 2)
-    yield sample(x, 2)
-    yield sample(x, (3, 2), "bilinear")
-    yield sample(x, 2, "bilinear", True)
-    yield sample(draw.normal(1, 1, 1, 1), 3, "bilinear")
+    yield sample(x, scale_factor=2)
+    yield sample(x, scale_factor=(3, 2), mode="bilinear")
+    yield sample(x, scale_factor=2, mode="bilinear", align_corners=True)
+    yield sample(draw.normal(1, 1, 1, 1), scale_factor=3, mode="bilinear")
 
 
 @upsample.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
     x = draw.normal(2, 3, 4, 2)
-    yield ErrorInput(sample(x[0], 2), ShapeError, r"\(N, H, W, C\)")
-    yield ErrorInput(sample(x, 2, "cubic"), ArgumentError, "got 'cubic'")
-    yield ErrorInput(sample(x, 0), ArgumentError, "leaves nothing")
-    yield ErrorInput(sample(x, -1), ArgumentError, "leaves nothing")
+    yield ErrorInput(sample(x[0], scale_factor=2), ShapeError, r"\(N, H, W, C\)")
+    yield ErrorInput(sample(x, scale_factor=2, mode="cubic"), ArgumentError, "got 'cubic'")
+    yield ErrorInput(sample(x, scale_factor=0), ArgumentError, "leaves nothing")
+    yield ErrorInput(sample(x, scale_factor=-1), ArgumentError, "leaves nothing")

@@ -32,6 +32,7 @@ class Adadelta(Optimizer):
         self,
         params: Params,
         lr: float = 1.0,
+        *,
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0.0,

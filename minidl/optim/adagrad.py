@@ -23,7 +23,7 @@ class Adagrad(Optimizer):
     settings: ClassVar = {"lr": FROM_ZERO, "eps": FROM_ZERO, "weight_decay": FROM_ZERO}
 
     def __init__(
-        self, params: Params, lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0
+        self, params: Params, lr: float = 1e-2, *, eps: float = 1e-10, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay)
 

@@ -33,6 +33,7 @@ class Adam(Optimizer):
         self,
         params: Params,
         lr: float = 1e-3,
+        *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,

@@ -23,11 +23,12 @@ class AdamW(Adam):
         self,
         params: Params,
         lr: float = 1e-3,
+        *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
         t = state["step"] = state["step"] + 1

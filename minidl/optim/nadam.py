@@ -35,6 +35,7 @@ class Nadam(Optimizer):
         self,
         params: Params,
         lr: float = 2e-3,
+        *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         momentum_decay: float = 4e-3,

@@ -34,6 +34,7 @@ class RMSprop(Optimizer):
         self,
         params: Params,
         lr: float = 1e-2,
+        *,
         alpha: float = 0.99,
         eps: float = 1e-8,
         momentum: float = 0.0,

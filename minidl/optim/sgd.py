@@ -34,6 +34,7 @@ class SGD(Optimizer):
         self,
         params: Params,
         lr: float | None = None,
+        *,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,

@@ -200,7 +200,7 @@ class Transfer:
     ) -> DataLoader:
         before = list(self.augment) if augment else [_mirrored] if mirror else []
         return DataLoader(
-            data, self.batch_size, training, self.seed, workers=self.workers,
+            data, self.batch_size, training, seed=self.seed, workers=self.workers,
             drop_last=augment and len(data) > self.batch_size,  # a few images normalise badly
             transform=[*before, *self.prepare], augment=augment,
         )  # fmt: skip

@@ -108,7 +108,7 @@ def test_what_stands_between_convolutions(model, field):
     assert (last.size, last.stride, last.start) == field
 
 
-@pytest.mark.parametrize("layer", [nn.Upsample(2), nn.ConvTranspose2d(2, 2, 3, 2)])
+@pytest.mark.parametrize("layer", [nn.Upsample(scale_factor=2), nn.ConvTranspose2d(2, 2, 3, 2)])
 def test_layers_that_make_maps_larger_are_refused(layer):
     with pytest.raises(ArgumentError, match="makes maps larger"):
         receptive_fields(nn.Sequential(nn.Conv2d(2, 2, 3), layer), (12, 12, 2))

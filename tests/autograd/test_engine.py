@@ -84,7 +84,11 @@ def test_a_deep_graph_needs_no_recursion():
         (lambda: leaf(1.0, 2.0).sum().backward(np.ones(2)), errors.ShapeError, r"shape \(2,\)"),
         (lambda: md.grad(leaf(1.0).sum(), md.tensor([1.0])), errors.GradError, "input 0"),
         (lambda: md.grad(leaf(1.0, 2.0) * 1, leaf(1.0)), errors.GradError, "scalar"),
-        (lambda: md.grad([leaf(1.0)], [leaf(1.0)], False, []), errors.ArgumentError, "1 outputs"),
+        (
+            lambda: md.grad([leaf(1.0)], [leaf(1.0)], grad_outputs=[]),
+            errors.ArgumentError,
+            "1 outputs",
+        ),
         (
             lambda: setattr(leaf(1.0) * 2, "requires_grad", False),
             errors.GradError,
@@ -249,13 +253,16 @@ def test_create_graph_in_no_grad():
     np.testing.assert_allclose(x.grad, [12])
 
 
-def test_backward_with_create_graph_keeps_the_graph():
+def test_grad_keeps_the_graph_if_told():
     x = leaf(2.0)
     y = (x**3).sum()
-    y.backward(create_graph=True)
-    y.backward()
-    assert isinstance(x.grad, np.ndarray)
-    np.testing.assert_allclose(x.grad, [24])
+    (g,) = md.grad(y, [x], retain_graph=True)
+    assert not g.requires_grad
+    (again,) = md.grad(y, [x], retain_graph=False, create_graph=True)
+    assert again.requires_grad
+    np.testing.assert_allclose([g.data, again.data], [[12], [12]])
+    with pytest.raises(errors.GradError, match="a second time"):
+        y.backward()
 
 
 def test_detect_anomaly_names_the_op_of_an_output():

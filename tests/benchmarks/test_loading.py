@@ -9,7 +9,7 @@ from minidl.data.folder import ImageFolder
 def test_the_sides_give_images_of_one_kind(tmp_path):
     """PyTorch is only in the extras `oracle` and `bench`: what it is given is looked at here."""
     folder = loading.photographs(tmp_path / "images", 4)
-    images = ImageFolder(folder, loading.LARGE)
+    images = ImageFolder(folder, size=loading.LARGE)
     theirs = loading.WithPillow(images.paths, images.labels.tolist())
     theirs._augmented = lambda image, rng: image
     for i in range(4):

@@ -44,7 +44,7 @@ def test_sizes(tmp_path):
         ImageFolder(tmp_path).batch([0, 1])
     loader = DataLoader(ImageFolder(tmp_path, size=8), 3, workers=2)
     assert next(iter(loader))[0].shape == (3, 8, 8, 3)
-    assert ImageFolder(tmp_path, 8, "short")[0][0].shape == (8, 10, 3)
+    assert ImageFolder(tmp_path, size=8, fit="short")[0][0].shape == (8, 10, 3)
     with pytest.raises(ArgumentError, match="fit must be"):
         ImageFolder(tmp_path, fit="none")
 

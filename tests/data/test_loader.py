@@ -55,7 +55,7 @@ def test_an_epoch_has_each_item_once(length, size, shuffle, drop_last):
         with pytest.raises(ArgumentError, match="no batch to give"):
             DataLoader(numbered(length), size, shuffle, drop_last=True)
         return
-    loader = DataLoader(numbered(length), size, shuffle, 3, drop_last)
+    loader = DataLoader(numbered(length), size, shuffle, seed=3, drop_last=drop_last)
     batches = order(loader)
     items = [item for batch in batches for item in batch]
     kept = length // size * size if drop_last else length
@@ -221,7 +221,7 @@ def test_bad_arguments(arguments, error, match):
 
 def test_numpy_integers_are_whole_numbers():
     size, seed = np.int32(2), np.uint64(2**63)
-    loader = DataLoader(numbered(4), size, True, seed, workers=np.int8(1))
+    loader = DataLoader(numbered(4), size, True, seed=seed, workers=np.int8(1))
     assert items_of(loader) == np.random.default_rng([2**63, 0]).permutation(4).tolist()
 
 
@@ -341,7 +341,7 @@ def values(loader):
 def test_augmentation_is_the_same_for_any_number_of_workers(workers):
     def loader(workers):
         return DataLoader(
-            numbered(20), 3, True, 5, workers=workers, transform=[jitter], augment=True
+            numbered(20), 3, True, seed=5, workers=workers, transform=[jitter], augment=True
         )
 
     alone, helped = loader(0), loader(workers)
@@ -352,9 +352,9 @@ def test_augmentation_is_the_same_for_any_number_of_workers(workers):
 
 
 def test_augmentation_goes_on_where_it_was_left():
-    loader = DataLoader(numbered(20), 3, True, 5, transform=[jitter], augment=True)
+    loader = DataLoader(numbered(20), 3, True, seed=5, transform=[jitter], augment=True)
     whole = values(loader)
-    begun = DataLoader(numbered(20), 3, True, 5, transform=[jitter], augment=True)
+    begun = DataLoader(numbered(20), 3, True, seed=5, transform=[jitter], augment=True)
     batches = iter(begun)
     first = [next(batches)[0].tolist() for _ in range(2)]
     going_on = DataLoader(numbered(20), 3, True, transform=[jitter], augment=True, workers=2)

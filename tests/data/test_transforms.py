@@ -16,7 +16,7 @@ from minidl.errors import ArgumentError, DTypeError, ShapeError
 SAMPLES = {
     "CenterCrop": [{"size": 5}, {"size": (6, 3)}],
     "ColorJitter": [{}, {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}],
-    "Grayscale": [{}, {"channels": 1}],
+    "Grayscale": [{}, {"channels": 3}],
     "Normalize": [{"mean": 0.5, "std": 0.2}, {"mean": (1, 2, 3), "std": (1, 2, 4), "scale": 1}],
     "RandomAffine": [
         {},
@@ -25,11 +25,15 @@ SAMPLES = {
     ],
     "RandomBrightness": [{"amount": 0.5}],
     "RandomContrast": [{"amount": 0.5}],
-    "RandomCrop": [{"size": 5}, {"size": 8, "padding": 2}, {"size": (4, 6), "padding": (0, 1)}],
+    "RandomCrop": [
+        {"size": 5},
+        {"size": 8, "padding": 2},
+        {"size": (4, 6), "padding": ((0, 1), (2, 0))},
+    ],
     "RandomHorizontalFlip": [{}, {"p": 1}],
     "RandomResizedCrop": [{"size": 4}, {"size": 7, "scale": (0.3, 0.5), "ratio": (0.2, 0.3)}],
     "RandomVerticalFlip": [{}, {"p": 0.3}],
-    "Resize": [{"size": 5}, {"size": (20, 4)}],
+    "Resize": [{"size": (5, 5)}, {"size": (20, 4)}],
     "ResizeShort": [{"size": 5}, {"size": 13}],
     "SubtractMean": [{"mean": 100}, {"mean": (1.5, 2.5, 3.5)}],
     "TenCrop": [{"size": 5}, {"size": (6, 2)}],
@@ -196,13 +200,15 @@ BAD_SETTINGS = [
     ("RandomBrightness", {"amount": -1}, "amount must be 0 or more"),
     ("RandomContrast", {"amount": "much"}, "amount must be a finite number"),
     ("RandomCrop", {"size": 1.5}, "RandomCrop: size must be a whole number"),
+    ("RandomCrop", {"size": 4, "padding": (1, 2)}, r"RandomCrop: padding must .* got \(1, 2\)"),
+    ("Resize", {"size": 8}, r"Resize\(\(8, 8\)\) stretches .* ResizeShort\(8\) keeps"),
     ("RandomCrop", {"size": 4, "padding": -1}, "RandomCrop: padding must be a whole number from 0"),
     ("RandomHorizontalFlip", {"p": -0.1}, "RandomHorizontalFlip: p must be 0 or more, got -0.1"),
     ("RandomVerticalFlip", {"p": 1.1}, "RandomVerticalFlip: p must be from 0 to 1, got 1.1"),
     ("RandomResizedCrop", {"size": (4, 4)}, "size must be a whole number from 1 up"),
     ("RandomResizedCrop", {"size": 4, "scale": (0, 1)}, "scale must be above 0 and up to 1"),
     ("RandomResizedCrop", {"size": 4, "ratio": (-1, 1)}, "ratio must be above 0"),
-    ("Resize", {"size": -4}, "Resize: size must be a whole number"),
+    ("Resize", {"size": (-4, 4)}, "Resize: size must be a whole number"),
     ("ResizeShort", {"size": 0}, "ResizeShort: size must be a whole number"),
     ("SubtractMean", {"mean": (1, None, 3)}, "mean must be a finite number, got None"),
     ("TenCrop", {"size": True}, "TenCrop: size must be a whole number"),
@@ -251,4 +257,4 @@ def test_fill_that_no_byte_holds():
 def test_without_pillow(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"Pillow: pip install 'minidl\[images\]'"):
-        make(name, {"size": 4})(np.zeros((1, 9, 9, 3), np.uint8))
+        make(name, {"size": (4, 4) if name == "Resize" else 4})(np.zeros((1, 9, 9, 3), np.uint8))

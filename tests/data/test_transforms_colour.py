@@ -105,7 +105,7 @@ def test_grey_is_pillows():
     for image, grey in zip(images, result, strict=True):
         expected = np.asarray(Image.fromarray(image).convert("L")).astype(int)
         np.testing.assert_allclose(grey[..., 0], expected, atol=1)
-    np.testing.assert_array_equal(Grayscale()(images), result.repeat(3, axis=3))
+    np.testing.assert_array_equal(Grayscale(channels=3)(images), result.repeat(3, axis=3))
     floats = Grayscale(channels=1)(images.astype(np.float32))
     np.testing.assert_allclose(floats[..., 0], images.astype(np.float64) @ LUMA, rtol=1e-5)
 
@@ -113,7 +113,7 @@ def test_grey_is_pillows():
 def test_grey_images_stay_grey():
     images = pictures(c=1)
     np.testing.assert_array_equal(Grayscale(channels=1)(images), images)
-    np.testing.assert_array_equal(Grayscale()(images), images.repeat(3, axis=3))
+    np.testing.assert_array_equal(Grayscale(channels=3)(images), images.repeat(3, axis=3))
 
 
 def test_bgr():

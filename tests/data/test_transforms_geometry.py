@@ -158,7 +158,7 @@ def test_shifts_keep_to_their_shares():
     """Followed by where one bright pixel goes."""
     images = np.zeros((500, 40, 60, 1), np.float32)
     images[:, 20, 30] = 1
-    result = RandomAffine(translate=(0.1, 0.3))(images, generator())[..., 0].astype(np.float64)
+    result = RandomAffine(translate=(0.3, 0.1))(images, generator())[..., 0].astype(np.float64)
     np.testing.assert_allclose(result.sum(axis=(1, 2)), 1, rtol=1e-5)
     v, u = np.mgrid[:40, :60]
     for moved, most in [((result * (v - 20)), 4), ((result * (u - 30)), 18)]:
@@ -233,7 +233,7 @@ def test_shifted_last():
     """Of turned and zoomed images, along the rows that are seen."""
     images = np.zeros((50, 41, 41, 1), np.float32)
     images[:, 20, 20] = 1
-    transform = RandomAffine(degrees=(90, 90), translate=(0, 0.2), scale=(0.5, 2))
+    transform = RandomAffine(degrees=(90, 90), translate=(0.2, 0), scale=(0.5, 2))
     result = transform(images, generator())[..., 0]
     seen = result.sum(axis=(1, 2)) > 0  # what is zoomed out can fall between the pixels
     rows, columns = (result.sum(axis=axis)[seen].argmax(axis=1) for axis in (2, 1))

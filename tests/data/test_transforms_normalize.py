@@ -25,7 +25,9 @@ def test_normalize(shape, dtype, scale, each, data):
     mean = data.draw(st.lists(numbers, min_size=channels, max_size=channels))
     std = data.draw(st.lists(st.floats(0.1, 3), min_size=channels, max_size=channels))
     images = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
-    transform = Normalize(mean, std, scale) if each else Normalize(mean[0], std[0], scale)
+    transform = (
+        Normalize(mean, std, scale=scale) if each else Normalize(mean[0], std[0], scale=scale)
+    )
     expected = (images.astype(np.float64) / scale - mean) / std
     largest = 255 / scale / min(std) + 2 / min(std)
     np.testing.assert_allclose(transform(images), expected, atol=3e-7 * largest)

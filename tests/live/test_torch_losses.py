@@ -53,7 +53,9 @@ def test_cross_entropy_of_labels(reduction, weighted, smoothing, ignored, scale,
     if ignored == -100:
         labels[[1, 4]] = -100
     weight = np.array([0.5, 2.0, 1.0, 0.1], dtype) if weighted else None
-    loss = nn.CrossEntropyLoss(weight, smoothing, ignored, reduction)
+    loss = nn.CrossEntropyLoss(
+        weight, label_smoothing=smoothing, ignore_index=ignored, reduction=reduction
+    )
     oracle = torch.nn.CrossEntropyLoss(
         None if weight is None else torch.tensor(weight),
         ignore_index=-100 if ignored is None else ignored,
@@ -72,7 +74,7 @@ def test_cross_entropy_of_probabilities(reduction, weighted, smoothing, dtype):
     target = np.exp(normal(6, 4, dtype=dtype, seed=1))
     target /= target.sum(axis=1, keepdims=True)
     weight = np.array([0.5, 2.0, 1.0, 0.1], dtype) if weighted else None
-    loss = nn.CrossEntropyLoss(weight, smoothing, reduction=reduction)
+    loss = nn.CrossEntropyLoss(weight, label_smoothing=smoothing, reduction=reduction)
     oracle = torch.nn.CrossEntropyLoss(
         None if weight is None else torch.tensor(weight),
         label_smoothing=smoothing,
@@ -121,7 +123,7 @@ def test_upsample(scale, mode, size, dtype):
         size = (4, 5)
     corners = mode == "corners"
     name = "nearest" if mode == "nearest" else "bilinear"
-    layer = nn.Upsample(scale, name, corners)
+    layer = nn.Upsample(scale_factor=scale, mode=name, align_corners=corners)
     module = torch.nn.Upsample(
         scale_factor=scales, mode=name, align_corners=corners if name == "bilinear" else None
     )

@@ -222,7 +222,7 @@ def test_pooling_with_torch_s_own_padding(data):
     shape = (draw(pixels), *(draw(st.integers(3, 8)) for _ in range(2)), draw(pixels))
     x = distinct(shape, draw(DTYPES))
     count = draw(st.booleans())
-    layer = nn.MaxPool2d(kernel, stride, padding, ceil_mode)
+    layer = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
     module = torch.nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
     compare(layer, on_planes(module), [x])
     layer = nn.AvgPool2d(kernel, stride, padding, ceil_mode, count)

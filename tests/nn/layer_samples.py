@@ -230,9 +230,9 @@ def seeded(layer: nn.Module, *inputs: md.Tensor) -> md.Tensor:
 
 def upsamplings() -> Iterator[Case]:
     for scale in (2, (3, 1), 1.5, (0.6, 2.5)):
-        yield Case(with_(scale), [normal(1, 3, 4, 2)])
+        yield Case(with_(scale_factor=scale), [normal(1, 3, 4, 2)])
         for corners in (False, True):
-            settings = with_(scale, mode="bilinear", align_corners=corners)
+            settings = with_(scale_factor=scale, mode="bilinear", align_corners=corners)
             yield Case(settings, [normal(2, 3, 2, 1)], order=2)
 
 
@@ -305,13 +305,22 @@ SHAPES = [
         [*upsamplings()],
         [
             *(
-                ErrorCase(with_(scale), ArgumentError, "Upsample: scale_factor must be")
+                ErrorCase(
+                    with_(scale_factor=scale), ArgumentError, "Upsample: scale_factor must be"
+                )
                 for scale in (0, -2, (2, 0), (1, 2, 3), "2", float("nan"), None)
             ),
-            ErrorCase(with_(2, "cubic"), ArgumentError, "Upsample: mode must .* got 'cubic'"),
-            ErrorCase(with_(2), ShapeError, r"\(N, H, W, C\)", [float32(3, 4, 2)]),
             ErrorCase(
-                with_(0.2), ArgumentError, "leaves nothing of images 3x4", [float32(1, 3, 4, 2)]
+                with_(scale_factor=2, mode="cubic"),
+                ArgumentError,
+                "Upsample: mode must .* got 'cubic'",
+            ),
+            ErrorCase(with_(scale_factor=2), ShapeError, r"\(N, H, W, C\)", [float32(3, 4, 2)]),
+            ErrorCase(
+                with_(scale_factor=0.2),
+                ArgumentError,
+                "leaves nothing of images 3x4",
+                [float32(1, 3, 4, 2)],
             ),
         ],
     ),

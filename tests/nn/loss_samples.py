@@ -127,7 +127,9 @@ LOSSES = [
             *pair_errors(),
             *wrong_reduction,
             *(
-                ErrorCase(with_(delta), ArgumentError, f"Huber.*: delta must be .*, got '?{delta}")
+                ErrorCase(
+                    with_(delta=delta), ArgumentError, f"Huber.*: delta must be .*, got '?{delta}"
+                )
                 for delta in (0, -1.0, float("nan"), "one")
             ),
         ],

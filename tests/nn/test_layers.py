@@ -270,12 +270,12 @@ def test_settings_are_numbers_of_any_kind():
         nn.BatchNorm2d(two, eps=half, momentum=half),
         nn.LayerNorm(two, eps=half),
         nn.LocalResponseNorm(two, half, half, half),
-        nn.Upsample(half),
+        nn.Upsample(scale_factor=half),
     ):
         tensor = md.tensor(x, requires_grad=True)
         y = layer(tensor)
         y.sum().backward()
         assert y.dtype == tensor.grad.dtype == np.float32, layer
-    loss = nn.HuberLoss(half)(md.tensor(x, requires_grad=True), x * 2)
+    loss = nn.HuberLoss(delta=half)(md.tensor(x, requires_grad=True), x * 2)
     loss.backward()
     assert loss.dtype == np.float32

@@ -58,8 +58,8 @@ def test_names_are_ordered_and_complete():
     assert [name for name, _ in model.named_buffers()] == BUFFERS
     assert [name for name, _ in model.named_parameters()] == [n for n in NAMES if n not in BUFFERS]
     assert [name for name, _ in model.named_modules()] == ["", "0", "1", "1.second", "1.first", "2"]
-    assert next(model.named_modules("net")) == ("net", model)
-    assert dict(model.named_modules("net"))["net.1.first"] is model[1].first
+    assert next(model.named_modules(prefix="net")) == ("net", model)
+    assert dict(model.named_modules(prefix="net"))["net.1.first"] is model[1].first
     assert [*model.modules()] == [module for _, module in model.named_modules()]
     for found, named in (
         (model.parameters(), model.named_parameters()),

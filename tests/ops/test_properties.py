@@ -108,7 +108,7 @@ def test_joining_undoes_splitting(data):
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     cuts = sorted(data.draw(st.lists(st.integers(0, x.shape[axis]), max_size=3)))
     lengths = np.diff([0, *cuts, x.shape[axis]]).tolist()
-    parts = ops.split(x, lengths, axis)
+    parts = ops.split(x, sections=lengths, axis=axis)
     assert [part.shape[axis] for part in parts] == lengths
     np.testing.assert_array_equal(ops.concatenate(parts, axis=axis), x)
 

@@ -51,11 +51,11 @@ class NoShortcut(train.Callback):
 def test_the_body_runs_once_and_the_result_is_that_of_running_it_always():
     fast, slow = network(), network()
     counting = Counting(fast.features[0])
-    loader = data.DataLoader(images(), 4, True, 3)
+    loader = data.DataLoader(images(), 4, True, seed=3)
     trainer(fast).fit(loader, 5, data.DataLoader(images(8, 1), 4), progress=False)
     # one image of each loader, to know how large features are, and each image once
     assert counting.images == 12 + 8 + 2
-    loader = data.DataLoader(images(), 4, True, 3)
+    loader = data.DataLoader(images(), 4, True, seed=3)
     history = trainer(slow, [NoShortcut()]).fit(
         loader, 5, data.DataLoader(images(8, 1), 4), progress=False
     )
@@ -66,7 +66,7 @@ def test_the_body_runs_once_and_the_result_is_that_of_running_it_always():
 
 def test_history_and_loaders_are_as_always():
     model, plain = network(), network()
-    loaders = [data.DataLoader(images(), 5, True, 3) for _ in range(2)]
+    loaders = [data.DataLoader(images(), 5, True, seed=3) for _ in range(2)]
     history = trainer(model).fit(loaders[0], 3, loaders[0], progress=False)
     expected = trainer(plain, [NoShortcut()]).fit(loaders[1], 3, loaders[1], progress=False)
     for name in ("loss", "accuracy", "val_loss"):
@@ -79,11 +79,11 @@ def test_history_and_loaders_are_as_always():
 @pytest.mark.parametrize("kind", ["unfrozen", "partly", "augmented", "hooked", "large", "list"])
 def test_where_a_difference_could_be_seen_the_body_runs_every_time(kind, monkeypatch):
     model = network(frozen=kind != "unfrozen")
-    loader = data.DataLoader(images(), 4, True, 3)
+    loader = data.DataLoader(images(), 4, True, seed=3)
     if kind == "partly":
         model.features[2].unfreeze()
     if kind == "augmented":
-        loader = data.DataLoader(images(), 4, True, 3, augment=True)
+        loader = data.DataLoader(images(), 4, True, seed=3, augment=True)
     if kind == "hooked":
         model.features[1].register_forward_hook(lambda module, x, y: None)
     if kind == "large":
@@ -169,7 +169,7 @@ def test_unfreezing_in_mid_training_trains_the_body():
 
     model = network()
     before = model.state_dict()
-    loader = data.DataLoader(images(), 4, True, 3)
+    loader = data.DataLoader(images(), 4, True, seed=3)
     trainer(model, [Unfreeze()]).fit(loader, 2, loader, progress=False)
     body = [name for name in before if name.startswith("features")]
     assert all((model.state_dict()[name] == before[name]).all() for name in body)

@@ -22,7 +22,9 @@ def transfer(seed=0, scratch=models.lenet5, **settings):
     md.manual_seed(seed)
     network = models.create("lenet5", weights="mnist")
     training, validation = few_digits()
-    moved = transforms.RandomAffine(10, (0.1, 0.1), 10, (0.9, 1.1), fill="edge")
+    moved = transforms.RandomAffine(
+        10, translate=(0.1, 0.1), shear=10, scale=(0.9, 1.1), fill="edge"
+    )
     return Transfer(
         network, scratch, training, validation, training.classes,
         **{

@@ -70,7 +70,7 @@ class Grayscale(Transform):
     channels: 1, or 3 of the same, for networks that take colours.
     """
 
-    def __init__(self, channels: int = 3) -> None:
+    def __init__(self, channels: int = 1) -> None:
         if channels not in (1, 3):
             raise ArgumentError(f"Grayscale: channels must be 1 or 3, got {channels!r}")
         self.channels = channels

@@ -1,6 +1,7 @@
 """Parts of images: from the centre, from anywhere, ten at a time, of any size and aspect."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -34,13 +35,22 @@ class RandomCrop(RandomTransform):
     """A patch of each image, from a place of its own; evaluation: the centre.
 
     (N, H, W, C) -> (N, *size, C).
-    size: pixels, one number or (height, width).  padding: zeros put around the images before.
+    size: pixels, one number or (height, width).
+    padding: zeros put around the images before: a number, or ((top, bottom), (left, right)). A pair
+        of two numbers is refused, since PyTorch gives the horizontal one first.
     Raises ShapeError where the images are smaller.
     """
 
-    def __init__(self, size: int | tuple[int, int], padding: int | tuple[int, int] = 0) -> None:
+    def __init__(self, size: int | tuple[int, int], padding: Any = 0) -> None:
         self.size = pair(size, "RandomCrop: size")
-        self.padding = pair(padding, "RandomCrop: padding", 0)  # vertical, horizontal
+        sides = padding if isinstance(padding, tuple | list) else ((padding, padding),) * 2
+        if len(sides) != 2 or not all(isinstance(side, tuple | list) for side in sides):
+            raise ArgumentError(
+                "RandomCrop: padding must be a whole number from 0 up, or ((top, bottom), "
+                f"(left, right)), got {padding!r}"
+            )
+        top_bottom, left_right = (pair(side, "RandomCrop: padding", 0) for side in sides)
+        self.padding = (top_bottom, left_right)
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         return _centre(self._who, self._padded(images), self.size)
@@ -56,10 +66,9 @@ class RandomCrop(RandomTransform):
         return patches
 
     def _padded(self, images: np.ndarray) -> np.ndarray:
-        vertical, horizontal = self.padding
-        if self.padding == (0, 0):
+        if self.padding == ((0, 0), (0, 0)):
             return images
-        return np.pad(images, ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)))
+        return np.pad(images, ((0, 0), *self.padding, (0, 0)))
 
 
 class TenCrop(Transform):

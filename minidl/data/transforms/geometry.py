@@ -18,12 +18,18 @@ __all__ = ["RandomAffine", "RandomHorizontalFlip", "RandomVerticalFlip", "Resize
 class Resize(Transform):
     """Images stretched to `size`: (N, H, W, C) -> (N, *size, C).
 
-    size: pixels, one number or (height, width).
+    size: (height, width) in pixels. One number is refused: in PyTorch it means the shorter side,
+        which here is `ResizeShort`.
     Bilinear, by Pillow (ImportError if it is missing); what gets smaller is averaged over all the
     pixels that a new one covers.
     """
 
-    def __init__(self, size: int | tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
+        if isinstance(size, int | np.integer):
+            raise ArgumentError(
+                f"Resize expected (height, width), got {size!r}: Resize(({size}, {size})) "
+                f"stretches images to a square, ResizeShort({size}) keeps their aspect"
+            )
         self.size = pair(size, "Resize: size")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
@@ -102,7 +108,8 @@ class RandomAffine(RandomTransform):
     """Each image turned, shifted, sheared and zoomed about its centre; evaluation: nothing.
 
     degrees: turns by up to so many degrees either way, or (low, high); counter-clockwise.
-    translate: shifts by up to these shares of the size, either way: (vertical, horizontal).
+    translate: shifts by up to these shares of the size, either way: (horizontal, vertical), as in
+        PyTorch.
     shear: slants by up to so many degrees either way, or (low, high), less than 90; the top moves
         to the right.
     scale: zooms by (low, high); 2 shows everything twice as large.
@@ -114,15 +121,16 @@ class RandomAffine(RandomTransform):
     def __init__(
         self,
         degrees: float | tuple[float, float] = 0,
+        *,
         translate: tuple[float, float] = (0, 0),
         shear: float | tuple[float, float] = 0,
         scale: tuple[float, float] = (1, 1),
         fill: float | str = 0,
     ) -> None:
         self.degrees = _either_way(self._who, "degrees", degrees)
-        vertical, horizontal = two(self._who, "translate", translate)
+        horizontal, vertical = two(self._who, "translate", translate)
         self.translate = (
-            share(self._who, "translate", vertical), share(self._who, "translate", horizontal)
+            share(self._who, "translate", horizontal), share(self._who, "translate", vertical)
         )  # fmt: skip
         self.shear = _either_way(self._who, "shear", shear)
         if max(map(abs, self.shear)) >= 90:
@@ -140,7 +148,7 @@ class RandomAffine(RandomTransform):
             )
         n, h, w, _ = images.shape
         angle = np.radians(rng.uniform(*self.degrees, n))
-        shift = rng.uniform(-1, 1, (n, 2)) * self.translate * (h, w)
+        shift = rng.uniform(-1, 1, (n, 2)) * self.translate[::-1] * (h, w)
         slant = np.tan(np.radians(rng.uniform(*self.shear, n)))
         zoom = rng.uniform(*self.scale, (n,))
         matrices = _inverses(angle, shift, slant, zoom, (h, w))

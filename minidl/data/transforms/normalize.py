@@ -23,7 +23,7 @@ class Normalize(Transform):
     """
 
     def __init__(
-        self, mean: float | Sequence[float], std: float | Sequence[float], scale: float = 255.0
+        self, mean: float | Sequence[float], std: float | Sequence[float], *, scale: float = 255.0
     ) -> None:
         self.mean = _each(self._who, "mean", mean)
         self.std = _each(self._who, "std", std)

@@ -22,5 +22,5 @@ def prepare(image_format: Any, crop: bool = True) -> list[Transform]:
     return [
         *([CenterCrop(image_format.size)] if crop else []),
         *([Grayscale(channels=1)] if grey else [ToBGR()] if image_format.order == "BGR" else []),
-        Normalize(image_format.mean, image_format.std, image_format.scale),
+        Normalize(image_format.mean, image_format.std, scale=image_format.scale),
     ]
