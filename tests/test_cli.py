@@ -209,12 +209,18 @@ def short_run(tmp_path_factory):
 def test_it_says_what_it_does(short_run):
     done, folder = short_run
     assert done.status == 0
-    first, *epochs, tested, saved = done.out.splitlines()
+    first, heads, *classes, one, two, tested, saved = done.out.splitlines()
+    epochs = [one, two]
     assert first == (
         "LeNet-5 (61,706 parameters) on digits: 1,442 images to train on, 355 to test on; "
         f"threads: {md.config.num_threads}, seed: 5"
     )
-    assert len(epochs) == 2
+    assert heads.split() == ["class", "train", "test"]
+    labels = [part.arrays[1] for part in data.digits()]
+    counts = [np.bincount(part, minlength=10).tolist() for part in labels]
+    assert [line.split() for line in classes] == [
+        [str(digit), str(counts[0][digit]), str(counts[1][digit])] for digit in range(10)
+    ]
     for number, line in enumerate(epochs, 1):
         assert re.fullmatch(rf"epoch   {number}  loss \S+  accuracy \S+  \(\S+ s\)", line)
     assert re.fullmatch(r"test accuracy \d\d\.\d\d% \(\d+ of 355\), loss \d\.\d{4}", tested)
@@ -250,7 +256,7 @@ def test_the_history_has_a_row_an_epoch(short_run):
     done, folder = short_run
     rows = read_json(folder / "history.json")["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
-    for row, line in zip(rows, done.out.splitlines()[1:]):
+    for row, line in zip(rows, done.out.splitlines()[12:]):
         assert f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}" in line
     assert rows[0]["lr"] == training.RECIPES["digits"]["lr"]
     assert rows[1]["lr"] == pytest.approx(rows[0]["lr"] / 2)  # the middle of the cosine

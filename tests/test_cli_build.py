@@ -44,6 +44,7 @@ def test_a_folder(tmp_path, images):
     done = minidl("build", images, tmp_path / "a.h5", "--size", 8)
     assert done.status == 0
     assert done.out == (
+        "class      all\nant          8\nbee          6\ncat          4\n"
         f"{tmp_path / 'a.h5'}: 18 images of 3 classes, 8 x 8, "
         f"{(tmp_path / 'a.h5').stat().st_size / 1e6:.1f} MB\n"
     )
@@ -117,7 +118,7 @@ def test_bad_images_are_left_out_and_listed(tmp_path, images):
     (images / "cat" / "00.png").write_bytes(b"nothing at all")
     done = minidl("build", images, tmp_path / "a.h5", "--size", 8)
     assert done.status == 0
-    first, second, *bad = done.out.splitlines()
+    first, second, *bad = done.out.splitlines()[4:]  # behind the classes and their counts
     assert "16 images of 3 classes" in first
     assert second == "left out, since they can't be read: 2"
     assert sorted(line.partition(" (")[0] for line in bad) == [
@@ -183,7 +184,8 @@ def test_interrupted_and_resumed(tmp_path, images, monkeypatch, count):
         assert "their source is" in minidl(*arguments, "--resume", "--seed", 3).err
     done = minidl(*arguments, "--resume")
     assert done.status == 0, done.err
-    assert done.out.splitlines()[1:] == whole.out.splitlines()[1:]  # what was left out
+    assert done.out.splitlines()[:4] == whole.out.splitlines()[:4]  # the classes
+    assert done.out.splitlines()[5:] == whole.out.splitlines()[5:]  # what was left out
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
     done = minidl(*arguments, "--resume")
     assert done.out == f"{tmp_path / 'a.h5'}: 16 images, written before\n"
@@ -267,7 +269,7 @@ def test_a_small_disk(tmp_path, images, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("none", "a.h5"), "there is no folder"),
+        (("none", "a.h5"), "there is no none"),
         (("images", "none/a.h5"), "there is no folder"),
         (("images", "a.bin"), "expected a name ending with .h5"),
         (("images", "a.h5", "--split", "0.5"), "2 or 3 numbers"),

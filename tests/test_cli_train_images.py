@@ -133,6 +133,106 @@ def test_where_it_is_saved_by_default(here, monkeypatch):
     assert (here / "pets" / "runs" / "plain_cnn-pets" / "weights.h5").exists()
 
 
+# Layouts that people have, and what is told of them
+
+
+def classes_told(out):
+    """{class: numbers} of the table that is printed before training."""
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("class "))
+    heads, rows = lines[start].split()[1:], {}
+    for line in lines[start + 1 :]:
+        name, *numbers = line.rsplit(maxsplit=len(heads))
+        if len(numbers) != len(heads) or not all(number.isdecimal() for number in numbers):
+            break
+        rows[name] = dict(zip(heads, map(int, numbers), strict=True))
+    return rows
+
+
+@pytest.mark.parametrize("other", ["test", "Testing", "valid"])
+def test_train_and_another_part(here, other):
+    shutil.copytree(here / "pets", here / "split" / "train")
+    class_folders(here / "split" / other, {"ant": 3, "bee": 4}, size=(40, 50))
+    (here / "split" / "train" / "ant" / "x.heic").write_bytes(b"")
+    (here / "split" / "train" / "ant" / "y.heic").write_bytes(b"")
+    done = trained("--data", "split", *SHORT, "-o", "out")
+    assert classes_told(done.out) == {
+        "ant": {"train": 10, "test": 3}, "bee": {"train": 15, "test": 4},
+    }  # fmt: skip
+    assert (
+        "passed over: 2\n  2 no image by its suffix, .heic (such as train/ant/x.heic)" in done.out
+    )
+    assert done.out.index("passed over") < done.out.index("epoch   1")
+    skipped = read_json(here / "out" / "results.json")["skipped"]
+    assert [each["file"] for each in skipped] == ["train/ant/x.heic", "train/ant/y.heic"]
+    assert models.load(here / "out" / "weights.h5").classes == ["ant", "bee"]
+
+
+def test_flat_names_a_table_an_npz_and_a_built_file_give_the_same_counts(here):
+    for i, path in enumerate(sorted((here / "pets").rglob("*.png"))):
+        (here / "flat").mkdir(exist_ok=True)
+        shutil.copy(path, here / "flat" / f"{path.parent.name}.{i}.png")
+    names = sorted(path.name for path in (here / "flat").iterdir())
+    (here / "t").mkdir()
+    table = here / "t" / "any.csv"
+    table.write_text("which,what\n" + "".join(f"../flat/{n},{n[:3]}\n" for n in names))
+    (here / "t" / "two.csv").write_text(
+        "id,kind,colour\n" + "".join(f"../flat/{n},{n[:3]},red\n" for n in names)
+    )
+    images = data.ImageFolder("pets", size=32)
+    pixels, labels = images.batch(range(len(images)))
+    np.savez("pets.npz", images=pixels, labels=np.array(images.classes)[labels])
+    assert minidl("build", "flat", "built.h5", "--size", 32).status == 0
+    told = {"ant": {"train": 8, "test": 2}, "bee": {"train": 12, "test": 3}}
+    for given in (["flat"], [table], ["pets.npz"], ["built.h5"]):
+        done = trained("--data", *given, *SHORT, "-o", "out")
+        assert classes_told(done.out) == told, given
+    refused = trained("--data", "t/two.csv", *SHORT, "-o", "out", status=2)
+    assert refused.err.endswith("found id, kind, colour: name it with --label-column\n")
+    done = trained("--data", "t/two.csv", "--label-column", "kind", *SHORT, "-o", "out")
+    assert classes_told(done.out) == told
+
+
+def test_mistakes_on_a_built_file_have_the_files_names(here):
+    done = minidl("build", "pets", "pets.h5", "--size", 32, "--split", "0.6,0.4")
+    assert classes_told(done.out)["bee"] == {"train": 9, "validation": 6}
+    trained("--data", "pets.h5", *SHORT, "-o", "out")
+    wrong = read_json(here / "out" / "results.json")["mistakes"]
+    assert wrong
+    with data.HDF5Dataset("pets.validation.h5") as rows:
+        names = {rows.name(i) for i in range(len(rows))}
+    assert {each["file"] for each in wrong} <= names
+    assert all((here / "pets" / name).is_file() for name in names)
+    for each in wrong:
+        assert each["file"].startswith(each["truth"])
+
+
+def test_built_files_that_do_not_belong_together(here):
+    class_folders(here / "others", {"ant": 3, "cat": 3}, size=(40, 50))
+    minidl("build", "pets", "x.train.h5", "--size", 32)
+    minidl("build", "others", "x.validation.h5", "--size", 32)
+    refused = trained("--data", "x.h5", *SHORT, "-o", "out", status=2)
+    assert "has the classes ant, cat, and the training part ant, bee" in refused.err
+
+
+def test_a_class_that_cannot_be_read(here):
+    for path in (here / "pets" / "ant").iterdir():
+        path.write_bytes(b"")
+    refused = trained("--data", "pets", *SHORT, "-o", "out", status=2)
+    assert "none of the images of class 'ant' can be read" in refused.err
+    done = minidl("build", "pets", "pets.h5", "--size", 32)
+    assert "no image of class 'ant' could be read" in done.out
+    refused = trained("--data", "pets.h5", *SHORT, "-o", "out", status=2)
+    assert "no image to train on that is of class ant" in refused.err
+
+
+def test_a_second_run_in_the_folder_of_the_data(here, monkeypatch):
+    monkeypatch.chdir(here / "pets")
+    for _ in range(2):
+        done = trained("--data", ".", *SHORT)
+        assert list(classes_told(done.out)) == ["ant", "bee"]
+
+
 # CIFAR-10
 
 

@@ -123,7 +123,7 @@ def test_all_callbacks_and_their_methods_are_told():
 def test_the_format_is_told(tmp_path):
     """The datasets and attributes of a file are those in the page, no more and no less."""
     with data.HDF5Writer(tmp_path / "a.h5", shape=(2,), classes=["x"]) as writer:
-        writer.add(np.zeros((1, 2), np.uint8), [0])
+        writer.add(np.zeros((1, 2), np.uint8), [0], ["a.png"])
     (told,) = (block for block in blocks(page("data.md"), "") if block.startswith("/  "))
     with h5py.File(tmp_path / "a.h5") as file:
         assert sorted(re.findall(r"/(\w+)", told)) == sorted(file)

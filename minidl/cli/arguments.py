@@ -4,7 +4,9 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["add_arguments", "add_no_mirror", "add_strict", "add_threads", "rate", "whole"]
+__all__ = [
+    "add_arguments", "add_columns", "add_no_mirror", "add_strict", "add_threads", "rate", "whole",
+]  # fmt: skip
 
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
 
@@ -56,6 +58,16 @@ def add_no_mirror(command: Any) -> None:
         "--no-mirror", action="store_true",
         help="for images that mean something else when mirrored, such as text",
     )  # fmt: skip
+
+
+def add_columns(command: Any) -> None:
+    """Add --file-column and --label-column, for commands that read tables of images."""
+    for column in ("file", "label"):
+        command.add_argument(
+            f"--{column}-column", metavar="NAME",
+            help=f"the column of a .csv list that holds the {column}s (default: {column}, or the "
+            "only one that can be)",
+        )  # fmt: skip
 
 
 def add_strict(command: Any) -> None:

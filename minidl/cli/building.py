@@ -13,8 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.cli.arguments import add_strict, whole
-from minidl.cli.images import part_folders
+from minidl.cli.arguments import add_columns, add_strict, whole
+from minidl.cli.images import columns_of, opened_parts, passed_over
+from minidl.cli.telling import tell_classes, tell_left_out
 from minidl.cli.training import INTERRUPTED
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -38,9 +39,9 @@ def add_build(commands: Any) -> None:
         help="put image files into one HDF5 file to train from",
         description="Decode and resize image files once, and write them, with their labels, to an\n"
         "HDF5 file that training reads by rows, also where it is larger than memory.\n"
-        "IMAGES is a folder with a sub-folder of images a class, or a .csv file with the\n"
-        "columns file and label. A folder with the sub-folders train and val (and test)\n"
-        "of class folders makes a file of each: OUT.train.h5, OUT.validation.h5.",
+        "IMAGES is a folder with a sub-folder of images a class, a .csv list, an .npz, or\n"
+        "any other layout that data.image_parts reads. A folder with the sub-folders\n"
+        "train and val (or test) makes a file of each: OUT.train.h5, OUT.validation.h5.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl build pets pets.h5 --size 160\n"
@@ -48,7 +49,7 @@ def add_build(commands: Any) -> None:
         "      pets.train.h5 and pets.validation.h5, each class in these proportions\n",
     )
     build.set_defaults(run=_build)
-    build.add_argument("images", type=Path, metavar="IMAGES", help="a folder or a .csv file")
+    build.add_argument("images", type=Path, metavar="IMAGES", help="a folder, a .csv or an .npz")
     build.add_argument("target", type=Path, metavar="OUT.h5", help="the file to write")
     build.add_argument(
         "--size", type=whole, default=224, metavar="N",
@@ -65,6 +66,7 @@ def add_build(commands: Any) -> None:
     before = build.add_mutually_exclusive_group()
     before.add_argument("--overwrite", action="store_true", help="replace what is there")
     before.add_argument("--resume", action="store_true", help="go on where a run was interrupted")
+    add_columns(build)
     add_strict(build)
     build.add_argument(
         "--seed", type=_seed, default=0, metavar="N",
@@ -96,6 +98,7 @@ _fractions.__name__, _seed.__name__ = "numbers", "whole number"  # as argparse's
 class Part:
     """A file to write: those of `images` whose numbers are `order`, in that order."""
 
+    name: str
     target: Path
     images: "ImageFiles"
     order: "np.ndarray"
@@ -121,11 +124,17 @@ def _build(options: argparse.Namespace) -> int:
 
     if options.target.suffix not in SUFFIXES:
         raise ArgumentError(f"expected a name ending with .h5 for the file, got {options.target}")
+    if options.images.suffix in SUFFIXES:
+        raise ArgumentError(
+            f"{options.images}: expected images to build a file of, not such a file"
+        )
     parts = _parts(options)
     todo = [part for part in parts if not (options.resume and _is_done(part))]
     for part in todo:
         check_target(part.target, options.overwrite, options.resume)
     _check_disk(todo)
+    if todo:
+        _tell_before(todo)
     for part in todo:
         writer = _open(part, options)
         try:
@@ -145,24 +154,18 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _parts(options: argparse.Namespace) -> list[Part]:
-    from minidl.data.folder import ImageFolder, ImageList
     from minidl.data.splits import split
 
-    size = {"size": options.size, "fit": options.fit}
-    if options.images.suffix.lower() == ".csv":
-        images: ImageFiles = ImageList(options.images, **size)
-    elif folders := part_folders(options.images):
+    found = opened_parts(
+        options.images, options.size, columns_of(options, options.images), fit=options.fit
+    )
+    if len(found) > 1:
         if options.split:
             raise ArgumentError(
-                f"{options.images} is split already, into {', '.join(folders)}: leave out --split"
+                f"{options.images} is split already, into {', '.join(found)}: leave out --split"
             )
-        found: dict[str, ImageFiles] = {}
-        for name, folder in folders.items():
-            classes = found["train"].classes if found else None
-            found[name] = ImageFolder(options.images / folder, classes=classes, **size)
         return [_part(options, images, name=name) for name, images in found.items()]
-    else:
-        images = ImageFolder(options.images, **size)
+    (images,) = found.values()
     if not options.split:
         return [_part(options, images)]
     subsets = split(images, options.split, options.seed)
@@ -180,7 +183,9 @@ def _part(
         target = target.with_name(f"{target.stem}.{name}{target.suffix}")
     indices = np.arange(len(images)) if indices is None else indices
     # Mixed once, so that neighbours in the file, which are read together, are of many classes.
-    return Part(target, images, np.random.default_rng(options.seed).permutation(indices))
+    return Part(
+        name or "all", target, images, np.random.default_rng(options.seed).permutation(indices)
+    )
 
 
 def _is_done(part: Part) -> bool:
@@ -253,7 +258,8 @@ def _write(part: Part, writer: "HDF5Writer", options: argparse.Namespace) -> Non
                 writer.skip(part.images.name(i), reason_of(found, part.images.paths[i]))
             else:
                 image, label = found
-                writer.add(image[None], label[None])  # (1, H, W, 3), (1,)
+                name = part.images.name(i)
+                writer.add(image[None], label[None], [name])  # (1, H, W, 3), (1,)
             bar.update()
 
 
@@ -288,6 +294,27 @@ def _kept(writer: "HDF5Writer") -> str:
     )
 
 
+def _tell_before(parts: list[Part]) -> None:
+    """Print what will be written, and what was passed over."""
+    from minidl.data.splits import Subset
+
+    chosen = {part.name: Subset(part.images, part.order) for part in parts}
+    tell_classes(parts[0].images.classes, chosen)
+    each = {id(part.images): part.images for part in parts}  # parts of one split share them
+    tell_left_out([], [pair for images in each.values() for pair in passed_over(images)])
+
+
+def _lost(part: Part) -> list[str]:
+    """The classes of which nothing was written."""
+    import numpy as np
+
+    from minidl.data.hdf5_dataset import HDF5Dataset
+
+    wanted = np.unique(part.images.labels[part.order])
+    with HDF5Dataset(part.target) as data:
+        return [part.images.classes[i] for i in np.setdiff1d(wanted, data.labels)]
+
+
 def _tell(part: Part, writer: "HDF5Writer") -> None:
     """What was written, and what was left out and why."""
     size = part.target.stat().st_size / 1e6
@@ -295,7 +322,6 @@ def _tell(part: Part, writer: "HDF5Writer") -> None:
         f"{part.target}: {writer.rows:,} images of {len(part.images.classes):,} classes, "
         f"{part.images.size} x {part.images.size}, {size:,.1f} MB"
     )
-    if writer.skipped:
-        print(f"left out, since they can't be read: {len(writer.skipped):,}")
-        for name, reason in writer.skipped:
-            print(f"  {name}: {reason}")
+    tell_left_out(writer.skipped, [])
+    for name in _lost(part):
+        print(f"no image of class {name!r} could be read: what trains on the file refuses it")

@@ -1,20 +1,30 @@
 """`minidl finetune`: what a pretrained network is worth for images of your own."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import minidl as md
 from minidl.cli.arguments import (
     add_arguments,
+    add_columns,
     add_no_mirror,
     add_strict,
     add_threads,
     rate,
     whole,
 )  # fmt: skip
-from minidl.cli.images import SMALL, Parts, decoded_size, open_parts, preparation
+from minidl.cli.images import (
+    SMALL,
+    Parts,
+    columns_of,
+    decoded_size,
+    open_parts,
+    preparation,
+)  # fmt: skip
 from minidl.cli.reporting import save_report, save_results
+from minidl.cli.telling import tell_classes, tell_left_out
 from minidl.errors import ArgumentError, GradError
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ def add_finetune(commands: Any) -> None:
         epilog="examples:\n"
         "  minidl finetune mobilenet_2_5_224_tf.h5 pets\n"
         "      a file of Keras's and a folder with a sub-folder of images a class, or\n"
-        "      with the sub-folders train and val of such\n"
+        "      with the sub-folders train and val (or test) of such\n"
         "  minidl finetune\n"
         "      minidl's own LeNet-5 for MNIST on scikit-learn's digits, ten of a class\n",
     )
@@ -47,8 +57,9 @@ def add_finetune(commands: Any) -> None:
     )  # fmt: skip
     finetune.add_argument(
         "images", nargs="?", type=Path, metavar="IMAGES",
-        help="a folder of images, a CSV list, or an HDF5 file of `minidl build`",
+        help="a folder of images, a CSV list, an .npz, or an HDF5 file of `minidl build`",
     )  # fmt: skip
+    add_columns(finetune)
     finetune.add_argument(
         "--model", metavar="NAME",
         help="the network that the weights are of (default: known by the file)",
@@ -99,7 +110,8 @@ def _finetune(options: argparse.Namespace) -> int:
         raise ArgumentError("IMAGES is missing: minidl finetune WEIGHTS IMAGES")
     else:
         network = _pretrained(options)
-        parts = open_parts(options.images, decoded_size(network), options.seed, options.strict)
+        size, columns = decoded_size(network), columns_of(options, options.images)
+        parts = open_parts(options.images, size, options.seed, columns, options.strict)
         name = options.images.resolve().stem
     settings = _settings(options, network, name)
     transfer = _transfer(options, network, parts)
@@ -110,10 +122,11 @@ def _finetune(options: argparse.Namespace) -> int:
         f"{len(parts.training):,} images to train on, {len(parts.validation):,} to validate on, "
         f"{len(transfer.classes):,} classes; threads: {md.config.num_threads}, seed: {options.seed}"
     )
-    if parts.skipped:
-        print(f"left out, since they can't be read: {len(parts.skipped):,}")
-        for file, reason in parts.skipped:
-            print(f"  {file}: {reason}")
+    tell_classes(
+        parts.training.classes, {"train": parts.training, parts.measured: parts.validation}
+    )
+    tell_left_out(parts.skipped, parts.passed_over)
+    sys.stdout.flush()
     done: list[tuple[Approach, dict[str, Any]]] = []
     try:
         for approach in transfer:
@@ -144,11 +157,11 @@ def _own_network() -> "Network":
 
 
 def _few_digits() -> Parts:
-    """scikit-learn's digits: ten of each class to learn from, and the test part."""
+    """UCI's digits: ten of each class to learn from, and the test part."""
     from minidl.data.digits import few_digits
 
     training, validation = few_digits()
-    return Parts(training, validation, [])
+    return Parts(training, validation, [], [])
 
 
 def _settings(options: argparse.Namespace, network: "Network", name: str) -> dict[str, Any]:
@@ -240,9 +253,8 @@ def _keep(run: Any, done: list[Any], transfer: "Transfer", parts: Parts) -> None
     best = max(done, key=lambda each: each[1]["accuracy"])[0]
     counts = {"train": len(parts.training), "validation": len(parts.validation)}
     rows = [row for _, row in done]
-    save_results(
-        run, rows, best.scores, parts.validation, list(transfer.classes), counts, parts.skipped
-    )
+    left_out = [*parts.skipped, *parts.passed_over]
+    save_results(run, rows, best.scores, parts.validation, list(transfer.classes), counts, left_out)
     networks = [each for each in done if each[0].model is not None]
     if networks and max(networks, key=lambda each: each[1]["accuracy"]) is networks[-1]:
         md.save_weights(networks[-1][0].model, run.folder / "weights.h5")

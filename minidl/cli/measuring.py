@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minidl.cli.arguments import add_strict
-from minidl.cli.images import open_images, part_paths
+from minidl.cli.arguments import add_columns, add_strict
+from minidl.cli.images import columns_of, open_part
 from minidl.cli.members import (
     Members,
     add_shared,
@@ -18,7 +18,7 @@ from minidl.cli.members import (
     save_json,
 )
 from minidl.cli.predicting import add_predict
-from minidl.errors import ArgumentError
+from minidl.cli.telling import tell_left_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +45,8 @@ def _add_evaluate(commands: Any) -> None:
         "takes for what. Of several networks also what they reach together, by the\n"
         "average of their probabilities and by voting.\n"
         "IMAGES is a folder with a sub-folder of images a class, a .csv list, a file of\n"
-        "`minidl build`, or a folder with train and val in it. Its classes are found\n"
-        "among the network's by name, in whatever order they come.",
+        "`minidl build`, or a folder with train and val (or test) in it. Its classes are\n"
+        "found among the network's by name, in whatever order they come.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl evaluate runs/pets/weights.h5 pets\n"
@@ -61,13 +61,9 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("images", type=Path, metavar="IMAGES", help="labelled images")
     evaluate.add_argument(
         "--part", choices=("train", "validation", "test"),
-        help="of images that are split, the part to measure on (default: validation)",
+        help="of images that are split, the part to measure on (default: validation, or test)",
     )  # fmt: skip
-    for column in ("file", "label"):
-        evaluate.add_argument(
-            f"--{column}-column", metavar="NAME",
-            help=f"the column of a .csv list that holds the {column}s (default: {column})",
-        )  # fmt: skip
+    add_columns(evaluate)
     add_strict(evaluate)
     add_shared(evaluate)
 
@@ -85,58 +81,39 @@ class Measured(NamedTuple):
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    path = _measured_path(options)
-    if not path.exists():
+    path: Path = options.images
+    if not path.suffix and not path.exists():
         raise FileNotFoundError(errno.ENOENT, f"there is no {path}")
-    members = open_members(options)
-    columns = _columns(options, path)
+    members, columns = open_members(options), columns_of(options, path)
     opened = {
-        size: open_images(path, size, options.strict, **columns)
+        size: open_part(path, options.part, size, columns, options.strict)
         for size in sorted({*members.sizes})
     }
     images: Any
-    images, skipped = opened[members.sizes[0]]
+    images, skipped, passed_over, part = opened[members.sizes[0]]
     numbers, notes = class_numbers(members, images.classes, path.suffix.lower() == ".csv")
-    own = {size: found for size, (found, _) in opened.items()}
+    own = {size: found for size, (found, *_) in opened.items()}
     scores = members.log_probabilities(own, options.batch_size, options.ten_crop)
     measured = _measure(members, scores, images, numbers)
-    print(_headline(options, members, images, path))
+    print(_headline(options, members, images, part))
     for note in [*members.notes, *notes]:
         print(note)
     print("\n" + "\n\n".join(_tables(measured)))
-    if skipped:
-        print(f"\nleft out, since they can't be read: {len(skipped):,}")
-        for name, reason in skipped:
-            print(f"  {name}: {reason}")
+    if skipped or passed_over:
+        print()
+    tell_left_out(skipped, passed_over)
     if options.json:
         about = {
             "images": str(path),
+            "part": part,
             "weights": list(map(str, options.weights)),
             "count": len(images),
             "ten_crop": options.ten_crop,
         }
-        save_json(options.json, about | _record(measured) | {"skipped": pairs(skipped)})
+        save_json(
+            options.json, about | _record(measured) | {"skipped": pairs([*skipped, *passed_over])}
+        )
     return 0
-
-
-def _measured_path(options: argparse.Namespace) -> Path:
-    """Where the images to measure on are: IMAGES, or the part of it where it is split."""
-    path: Path = options.images
-    parts = part_paths(path)
-    if not parts and options.part:
-        raise ArgumentError(f"{path} isn't split into parts: leave out --part")
-    part = options.part or "validation"
-    if parts and part not in parts:
-        raise ArgumentError(f"{path} has the parts {', '.join(parts)}, not {part}")
-    return parts.get(part, path)
-
-
-def _columns(options: argparse.Namespace, path: Path) -> dict[str, str]:
-    given = {"file_column": options.file_column, "label_column": options.label_column}
-    columns = {name: value for name, value in given.items() if value is not None}
-    if columns and path.suffix.lower() != ".csv":
-        raise ArgumentError(f"--file-column and --label-column are for .csv lists, not {path}")
-    return columns
 
 
 def _measure(
@@ -197,12 +174,14 @@ def _names(files: Sequence[Path]) -> list[str]:
 # What is printed of it
 
 
-def _headline(options: argparse.Namespace, members: Members, images: Any, path: Path) -> str:
+def _headline(options: argparse.Namespace, members: Members, images: Any, part: str) -> str:
     who = str(members.files[0]) if len(members.files) == 1 else f"{len(members.files)} networks"
     of = len(images.classes)
     some = "" if of == members.num_classes else f" of the network's {members.num_classes:,}"
     crops = ", ten crops of each" if options.ten_crop else ""
-    return f"{who} on {path}:\n{len(images):,} images of {of:,}{some} classes{crops}"
+    of_part = "" if part == "all" else f", {part}"
+    where = f"{options.images}{of_part}"
+    return f"{who} on {where}:\n{len(images):,} images of {of:,}{some} classes{crops}"
 
 
 def _tables(measured: Measured) -> Iterator[str]:

@@ -2,13 +2,22 @@
 
 import argparse
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import add_arguments, add_no_mirror, add_threads, rate, whole
+from minidl.cli.arguments import (
+    add_arguments,
+    add_columns,
+    add_no_mirror,
+    add_threads,
+    rate,
+    whole,
+)  # fmt: skip
 from minidl.cli.reporting import save_report, save_results
+from minidl.cli.telling import tell_classes, tell_left_out
 from minidl.cli.training_data import NAMED, Material, open_material
 from minidl.errors import ArgumentError, FileFormatError, StateError
 
@@ -48,7 +57,8 @@ def add_train(commands: Any) -> None:
         "  minidl train --model resnet20 --data cifar10 --augment --resume\n"
         "      the same command, after a kill, goes on where it was\n"
         "  minidl train --model resnet18 --data pets --augment\n"
-        "      a folder with a sub-folder of images a class, or of train and val\n",
+        "      a folder with a sub-folder of images a class, or of train and val\n"
+        "      (or test); a fifth of what isn't split is held out\n",
     )
     train.set_defaults(run=_train)
     train.add_argument(
@@ -58,9 +68,10 @@ def add_train(commands: Any) -> None:
     add_arguments(train, "what else to make it with, such as '{\"input_size\": 64}'")
     train.add_argument(
         "--data", default="digits", metavar="NAME|PATH",
-        help=f"{', '.join(NAMED)}, or a folder of images, a CSV list, or an HDF5 file of "
+        help=f"{', '.join(NAMED)}, or a folder of images, a CSV list, an .npz, or an HDF5 file of "
         "`minidl build` (default: digits)",
     )  # fmt: skip
+    add_columns(train)
     train.add_argument(
         "--data-dir", type=Path, metavar="DIR",
         help="the folder with the files of MNIST or CIFAR-10 (default: data/NAME)",
@@ -124,6 +135,9 @@ def _train(options: argparse.Namespace) -> int:
         f"{len(material.training):,} images to train on, {len(material.test):,} to test on; "
         f"threads: {md.config.num_threads}, seed: {options.seed}"
     )
+    tell_classes(material.classes, {"train": material.training, "test": material.test})
+    tell_left_out(material.skipped, material.passed_over)
+    sys.stdout.flush()
     result = None
     try:
         trainer.fit(
@@ -157,6 +171,10 @@ def _check_together(options: argparse.Namespace) -> None:
         raise ArgumentError("--data-dir is for MNIST and CIFAR-10: add --data mnist")
     if options.data != "mnist" and options.download:
         raise ArgumentError("--download is for MNIST: add --data mnist")
+    if options.data in NAMED and (options.file_column or options.label_column):
+        raise ArgumentError(
+            f"--file-column and --label-column are for .csv lists, not {options.data}"
+        )
     if options.data in NAMED and options.size:
         raise ArgumentError(f"--size is for images of your own: {options.data} has its own")
 
@@ -276,7 +294,8 @@ def _report(run: Any, trainer: Any, material: Material) -> list[str]:
         "epochs": trainer.history.rows,
     }
     counts = {"train": len(material.training), "validation": len(material.test)}
-    save_results(run, [approach], scores, material.test, material.classes, counts, material.skipped)
+    left_out = [*material.skipped, *material.passed_over]
+    save_results(run, [approach], scores, material.test, material.classes, counts, left_out)
     missing = save_report(run)
     if missing is not None:
         print(f"no report.html: {missing}")

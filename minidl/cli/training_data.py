@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.images import SMALL, open_parts
+from minidl.cli.images import SMALL, Parts, columns_of, open_parts
 
 __all__ = ["NAMED", "Material", "open_material"]
 
@@ -32,6 +32,7 @@ class Material:
     augment: list[Any] = field(default_factory=list)
     is_validation: bool = True
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
 
     def loader(self, batch_size: int, augment: bool) -> Any:
         """The training images, shuffled."""
@@ -91,7 +92,7 @@ def _of_cifar10(folder: Path, options: argparse.Namespace) -> Material:
     else:
         training, test = data.split(training, (1 - HELD_OUT, HELD_OUT), options.seed)
     moved = [transforms.RandomCrop(32, padding=4), *_flips(options)]
-    return _of_photographs(training, test, classes, 32, moved, [])
+    return _of_photographs(Parts(training, test, [], []), classes, 32, moved)
 
 
 def _flips(options: argparse.Namespace) -> list[Any]:
@@ -111,23 +112,20 @@ def _of_images(path: Path, options: argparse.Namespace) -> Material:
     crops: list[Any] = [transforms.RandomCrop(size, padding=size // 8)]
     if size >= SMALL:
         crops = [transforms.RandomResizedCrop(size, (0.35, 1))]
-    found = open_parts(path, size, options.seed)
-    return _of_photographs(
-        found.training, found.validation, found.training.classes, size,
-        [*crops, *_flips(options)], found.skipped,
-    )  # fmt: skip
+    columns = columns_of(options, path)
+    found = open_parts(path, size, options.seed, columns)
+    return _of_photographs(found, found.training.classes, size, [*crops, *_flips(options)])
 
 
-def _of_photographs(
-    training: Any, test: Any, classes: Any, size: int, augment: list[Any], skipped: Any
-) -> Material:
+def _of_photographs(parts: Parts, classes: Any, size: int, augment: list[Any]) -> Material:
     """Normalised by the training part's own statistics."""
     from minidl import data, models
     from minidl.data import transforms
 
-    mean, std = (numbers / 255 for numbers in data.channel_statistics(training))
+    mean, std = (numbers / 255 for numbers in data.channel_statistics(parts.training))
     image_format = models.ImageFormat(size, "RGB", 255.0, tuple(mean), tuple(std))
     prepare = transforms.prepare(image_format)
     return Material(
-        training, test, list(classes), image_format, 3, prepare, augment, skipped=skipped
-    )
+        parts.training, parts.validation, list(classes), image_format, 3, prepare, augment,
+        skipped=parts.skipped, passed_over=parts.passed_over,
+    )  # fmt: skip

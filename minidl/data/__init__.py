@@ -4,10 +4,12 @@ from minidl.data import transforms
 from minidl.data.cifar10 import cifar10
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.data.digits import digits
-from minidl.data.folder import ImageFolder, ImageList
+from minidl.data.folder import ImageFolder
 from minidl.data.hdf5_dataset import HDF5Dataset
 from minidl.data.hdf5_writer import HDF5Writer
 from minidl.data.images import read_image
+from minidl.data.layouts import image_parts
+from minidl.data.listing import ImageList
 from minidl.data.loader import DataLoader
 from minidl.data.mnist import mnist
 from minidl.data.splits import Subset, split
@@ -15,6 +17,6 @@ from minidl.data.statistics import channel_statistics
 
 __all__ = [
     "ArrayDataset", "DataLoader", "Dataset", "HDF5Dataset", "HDF5Writer", "ImageFolder",
-    "ImageList", "Subset", "channel_statistics", "cifar10", "digits", "mnist", "read_image",
-    "split", "transforms",
+    "ImageList", "Subset", "channel_statistics", "cifar10", "digits", "image_parts", "mnist",
+    "read_image", "split", "transforms",
 ]  # fmt: skip

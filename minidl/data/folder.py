@@ -1,6 +1,5 @@
-"""Image files of classes: a folder a class, or a list in a CSV file."""
+"""Image files with labels: a folder for each class."""
 
-import csv
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from minidl.data.dataset import Dataset
-from minidl.data.images import SUFFIXES, Size, check_size, read_image
+from minidl.data.images import Size, check_size, read_image
+from minidl.data.parts import check_no_parts, class_folders
+from minidl.data.scanning import HIDDEN, NO_CLASS, NOWHERE, SYSTEM, Scan, kinds
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["ImageFiles", "ImageFolder", "ImageList", "reason_of"]
+__all__ = ["ImageFiles", "ImageFolder", "reason_of"]
 
 
 class ImageFiles(Dataset):
@@ -20,6 +21,7 @@ class ImageFiles(Dataset):
 
     paths: where the N images are.  labels: (N,) int64, numbers of classes.
     classes: their names.  size, fit: as `minidl.data.images.read_image` takes them.
+    passed_over: (name, reason) of what was found beside them and isn't taken.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class ImageFiles(Dataset):
         paths: Sequence[Path],
         labels: Sequence[int] | np.ndarray,
         classes: Sequence[str],
+        *,
         size: Size | None = None,
         fit: str = "crop",
+        passed_over: Sequence[tuple[str, str]] = (),
     ) -> None:
         check_size(size, fit)
         self.root = root
@@ -37,6 +41,7 @@ class ImageFiles(Dataset):
         self.labels = np.asarray(labels, np.int64)
         self.classes = list(classes)
         self.size, self.fit = size, fit
+        self.passed_over = list(passed_over)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -91,13 +96,15 @@ def reason_of(error: Exception, path: Path) -> str:
 class ImageFolder(ImageFiles):
     """A folder with a sub-folder of images for each class.
 
-    root: the folder. Images are found by their suffix in each sub-folder and below it, and stand
-        in the order of their names; what is hidden (starts with a dot) is passed over.
+    root: the folder. Images are found by their suffix in each sub-folder and below it, links
+        included, and stand in the order of their names. What is hidden (starts with a dot) or has
+        another suffix is listed in `passed_over`.
     size, fit: as `minidl.data.images.read_image` takes them. Batches need one size for all.
     classes: their names in the order of their labels, where these must be those of another
         folder; otherwise the sub-folders' names, sorted.
-    Raises FileNotFoundError for a missing folder, ArgumentError for one without classes, a class
-    without images, or other classes than asked for.
+    Raises FileNotFoundError for a missing folder, ArgumentError for one without classes or whose
+    sub-folders are parts (`image_parts` reads those), a class without images, an image that links
+    make part of two classes, or other classes than asked for.
     """
 
     def __init__(
@@ -110,19 +117,31 @@ class ImageFolder(ImageFiles):
     ) -> None:
         top = Path(root)
         found = _class_folders(top)
+        if classes is None:
+            check_no_parts(top, found)
         names = found if classes is None else _same_classes(top, found, classes)
+        scan = Scan(top)
+        for each in sorted(top.iterdir()):
+            if each.name not in found:
+                scan.pass_over(each, _why_no_class(each))
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(names):
-            of_class = _images(top / name)
+            before = len(scan.passed_over)
+            of_class = scan.images(top / name)
             if not of_class:
+                there = kinds(scan.passed_over[before:], 3)
                 raise ArgumentError(
-                    f"ImageFolder: {top / name} holds no image, so class {name!r} would be "
-                    f"empty: remove the folder, or put images there ({', '.join(sorted(SUFFIXES))})"
+                    f"ImageFolder: {top / name} holds no image, so class {name!r} would be empty: "
+                    f"remove the folder, or put images there (.jpg, .png, ...); "
+                    f"found: {'; '.join(there) or 'nothing'}"
                 )
             paths += of_class
             labels += [label] * len(of_class)
-        super().__init__(top, paths, labels, names, size, fit)
+        scan.check_links()
+        super().__init__(
+            top, paths, labels, names, size=size, fit=fit, passed_over=scan.passed_over
+        )
 
 
 def _class_folders(root: Path) -> list[str]:
@@ -130,13 +149,21 @@ def _class_folders(root: Path) -> list[str]:
         raise FileNotFoundError(f"ImageFolder: there is no folder {root}")
     if not root.is_dir():
         raise NotADirectoryError(f"ImageFolder: {root} is a file, expected a folder")
-    names = sorted(f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    names = class_folders(root)
     if not names:
         raise ArgumentError(
             f"ImageFolder: {root} has no sub-folders: put the images of each class in one, such as "
-            f"{root / 'cats'} and {root / 'dogs'}"
+            f"{root / 'cats'} and {root / 'dogs'}; data.image_parts reads other layouts too"
         )
     return names
+
+
+def _why_no_class(path: Path) -> str:
+    if path.name.startswith("."):
+        return HIDDEN
+    if path.is_dir():
+        return SYSTEM
+    return NO_CLASS if path.exists() else NOWHERE
 
 
 def _same_classes(root: Path, found: list[str], classes: Sequence[str]) -> list[str]:
@@ -147,73 +174,3 @@ def _same_classes(root: Path, found: list[str], classes: Sequence[str]) -> list[
             f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(unknown) or 'none'}"
         )
     return list(classes)
-
-
-def _images(folder: Path) -> list[Path]:
-    """The images in a folder and below it, in the order of their names."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
-
-
-class ImageList(ImageFiles):
-    """Image files that a CSV file lists, with their classes.
-
-    csv_path: a table whose first row names its columns; row i is item i.
-    root: the folder that files are relative to; None: the CSV file's own.
-    size, fit: as `minidl.data.images.read_image` takes them.
-    label_column: its texts are the classes' names. They are sorted: as numbers if all are whole
-        numbers, otherwise as text.
-    Raises FileFormatError for what is no such table, FileNotFoundError for files that aren't there.
-    """
-
-    def __init__(
-        self,
-        csv_path: str | os.PathLike[str],
-        root: str | os.PathLike[str] | None = None,
-        size: Size | None = None,
-        fit: str = "crop",
-        file_column: str = "file",
-        label_column: str = "label",
-    ) -> None:
-        folder = Path(csv_path).parent if root is None else Path(root)
-        rows = _table(Path(csv_path), file_column, label_column)
-        paths = [folder / file for file, _ in rows]
-        if missing := [path for path in paths if not path.is_file()]:
-            raise FileNotFoundError(
-                f"{os.fspath(csv_path)}: {len(missing)} of the {len(paths)} files aren't there, "
-                f"the first being {missing[0]}: give the folder they are relative to as root"
-            )
-        names = {label for _, label in rows}
-        numbers = all(name.isdecimal() for name in names)
-        classes = sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
-        number = {name: i for i, name in enumerate(classes)}
-        super().__init__(folder, paths, [number[label] for _, label in rows], classes, size, fit)
-
-
-def _table(path: Path, file_column: str, label_column: str) -> list[tuple[str, str]]:
-    """(file, label) of every row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            columns = reader.fieldnames or []
-            if missing := [name for name in (file_column, label_column) if name not in columns]:
-                raise FileFormatError(
-                    f"{path}: expected a column {' and a column '.join(map(repr, missing))}, found "
-                    f"{', '.join(columns) or 'none'}: name them with file_column= and label_column="
-                )
-            rows = [(row[file_column], row[label_column]) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: expected a table in CSV (UTF-8): {error}") from error
-    for number, row in enumerate(rows, 2):
-        if not all(row):
-            raise FileFormatError(f"{path}: row {number} lacks its file or its label")
-    if not rows:
-        raise FileFormatError(f"{path}: the table has no rows below its column names")
-    return rows

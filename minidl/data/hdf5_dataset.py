@@ -108,6 +108,15 @@ class HDF5Dataset(Dataset):
         images, labels = self.batch([index])
         return images[0], np.asarray(labels[0])
 
+    def name(self, index: int) -> str:
+        """What row `index` is called, such as its file; "image N" where that isn't known."""
+        index = range(len(self))[index]
+        if self._names is None:
+            return f"image {index}"
+        start = 0 if index == 0 else self._ends[index - 1]
+        text = self._names[start : self._ends[index] - 1].tobytes()
+        return text.decode("utf-8", "surrogateescape") or f"image {index}"
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         """The rows of these numbers (n, *shape), and their labels (n,)."""
         wanted = np.asarray(indices)
@@ -207,6 +216,10 @@ class HDF5Dataset(Dataset):
         self.labels = read_verified(file, "labels")
         self._checksums = read_verified(file, "checksums")
         self.mean, self.std = read_verified(file, "mean"), read_verified(file, "std")
+        self._names = read_verified(file, "names") if "names" in places else None
+        self._ends = (
+            np.flatnonzero((self._names if self._names is not None else np.ones(0)) == 0) + 1
+        )
         block_rows = file.attribute("block_rows", of="images")
         self.source = str(file.attribute("source") or "")
         self.classes = self._read_classes(file.attribute("classes"))
@@ -224,16 +237,23 @@ class HDF5Dataset(Dataset):
             and self.mean.shape == self.std.shape == self.shape[-1:]
             and self.labels.min() >= 0
             and self.labels.max() < most
+            and (self._names is None or self._are_names(self._names, count))
         )
         if not fits:
             raise FileFormatError(f"{self.path}: its datasets don't fit together")
         self._block_rows = min(int(block_rows), count)
 
+    def _are_names(self, names: np.ndarray, count: int) -> bool:
+        whole = names.ndim == 1 and names.dtype == np.uint8 and len(names) > 0
+        return bool(whole and names[-1] == 0 and len(self._ends) == count)
+
     def _places(self, file: Any) -> dict[str, int]:
         """Where each dataset stands: in the file itself, so that none takes more memory than it."""
         length = os.path.getsize(self.path)
         entries, places = file.datasets(), {}
-        for name in ("images", "labels", "checksums", "mean", "std"):
+        for name in ("images", "labels", "checksums", "mean", "std", "names"):
+            if name == "names" and name not in entries:
+                continue
             entry = entries.get(name)
             place = None if entry is None else file.place(name)
             if place is None or place + math.prod(entry.shape) * entry.dtype.itemsize > length:

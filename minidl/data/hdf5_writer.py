@@ -3,7 +3,8 @@
 Rows gather in a journal beside the file (`journal`); `close` makes the sealed file of them
 (`minidl.io.sealed`). It has the datasets images (N, *shape), labels (N,) int64, mean and std (C,)
 float64 and checksums, uint32: the CRC-32 of each block of `block_rows` rows (an attribute of
-images), the last block perhaps shorter. The root's attributes are format="minidl data", classes
+images), the last block perhaps shorter; and, if rows have names, names, uint8: these in UTF-8, each
+ended by a zero byte. The root's attributes are format="minidl data", classes
 (JSON) and source.
 """
 
@@ -82,7 +83,8 @@ class HDF5Writer:
         room = min(buffer, max(1, MOST_WAITING // self._row_bytes))
         self._images = np.empty((room, *self.shape), self.dtype)
         self._labels = np.empty(room, "<i8")
-        self._waiting = 0  # rows in these two
+        self._names: list[str] = []
+        self._waiting = 0  # rows in these three
         self._journal = Journal(self.path, meta, self._row_bytes, resume)
 
     @property
@@ -95,17 +97,27 @@ class HDF5Writer:
         """(name, reason) of the items that were left out."""
         return list(self._journal.skipped)
 
-    def add(self, images: np.ndarray, labels: np.ndarray | Sequence[int]) -> None:
-        """Append rows: images (n, *shape) of the writer's dtype, labels (n,) whole numbers."""
+    def add(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | Sequence[int],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Append rows: images (n, *shape) of the writer's dtype, labels (n,) whole numbers.
+
+        names: what the n rows are called, such as their files, for `HDF5Dataset.name`.
+        """
         self._check_open()
         images, labels = np.asarray(images), np.asarray(labels)
         self._check_rows(images, labels)
+        called = [""] * len(images) if names is None else _check_names(names, len(images))
         at = 0
         while at < len(images):
             count = min(len(images) - at, len(self._images) - self._waiting)
             place = slice(self._waiting, self._waiting + count)
             self._images[place] = images[at : at + count]
             self._labels[place] = labels[at : at + count]
+            self._names += called[at : at + count]
             self._waiting += count
             at += count
             if self._waiting == len(self._images):
@@ -174,8 +186,9 @@ class HDF5Writer:
         if self._waiting:
             count = self._waiting
             with self._keeping():
-                self._journal.append(self._images[:count], self._labels[:count])
+                self._journal.append(self._images[:count], self._labels[:count], self._names)
             self._waiting = 0
+            self._names = []
 
     def _compose(self) -> None:
         from minidl.io.compose import Content
@@ -186,6 +199,8 @@ class HDF5Writer:
         checksums, mean, std = _account(images, block_rows)
         content = Content({"images": images, "labels": self._journal.labels()})
         content.arrays |= {"checksums": checksums, "mean": mean, "std": std}
+        if (names := self._journal.names()).any():
+            content.arrays["names"] = names
         content.add("images", block_rows=block_rows)
         content.add("", classes=json.dumps(self.classes), source=self._source)
         write_sealed(self.path, content, (FORMAT, FORMAT_VERSION))
@@ -246,6 +261,16 @@ def _account(images: np.ndarray, block_rows: int) -> tuple[np.ndarray, np.ndarra
         checksums.append(zlib.crc32(block.data))
         statistics.add(block)
     return np.array(checksums, np.uint32), *statistics.result()
+
+
+def _check_names(names: Any, count: int) -> list[str]:
+    found = [] if isinstance(names, str | bytes) else list(names)
+    if len(found) != count or not all(isinstance(name, str) and "\0" not in name for name in found):
+        raise ArgumentError(
+            f"HDF5Writer.add expected names ({count},), texts without zero characters, got "
+            f"{names!r:.80}"
+        )
+    return found
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:

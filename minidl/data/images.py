@@ -7,15 +7,25 @@ import numpy as np
 
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["SUFFIXES", "check_size", "read_image"]
+__all__ = ["SUFFIXES", "Size", "check_size", "fit_pixels", "read_image"]
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+# Formats by Pillow's names, with their suffixes. No others: Pillow hands some of its formats to
+# other programs (EPS to Ghostscript), and some aren't pictures.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "BMP": (".bmp",),
+    "DIB": (".dib",), "GIF": (".gif",), "TIFF": (".tif", ".tiff"), "WEBP": (".webp",),
+    "PPM": (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"), "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"), "PSD": (".psd",),
+    "ICO": (".ico",), "SGI": (".sgi", ".rgb", ".rgba", ".bw"), "QOI": (".qoi",), "PCX": (".pcx",),
+    "SUN": (".ras",), "TGA": (".tga", ".icb", ".vda", ".vst"),
+}  # fmt: skip
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+UNMARKED = ("DIB", "TGA", "PCX", "ICO")  # known by the suffix alone: other bytes may look like them
 FITS = ("crop", "stretch", "short")
-# No others: Pillow hands some of its formats to other programs (EPS to Ghostscript).
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+DARKEST = 16  # of the upper 8 bits; what has no more holds 12 bits a pixel, or fewer
 ORIENTATION = 0x0112  # EXIF's number of it
+BITS_PER_SAMPLE = 258  # TIFF's
+DEEP = "minidl: 16 bits"
 
 Size = int | tuple[int, int]
 
@@ -33,14 +43,16 @@ def read_image(
     half, quarter or eighth first, never below twice the size. Of 16 bits a pixel the upper 8 are
     kept; transparency is dropped, and the colours below it show; of several frames the first is
     taken.
-    Raises FileFormatError for what is damaged, cut off, too large to be safe or no image, OSError
-    where the system refuses, ImportError without Pillow.
+    Raises FileFormatError for what is damaged, cut off, too large to be safe or no image, and for
+    pixels of unknown range: floats, 32-bit integers, 16-bit ones that use 12 bits or fewer, and
+    pictures that are drawn in their transparency alone. OSError where the system refuses,
+    ImportError without Pillow.
     """
     wanted = check_size(size, fit)
     image_module = _pillow()
     with open(path, "rb") as file:
         try:
-            with image_module.open(file, formats=FORMATS) as image:
+            with image_module.open(file, formats=_formats(path)) as image:
                 return _decode(image, wanted, fit)
         except MemoryError:
             raise
@@ -68,6 +80,22 @@ def check_size(size: Any, fit: Any) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
+def fit_pixels(pixels: np.ndarray, size: Size | None, fit: str) -> np.ndarray:
+    """Pixels (H, W, 3) uint8, resized and cut as `read_image` does with a file's."""
+    wanted = check_size(size, fit)
+    return pixels if wanted is None else np.array(_fitted(_pillow().fromarray(pixels), wanted, fit))
+
+
+def _formats(path: str | os.PathLike[str]) -> list[str]:
+    """What the file may be, of what this Pillow reads."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    _pillow().init()  # once
+    return [
+        name for name, suffixes in FORMATS.items()
+        if name in _pillow().OPEN and (name not in UNMARKED or suffix in suffixes)
+    ]  # fmt: skip
+
+
 def _pillow() -> Any:
     try:
         from PIL import Image
@@ -83,7 +111,7 @@ def _reason(error: Exception, length: int) -> str:
         return "the file is empty (0 bytes)"
     if kind == "UnidentifiedImageError":
         return (
-            "expected an image (JPEG, PNG, BMP, GIF, TIFF, WebP, PPM), found something else, or "
+            "expected an image (JPEG, PNG, BMP, GIF, TIFF, WebP, ...), found something else, or "
             "one whose start is damaged"
         )
     if kind.startswith("DecompressionBomb"):
@@ -97,6 +125,7 @@ def _decode(image: Any, wanted: tuple[int, int] | None, fit: str) -> np.ndarray:
     if most is not None and image.width * image.height > most:
         # Pillow itself only warns of up to twice as many.
         raise _pillow().DecompressionBombError(f"{image.width} x {image.height}")
+    image.info[DEEP] = any(";16" in str(tile[3]) for tile in image.tile)  # gone once it is loaded
     is_jpeg = image.format in ("JPEG", "MPO")
     if not is_jpeg:
         image.load()  # here, since looking for the orientation may load it and hide what it raises
@@ -108,13 +137,16 @@ def _decode(image: Any, wanted: tuple[int, int] | None, fit: str) -> np.ndarray:
     image = _rgb(image)
     if turn is not None:
         image = image.transpose(turn)
-    if wanted is not None:
-        height, width = _resized((image.height, image.width), wanted, fit)
-        image = image.resize((width, height), _pillow().Resampling.BILINEAR)
-        if fit == "crop":
-            top, left = (height - wanted[0]) // 2, (width - wanted[1]) // 2
-            image = image.crop((left, top, left + wanted[1], top + wanted[0]))
-    return np.array(image)
+    return np.array(image if wanted is None else _fitted(image, wanted, fit))
+
+
+def _fitted(image: Any, wanted: tuple[int, int], fit: str) -> Any:
+    height, width = _resized((image.height, image.width), wanted, fit)
+    image = image.resize((width, height), _pillow().Resampling.BILINEAR)
+    if fit != "crop":
+        return image
+    top, left = (height - wanted[0]) // 2, (width - wanted[1]) // 2
+    return image.crop((left, top, left + wanted[1], top + wanted[0]))
 
 
 def _turn(image: Any) -> Any:
@@ -157,11 +189,55 @@ def _resized(old: tuple[int, int], wanted: tuple[int, int], fit: str) -> tuple[i
 
 
 def _rgb(image: Any) -> Any:
-    if image.mode == "F":
+    mode, deep = image.mode, _is_deep(image)
+    if mode == "F":
         raise FileFormatError("its pixels are floats of unknown range: save it with 8 bits each")
-    if image.mode.startswith("I"):  # Pillow would turn all above 255 white
-        pixels = np.clip(np.asarray(image).astype(np.int64), 0, 2**16 - 1) >> 8
-        return _pillow().fromarray(pixels.astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+    if mode.startswith("I"):  # Pillow would turn all above 255 white
+        if not deep:
+            raise FileFormatError(
+                "its pixels are 32-bit integers of unknown range: save it with 8 bits each"
+            )
+        found = _grey_of_16_bits(image)
+    else:
+        if mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        try:
+            found = image.convert("RGB")
+        except ValueError as error:
+            raise FileFormatError(f"its colours ({mode}) can't be made RGB: save it so") from error
+    if deep and (most := max(high for _, high in found.getextrema())) < DARKEST:
+        raise FileFormatError(
+            f"none of its 16-bit numbers is above {256 * most + 255:,} of 65,535, so that it may "
+            "hold fewer bits and would be taken as black: save it with 8 bits, scaled as is right "
+            "for it"
+        )
+    if _is_drawn_in_alpha(image, found):
+        raise FileFormatError(
+            "its pixels all have one colour, and the picture is drawn in their transparency: save "
+            "it on a background"
+        )
+    return found
+
+
+def _is_deep(image: Any) -> bool:
+    """Whether the file has 16 bits a channel. Pillow reads grey ones as I;16, or as 32-bit I."""
+    if image.mode.startswith("I;16"):
+        return True
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 0)  # of TIFF
+    if image.format == "TIFF":
+        return bits == 16 or (isinstance(bits, tuple) and set(bits) == {16})
+    if image.mode == "I":
+        return image.format in ("PNG", "PPM", "JPEG2000")
+    return bool(image.info.get(DEEP))
+
+
+def _grey_of_16_bits(image: Any) -> Any:
+    pixels = np.clip(np.asarray(image).astype(np.int64), 0, 2**16 - 1) >> 8
+    return _pillow().fromarray(pixels.astype(np.uint8)).convert("RGB")
+
+
+def _is_drawn_in_alpha(image: Any, colours: Any) -> bool:
+    if image.mode not in ("RGBA", "LA", "PA"):
+        return False
+    low, high = image.getchannel("A").getextrema()
+    return low < high and all(least == most for least, most in colours.getextrema())

@@ -4,6 +4,7 @@ A hidden folder beside the file:
 
     .NAME.partial/rows.bin      rows, one after the other
     .NAME.partial/labels.bin    their labels, int64, each written once its row is on the disk
+    .NAME.partial/names.bin     their names in UTF-8, a zero byte after each, written before labels
     .NAME.partial/skipped.json  [rows before it, name, reason] of each item left out, one a line
     .NAME.partial/meta.json     what kind of rows they are
 """
@@ -11,6 +12,7 @@ A hidden folder beside the file:
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +22,8 @@ from minidl.errors import FileFormatError, StateError
 
 __all__ = ["Journal", "check_target", "left_by"]
 
-ROWS, LABELS, SKIPPED, META = "rows.bin", "labels.bin", "skipped.json", "meta.json"
+ROWS, LABELS, NAMES = "rows.bin", "labels.bin", "names.bin"
+SKIPPED, META = "skipped.json", "meta.json"
 LABEL_BYTES = 8
 
 
@@ -95,11 +98,13 @@ class Journal:
             self._unlock()
             raise
         rows, labels = ((self.folder / name).stat().st_size for name in (ROWS, LABELS))
-        self.rows = min(rows // row_bytes, labels // LABEL_BYTES)
+        self.rows = min(rows // row_bytes, labels // LABEL_BYTES, len(self._ends()))
         self._read_skipped()
         # Not in append mode: what was half written is written again, at the same place.
         self._rows_file = (self.folder / ROWS).open("r+b", buffering=0)
         self._labels_file = (self.folder / LABELS).open("r+b", buffering=0)
+        self._names_file = (self.folder / NAMES).open("r+b", buffering=0)
+        self._names_bytes = int(self._ends()[self.rows - 1]) if self.rows else 0
 
     def _begin(self, meta: dict[str, Any]) -> None:
         """An empty journal, which is one from the moment that meta.json is there."""
@@ -109,7 +114,7 @@ class Journal:
             (self.folder / META).unlink(missing_ok=True)
             shutil.rmtree(self.folder)
         self.folder.mkdir()
-        for name in (ROWS, LABELS, SKIPPED):
+        for name in (ROWS, LABELS, NAMES, SKIPPED):
             (self.folder / name).touch()
         with atomic_write(self.folder / META) as temporary:
             temporary.write_text(json.dumps(meta) + "\n", encoding="utf-8")
@@ -143,10 +148,14 @@ class Journal:
                 self.skipped.append((name, reason))
         (self.folder / SKIPPED).write_bytes(b"".join(kept))
 
-    def append(self, images: np.ndarray, labels: np.ndarray) -> None:
+    def append(self, images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
         """Write rows to the disk; a second attempt after an error writes to the same place."""
+        # Names of files that aren't UTF-8 come back as they were.
+        text = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
         _write_at(self._rows_file, self.rows * self._row_bytes, images)
+        _write_at(self._names_file, self._names_bytes, np.frombuffer(text, np.uint8))
         _write_at(self._labels_file, self.rows * LABEL_BYTES, labels)
+        self._names_bytes += len(text)
         self.rows += len(images)
 
     def skip(self, at: int, name: str, reason: str) -> None:
@@ -163,8 +172,17 @@ class Journal:
         """(rows,) int64."""
         return np.fromfile(self.folder / LABELS, "<i8", self.rows)
 
+    def names(self) -> np.ndarray:
+        """(bytes,) uint8: the rows' names, a zero byte after each."""
+        return np.fromfile(self.folder / NAMES, np.uint8, self._names_bytes)
+
+    def _ends(self) -> np.ndarray:
+        """Where each name in the file ends, behind its zero byte."""
+        return np.flatnonzero(np.fromfile(self.folder / NAMES, np.uint8) == 0) + 1
+
     def close(self) -> None:
         self._rows_file.close()
+        self._names_file.close()
         self._labels_file.close()
         self._unlock()
 

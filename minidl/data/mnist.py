@@ -6,14 +6,13 @@ import http.client
 import io
 import math
 import os
-import struct
 import urllib.request
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from minidl.data.dataset import ArrayDataset
+from minidl.data.idx import GZIP_ERRORS, read_idx
 from minidl.errors import FileFormatError
 
 __all__ = ["mnist"]
@@ -30,8 +29,6 @@ FILES = {
 MEAN, STD = 0.10003692714716095, 0.27521734619136895  # of the padded training images, 0..1
 MOST_PACKED = 16 * 2**20  # bytes; the largest file has 10 MB,
 MOST_UNPACKED = 64 * 2**20  # and 47 MB unpacked
-MOST_ITEMS = 1_000_000  # in a file; MNIST has 60,000
-GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def mnist(
@@ -65,18 +62,25 @@ def mnist(
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file `name` or `name`.gz in `folder`."""
-    for path in (folder / (name + ".gz"), folder / name):
-        if path.is_file():
-            return path
+    """The file `name` or `name`.gz in `folder`; archives also have train-images.idx3-ubyte."""
+    for each in (name, name.replace("-idx", ".idx")):
+        for path in (folder / (each + ".gz"), folder / each):
+            if path.is_file():
+                return path
     return None
+
+
+def _there(folder: Path, name: str) -> Path:
+    path = _find(folder, name)
+    assert path is not None  # looked for before
+    return path
 
 
 def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Padded images (N, 32, 32, 1) uint8 and labels (N,) int64."""
     images, labels = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-    pixels = _read_idx(folder, images, (28, 28))  # (N, 28, 28)
-    numbers = _read_idx(folder, labels, ())  # (N,)
+    pixels = read_idx(_there(folder, images), (28, 28))  # (N, 28, 28)
+    numbers = read_idx(_there(folder, labels), ())  # (N,)
     if len(pixels) != len(numbers):
         raise FileFormatError(
             f"{folder}: {images} holds {len(pixels)} images, but {labels} {len(numbers)} labels"
@@ -96,44 +100,6 @@ def _standard_tones(images: np.ndarray) -> np.ndarray:
     if deviation == 0:
         raise FileFormatError("mnist: all pixels of the training images are equal")
     return ((tones - mean) / deviation).astype(np.float32)
-
-
-def _read_idx(folder: Path, name: str, item: tuple[int, ...]) -> np.ndarray:
-    """The bytes of an idx file as a uint8 array (N, *item).
-
-    An idx file has 4 bytes for type and number of axes, 4 for each axis' length, then the data.
-    """
-    path = _find(folder, name)
-    assert path is not None  # looked for before
-    axes = 1 + len(item)
-    header = struct.Struct(f">{1 + axes}I")
-    unpack = gzip.open if path.suffix == ".gz" else open
-    try:
-        with unpack(path, "rb") as file:
-            start = file.read(header.size)
-            if len(start) < header.size:
-                raise FileFormatError(
-                    f"{path}: expected an idx file, found only {len(start)} bytes"
-                )
-            magic, count, *sizes = header.unpack(start)
-            if magic != 0x800 + axes:  # 8 is the type, unsigned bytes
-                raise FileFormatError(
-                    f"{path}: expected an idx file of bytes with {axes} axes "
-                    f"(magic number {0x800 + axes}), found {magic}"
-                )
-            if tuple(sizes) != item or not 0 < count <= MOST_ITEMS:
-                raise FileFormatError(
-                    f"{path}: expected items of shape {item}, at most {MOST_ITEMS}, "
-                    f"found {count} of shape {tuple(sizes)}"
-                )
-            size = count * math.prod(item)
-            data = file.read(size + 1)  # one more shows that the end is reached
-    except GZIP_ERRORS as error:
-        raise FileFormatError(f"{path}: the gzip file is damaged or truncated: {error}") from error
-    if len(data) != size:
-        found = f"only {len(data)}" if len(data) < size else "more"
-        raise FileFormatError(f"{path}: expected {size} bytes of data, found {found}")
-    return np.frombuffer(data, np.uint8).reshape(count, *item)
 
 
 def _download(folder: Path, name: str) -> None:

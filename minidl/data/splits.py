@@ -9,7 +9,7 @@ import numpy as np
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Subset", "split"]
+__all__ = ["Subset", "labels_of", "split"]
 
 
 class Subset(Dataset):
@@ -35,7 +35,7 @@ class Subset(Dataset):
                 f"Subset expected numbers from 0 to {len(dataset) - 1}, got {low} to {high}"
             )
         self.classes: list[str] | None = getattr(dataset, "classes", None)
-        labels = _labels(dataset)
+        labels = labels_of(dataset)
         self.labels: np.ndarray | None = None if labels is None else labels[self.indices]
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Subset(Dataset):
         return np.argsort(place[self.indices], kind="stable")
 
 
-def _labels(dataset: Dataset) -> np.ndarray | None:
+def labels_of(dataset: Dataset) -> np.ndarray | None:
     """The labels of a dataset that tells them, or has them as its second array."""
     labels = getattr(dataset, "labels", None)
     if labels is None and isinstance(dataset, ArrayDataset) and len(dataset.arrays) == 2:
@@ -108,7 +108,7 @@ def _groups(dataset: Dataset, stratify: bool) -> list[tuple[str, np.ndarray]]:
     """(name, numbers of its items) of each class, or of the whole."""
     if not stratify:
         return [("the dataset", np.arange(len(dataset)))]
-    labels = _labels(dataset)
+    labels = labels_of(dataset)
     if labels is None:
         raise ArgumentError(
             f"split: {type(dataset).__name__} tells no labels to keep in proportion: give it an "

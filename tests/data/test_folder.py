@@ -7,7 +7,8 @@ import pytest
 from pictures import class_folders, picture, save
 
 from minidl.data import DataLoader
-from minidl.data.folder import ImageFolder, ImageList
+from minidl.data.folder import ImageFolder
+from minidl.data.listing import ImageList
 from minidl.errors import ArgumentError, FileFormatError, ShapeError
 
 
@@ -115,8 +116,9 @@ def test_a_list(tmp_path):
     assert data.classes == ["ape, great", "zoo"]
     assert data.labels.tolist() == [1, 0, 1]
     np.testing.assert_array_equal(data[0][0], made[tmp_path / "images/x/02.png"])
+    assert ImageList(table).paths == data.paths  # the only folder beside it that has them
     with pytest.raises(FileNotFoundError, match="3 of the 3 files aren't there"):
-        ImageList(table)
+        ImageList(table, root=tmp_path)
 
 
 def test_labels_that_are_numbers(tmp_path):
@@ -126,8 +128,9 @@ def test_labels_that_are_numbers(tmp_path):
     data = ImageList(table, file_column="name", label_column="n")
     assert data.classes == ["9", "10"]
     assert data.labels.tolist() == [1, 0, 1]
-    with pytest.raises(FileFormatError, match="expected a column 'file' and a column 'label'"):
-        ImageList(table)
+    assert ImageList(table).labels.tolist() == [1, 0, 1]  # the only columns that can be
+    with pytest.raises(FileFormatError, match=r"expected a column 'file', found n, name: name it "):
+        ImageList(table, file_column="file")
 
 
 def test_a_real_list(shared_data):

@@ -243,6 +243,9 @@ HOSTILE = {
     "no block": {"block_rows": 0},
     "half a block": {"block_rows": 0.5},
     "a block of no number": {"block_rows": "many"},
+    "fewer names": {"names": np.frombuffer(b"a\0b\0c\0", np.uint8)},
+    "names that don't end": {"names": np.frombuffer(b"a\0b\0c\0d\0e", np.uint8)},
+    "names of another type": {"names": np.zeros(4, np.int32)},
     "classes of no text": {"classes": "[1, 2]"},
     "classes of no list": {"classes": "{}"},
     "classes that can't be read": {"classes": "["},
@@ -261,6 +264,8 @@ def test_sealed_files_that_make_no_sense(tmp_path, change):
 
     def make(change):
         content = Content({name: change.get(name, array) for name, array in arrays.items()})
+        if "names" in change:
+            content.arrays["names"] = change["names"]
         content.add("images", block_rows=change.get("block_rows", 5))
         content.add("", classes=change.get("classes", '["a", "b"]'), source="")
         write_sealed(tmp_path / "a.h5", content, ("minidl data", 1))

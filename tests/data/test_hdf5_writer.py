@@ -388,3 +388,59 @@ def test_a_row_too_large_for_memory_leaves_nothing(tmp_path):
     with pytest.raises(MemoryError):
         HDF5Writer(tmp_path / "rows.h5", (2**50,), "float32")
     assert list(tmp_path.iterdir()) == []
+
+
+# Names
+
+
+def test_names_of_rows(tmp_path):
+    rows = np.zeros((7, 2, 3), np.uint8)
+    names = ["a/1.png", "b\nc.png", "été/日本.jpg", "", "caf\udce9.jpg"]  # the last isn't UTF-8
+    with HDF5Writer(tmp_path / "a.h5", (2, 3), buffer=2) as writer:
+        writer.add(rows[:3], [0, 1, 2], names[:3])
+        writer.add(rows[:2], [0, 1], names[3:])
+        writer.add(rows[:2], [0, 1])
+    with HDF5Dataset(tmp_path / "a.h5") as data:
+        found = [data.name(i) for i in range(7)]
+        assert found == [*names[:3], "image 3", names[4], "image 5", "image 6"]
+        assert data.name(-7) == "a/1.png"
+        with pytest.raises(IndexError):
+            data.name(7)
+
+
+def test_files_without_names_have_no_such_dataset(tmp_path):
+    with HDF5Writer(tmp_path / "a.h5", (2,)) as writer:
+        writer.add(np.zeros((2, 2), np.uint8), [0, 1])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert "names" not in file
+    with HDF5Dataset(tmp_path / "a.h5") as data:
+        assert data.name(1) == "image 1"
+
+
+def test_names_go_on_after_a_kill(tmp_path):
+    def rows(start, stop):
+        return np.full((stop - start, 2), start, np.uint8), [0] * (stop - start)
+
+    for name, kill in (("whole", False), ("a", True)):
+        path = tmp_path / f"{name}.h5"
+        writer = HDF5Writer(path, (2,), buffer=2)
+        writer.add(*rows(0, 4), [f"n{i}" * (i + 1) for i in range(4)])
+        if kill:  # rows and names of more than there are labels
+            writer._journal.close()
+            with (tmp_path / f".{path.name}.partial" / "names.bin").open("ab") as file:
+                file.write(b"half\0a na")
+            writer = HDF5Writer(path, (2,), buffer=2, resume=True)
+            assert writer.rows == 4
+        writer.add(*rows(4, 7), [f"later {i}" for i in range(4, 7)])
+        writer.close()
+    with HDF5Dataset(tmp_path / "a.h5") as data:
+        assert [data.name(i) for i in (0, 3, 4, 6)] == ["n0", "n3n3n3n3", "later 4", "later 6"]
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], "ab", ["a", 1], ["a", "b\0"]])
+def test_bad_names(tmp_path, names):
+    with HDF5Writer(tmp_path / "a.h5", (2,)) as writer:
+        with pytest.raises(ArgumentError, match=r"expected names \(2,\), texts"):
+            writer.add(np.zeros((2, 2), np.uint8), [0, 1], names)
+        writer.add(np.zeros((2, 2), np.uint8), [0, 1])

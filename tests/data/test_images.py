@@ -1,14 +1,16 @@
 """Reading image files, beside Pillow."""
 
 import os
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
 from pictures import picture, save
 from PIL import Image, ImageOps
 
-from minidl.data.images import read_image
+from minidl.data.images import SUFFIXES, read_image
 from minidl.errors import ArgumentError, FileFormatError
 
 
@@ -196,3 +198,105 @@ def test_without_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"pip install 'minidl\[images\]'"):
         read_image(path)
+
+
+# What Pillow opens, and what would be taken as black
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".pfm"}))  # that has floats
+def test_every_suffix_is_read(tmp_path, suffix):
+    Image.init()
+    form = Image.registered_extensions()[suffix]
+    grey = np.asarray(Image.fromarray(picture(16, 16)).convert("L"))
+    path = tmp_path / f"a{suffix.upper()}"
+    pixels = Image.fromarray(grey if suffix in (".bw", ".pgm") else picture(16, 16))
+    if form in ("PSD", "SUN"):  # Pillow doesn't write these
+        path.write_bytes({"PSD": psd, "SUN": sun}[form](picture(16, 16)))
+    else:
+        pixels.save(path, format="PPM" if suffix in (".pbm", ".pnm") else form)
+    found = read_image(path)
+    assert found.shape == (16, 16, 3)
+    assert np.abs(found.astype(int) - np.asarray(pixels.convert("RGB"))).mean() < 12
+
+
+def psd(pixels):
+    height, width, _ = pixels.shape
+    head = b"8BPS" + (1).to_bytes(2, "big") + bytes(6) + (3).to_bytes(2, "big")
+    head += height.to_bytes(4, "big") + width.to_bytes(4, "big")
+    head += (8).to_bytes(2, "big") + (3).to_bytes(2, "big")
+    return head + bytes(4 * 3) + bytes(2) + pixels.transpose(2, 0, 1).tobytes()
+
+
+def sun(pixels):
+    height, width, _ = pixels.shape
+    numbers = [0x59A66A95, width, height, 24, pixels.size, 1, 0, 0]
+    return b"".join(n.to_bytes(4, "big") for n in numbers) + pixels[..., ::-1].tobytes()
+
+
+def test_bytes_without_a_mark_are_taken_by_their_suffix_alone(tmp_path):
+    path = save(tmp_path / "a.tga", picture())
+    np.testing.assert_array_equal(read_image(path), picture())
+    with pytest.raises(FileFormatError, match="expected an image"):
+        read_image(path.rename(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_16_bits(tmp_path, suffix):
+    grey = picture()[..., 0]
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+    np.testing.assert_array_equal(read_image(path), np.repeat(grey[..., None], 3, axis=2))
+    for scale, least in ((1, "255"), (16, "4,095")):  # 8 and 12 bits in 16
+        Image.fromarray(grey.astype(np.uint16) * scale).save(path)
+        with pytest.raises(FileFormatError, match="none of its 16-bit numbers is above") as found:
+            read_image(path)
+        assert f"above {least} of 65,535" in str(found.value) or grey.max() < 240
+
+
+@pytest.mark.parametrize("scale", [257, 16, 1])
+def test_16_bits_in_colour(tmp_path, scale):
+    pixels = picture()
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels.astype(np.uint16) * scale)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 30, 20, 16, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, part in parts.items():
+        content += struct.pack(">I", len(part)) + name + part
+        content += struct.pack(">I", zlib.crc32(name + part))
+    (tmp_path / "a.png").write_bytes(content)
+    if scale == 257:
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
+    else:
+        with pytest.raises(FileFormatError, match="would be taken as black"):
+            read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("scale", [1, 256, 2**22])
+def test_32_bits_are_refused(tmp_path, scale):
+    Image.fromarray(picture()[..., 0].astype(np.int32) * scale).save(tmp_path / "a.tif")
+    with pytest.raises(FileFormatError, match="32-bit integers of unknown range"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_pictures_in_the_transparency_alone_are_refused(tmp_path, mode):
+    alpha = Image.fromarray(picture()[..., 0])
+    one_colour = Image.new(mode[:-1], alpha.size)
+    one_colour.putalpha(alpha)
+    one_colour.save(tmp_path / "a.png")
+    with pytest.raises(FileFormatError, match="drawn in their transparency: save it on a back"):
+        read_image(tmp_path / "a.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "black.png")
+    assert not read_image(tmp_path / "black.png").any()
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif", ".mpo"])
+def test_orientation_in_other_formats(tmp_path, suffix):
+    image = Image.fromarray(picture())
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / f"a{suffix}", exif=exif)
+    assert read_image(tmp_path / f"a{suffix}").shape == (30, 20, 3)

@@ -1,0 +1,259 @@
+"""Image files that a table lists with their labels: CSV, or with tabs, semicolons or bars."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from minidl.data.folder import ImageFiles
+from minidl.data.images import SUFFIXES, Size
+from minidl.data.parts import class_folders, part_of
+from minidl.errors import ArgumentError, FileFormatError
+
+__all__ = ["ImageList", "sorted_classes"]
+
+DELIMITERS = ",;\t|"
+FILE, LABEL = "file", "label"
+LABELS = {"label", "labels", "class", "classes", "class_name", "classname", "category", "target"}
+
+
+class ImageList(ImageFiles):
+    """Image files that a table lists, with their classes.
+
+    csv_path: a table, in CSV or with tabs, semicolons or bars between its columns. Its first row
+        names them, unless it names an image.
+    root: the folder that files are relative to; None: the table's own or, if they aren't there, the
+        sub-folder of it that has them. Names may lack their suffix.
+    size, fit: as `minidl.data.images.read_image` takes them.
+    file_column, label_column: names of columns. None: "file" and "label" or, if there are none
+        such, the only column that names files, and the only other one or the one with a name like
+        "class".
+    classes: their names in the order of their labels; None: the texts in the label column, sorted:
+        as numbers if all are whole numbers, otherwise as text.
+    parts: of each image, "train", "validation" or "test", if a column tells; otherwise None.
+    Raises FileFormatError for what is no such table, or where several columns would do,
+    FileNotFoundError for files that aren't there.
+    """
+
+    def __init__(
+        self,
+        csv_path: str | os.PathLike[str],
+        root: str | os.PathLike[str] | None = None,
+        *,
+        size: Size | None = None,
+        fit: str = "crop",
+        file_column: str | None = None,
+        label_column: str | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        path = Path(csv_path)
+        table = _read(path)
+        folders = _folders(path) if root is None else [Path(root)]
+        file = _file_column(path, table, file_column, folders)
+        label = _label_column(path, table, label_column, file)
+        for number, row in enumerate(table.rows, table.first):
+            if not (row[file] and row[label]):
+                raise FileFormatError(f"{path}: row {number} lacks its file or its label")
+        names = [row[file] for row in table.rows]
+        folder, paths = _located(path, names, folders)
+        texts = [row[label] for row in table.rows]
+        kept = _once(path, paths, texts)
+        repeated = [(names[i], "listed before") for i in sorted({*range(len(names))} - {*kept})]
+        known = sorted_classes(texts) if classes is None else list(classes)
+        if unknown := sorted({*texts} - {*known}):
+            raise FileFormatError(
+                f"{path}: expected the classes {', '.join(known)}, found {', '.join(unknown)} too"
+            )
+        number_of = {name: i for i, name in enumerate(known)}
+        labels = [number_of[texts[i]] for i in kept]
+        super().__init__(
+            folder, [paths[i] for i in kept], labels, known, size=size, fit=fit,
+            passed_over=repeated,
+        )  # fmt: skip
+        at = _part_column(table, {file, label})
+        self.parts = None if at is None else [part_of(table.rows[i][at]) for i in kept]
+
+
+def sorted_classes(texts: Sequence[str]) -> list[str]:
+    """The different texts, sorted: as numbers if all are whole numbers, otherwise as text."""
+    names = {*texts}
+    numbers = all(name.isdecimal() for name in names)
+    return sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
+
+
+class _Table(NamedTuple):
+    columns: list[str]
+    rows: list[list[str]]
+    first: int  # the number of the first of these rows in the file
+
+
+def _read(path: Path) -> _Table:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        start = text.lstrip().partition("\n")[0]
+        delimiter = max(DELIMITERS, key=start.count)
+        lines = [
+            [cell.strip() for cell in row]
+            for row in csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+            if any(cell.strip() for cell in row)
+        ]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: expected a table in CSV (UTF-8): {error}") from error
+    columns, first = (lines[0], 2) if lines else ([], 1)
+    if any(Path(cell).suffix.lower() in SUFFIXES for cell in columns):
+        columns, first = [f"{FILE} {i}" for i in range(1, 1 + len(columns))], 1
+    rows = [row + [""] * (len(columns) - len(row)) for row in lines[first - 1 :]]
+    if lines and not rows:
+        raise FileFormatError(f"{path}: the table has no rows below its column names")
+    for number, row in enumerate(rows, first):
+        if len(row) > len(columns):
+            raise FileFormatError(
+                f"{path}: row {number} has {len(row)} columns, expected {len(columns)}"
+            )
+    return _Table(columns, rows, first)
+
+
+# Columns
+
+
+def _named(path: Path, table: _Table, name: str, argument: str) -> int:
+    if name not in table.columns:
+        raise FileFormatError(
+            f"{path}: expected a column {name!r}, found {', '.join(table.columns) or 'none'}: name "
+            f"it with {argument}="
+        )
+    return table.columns.index(name)
+
+
+def _file_column(path: Path, table: _Table, name: str | None, folders: list[Path]) -> int:
+    if name is not None or FILE in table.columns:
+        return _named(path, table, name or FILE, "file_column")
+    cells = list(zip(*table.rows, strict=True))
+    found = [
+        i for i, column in enumerate(cells)
+        if any(_place(folder, column[0], {}) for folder in folders)
+        or Path(column[0]).suffix.lower() in SUFFIXES
+    ]  # fmt: skip
+    if len(found) > 1:  # numbers of classes may be names of images, too
+        found = [i for i in found if len({*cells[i]}) == len(cells[i])]
+    if len(found) != 1:
+        raise FileFormatError(
+            f"{path}: expected a column {FILE!r}, or one column that names images in {folders[0]} "
+            f"or a folder there, found {', '.join(table.columns) or 'none'}: name it with "
+            "file_column="
+        )
+    return found[0]
+
+
+def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int:
+    if name is not None or LABEL in table.columns:
+        return _named(path, table, name or LABEL, "label_column")
+    part = _part_column(table, {file})
+    others = [i for i in range(len(table.columns)) if i not in (file, part)]
+    if len(others) > 1:
+        others = [i for i in others if table.columns[i].lower().replace(" ", "_") in LABELS]
+    if len(others) != 1:
+        raise FileFormatError(
+            f"{path}: expected a column {LABEL!r}, or one column beside the images' names, found "
+            f"{', '.join(table.columns)}: name it with label_column="
+        )
+    values = [row[others[0]] for row in table.rows]
+    if any(map(_is_fraction, values)):
+        raise FileFormatError(
+            f"{path}: the column {table.columns[others[0]]!r} holds numbers with fractions, not "
+            "classes: name the column of the classes with label_column="
+        )
+    return others[0]
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except (ValueError, OverflowError):
+        return False
+
+
+def _part_column(table: _Table, but: set[int]) -> int | None:
+    """The column that tells of each image which part it is of."""
+    for i in range(len(table.columns)):
+        parts = {part_of(row[i]) for row in table.rows}
+        if i not in but and None not in parts and len(parts) > 1:
+            return i
+    return None
+
+
+# Files
+
+
+def _folders(path: Path) -> list[Path]:
+    """Where images may be: beside the table, or in a folder beside it."""
+    return [path.parent, *(path.parent / name for name in class_folders(path.parent))]
+
+
+def _place(folder: Path, name: str, known: dict[str, str | None]) -> Path | None:
+    """The image of this name in the folder.
+
+    known: names of files by those without suffix, which this fills at its first use; None for
+        names of several files.
+    """
+    if not name:
+        return None
+    if (folder / name).is_file():
+        return folder / name
+    if not known and folder.is_dir():
+        for file in os.listdir(folder):
+            stem, suffix = os.path.splitext(file)
+            if suffix.lower() in SUFFIXES:
+                known[stem] = None if stem in known else file
+    found = known.get(name)
+    return None if found is None else folder / found
+
+
+def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, list[Path]]:
+    """The folder that has the images of all these names, and where each is."""
+    best: tuple[int, Path, list[Path | None]] = (-1, folders[0], [])
+    whole: list[Path] = []
+    for folder in folders:
+        known: dict[str, str | None] = {}
+        if len(folders) > 1 and whole and not _place(folder, names[0], known):
+            continue
+        places = [_place(folder, name, known) for name in names]
+        found = sum(place is not None for place in places)
+        if found == len(names):
+            whole.append(folder)
+            if len(whole) == 1:
+                best = (found, folder, places)
+            if folder == path.parent:
+                break
+        elif found > best[0]:
+            best = (found, folder, places)
+    if len(whole) > 1:
+        raise ArgumentError(
+            f"{path}: {', '.join(map(str, whole))} all have images of these names: give the folder "
+            "that is meant as root"
+        )
+    _, folder, places = best
+    missing = [name for name, place in zip(names, places, strict=True) if place is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{path}: {len(missing)} of the {len(names)} files aren't there, the first being "
+            f"{folder / missing[0]}: give the folder they are relative to as root"
+        )
+    return folder, [place for place in places if place is not None]
+
+
+def _once(path: Path, paths: list[Path], texts: list[str]) -> list[int]:
+    """The numbers of the rows that name an image for the first time."""
+    label_of: dict[Path, str] = {}
+    kept = []
+    for i, (image, text) in enumerate(zip(paths, texts, strict=True)):
+        if image not in label_of:
+            kept.append(i)
+        elif label_of[image] != text:
+            raise FileFormatError(
+                f"{path}: {image} is listed as {label_of[image]!r} and as {text!r}: give each "
+                "image one class"
+            )
+        label_of[image] = text
+    return kept
