@@ -36,6 +36,9 @@ def _operations() -> dict[str, Operation]:
         found |= _conv(f"3x3 {channels}-{channels} at {size}", batch, size, conv)
     found |= _conv("1x1 256-64 at 56", 8, 56, Conv(256, 64, 1, bias=False))
     found |= _conv("7x7/2 3-64 at 224", 8, 224, Conv(3, 64, 7, 2, 3, bias=False), ("weight",))
+    for size, channels, of in ((56, 128, 4), (28, 256, 8)):
+        conv = Conv(channels, channels, 3, padding=1, groups=channels // of, bias=False)
+        found |= _conv(f"3x3 {channels} in groups of {of} at {size}", 2, size, conv)
     for size, channels in ((112, 32), (28, 256)):
         found |= _each(
             f"depthwise 3x3 {channels} at {size}",
@@ -58,7 +61,7 @@ def _conv(
 ) -> dict[str, Operation]:
     """A convolution; a multiply-add counts as two."""
     out = (size + 2 * conv.padding - conv.kernel) // conv.stride + 1
-    flops = 2 * batch * out * out * conv.kernel**2 * conv.inputs * conv.outputs
+    flops = 2 * batch * out * out * conv.kernel**2 * conv.inputs * conv.outputs // conv.groups
     return _each(name, (conv,), (batch, size, size, conv.inputs), gradients, flops)
 
 

@@ -56,6 +56,17 @@ def depthwise_arguments(multiplier):
     }
 
 
+def grouped_arguments():
+    x, w = normal(IMAGES, *SIZE, 32), normal(3, 3, 2, 32)  # groups of 2
+    settings, dy = window((3, 3), (2, 1))
+    dy = np.repeat(dy[..., :1], 32, 3) * normal(32)
+    return {
+        "conv2d": (x, w, normal(32), "relu", *settings, 16),
+        "conv2d_input_grad": (dy, w, SIZE, *settings, 16),
+        "conv2d_weight_grad": (x, dy, (3, 3), *settings, 16, True),
+    }
+
+
 def column_arguments():
     settings, dy = window((3, 2), (1, 1), (2, 1))
     columns = normal(*dy.shape[:3], 3, 2, CHANNELS)
@@ -229,6 +240,7 @@ CASES = {
     ],
     **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
+    "grouped": [grouped_arguments()],
     "pool": [pool_arguments()],
     "norm": [norm_arguments()],
     "gemm": matmul_arguments(),

@@ -9,7 +9,7 @@ from numba.core import cgutils
 
 from minidl.kernels.simd import I1, I32, I64, Tile, intrinsic
 
-__all__ = ["load_where", "slide", "store_numbers", "where_beaten", "where_number"]
+__all__ = ["add_products", "load_where", "slide", "store_numbers", "where_beaten", "where_number"]
 
 
 def _spread(builder: Any, value: Any, lanes: int) -> Any:
@@ -27,30 +27,74 @@ def _fma(builder: Any, tile: Tile, *vectors: Any) -> Any:
     return builder.call(function, vectors)
 
 
+def _moved(builder: Any, vector: Any, lanes: int, places: list[int]) -> Any:
+    """The vector whose lane l is lane places[l] of another; itself where nothing moves."""
+    if places == list(range(lanes)):
+        return vector
+    return builder.shuffle_vector(vector, vector, ir.VectorType(I32, lanes)(places))
+
+
 @intrinsic(prefer_literal=True)
-def slide(typing, strip, taps, acc, stride):
+def slide(typing, strip, w, w_at, step, apart, taps, acc, stride, size):
     """acc + the products of the pixels of a strip and the taps of a window that slides along it.
 
-    Forward, the window moves by `stride`: row r gains strip[r*stride + j] * taps[j]. A negative
-    stride is a gradient's: row i*stride + j - (taps - 1) gains strip[i] * taps[j], if it is there.
+    Forward, the window moves by `stride`: row r gains strip[r*stride + j] * tap j. A negative
+    stride is a gradient's: row i*stride + j - (taps - 1) gains strip[i] * tap j, if it is there.
+    Tap j is the vector at w[w_at + j*step]. Of channels in groups of `size`, each output takes all
+    of its group: number i of each group through the taps at w[w_at + i*apart + j*step].
     """
-    move = stride.literal_value
-    pairs = [
-        (r, r * move + j, j) if move > 0 else (r * -move + j - (taps.rows - 1), r, j)
-        for j in range(taps.rows)
-        for r in range(acc.rows if move > 0 else strip.rows)
+    move, count, numbers = stride.literal_value, taps.literal_value, size.literal_value
+    targets = [
+        [(r, p - r * move) for r in range(acc.rows)]
+        if move > 0
+        else [(p * -move + j - (count - 1), j) for j in range(count)]
+        for p in range(strip.rows)
     ]
 
     def generate(context, builder, signature, arguments):
-        strip_, taps_, acc_ = arguments[:3]
+        strip_, _, w_at, step, apart, _, acc_ = arguments[:7]
+        data = context.make_array(w)(context, builder, arguments[1]).data
         sums = [builder.extract_value(acc_, r) for r in range(acc.rows)]
-        for r, i, j in pairs:
-            if 0 <= r < acc.rows:
-                pixel, tap = builder.extract_value(strip_, i), builder.extract_value(taps_, j)
-                sums[r] = _fma(builder, acc, pixel, tap, sums[r])
+        for i in range(numbers):
+            first = builder.add(w_at, builder.mul(apart, I64(i)))
+            factors = []
+            for j in range(count):
+                place = builder.gep(data, [builder.add(first, builder.mul(step, I64(j)))])
+                pointer = builder.bitcast(place, acc.vector.as_pointer())
+                factors.append(builder.load(pointer, align=acc.align))
+            lanes = [lane // numbers * numbers + i for lane in range(acc.lanes)]
+            for p in range(strip.rows):
+                pixel = _moved(builder, builder.extract_value(strip_, p), acc.lanes, lanes)
+                for r, j in targets[p]:
+                    if 0 <= r < acc.rows and 0 <= j < count:
+                        sums[r] = _fma(builder, acc, pixel, factors[j], sums[r])
         return acc.pack(builder, sums)
 
-    return acc(strip, taps, acc, stride), generate
+    place = types.intp
+    return acc(strip, w, place, place, place, taps, acc, stride, size), generate
+
+
+@intrinsic(prefer_literal=True)
+def add_products(typing, sums, pixels, grad, size):
+    """sums + the products of pixels with the gradients of all channels of their groups of `size`.
+
+    Row r * len(pixels) + t gains pixels[t] times a vector whose number k of a group is number
+    (k + r) % size of grad's.
+    """
+    numbers = size.literal_value
+
+    def generate(context, builder, signature, arguments):
+        found = []
+        for r in range(numbers):
+            lanes = [lane // numbers * numbers + (lane + r) % numbers for lane in range(sums.lanes)]
+            g = _moved(builder, builder.extract_value(arguments[2], 0), sums.lanes, lanes)
+            for t in range(pixels.rows):
+                pixel = builder.extract_value(arguments[1], t)
+                total = builder.extract_value(arguments[0], r * pixels.rows + t)
+                found.append(_fma(builder, sums, pixel, g, total))
+        return sums.pack(builder, found)
+
+    return sums(sums, pixels, grad, size), generate
 
 
 @intrinsic

@@ -6,7 +6,7 @@ Shapes and names as in the twin, `minidl.reference.conv`. `choose.py` chooses.
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels import choose, depthwise, direct, gemm, im2col, winograd
+from minidl.kernels import choose, depthwise, direct, gemm, grouped, im2col, winograd
 from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
 from minidl.kernels.reduce import sum_axis
@@ -32,7 +32,8 @@ def conv2d(
     if algorithm == choose.IM2COL:
         y = im2col.conv2d(x, weight, stride, padding, dilation, groups)
         return activate(y if bias is None else y + bias, activation)
-    return direct.conv2d(x, weight, bias, activation, stride, padding, dilation, groups)
+    chosen = grouped if algorithm == choose.GROUPED else direct
+    return chosen.conv2d(x, weight, bias, activation, stride, padding, dilation, groups)
 
 
 def conv2d_input_grad(
@@ -52,7 +53,7 @@ def conv2d_input_grad(
     if algorithm == choose.DEPTHWISE:
         filters, settings = _filters(weight, groups), (stride, padding, dilation)
         return depthwise.depthwise_conv2d_input_grad(dy, filters, input_size, *settings)
-    chosen = im2col if algorithm == choose.IM2COL else direct
+    chosen = {choose.IM2COL: im2col, choose.GROUPED: grouped}.get(algorithm, direct)
     return chosen.conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
 
 
@@ -78,7 +79,8 @@ def conv2d_weight_grad(
     elif algorithm == choose.IM2COL:
         dw = im2col.conv2d_weight_grad(x, dy, kernel_size, stride, padding, dilation, groups)
     else:
-        return direct.conv2d_weight_grad(
+        chosen = grouped if algorithm == choose.GROUPED else direct
+        return chosen.conv2d_weight_grad(
             x, dy, kernel_size, stride, padding, dilation, groups, with_bias
         )
     rows = contiguous(dy).reshape(1, -1, k)  # (1, N*OH*OW, K)

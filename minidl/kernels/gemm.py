@@ -281,6 +281,7 @@ def _sizes(
     tiles, blocks = -(-m // shape.rows), -(-n // shape.width)
     tiles_a_part = min(tiles, -(-ROWS_A_PART // shape.rows))
     row_parts = -(-tiles // tiles_a_part)
+    tiles_a_part = -(-tiles // row_parts)  # none much smaller than the others
     most_blocks = PANEL_COLUMNS // shape.width
     if turned:
         wanted_rows = -(-wanted // -(-blocks // most_blocks))

@@ -31,7 +31,7 @@ FAMILIES = [
     for m in pkgutil.iter_modules(kernels.__path__)
     if not m.name.startswith("_") and m.name not in PARTS
 ]
-TWINS = {"direct": "conv"}  # an algorithm's twin is what it computes
+TWINS = {"direct": "conv", "grouped": "conv"}  # an algorithm's twin is what it computes
 
 
 def twin(family):

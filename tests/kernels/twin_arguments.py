@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minidl.errors import ShapeError
 from minidl.geometry import output_size
+from minidl.kernels.simd import LANES
 
 dtypes = st.sampled_from([np.float32, np.float64])
 sizes = st.integers(1, 9)
@@ -67,6 +68,23 @@ def conv_arguments(draw, name):
     if name == "conv2d_input_grad":
         return numbers(*y), numbers(*w), image, *geometry
     return numbers(*x), numbers(*y), kernel, *geometry
+
+
+@st.composite
+def grouped_arguments(draw, name):
+    """Groups of few channels, which together fill a vector at least."""
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    image, kernel, stride, padding, dilation, size = draw(windows())
+    n, c = draw(st.integers(0, 2)), draw(st.sampled_from([s for s in (2, 4, 8) if s <= LANES[8]]))
+    groups = -(-LANES[4] // c) + draw(st.integers(0, 3))
+    x, y, w = (n, *image, c * groups), (n, *size, c * groups), (*kernel, c, c * groups)
+    geometry = (stride, padding, dilation, groups)
+    if name == "conv2d_input_grad":
+        return numbers(*y), numbers(*w), image, *geometry
+    if name == "conv2d_weight_grad":
+        return numbers(*x), numbers(*y), kernel, *geometry, draw(st.booleans())
+    bias = numbers(c * groups) if draw(st.booleans()) else None
+    return numbers(*x), numbers(*w), bias, draw(ACTIVATIONS), *geometry
 
 
 ACTIVATIONS = st.sampled_from([None, "relu", "relu6"])
@@ -371,6 +389,7 @@ ARGUMENTS = {
     "conv_pool": conv_pool_arguments,
     "direct": fused_conv_arguments,
     "dropout": dropout_arguments,
+    "grouped": grouped_arguments,
     "elementwise": elementwise_arguments,
     "loss": loss_arguments,
     "relu_pool": relu_pool_arguments,
