@@ -50,6 +50,18 @@ class NormedResidual(nn.Module):
         return self.norm(self.body(x), residual=self.shortcut(x))
 
 
+class ExcitedResidual(nn.Module):
+    """The body ends in a squeeze-and-excitation, which adds the shortcut and does the ReLU."""
+
+    def __init__(self, body: Any, shortcut: Any) -> None:
+        *first, last = body
+        self.body, self.shortcut = build(first), build(shortcut)
+        self.excite = SqueezeExcite(last.channels, last.reduction, "relu")
+
+    def forward(self, x: Any) -> Any:
+        return self.excite(self.body(x), residual=self.shortcut(x))
+
+
 class Subsample(nn.Module):
     """Every stride-th pixel, with channels of zeros around."""
 
@@ -92,8 +104,8 @@ def _layer(layer: Any) -> nn.Module:
         case described.Subsample(stride, before, after):
             return Subsample(stride, before, after)
         case described.Residual(body, shortcut):
-            normed = isinstance(body[-1], described.BatchNorm)
-            return (NormedResidual if normed else Residual)(body, shortcut)
+            kinds = {described.BatchNorm: NormedResidual, described.SqueezeExcite: ExcitedResidual}
+            return kinds.get(type(body[-1]), Residual)(body, shortcut)
         case described.SqueezeExcite(channels, reduction):
             return SqueezeExcite(channels, reduction)
         case described.DenseBlock(bodies):

@@ -67,6 +67,15 @@ def grouped_arguments():
     }
 
 
+def gate_arguments():
+    x, gate = normal(IMAGES, 40, 33), normal(IMAGES, 33)
+    y = np.maximum(normal(IMAGES, 40, 33), 0)
+    return {
+        "channel_gate": (x, gate, normal(IMAGES, 40, 33), "relu"),
+        "channel_gate_grad": (normal(IMAGES, 40, 33), x, gate, y, "relu"),
+    }
+
+
 def column_arguments():
     settings, dy = window((3, 2), (1, 1), (2, 1))
     columns = normal(*dy.shape[:3], 3, 2, CHANNELS)
@@ -240,6 +249,7 @@ CASES = {
     ],
     **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
+    "gate": [gate_arguments()],
     "grouped": [grouped_arguments()],
     "pool": [pool_arguments()],
     "norm": [norm_arguments()],

@@ -5,6 +5,7 @@ from typing import Any
 from minidl import nn, ops
 from minidl.errors import ArgumentError
 from minidl.nn.settings import positive
+from minidl.ops.activation import check_activation
 
 __all__ = ["Branches", "ConvBlock", "SqueezeExcite", "conv_relu"]
 
@@ -56,16 +57,19 @@ class Branches(nn.ModuleList):
 class SqueezeExcite(nn.Module):
     """Channels weighed by what a small network makes of their means.  (N, H, W, C), same shape out.
 
+    activation: of the result; called with `residual=`, adds it before, all in one pass.
     Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks", section 3.
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int, reduction: int = 16, activation: str | None = None) -> None:
+        self.activation = check_activation("SqueezeExcite", activation)
         self.squeeze = nn.GlobalAvgPool2d(keepdims=True)  # (N, 1, 1, C)
         self.down = nn.PointwiseConv2d(channels, channels // reduction, activation="relu")
         self.up = nn.PointwiseConv2d(channels // reduction, channels, activation="sigmoid")
 
-    def forward(self, x: Any) -> Any:
-        return x * self.up(self.down(self.squeeze(x)))
+    def forward(self, x: Any, residual: Any = None) -> Any:
+        gate = self.up(self.down(self.squeeze(x)))  # (N, 1, 1, C)
+        return ops.channel_gate(x, gate, residual, self.activation)
 
 
 def conv_relu(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import nn, ops
+from minidl import nn
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock, SqueezeExcite
 from minidl.models.network import Network
@@ -68,13 +68,13 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvBlock(inner, inner, 3, second, groups=groups, **settings)
         last = None if reduction else "relu"
         self.conv3 = ConvBlock(inner, out_channels, 1, activation=last, **settings)
-        self.excite = SqueezeExcite(out_channels, reduction) if reduction else None
+        self.excite = SqueezeExcite(out_channels, reduction, "relu") if reduction else None
 
     def forward(self, x: Any) -> Any:
         y, shortcut = self.conv2(self.conv1(x)), self.shortcut(x)
         if self.excite is None:
             return self.conv3(y, residual=shortcut)
-        return ops.relu(self.excite(self.conv3(y)) + shortcut)
+        return self.excite(self.conv3(y), residual=shortcut)
 
 
 def projection(in_channels: int, out_channels: int, stride: int, **settings: Any) -> nn.Module:

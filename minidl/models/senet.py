@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minidl import nn, ops
+from minidl import nn
 from minidl.models.blocks import ConvBlock, SqueezeExcite
 from minidl.models.network import Network
 from minidl.models.registry import register
@@ -59,11 +59,11 @@ class SEBlock(nn.Module):
         self.conv1 = ConvBlock(in_channels, 2 * width, 1)
         self.conv2 = ConvBlock(2 * width, out_channels, 3, stride, groups=64)
         self.conv3 = ConvBlock(out_channels, out_channels, 1, activation=None)
-        self.excite = SqueezeExcite(out_channels)
+        self.excite = SqueezeExcite(out_channels, activation="relu")
 
     def forward(self, x: Any) -> Any:
         y = self.conv3(self.conv2(self.conv1(x)))
-        return ops.relu(self.excite(y) + self.shortcut(x))
+        return self.excite(y, residual=self.shortcut(x))
 
 
 SENET154_NAMES: Names = (

@@ -16,6 +16,7 @@ from minidl.ops.conv_pool import conv2d_relu_max_pool
 from minidl.ops.conv_transpose import conv_transpose2d
 from minidl.ops.depthwise import depthwise_conv2d
 from minidl.ops.dropout import dropout
+from minidl.ops.gate import channel_gate
 from minidl.ops.comparison import (
     alias,
     astype,
@@ -68,8 +69,8 @@ from minidl.ops.upsample import upsample
 
 __all__ = [
     "abs", "add", "alias", "astype", "avg_pool2d", "batch_norm",
-    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv2d_relu_max_pool",
+    "binary_cross_entropy_with_logits", "broadcast_to", "channel_gate", "clip", "concatenate",
+    "conv2d", "conv2d_relu_max_pool",
     "conv_transpose2d", "cross_entropy", "depthwise_conv2d", "divide", "dropout", "elu",
     "embedding", "equal", "exp", "getitem", "global_avg_pool2d", "greater", "greater_equal", "gru",
     "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal", "linear",

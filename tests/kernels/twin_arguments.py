@@ -170,6 +170,17 @@ def activation_arguments(draw, name):
 
 
 @st.composite
+def gate_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    n, c = draw(st.integers(0, 3)), draw(channels)
+    shape = n, draw(st.sampled_from([0, 1, 7, 300])), c
+    x, gate, activation = numbers(*shape), numbers(n, c), draw(ACTIVATIONS)
+    if name == "channel_gate":
+        return x, gate, numbers(*shape) if draw(st.booleans()) else None, activation
+    return numbers(*shape), x, gate, np.clip(numbers(*shape), 0, 6), activation
+
+
+@st.composite
 def elementwise_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     size = draw(st.sampled_from([0, 1, 17, 16384, 40001]))
@@ -389,6 +400,7 @@ ARGUMENTS = {
     "conv_pool": conv_pool_arguments,
     "direct": fused_conv_arguments,
     "dropout": dropout_arguments,
+    "gate": gate_arguments,
     "grouped": grouped_arguments,
     "elementwise": elementwise_arguments,
     "loss": loss_arguments,
