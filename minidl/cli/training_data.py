@@ -40,9 +40,11 @@ class Material:
 
         transform = [*self.augment, *self.prepare] if augment else self.prepare
         workers = 2 if transform else 0
+        rows = len(self.training)
         return data.DataLoader(
-            self.training, batch_size, True, workers=workers, transform=transform, augment=augment
-        )
+            self.training, batch_size, True, workers=workers, transform=transform, augment=augment,
+            drop_last=rows > batch_size and rows % batch_size == 1,  # alone it can't be normalized
+        )  # fmt: skip
 
     def test_loader(self) -> Any:
         from minidl import data

@@ -224,7 +224,8 @@ def batch_norm(
     if values < 2:
         raise ShapeError(
             f"batch_norm in training needs at least two values a channel, got shape {x.shape}: "
-            "use a larger batch, or eval()"
+            "use a larger batch, or eval(); a DataLoader's drop_last=True leaves out a last "
+            "batch of one row"
         )
     weight = np.ones(channels, x.dtype) if weight is None else weight
     bias = np.zeros(channels, x.dtype) if bias is None else bias

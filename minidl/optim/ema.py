@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's parameters."""
+"""An exponential moving average of a model's parameters, corrected for its start."""
 
 import operator
 from collections.abc import Iterator
@@ -10,22 +10,37 @@ import numpy as np
 from minidl import kernels
 from minidl.autograd import Tensor
 from minidl.errors import StateError
-from minidl.optim._checks import BELOW_ONE, alike, array_like, check, check_float, load, tensors
+from minidl.optim._checks import (
+    BELOW_ONE,
+    FRACTION,
+    alike,
+    array_like,
+    check,
+    check_float,
+    load,
+    tensors,
+)  # fmt: skip
 from minidl.recording import before, owns
 
 __all__ = ["EMA"]
 
 
 class EMA:
-    """Averages that follow the parameters: average = decay average + (1 - decay) parameter.
+    """Weighted means of the values that parameters had at the updates, the later the heavier.
+
+    After t updates, average = sum over i of decay^(t - i) parameter(i), divided by the weights' sum
+    (1 - decay^t) / (1 - decay). So the values that the tensors have now, which may be random, count
+    for nothing once there was an update: the average of one update is the parameter itself, but for
+    rounding.
 
     model_or_params: a Module, whose buffers are kept too, as they were at the last update; or an
         iterable of tensors.
-    The averages begin at the values the tensors have now. Call `update` after each optimizer step.
+    decay: from 0 to below 1; it may be changed between updates. Call `update` after each optimizer
+        step.
 
     Source: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging"; in
-    this exponential form Kingma and Ba 2015, "Adam", section 7.2, but without the correction for a
-    start at 0.
+    this exponential form, with the correction for the start, Kingma and Ba 2015, "Adam", section
+    7.2.
     Raises ArgumentError for no parameters or a decay outside [0, 1), DTypeError for no tensors.
     """
 
@@ -37,9 +52,14 @@ class EMA:
         for i, p in enumerate(self._params):
             check_float(f"EMA, parameter {i},", p)
         self._averages = {name: t.data.copy() for group in self._now() for name, t in group.items()}
+        self._decayed = 1.0  # the product of the decays so far: what the start would weigh
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The tensors that are averaged."""
+        return iter(self._params)
 
     def _now(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters and buffers by name. A Module is asked anew: its parts can be replaced."""
+        """Parameters and buffers by name, as a Module has them now: parts can be replaced."""
         if self._model is None:
             return {str(i): p for i, p in enumerate(self._params)}, {}
         return dict(self._model.named_parameters()), dict(self._model.named_buffers())
@@ -55,6 +75,8 @@ class EMA:
             or name not in self._averages
             or not alike(now[name], self._averages[name])
         ]
+        known = {id(p) for p in self._params}
+        odd += [name for name, p in params.items() if id(p) not in known and name not in odd]
         if odd:
             raise StateError(
                 f"EMA.{who}: the model has changed since the averages began, in "
@@ -69,13 +91,18 @@ class EMA:
         """
         params, buffers = self._fitting("update")
         owns(*self._averages.values())
-        numbers = np.array([self.decay])
+        numbers = np.array([self._advanced()])
         before(_Following(self, numbers))
         copy = kernels.use("copy")
         for name, p in params.items():
             kernels.use("optim").ema(self._averages[name], copy.contiguous(p.data), numbers)
         for name, b in buffers.items():
             copy.copy_to(self._averages[name], b.data)
+
+    def _advanced(self) -> float:
+        """Count an update; what the average so far weighs in it: decay, less at the start."""
+        self._decayed *= self.decay
+        return 1 - (1 - self.decay) / (1 - self._decayed)
 
     @contextmanager
     def average_parameters(self) -> Iterator[None]:
@@ -100,9 +127,13 @@ class EMA:
             t.data[...] = self._averages[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """{"decay": ..., "averages": {name: array}}; the arrays are copies."""
+        """{"decay": ..., "decayed": ..., "averages": {name: array}}; the arrays are copies.
+
+        decayed: the product of the decays of all updates, by which the next one is corrected.
+        """
         return {
             "decay": self.decay,
+            "decayed": self._decayed,
             "averages": {name: array.copy() for name, array in self._averages.items()},
         }
 
@@ -113,13 +144,14 @@ class EMA:
         leaves the averages as they were.
         """
         rules = {f"averages.{name}": array_like(array) for name, array in self._averages.items()}
-        values = load("EMA.load_state_dict", state, {"decay": BELOW_ONE, **rules})
-        self.decay = values["decay"]
+        numbers = {"decay": BELOW_ONE, "decayed": FRACTION}
+        values = load("EMA.load_state_dict", state, {**numbers, **rules})
+        self.decay, self._decayed = values["decay"], values["decayed"]
         self._averages = {name: values[f"averages.{name}"] for name in self._averages}
 
 
 class _Following:
-    """What a replayed update does in Python: look up the decay of now."""
+    """What a replayed update does in Python: count it, and look up the decay of now."""
 
     def __init__(self, ema: EMA, numbers: np.ndarray) -> None:
         self._ema, self._numbers = ema, numbers
@@ -137,9 +169,11 @@ class _Following:
         return names == self._names and all(map(operator.is_, arrays, self._arrays))
 
     def advance(self) -> None:
-        self._numbers[0] = self._ema.decay
+        self._numbers[0] = self._ema._advanced()
 
-    def save(self) -> None:
+    def save(self) -> float:
         """Averages are saved as what the call owns."""
+        return self._ema._decayed
 
-    def restore(self, state: None) -> None: ...
+    def restore(self, state: float) -> None:
+        self._ema._decayed = state

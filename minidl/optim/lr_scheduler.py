@@ -208,7 +208,7 @@ class ReduceLROnPlateau(LRScheduler):
     mode: "min" if less of the metric is better, "max" if more is.
     factor: above 0 and below 1.
     threshold: by how much a better metric must beat the best so far: with threshold_mode "rel" by
-        this share of it, with "abs" by this amount.
+        this share of its magnitude, whatever its sign, with "abs" by this amount.
     cooldown: epochs after a drop in which nothing is counted.
     min_lr: lr falls no lower.  eps: a drop of lr by no more than this is left out.
     """
@@ -275,10 +275,13 @@ class ReduceLROnPlateau(LRScheduler):
             self.num_bad_epochs = 0
 
     def _better(self, value: float) -> bool:
+        if math.isinf(self.best):  # none so far; a share of it would be no number
+            return value < self.best if self.mode == "min" else value > self.best
         sign = 1 if self.mode == "max" else -1
-        if self.threshold_mode == "rel":
-            return sign * value > sign * self.best * (1 + sign * self.threshold)
-        return sign * value > sign * self.best + self.threshold
+        if self.threshold_mode == "abs":
+            return sign * value > sign * self.best + self.threshold
+        outwards = sign if self.best > 0 else -sign  # from 0
+        return sign * value > sign * self.best * (1 + outwards * self.threshold)
 
     def _reduce(self) -> None:
         for group in self.optimizer.param_groups:
@@ -321,6 +324,9 @@ class LinearWarmup(_Formula):
         metric: what `after` wants, if it is ReduceLROnPlateau; the rise doesn't look at it.
         """
         refuse(f"{self._who}.step()", OUTSIDE)
+        if len(metric) != self.needs_metric:
+            wanted = "the metric that `after` looks at" if self.needs_metric else "nothing"
+            raise TypeError(f"LinearWarmup.step expected {wanted}, got {len(metric)} numbers")
         self.last_epoch += 1
         if self.last_epoch <= self.steps:
             self._write()

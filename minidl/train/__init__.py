@@ -9,8 +9,8 @@ from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.history import History
 from minidl.train.linear import LinearClassifier
 from minidl.train.metrics import (
-    accuracy, classification_report, confusion_matrix, precision_recall, rank_accuracy,
-    worst_mistakes,
+    accuracy, binary_accuracy, classification_report, confusion_matrix, precision_recall,
+    rank_accuracy, worst_mistakes,
 )  # fmt: skip
 from minidl.train.mixup import MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
@@ -24,7 +24,8 @@ from minidl.train.transfer import Approach, Transfer
 __all__ = [
     "Approach", "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History",
     "LinearClassifier", "MixUp", "NaNGuard", "ProgressBar", "Run", "Trainer", "TrainingMonitor",
-    "Transfer", "accuracy", "class_weights", "classification_report", "confusion_matrix",
-    "ensemble", "evaluate_ensemble", "extract_features", "find_learning_rate", "freeze_to",
-    "plot_history", "precision_recall", "rank_accuracy", "rates_by_depth", "worst_mistakes",
+    "Transfer", "accuracy", "binary_accuracy", "class_weights", "classification_report",
+    "confusion_matrix", "ensemble", "evaluate_ensemble", "extract_features", "find_learning_rate",
+    "freeze_to", "plot_history", "precision_recall", "rank_accuracy", "rates_by_depth",
+    "worst_mistakes",
 ]  # fmt: skip

@@ -1,8 +1,10 @@
 """Callbacks: small objects that a Trainer tells what it does."""
 
 import math
+import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -11,7 +13,7 @@ from minidl.errors import ArgumentError
 from minidl.kernels import _notice
 from minidl.train.history import describe
 
-__all__ = ["Callback", "ProgressBar", "checked_mode", "monitored"]
+__all__ = ["Callback", "ProgressBar", "check_direction", "checked_mode", "monitored"]
 
 
 class Callback:
@@ -19,7 +21,12 @@ class Callback:
 
     `trainer` is the Trainer: `trainer.model`, `.optimizer`, `.epoch` (epochs done), `.history`,
     `.progress.batch` (batches of this epoch done). `trainer.stop(reason)` ends the training.
+
+    columns: the names of what it adds to the rows of the history in `on_epoch_end`, for callbacks
+        after it to monitor.
     """
+
+    columns: Sequence[str] = ()
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
         """Training begins, with `batches` batches to go."""
@@ -123,7 +130,21 @@ def checked_mode(who: str, monitor: str | None, mode: str | None) -> str:
         raise ArgumentError(
             f'{who}: say whether less of {monitor!r} is better, mode="min", or more, mode="max"'
         )
+    check_direction(who, monitor or "loss", mode or "min")
     return mode or "min"
+
+
+def check_direction(who: str, monitor: str, mode: str) -> None:
+    """Raise ArgumentError if less of an accuracy, or more of a loss, is to be better."""
+    name = monitor.removeprefix("val_")
+    known = "min" if name == "loss" else None
+    if re.fullmatch(r"(binary_)?accuracy|rank\d+(_accuracy)?", name):
+        known = "max"
+    if known is not None and mode != known:
+        better = "less" if known == "min" else "more"
+        raise ArgumentError(
+            f'{who} looks at {monitor!r}, of which {better} is better: give it mode="{known}"'
+        )
 
 
 def monitored(who: str, monitor: str, row: dict[str, Any]) -> float:

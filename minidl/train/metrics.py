@@ -13,6 +13,7 @@ from minidl.nn.settings import positive
 
 __all__ = [
     "accuracy",
+    "binary_accuracy",
     "classification_report",
     "confusion_matrix",
     "precision_recall",
@@ -26,17 +27,35 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
     """The share of rows whose largest score is the target's class.
 
-    outputs: (N, C) scores; targets: (N,) labels or (N, C) probabilities.
+    outputs: (N, C) scores, C from 2; a row with a NaN is never right.
+    targets: (N,) labels from 0 to C - 1, or (N, C) probabilities, whose rows sum to 1.
+    For one logit a row, or several labels a row, see `binary_accuracy`.
+    Raises ShapeError, DTypeError or ArgumentError for anything else.
     """
-    outputs, targets = (np.asarray(getattr(a, "data", a)) for a in (outputs, targets))
-    rows = outputs.shape[:1]
-    if outputs.ndim != 2 or targets.shape not in (rows, outputs.shape):
+    scores, labels = scored("accuracy", outputs, targets)
+    return float(((scores.argmax(axis=1) == labels) & ~np.isnan(scores).any(axis=1)).mean())
+
+
+def binary_accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """The share of entries whose logit is above 0 where the target is 1, and only there.
+
+    outputs: logits, of any shape, as `BCEWithLogitsLoss` takes them: a probability of 0.5 is a
+        logit of 0. A NaN is never right.
+    targets: 0 or 1, of the same shape.
+    Raises ShapeError for other shapes, ArgumentError for targets that are neither 0 nor 1.
+    """
+    logits, truths = (_array(a) for a in (outputs, targets))
+    if logits.shape != truths.shape or not logits.size:
         raise ShapeError(
-            "accuracy expected scores (N, C) and labels (N,) or probabilities (N, C), "
-            f"got shapes {outputs.shape} and {targets.shape}"
+            "binary_accuracy expected targets of the logits' shape, which holds one or more, got "
+            f"shapes {logits.shape} and {truths.shape}"
         )
-    labels = targets.argmax(axis=1) if targets.ndim == 2 else targets
-    return float((outputs.argmax(axis=1) == labels).mean())
+    if not ((truths == 0) | (truths == 1)).all():
+        raise ArgumentError(
+            "binary_accuracy expected targets of 0 and 1, got others, such as "
+            f"{truths[(truths != 0) & (truths != 1)][0]}"
+        )
+    return float((((logits > 0) == (truths == 1)) & ~np.isnan(logits)).mean())
 
 
 def rank_accuracy(k: int) -> Metric:
@@ -60,7 +79,8 @@ def rank_accuracy(k: int) -> Metric:
     return metric
 
 
-BY_NAME: dict[str, Metric] = {"accuracy": accuracy}
+BY_NAME: dict[str, Metric] = {"accuracy": accuracy, "binary_accuracy": binary_accuracy}
+ROUNDING = 1e-2  # of a sum of probabilities, in whatever dtype
 COLUMNS = ("epoch", "lr", "loss", "seconds")  # of the history, beside the metrics
 
 
@@ -74,7 +94,7 @@ def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for metric in metrics:
         function = _named(metric) if isinstance(metric, str) else metric
-        if not callable(function):
+        if not callable(function) or isinstance(function, type):
             raise ArgumentError(
                 f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r} "
                 "(or 'rank5' and the like, for the five best classes)"
@@ -129,7 +149,7 @@ def confusion_matrix(outputs: Any, targets: Any, num_classes: int | None = None)
     Raises ArgumentError for NaN among the scores and for classes that are not 0..C-1.
     """
     who = "confusion_matrix"
-    guesses, truths = (_classes(who, array) for array in (outputs, targets))
+    guesses, truths = _classes(who, outputs), _truths(who, targets)
     if guesses.shape != truths.shape or not len(guesses):
         raise ShapeError(
             f"{who} expected a guess for each target, got {len(guesses)} and {len(truths)}"
@@ -212,28 +232,51 @@ def worst_mistakes(scores: np.ndarray, labels: np.ndarray, count: int) -> np.nda
 
 def _classes(who: str, array: Any) -> np.ndarray:
     """Classes, int64 (N,): as they are, or those of the largest scores (N, C)."""
-    found = np.asarray(array.data if isinstance(array, Tensor) else array)
-    if found.ndim == 2 and found.shape[1]:
+    found = _array(array)
+    if found.ndim == 2 and found.shape[1] > 1:
         if found.dtype.kind == "f" and np.isnan(found).any():
             row = np.flatnonzero(np.isnan(found).any(axis=1))[0]
             raise ArgumentError(f"{who}: row {row} of the scores holds NaN")
         return found.argmax(axis=1)
     if found.ndim != 1:
-        raise ShapeError(f"{who} expected classes (N,) or scores (N, C), got shape {found.shape}")
+        raise ShapeError(
+            f"{who} expected classes (N,) or scores (N, C), C from 2, got shape {found.shape}"
+        )
     if found.dtype.kind not in "iu":
         raise DTypeError(f"{who} expected classes as integers, got dtype {found.dtype}")
     return found.astype(np.int64)
 
 
+def _truths(who: str, targets: Any) -> np.ndarray:
+    """The classes of targets, int64 (N,): labels, or probabilities, whose rows sum to 1."""
+    found = _array(targets)
+    if found.ndim == 2:
+        sums = found.sum(axis=1, dtype=np.float64)
+        wrong = ~(np.abs(sums - 1) < ROUNDING) | (found < 0).any(axis=1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ArgumentError(
+                f"{who} expected labels, or probabilities whose rows sum to 1; row {row} of the "
+                f"targets is {found[row]}: for several labels a row use binary_accuracy"
+            )
+    return _classes(who, found)
+
+
+def _array(a: Any) -> np.ndarray:
+    return np.asarray(a.data if isinstance(a, Tensor) else a)
+
+
 def scored(who: str, outputs: Any, targets: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scores (N, C) and the targets' classes, int64 (N,), checked."""
-    scores = np.asarray(outputs.data if isinstance(outputs, Tensor) else outputs)
-    labels = _classes(who, targets)
-    if scores.ndim != 2 or scores.size == 0 or len(labels) != len(scores):
+    scores, truths = _array(outputs), _array(targets)
+    fits = scores.ndim == 2 and truths.shape in (scores.shape[:1], scores.shape)
+    if not fits or scores.size == 0 or scores.shape[1] == 1:
+        mend = ": for one logit a row use binary_accuracy" if scores.shape[1:] in ((), (1,)) else ""
         raise ShapeError(
-            f"{who} expected scores (N, C) and labels (N,), got shapes {scores.shape} and "
-            f"{np.shape(targets)}"
+            f"{who} expected scores (N, C), C from 2, and labels (N,) or probabilities (N, C), "
+            f"got shapes {scores.shape} and {truths.shape}{mend}"
         )
+    labels = _truths(who, truths)
     check_labels(who, labels, scores.shape[1])
     return scores, labels
 
@@ -242,7 +285,10 @@ def check_labels(who: str, labels: np.ndarray, classes: int) -> None:
     """Raise ArgumentError unless all labels are 0..classes-1."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise ArgumentError(f"{who} expected classes from 0 to {classes - 1}, got {wrong}")
+        raise ArgumentError(
+            f"{who} expected classes from 0 to {classes - 1}, got {wrong}: leave out rows that "
+            "don't count, as a Trainer does with its loss's ignore_index"
+        )
 
 
 def check_scores(who: str, scores: np.ndarray) -> None:

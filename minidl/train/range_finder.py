@@ -16,6 +16,7 @@ from minidl.errors import ArgumentError
 from minidl.io.checkpoint import generators
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.settings import positive, real
+from minidl.train.checks import check_loader, check_normalization, check_optimizer
 from minidl.train.progress import pair
 
 __all__ = ["LearningRateRange", "find_learning_rate"]
@@ -98,13 +99,17 @@ def find_learning_rate(
         raise ArgumentError(f"{who} expected 2 steps or more, got {steps}")
     if not optimizer.param_groups[0]["lr"] > 0:
         raise ArgumentError(f"{who}: the optimizer's first group has lr 0: give it one above")
+    check_loader(who, loader)
     if len(loader) == 0:
         raise ArgumentError(f"{who}: the loader has no batches")
+    loss = CrossEntropyLoss() if loss is None else loss
+    check_optimizer(who, model, optimizer, loss)
+    check_normalization(who, model, loader)
     if isinstance(loader, DataLoader):
         loader = copy.copy(loader)  # whose passes aren't the loader's
     rates = np.geomspace(lowest, highest, steps)
     with _undone(model, optimizer, loader):
-        losses = _train(model, optimizer, loader, loss or CrossEntropyLoss(), rates)
+        losses = _train(model, optimizer, loader, loss, rates)
     if not losses:
         raise ArgumentError(f"{who}: the loss of the first batch isn't finite: look at the data")
     return LearningRateRange(rates[: len(losses)], np.array(losses))

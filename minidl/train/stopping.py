@@ -24,7 +24,8 @@ class EarlyStopping(Callback):
         model was given others meanwhile.
     `best` is the best number so far, and `best_epoch` its epoch; None before there is one. With a
     Trainer that has no epoch done it begins anew.
-    Raises ArgumentError for bad settings and, after the first epoch, for an unknown column.
+    Raises ArgumentError for bad settings and, when `fit` begins, for a column that no epoch will
+    have.
     Source: Goodfellow, Bengio and Courville 2016, "Deep Learning", algorithm 7.1.
     """
 

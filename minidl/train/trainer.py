@@ -15,6 +15,17 @@ from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
+from minidl.train.checks import (
+    check_callbacks,
+    check_held,
+    check_loader,
+    check_loss,
+    check_monitor,
+    check_normalization,
+    check_optimizer,
+    check_parts,
+    check_watched,
+)  # fmt: skip
 from minidl.train.frozen_body import HeadOnly, gives_features, head_only
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
@@ -26,11 +37,18 @@ __all__ = ["Trainer"]
 class Trainer:
     """Trains a model on batches (x, target) and measures it.
 
+    optimizer: over all of the model that isn't frozen; None for a trainer that only measures.
     loss: loss(outputs, target) -> scalar Tensor; CrossEntropyLoss where left out.
     metrics: names ("accuracy") or functions of outputs and targets; of the first outputs, where a
-    model in training gives several, as googlenet(auxiliary=True) does.
+    model in training gives several, as googlenet(auxiliary=True) does. Rows whose label is the
+    loss's ignore_index are left out.
     scheduler: stepped after each epoch.  ema: averages that are updated after each step and used
     for measuring.  callbacks: see `train.Callback`.
+    monitor: the column of the history that a scheduler such as ReduceLROnPlateau is given; None for
+        the validation loss or, without validation, the training loss.
+    Raises DTypeError for parts of the wrong type and ArgumentError for what would train nothing, or
+    silently something else: an optimizer that doesn't hold exactly what is to be trained, a
+    scheduler of another optimizer, hooks of callbacks that are never called.
     """
 
     def __init__(
@@ -42,14 +60,22 @@ class Trainer:
         scheduler: Any = None,
         ema: Any = None,
         callbacks: Sequence[Callback] = (),
+        *,
+        monitor: str | None = None,
     ) -> None:
+        check_parts(model, optimizer, scheduler, ema)
+        if monitor is not None:  # whether one is needed depends on what `fit` measures
+            check_monitor(scheduler, monitor)
         self.model = model
         self.optimizer = optimizer
         self.loss = CrossEntropyLoss() if loss is None else loss
         self.metrics = by_name(metrics)
-        self.scheduler = scheduler
+        self.scheduler, self.monitor = scheduler, monitor
         self.ema = ema
-        self.callbacks = list(callbacks)
+        self.callbacks = check_callbacks(callbacks)
+        check_loss(self.loss)
+        if optimizer is not None:  # what is frozen, and needn't be in it, shows when `fit` begins
+            check_held("Trainer", model, optimizer, self.loss)
         self.progress = Progress()
         self.stopped: str | None = None  # why the last `fit` ended early
         self._head: HeadOnly | None = None  # while `fit` trains it over a frozen body
@@ -78,18 +104,22 @@ class Trainer:
         A frozen body of a network of `minidl.models` computes once what it makes of images, if they
         are the same each time: an epoch then costs what the head costs. See `train.frozen_body`.
         Returns early, after the epoch that goes on, when a callback calls `stop`.
+        Raises ArgumentError before it trains where a scheduler or callback monitors a column that
+        no epoch will have, and where batch normalization would get a last batch of one row.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
             raise ArgumentError(f"fit expected a number of epochs, 0 or more, got {epochs!r}")
-        batches = len(loader)
-        if batches == 0:
-            raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
-        _check_plain("fit: the validation loader", validation)
+        batches = self._check_data(loader, validation)
+        # A checkpoint is written last, when all others know of the epoch.
+        listeners = sorted(
+            check_callbacks(self.callbacks), key=lambda each: isinstance(each, Checkpoint)
+        )
+        self._check_columns(listeners, validation)
+        if self.epoch < epochs:
+            check_normalization("fit", self.model, loader)
         self.stopped = None
         done = self.progress.begin(loader) if self.epoch < epochs else 0
-        # A checkpoint is written last, when all others know of the epoch.
-        listeners = sorted(self.callbacks, key=lambda each: isinstance(each, Checkpoint))
         shown = [*listeners, ProgressBar()] if progress else listeners
         told = _told(shown, self, max(0, batches * (epochs - self.epoch) - done))
         with told:
@@ -100,6 +130,33 @@ class Trainer:
             finally:
                 self._leave_head(loader)
         return self.history
+
+    def _check_data(self, loader: Any, validation: Any) -> int:
+        """The number of batches; raises for what can't be trained or measured on."""
+        if self.optimizer is None:
+            raise ArgumentError("fit: the trainer has no optimizer, so it can only measure")
+        check_loader("fit", loader)
+        batches = len(loader)
+        if batches == 0:
+            raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
+        if validation is not None:
+            check_loader("fit: validation", validation)
+            _check_plain("fit: the validation loader", validation)
+            if hasattr(validation, "__len__") and len(validation) == 0:
+                raise ArgumentError("fit: the validation loader has no batches")
+        return batches
+
+    def _check_columns(self, listeners: Sequence[Callback], validation: Any) -> None:
+        """Raise ArgumentError where something monitors what isn't measured."""
+        check_monitor(self.scheduler, self.monitor)
+        measured = ["loss", *self.metrics]
+        if validation is not None:
+            measured += [f"val_{name}" for name in measured]
+        check_watched("Trainer", self.monitor, measured)
+        columns = ["epoch", "lr", *measured, "seconds"]
+        for callback in listeners:
+            check_watched(type(callback).__name__, getattr(callback, "monitor", None), columns)
+            columns += callback.columns
 
     @property
     def running(self) -> Module:
@@ -137,6 +194,8 @@ class Trainer:
         self.stopped = reason
 
     def _run_epoch(self, loader: Any, validation: Any, listeners: Sequence[Callback]) -> None:
+        # again, since a callback may unfreeze parts
+        check_optimizer("fit", self.model, self.optimizer, self.loss)
         start = time.perf_counter()
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
@@ -173,7 +232,7 @@ class Trainer:
         for batch in progress.rest(loader):
             x, target = self._begin_batch(batch, listeners)
             outputs, loss = self._train_batch(x, target, listeners)
-            progress.means.add(len(x), {"loss": loss} | self._measure(outputs, target))
+            progress.means.add(*self._measured(x, outputs, target, loss))
             progress.batch += 1
             for listener in listeners:
                 listener.on_batch_end(self, progress.means.result())
@@ -232,17 +291,28 @@ class Trainer:
         if self.ema is not None:
             self.ema.update()
 
-    def _measure(self, outputs: np.ndarray, target: Any) -> dict[str, float]:
-        return {name: metric(outputs, np.asarray(target)) for name, metric in self.metrics.items()}
+    def _measured(
+        self, x: Any, outputs: np.ndarray, target: Any, loss: float
+    ) -> tuple[int, dict[str, float]]:
+        """How many rows of a batch count, and the loss and metrics over them."""
+        target, rows = np.asarray(target), len(x)
+        ignored = getattr(self.loss, "ignore_index", None)
+        if ignored is not None and target.dtype.kind in "iu" and target.shape == outputs.shape[:1]:
+            counted = target != ignored
+            outputs, target, rows = outputs[counted], target[counted], int(counted.sum())
+        found = {name: metric(outputs, target) for name, metric in self.metrics.items()}
+        return rows, {"loss": loss} | found
 
     def _step_scheduler(self, row: dict[str, float]) -> None:
         if self.scheduler is not None and self.scheduler.needs_metric:
-            self.scheduler.step(row.get("val_loss", row["loss"]))
+            name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
+            self.scheduler.step(row[name])
         elif self.scheduler is not None:
             self.scheduler.step()
 
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
+        check_loader("evaluate", loader)
         _check_plain("evaluate: the loader", loader)
         means, module = Means(), self._taker(loader)
         with self._evaluating():
@@ -250,7 +320,7 @@ class Trainer:
                 x, target = pair(batch, "evaluate")
                 outputs = self._outputs_of(module, x)
                 loss = float(self.loss(outputs, target))
-                means.add(len(x), {"loss": loss} | self._measure(outputs.data, target))
+                means.add(*self._measured(x, outputs.data, target, loss))
         if not means.result():
             raise ArgumentError("evaluate: the loader has no batches")
         return means.result()

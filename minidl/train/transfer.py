@@ -199,9 +199,10 @@ class Transfer:
         self, data: Dataset, training: bool = False, augment: bool = False, mirror: bool = False
     ) -> DataLoader:
         before = list(self.augment) if augment else [_mirrored] if mirror else []
+        alone = len(data) % self.batch_size == 1  # a few images normalise badly, one not at all
         return DataLoader(
             data, self.batch_size, training, seed=self.seed, workers=self.workers,
-            drop_last=augment and len(data) > self.batch_size,  # a few images normalise badly
+            drop_last=training and len(data) > self.batch_size and (augment or alone),
             transform=[*before, *self.prepare], augment=augment,
         )  # fmt: skip
 

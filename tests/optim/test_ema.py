@@ -51,16 +51,42 @@ def averages(ema):
 def test_parameters_are_averaged_and_buffers_copied():
     model = Module()
     ema = EMA(model, decay=0.75)
+    model.fill(1)
+    ema.update()
     model.fill(8)
     ema.update()
     found = averages(ema)
     assert list(found) == ["layer.weight", "layer.bias", "norm.running_mean", "count"]
     for name, array in found.items():
-        wanted = 2 if name.startswith("layer") else 8
+        wanted = (0.75 * 1 + 8) / 1.75 if name.startswith("layer") else 8
         np.testing.assert_array_equal(array, np.full_like(model.values()[name], wanted))
         assert array.dtype == model.values()[name].dtype
-    ema.update()
-    np.testing.assert_array_equal(averages(ema)["layer.bias"], [3.5] * 3)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), st.floats(0, 0.9999))
+def test_the_start_counts_for_nothing(path, decay):
+    """The weighted mean of the values at the updates, in closed form."""
+    p = Tensor(np.array(1e3), True)
+    ema = EMA([p], decay)
+    for place in path:
+        p.data[...] = place
+        ema.update()
+    weights = decay ** np.arange(len(path), dtype=np.float64)[::-1]
+    expected = (weights * path).sum() / weights.sum()
+    np.testing.assert_allclose(averages(ema)["0"], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_decay_that_is_changed():
+    """As Trainers do that let it grow: each value weighs the product of the decays after it."""
+    p = Tensor(np.array(50.0), True)
+    ema, decays = EMA([p], 0.5), [0.5, 0.8, 0.9, 0.0, 0.99]
+    number, total = 0.0, 0.0
+    for step, decay in enumerate(decays):
+        ema.decay = decay
+        p.data[...] = step**2
+        ema.update()
+        number, total = decay * number + (1 - decay) * step**2, decay * total + 1 - decay
+        np.testing.assert_allclose(averages(ema)["0"], number / total, rtol=1e-12)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12), st.floats(0, 0.999))
@@ -87,11 +113,12 @@ def test_large_arrays_and_any_order_of_memory():
     rng = np.random.default_rng(0)
     params = [Tensor(np.zeros(PIECE // 8 + 3), True), Tensor(np.zeros((3, 4)).T, True)]
     ema = EMA(params, 0.5)
+    ema.update()
     for p in params:
         p.data[...] = rng.normal(size=p.shape)
     ema.update()
     for p, average in zip(params, averages(ema).values(), strict=True):
-        np.testing.assert_array_equal(average, p.data / 2)
+        np.testing.assert_allclose(average, p.data / 1.5, rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -101,16 +128,21 @@ def test_the_bits_are_those_of_the_formula(dtype, decay):
     rng = np.random.default_rng(0)
     p = Tensor(rng.normal(size=40_003).astype(dtype), True)
     ema, average = EMA([p], decay), p.data.copy()
+    decayed = 1.0
     for _ in range(3):
         p.data[...] = rng.normal(size=p.shape)
         ema.update()
-        average += (1 - decay) * (p.data - average)
+        decayed *= decay
+        kept = 1 - (1 - decay) / (1 - decayed)
+        average += (1 - kept) * (p.data - average)
         np.testing.assert_array_equal(averages(ema)["0"], average)
 
 
 def test_inside_the_model_holds_the_averages():
     model = Module()
     ema = EMA(model, decay=0.75)
+    model.fill(1)
+    ema.update()
     model.fill(8)
     ema.update()
     arrays = [t.data for t in (*model.params.values(), *model.held.values())]
@@ -121,7 +153,7 @@ def test_inside_the_model_holds_the_averages():
     after = [t.data for t in (*model.params.values(), *model.held.values())]
     assert all(a is b for a, b in zip(arrays, after, strict=True))
     assert all(np.all(a == 8) for a in after)
-    np.testing.assert_array_equal(averages(ema)["layer.bias"], [2] * 3)
+    np.testing.assert_allclose(averages(ema)["layer.bias"], [5] * 3)  # (0.75 + 8) / 1.75
 
 
 def test_an_exception_inside_brings_the_values_back():
@@ -151,13 +183,15 @@ def test_inside_one_another():
 def test_copy_to_is_for_good():
     model = Module()
     ema = EMA(model, decay=0.75)
+    model.fill(1)
+    ema.update()
     model.fill(8)
     ema.update()
     array = model.params["layer.bias"].data
     ema.copy_to()
-    np.testing.assert_array_equal(array, [2] * 3)
+    np.testing.assert_allclose(array, [5] * 3)
     model.fill(0)
-    np.testing.assert_array_equal(averages(ema)["layer.bias"], [2] * 3)
+    np.testing.assert_allclose(averages(ema)["layer.bias"], [5] * 3)
 
 
 def test_resumes_to_the_bit():

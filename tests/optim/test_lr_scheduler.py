@@ -160,6 +160,63 @@ def test_plateau_takes_a_tensor_and_counts_a_nan_as_bad():
     assert scheduler.best == 0.5
 
 
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12),
+    st.sampled_from(["rel", "abs"]),
+    st.floats(0, 0.5),
+)
+def test_plateau_is_the_same_for_the_negated_metric_in_the_other_mode(metrics, how, threshold):
+    """Whatever its sign: a share of the best is one of its magnitude."""
+    ends = []
+    for mode, sign in (("min", 1), ("max", -1)):
+        scheduler = ReduceLROnPlateau(
+            sgd(1.0), mode, 0.5, patience=1, threshold=threshold, threshold_mode=how
+        )
+        rates = run(scheduler, [sign * metric for metric in metrics])
+        ends.append((rates, scheduler.num_bad_epochs, sign * scheduler.best))
+    assert ends[0] == ends[1]
+
+
+@given(st.floats(-1e3, 1e3), st.sampled_from(["min", "max"]), st.sampled_from(["rel", "abs"]))
+def test_a_metric_that_stands_still_is_no_improvement(metric, mode, how):
+    scheduler = ReduceLROnPlateau(sgd(1.0), mode, 0.5, patience=2, threshold_mode=how)
+    assert run(scheduler, [metric] * 5)[-2:] == [[0.5], [0.5]]
+
+
+@pytest.mark.parametrize("how", ["rel", "abs"])
+@pytest.mark.parametrize(
+    ("best", "mode", "better", "no_better"),
+    [
+        (-2.0, "min", -2.3, -2.1),
+        (2.0, "min", 1.7, 1.9),
+        (-2.0, "max", -1.7, -1.9),
+        (2.0, "max", 2.3, 2.1),
+    ],
+)
+def test_the_threshold_by_hand(best, mode, better, no_better, how):
+    """A tenth of 2, or 0.2."""
+    threshold = 0.1 if how == "rel" else 0.2
+    for value, improves in ((better, True), (no_better, False)):
+        scheduler = ReduceLROnPlateau(sgd(1.0), mode, threshold=threshold, threshold_mode=how)
+        run(scheduler, [best, value])
+        assert scheduler.best == (value if improves else best)
+        assert scheduler.num_bad_epochs == (not improves)
+
+
+def test_a_threshold_of_all_and_more_than_the_best():
+    scheduler = ReduceLROnPlateau(sgd(1.0), threshold=1.0, patience=0, factor=0.5)
+    assert run(scheduler, [3.0, 1.0, -0.5]) == [[1.0], [0.5], [0.5]]
+    assert scheduler.best == -0.5
+
+
+@pytest.mark.parametrize("title", ["LinearWarmup plateau", "LinearWarmup cosine"])
+def test_a_warmup_says_at_once_what_its_step_takes(title):
+    scheduler = MAKE[title](sgd(0.1))
+    with pytest.raises(TypeError, match=r"LinearWarmup.step expected"):
+        scheduler.step(*([] if scheduler.needs_metric else [1.0]))
+    assert scheduler.last_epoch == 0
+
+
 def test_two_optimizers_rates_do_not_meet():
     a, b = sgd(0.1), sgd(0.1)
     run(StepLR(a, 1), [None] * 3)

@@ -49,9 +49,10 @@ def a_full_trainer(seed=1, make=an_optimizer, schedule=a_schedule, callbacks=())
     model = a_model(seed)
     optimizer, ema = make(model), optim.EMA(model, 0.9)
     scheduler = schedule(optimizer)
+    monitor = "val_accuracy" if getattr(scheduler, "mode", "min") == "max" else None
     return Trainer(
-        model, optimizer, metrics=["accuracy"], scheduler=scheduler, ema=ema, callbacks=callbacks
-    )
+        model, optimizer, None, ["accuracy"], scheduler, ema, callbacks, monitor=monitor
+    )  # fmt: skip
 
 
 def everything(trainer):

@@ -34,7 +34,7 @@ class Score(Callback):
     """Writes a column "score" of these values, an epoch each."""
 
     def __init__(self, values, name="score"):
-        self.values, self.name = values, name
+        self.values, self.name, self.columns = values, name, (name,)
 
     def on_epoch_end(self, trainer, row):
         row[self.name] = self.values[trainer.epoch - 1]

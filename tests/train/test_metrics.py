@@ -11,9 +11,11 @@ from sklearn import metrics as oracle
 from small import CLASSES, a_loader, a_model
 
 import minidl as md
+from minidl import data, nn
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.train import Trainer, accuracy
 from minidl.train.metrics import (
+    binary_accuracy,
     by_name,
     classification_report,
     confusion_matrix,
@@ -68,6 +70,85 @@ def test_rank_accuracy_by_name():
     assert row["rank1"] == row["accuracy"] <= row["rank2"] <= row[f"rank{CLASSES}"] == 1.0
 
 
+# What is no class a row
+
+ONE_LOGIT = np.array([[-1.0], [2.0], [0.5]])
+SCORES = np.array([[3.0, -1.0, 2.0], [0.0, 1.0, -2.0]])
+
+
+@pytest.mark.parametrize("metric", [accuracy, rank_accuracy(1), confusion_matrix])
+@pytest.mark.parametrize(
+    ("outputs", "targets", "error", "text"),
+    [
+        (SCORES, [[1, 0, 1], [0, 1, 0]], ArgumentError, "row 0 of the targets is .* binary_acc"),
+        (SCORES, [[0, 1, 0], [0, 0, 0]], ArgumentError, "row 1 .* use binary_accuracy"),
+        (SCORES, [[0.5, 0.5, 0.5], [0, 1, 0]], ArgumentError, "rows sum to 1; row 0"),
+        (SCORES, [[2.0, -1.0, 0], [0, 1, 0]], ArgumentError, "rows sum to 1; row 0"),
+        (SCORES, [[np.nan, 1, 0], [0, 1, 0]], ArgumentError, "rows sum to 1; row 0"),
+        (ONE_LOGIT, [0, 1, 1], ShapeError, "C from 2"),
+        (ONE_LOGIT, [[0], [1], [1]], ShapeError, "C from 2"),
+        (SCORES, [0, -100], ArgumentError, "classes from 0 to 2, got -100: leave out rows"),
+        (SCORES, [255, 1], ArgumentError, "got 255: leave out rows"),
+        (SCORES, [0.0, 1.0], DTypeError, "classes as integers"),
+        (np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), int), ShapeError, "C from 2"),
+    ],
+)
+def test_targets_of_another_kind_are_refused(metric, outputs, targets, error, text):
+    if metric is confusion_matrix and "binary" not in text and error is ArgumentError:
+        metric = lambda a, b: confusion_matrix(a, b, 3)  # noqa: E731
+    with pytest.raises(error, match=text):
+        metric(outputs, np.array(targets))
+
+
+def test_accuracy_of_probabilities():
+    """One-hot, of any type, smoothed and mixed."""
+    one_hot = np.eye(3)[[0, 2]]
+    for targets in (one_hot, one_hot.astype(bool), one_hot.astype(int), one_hot * 0.9 + 0.1 / 3):
+        assert accuracy(SCORES, targets) == 0.5
+    assert accuracy(np.array([[np.nan, 0.0], [1.0, 0.0]]), np.array([0, 0])) == 0.5
+
+
+def test_binary_accuracy():
+    """Entry by entry: those of logits above 0 are 1."""
+    assert binary_accuracy(ONE_LOGIT, np.array([[0], [1], [0]])) == 2 / 3
+    assert binary_accuracy(ONE_LOGIT[:, 0], np.array([False, True, True])) == 1
+    labels = np.array([[1, 0, 0], [1, 1, 0]], np.float32)
+    truth = [[True, False, True], [False, True, False]]  # of SCORES
+    assert binary_accuracy(SCORES, labels) == np.mean(labels.astype(bool) == np.array(truth))
+    assert binary_accuracy(np.array([np.nan, 0.0]), np.array([0, 0])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "error", "text"),
+    [
+        (ONE_LOGIT, [0, 1, 1], ShapeError, r"shapes \(3, 1\) and \(3,\)"),
+        (SCORES, [0, 1], ShapeError, "targets of the logits' shape"),
+        (ONE_LOGIT, [[0], [2], [1]], ArgumentError, "others, such as 2"),
+        (ONE_LOGIT, [[0], [0.5], [1]], ArgumentError, "others, such as 0.5"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), ShapeError, "one or more"),
+    ],
+)
+def test_what_binary_accuracy_refuses(outputs, targets, error, text):
+    with pytest.raises(error, match=text):
+        binary_accuracy(outputs, np.array(targets))
+
+
+def test_rows_that_the_loss_ignores_count_in_no_metric():
+    """Also in the weights of batches: one with a single row that counts weighs one row."""
+    x = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    labels = np.array([0, 1, -100, -100, -100, 2])
+    loader = data.DataLoader(data.ArrayDataset(x, labels), 4)
+    model = a_model()
+    loss = nn.CrossEntropyLoss(ignore_index=-100)
+    metrics = ["accuracy", "rank2"]
+    row = Trainer(model, None, loss, metrics).evaluate(loader)
+    kept = data.DataLoader(data.ArrayDataset(x[[0, 1, 5]], labels[[0, 1, 5]]), 3)
+    alone = Trainer(model, None, metrics=metrics).evaluate(kept)
+    assert row.keys() == alone.keys()
+    for name, value in alone.items():
+        assert row[name] == pytest.approx(value, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["rank0", "rank", "rank-1", "rank05", "rank5 ", "Rank5"])
 def test_names_that_are_none(name):
     with pytest.raises(ArgumentError, match=f"got '{name}' .or 'rank5' and the like"):
@@ -80,7 +161,9 @@ def test_what_rank_accuracy_refuses():
             rank_accuracy(k)
     metric, scores = rank_accuracy(2), np.zeros((3, 4))
     for shape, labels in [((3, 4), (2,)), ((3,), (3,)), ((0, 4), (0,)), ((3, 4, 1), (3,))]:
-        with pytest.raises(ShapeError, match=r"expected scores \(N, C\) and labels \(N,\)"):
+        with pytest.raises(
+            ShapeError, match=r"expected scores \(N, C\), C from 2, and labels \(N,\)"
+        ):
             metric(np.zeros(shape), np.zeros(labels, int))
     for label in (4, -1):
         with pytest.raises(ArgumentError, match=f"classes from 0 to 3, got {label}"):

@@ -16,6 +16,8 @@ NAN = math.nan
 class Score(Callback):
     """Writes a column "score" of these values, an epoch each, and keeps each epoch's weights."""
 
+    columns = ("score",)
+
     def __init__(self, values):
         self.values, self.weights, self.averages = values, {}, {}
 

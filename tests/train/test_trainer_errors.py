@@ -78,7 +78,8 @@ def test_batches_that_are_no_pairs(call, batch, found):
 @pytest.mark.parametrize("metric", ["acuracy", 3, None])
 def test_unknown_metrics(metric):
     with pytest.raises(
-        ArgumentError, match=rf"metrics are functions or names of \['accuracy'\], got {metric!r}"
+        ArgumentError,
+        match=rf"metrics are functions or names of \['accuracy.*\], got {metric!r}",
     ):
         a_trainer([metric])
 
