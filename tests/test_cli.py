@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -226,6 +227,17 @@ def test_it_says_what_it_does(short_run):
     assert re.fullmatch(r"test accuracy \d\d\.\d\d% \(\d+ of 355\), loss \d\.\d{4}", tested)
     assert saved == f"saved {NAMES} in {folder}"
     assert "100%" in done.err
+
+
+def test_it_trains_without_any_extra(tmp_path, monkeypatch):
+    for name in ("PIL", "jinja2", "matplotlib", "sklearn", "safetensors"):
+        monkeypatch.setitem(sys.modules, name, None)
+    done = minidl("train", "--epochs", 1, "-o", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "no pictures of mistakes: thumbnails need the package Pillow" in done.out
+    assert "no report.html: " in done.out
+    assert done.out.endswith(f"history.json and results.json in {tmp_path / 'out'}\n")
+    assert load(tmp_path / "out").num_classes == 10
 
 
 def test_the_saved_weights_reproduce_the_accuracy_printed(short_run):

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -98,11 +99,23 @@ def test_public_names():
     import minidl as md
     from minidl import data, models, nn, optim, train
 
-    for name in minidl.__all__:
-        assert getattr(md, name) is not None
-    for package in (data, models, nn, optim, train):
+    for package in (md, data, models, nn, optim, train):
+        assert len(set(package.__all__)) == len(package.__all__)
         for name in package.__all__:
-            assert getattr(package, name) is not None
+            found = getattr(package, name)
+            kinds = types.ModuleType | str | type(md.config)
+            assert callable(found) or isinstance(found, kinds), f"{package.__name__}.{name}"
+    promised = {
+        md: "tensor from_numpy Tensor no_grad enable_grad detect_anomaly manual_seed config grad "
+        "set_num_threads gradcheck save_weights load_weights save_checkpoint load_checkpoint "
+        "summary compile nn optim data models train",
+        data: "ArrayDataset DataLoader HDF5Dataset HDF5Writer ImageFolder ImageList image_parts",
+        models: "create list load",
+        train: "Trainer Callback",
+        optim: "SGD Adagrad Adadelta RMSprop Adam AdamW Nadam EMA lr_scheduler clip_grad_norm",
+    }
+    for package, names in promised.items():
+        assert [name for name in names.split() if not hasattr(package, name)] == []
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = md.nothing
     assert set(minidl.__all__) <= set(dir(md))

@@ -30,7 +30,11 @@ def save_results(
     labels = np.asarray(validation.batch(range(len(validation)))[1])
     wrong = mistakes(scores, labels, classes, MOST_MISTAKES)
     images = [_picture(validation[i][0]) for i, _ in wrong]
-    files = run.thumbnails(images) if images else []
+    try:
+        files = run.thumbnails(images) if images else []
+    except ImportError as error:  # minidl itself trains without Pillow
+        print(f"no pictures of mistakes: {error}")
+        wrong, files = [], []
     run.write(
         "results",
         {

@@ -235,7 +235,10 @@ def test_download_fetches_only_what_is_missing(mirror, folder):
     for path in mirror.iterdir():
         if path.name != "t10k-labels-idx1-ubyte.gz":
             path.unlink()
-    mnist(folder, download=True)
+    kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    expected = small_files()[1]["test"][1]
+    np.testing.assert_array_equal(mnist(folder, download=True)[1].arrays[1], expected)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_download_from_a_folder(mirror, monkeypatch, tmp_path):

@@ -247,7 +247,9 @@ def test_threads_that_launch_while_another_compiles_and_sets_the_threads():
 
     def launch(number):
         for _ in range(200):
-            count(4, np.zeros(4, np.int64))
+            counts = np.zeros(4, np.int64)
+            count(4, counts)
+            np.testing.assert_array_equal(counts, 1)
 
     with ThreadPoolExecutor(3) as pool:
         for done in [
@@ -255,8 +257,9 @@ def test_threads_that_launch_while_another_compiles_and_sets_the_threads():
             for number in range(4)
             for work in (compile_new, turn_the_knob, launch)
         ]:
-            done.result(60)
+            assert done.result(60) is None
     md.set_num_threads(most)
+    assert md.config.num_threads == most
 
 
 def test_a_system_that_gives_no_threads(monkeypatch):

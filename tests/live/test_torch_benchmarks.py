@@ -227,15 +227,37 @@ def test_torch_listens_to_avx2(monkeypatch):
 
 
 @pytest.mark.parametrize("direction", ["forward", "input", "weight", "backward"])
-def test_directions_compute_what_they_say(direction):
+def test_directions_compute_what_they_say(direction, monkeypatch):
     conv = (Conv(2, 3, 3, bias=False),)
-    for side in (in_minidl, in_torch):
+    for side, shape in ((in_minidl, (1, 3, 3, 3)), (in_torch, (1, 3, 3, 3))):
+        made = built_by(side, monkeypatch)
         prepare, run = side.operation(conv, (1, 5, 5, 2), direction)
-        run(*prepare())
-        run(*prepare())
+        for _ in range(2):
+            result = run(*prepare())
+            grads = [parameter.grad for parameter in made[-1].parameters()]
+            if direction == "forward":
+                assert tuple(result.shape) == shape
+            assert all((g is not None) == (direction in ("weight", "backward")) for g in grads)
 
 
-def test_steps_of_torch_run():
+def built_by(side, monkeypatch):
+    """The networks that a side of the benchmarks builds from now on."""
+    made, build = [], side.build
+    monkeypatch.setattr(side, "build", lambda layers: made.append(build(layers)) or made[-1])
+    return made
+
+
+def test_steps_of_torch_train_and_infer(monkeypatch):
+    made = built_by(in_torch, monkeypatch)
     for last in (False, True):
-        in_torch.train_step(NETWORKS["lenet5"](), 2, 0.1, last=last)()
-        in_torch.inference(resnet18(size=32), 1, last=last)()
+        step = in_torch.train_step(NETWORKS["lenet5"](), 2, 0.1, last=last)
+        before = [parameter.detach().clone() for parameter in made[-1].parameters()]
+        step()
+        for parameter, old in zip(made[-1].parameters(), before, strict=True):
+            assert not torch.equal(parameter, old)
+            assert torch.isfinite(parameter).all()
+        infer, scores = in_torch.inference(resnet18(size=32), 1, last=last), []
+        made[-1].register_forward_hook(lambda *call, into=scores: into.append(call[2]))
+        infer()
+        assert [tuple(each.shape) for each in scores] == [(1, 1000)]
+        assert not scores[0].requires_grad

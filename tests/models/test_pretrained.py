@@ -45,7 +45,9 @@ def test_what_they_are_of(name, networks):
 
 
 def test_arguments():
-    assert models.create("lenet5", weights="mnist", num_classes=10, in_channels=1) is not None
+    found = models.create("lenet5", weights="mnist", num_classes=10, in_channels=1)
+    for name, array in models.create("lenet5", weights="mnist").state_dict().items():
+        np.testing.assert_array_equal(found.state_dict()[name], array)
     for widths in ([16, 32, 64], (16, 32, 64)):
         assert models.create("plain_cnn", weights="mnist", m=3, widths=widths).num_classes == 10
 

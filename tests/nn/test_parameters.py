@@ -84,8 +84,10 @@ def test_deep_copies_compute_the_same():
     for name, array in twin.state_dict().items():
         np.testing.assert_array_equal(array, model.state_dict()[name])
     np.testing.assert_array_equal(twin(x).data, model(x).data)
+    kept = model[0].weight.grad.copy()
     twin.zero_grad()
-    assert model[0].weight.grad is not None
+    assert twin[0].weight.grad is None
+    np.testing.assert_array_equal(model[0].weight.grad, kept)
 
 
 # Values

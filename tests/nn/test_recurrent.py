@@ -68,7 +68,7 @@ def test_a_detached_state_cuts_the_gradient(layer):
     outputs, _ = built(x[:, 3:], tuple(cut) if len(cut) > 1 else cut[0])
     outputs.sum().backward()
     assert first.grad is None
-    assert built.weight_hh.grad is not None
+    assert np.abs(built.weight_hh.grad).max() > 0
 
 
 @pytest.mark.parametrize("layer", LAYERS)

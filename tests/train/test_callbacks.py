@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 from small import a_loader, a_model, an_optimizer
 
+import minidl as md
 from minidl.kernels import _notice
 from minidl.train import Callback, ProgressBar, Trainer, callbacks
 
@@ -125,7 +127,13 @@ def test_training_can_go_on_after_an_interrupt():
 
 
 def test_a_bare_callback_does_nothing():
-    a_trainer(Callback()).fit(a_loader(), 1, progress=False)
+    without, with_one = a_trainer(), a_trainer(Callback())
+    for trainer in (without, with_one):
+        md.manual_seed(3)
+        trainer.fit(a_loader(), 1, progress=False)
+    for one, other in zip(without.model.parameters(), with_one.model.parameters(), strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+    assert without.history["loss"] == with_one.history["loss"]
 
 
 def test_progress_is_a_bar_on_stderr_and_a_line_an_epoch(capsys):

@@ -173,6 +173,10 @@ def test_large_finite_gradients_are_no_alarm():
     for p in trainer.model.parameters():
         p.grad = np.full(p.shape, 3e38, np.float32)
     NaNGuard().on_backward_end(trainer)
+    assert all((p.grad == np.float32(3e38)).all() for p in trainer.model.parameters())
+    p.grad[..., 0] = np.inf
+    with pytest.raises(GradError, match="inf"):
+        NaNGuard().on_backward_end(trainer)
 
 
 def test_a_healthy_training_is_not_changed():

@@ -1,6 +1,7 @@
 """Run: the folder that a training leaves behind."""
 
 import datetime
+import errno
 import importlib.metadata
 import json
 import math
@@ -116,7 +117,7 @@ def test_what_is_in_the_way_is_told_at_once(tmp_path, make, message):
     make(folder)
     with pytest.raises(OSError, match=rf"can't save in .*run: {message}") as caught:
         Run(folder, {})
-    assert caught.value.errno is not None
+    assert caught.value.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 def test_a_folder_below_a_file_and_one_that_cannot_be_written(tmp_path, monkeypatch):
