@@ -100,7 +100,7 @@ def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
                 "(or 'rank5' and the like, for the five best classes)"
             )
         name = metric if isinstance(metric, str) else _name(metric)
-        if name in found or name in COLUMNS:
+        if name in found or name in COLUMNS or name.startswith("val_"):
             raise ArgumentError(
                 f"Trainer: a metric is called {name!r} like another column of the history: "
                 "give it its own __name__"

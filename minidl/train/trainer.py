@@ -30,6 +30,7 @@ from minidl.train.frozen_body import HeadOnly, gives_features, head_only
 from minidl.train.history import History
 from minidl.train.metrics import Means, Metric, by_name
 from minidl.train.progress import Progress, load_progress, pair, save_progress
+from minidl.train.stopping import EarlyStopping
 
 __all__ = ["Trainer"]
 
@@ -116,14 +117,14 @@ class Trainer:
             check_callbacks(self.callbacks), key=lambda each: isinstance(each, Checkpoint)
         )
         self._check_columns(listeners, validation)
-        if self.epoch < epochs:
-            check_normalization("fit", self.model, loader)
         self.stopped = None
         done = self.progress.begin(loader) if self.epoch < epochs else 0
         shown = [*listeners, ProgressBar()] if progress else listeners
         told = _told(shown, self, max(0, batches * (epochs - self.epoch) - done))
         with told:
             try:
+                if self.epoch < epochs:  # before a frozen body computes features
+                    self._check_training(loader)
                 self._begin_head(epochs, loader, validation)
                 while self.epoch < epochs and self.stopped is None:
                     self._run_epoch(*self._loaders(loader, validation), shown)
@@ -146,6 +147,12 @@ class Trainer:
                 raise ArgumentError("fit: the validation loader has no batches")
         return batches
 
+    def _check_training(self, loader: Any) -> None:
+        """Raise ArgumentError if an epoch would not train all that isn't frozen, or fail at its
+        end. Callbacks may have changed what is frozen, so each epoch begins with this."""
+        check_optimizer("fit", self.model, self.optimizer, self.loss)
+        check_normalization("fit", self.running, loader)
+
     def _check_columns(self, listeners: Sequence[Callback], validation: Any) -> None:
         """Raise ArgumentError where something monitors what isn't measured."""
         check_monitor(self.scheduler, self.monitor)
@@ -155,8 +162,10 @@ class Trainer:
         check_watched("Trainer", self.monitor, measured)
         columns = ["epoch", "lr", *measured, "seconds"]
         for callback in listeners:
-            check_watched(type(callback).__name__, getattr(callback, "monitor", None), columns)
-            columns += callback.columns
+            if isinstance(callback, Checkpoint | EarlyStopping):
+                check_watched(type(callback).__name__, callback.monitor, columns)
+            added = callback.columns
+            columns += [added] if isinstance(added, str) else added
 
     @property
     def running(self) -> Module:
@@ -194,8 +203,7 @@ class Trainer:
         self.stopped = reason
 
     def _run_epoch(self, loader: Any, validation: Any, listeners: Sequence[Callback]) -> None:
-        # again, since a callback may unfreeze parts
-        check_optimizer("fit", self.model, self.optimizer, self.loss)
+        self._check_training(loader)
         start = time.perf_counter()
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,

@@ -354,6 +354,18 @@ def test_hooks_that_are_never_called(callback, text):
         trainer.fit(a_loader(), 1, progress=False)
 
 
+def test_columns_that_a_callback_adds():
+    for columns in ("score", ("score",)):
+        note = assigned("on_epoch_end", lambda trainer, row: row.update(score=trainer.epoch))
+        note.columns, note.monitor = columns, "what a user's callback calls so"
+        stopping = EarlyStopping("score", patience=1, mode="max")
+        trainer = trainer_of(callbacks=[note, stopping])
+        trainer.fit(a_loader(), 3, progress=False)
+        assert stopping.best == 3
+        with pytest.raises(ArgumentError, match="monitor='score' is not a column"):
+            trainer_of(callbacks=[stopping, note]).fit(a_loader(), 3, progress=False)
+
+
 def test_callbacks_once_each():
     stopping = EarlyStopping("loss")
     with pytest.raises(ArgumentError, match="the same EarlyStopping is among the callbacks twice"):
@@ -397,10 +409,30 @@ def test_one_row_where_it_does_no_harm():
     trainer_of().fit(rows_in(4, 2), 1, rows_in(5, 2), progress=False)  # it is measured on
 
 
+def test_a_callback_that_freezes_what_would_fail():
+    freeze = assigned("on_fit_begin", lambda trainer, batches: trainer.model[1].freeze())
+    trainer_of(callbacks=[freeze]).fit(rows_in(33, 16), 1, progress=False)
+
+
 def images(count, size):
     random = np.random.default_rng(0)
     x = random.standard_normal((count, 6, 6, 1)).astype(np.float32)
     return data.DataLoader(data.ArrayDataset(x, random.integers(0, 2, count)), size)
+
+
+def test_over_a_frozen_body_too():
+    """Whose features alone go through the head, which ends in a batch of one row."""
+    model = models.create("lenet5", num_classes=2)
+    model.classifier = nn.Sequential(*model.classifier, nn.BatchNorm1d(2))
+    model.features.freeze()
+    head = [p for p in model.parameters() if p.requires_grad]
+    random = np.random.default_rng(0)
+    x = random.standard_normal((5, 32, 32, 1)).astype(np.float32)
+    pairs = data.ArrayDataset(x, random.integers(0, 2, 5))
+    trainer = Trainer(model, optim.SGD(head, lr=0.1))
+    with pytest.raises(ArgumentError, match="drop_last=True"):
+        trainer.fit(data.DataLoader(pairs, 4), 1, progress=False)
+    trainer.fit(data.DataLoader(pairs, 4, drop_last=True), 1, progress=False)
 
 
 def test_one_image_has_many_values_a_channel():

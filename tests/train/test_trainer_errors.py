@@ -97,7 +97,7 @@ def test_two_metrics_of_one_name_would_hide_one_another(metrics, name):
         a_trainer(metrics)
 
 
-@pytest.mark.parametrize("name", ["loss", "epoch", "lr", "seconds"])
+@pytest.mark.parametrize("name", ["loss", "epoch", "lr", "seconds", "val_loss", "val_right"])
 def test_a_metric_must_not_hide_a_column(name):
     metric = functools.partial(accuracy)
     metric.__name__ = name
