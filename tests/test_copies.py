@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from pictures import class_folders
 
 import minidl as md
 from minidl import data, models, nn, optim, train
@@ -212,3 +213,21 @@ def test_processes_share_a_data_set_on_disk(rows, how):
     assert all(queue.get(timeout=300) for _ in others)
     for other in others:
         other.join()
+
+
+@every_way
+def test_images_in_files_and_arrays(again, tmp_path):
+    class_folders(tmp_path / "pets", {"cat": 3, "dog": 2})
+    (tmp_path / "a.csv").write_text("file,label\npets/cat/00.png,x\npets/dog/00.png,y\n")
+    folder = data.ImageFolder(tmp_path / "pets", size=8)
+    pixels, labels = folder.batch(range(5))
+    np.savez(tmp_path / "a.npz", images=pixels, labels=labels)
+    every = [
+        folder, data.ImageList(tmp_path / "a.csv", size=8), data.split(folder, (0.5, 0.5))[1],
+        *data.image_parts(tmp_path / "a.npz", size=8).values(), data.digits(8)[1],
+    ]  # fmt: skip
+    for dataset in every:
+        twin = again(dataset)
+        for one, other in zip(dataset.batch([1, 0]), twin.batch([1, 0]), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert getattr(twin, "classes", None) == getattr(dataset, "classes", None)

@@ -230,15 +230,16 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
             best = (found, folder, places)
     if len(whole) > 1:
         raise ArgumentError(
-            f"{path}: {', '.join(map(str, whole))} all have images of these names: give the folder "
-            "that is meant as root"
+            f"{path}: {', '.join(map(str, whole))} all have images of these names: put the table "
+            "in the folder that is meant, or give that folder as root"
         )
     _, folder, places = best
     missing = [name for name, place in zip(names, places, strict=True) if place is None]
     if missing:
         raise FileNotFoundError(
             f"{path}: {len(missing)} of the {len(names)} files aren't there, the first being "
-            f"{folder / missing[0]}: give the folder they are relative to as root"
+            f"{folder / missing[0]}: put the table in the folder they are relative to, or give "
+            "that folder as root"
         )
     return folder, [place for place in places if place is not None]
 

@@ -13,8 +13,17 @@ __all__ = [
 
 PARTS = ("train", "validation", "test")
 WORDS = {
-    "train": {"train", "training", "trainset", "trainingset", "trn"},
-    "validation": {"val", "valid", "validation", "valset", "validationset", "dev", "devset"},
+    "train": {"train", "training", "trainset", "trainingset", "trainval", "trn"},
+    "validation": {
+        "val",
+        "valid",
+        "validation",
+        "valset",
+        "validationset",
+        "dev",
+        "devset",
+        "eval",
+    },
     "test": {"test", "testing", "testset", "testingset", "tst"},
 }
 # Words that say nothing more of a part, as in training_set, seg_train, test1, train-images
@@ -72,11 +81,24 @@ def part_folders(root: Path) -> dict[str, Path]:
 
 
 def _by_part(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that stand for each part: by themselves, or as pets_train does beside pets_test."""
     found: dict[str, list[str]] = {}
+    named: dict[str, dict[str, list[str]]] = {}  # what else the names say -> part -> names
     for name in names:
         if (part := part_of(name)) is not None:
             found.setdefault(part, []).append(name)
-    return found
+        words = re.split(r"[\W_]+", name)
+        parts = [part_of(word) for word in words]
+        if len(said := [part for part in parts if part]) == 1:
+            rest = " ".join(word for word, part in zip(words, parts) if not part)
+            named.setdefault(rest, {}).setdefault(str(said[0]), []).append(name)
+    alike = [each for each in named.values() if "train" in each and len(each) > 1]
+    return alike[0] if not found and len(alike) == 1 else found
+
+
+def _is_split(folder: Path) -> bool:
+    found = _by_part(class_folders(folder))
+    return "train" in found and len(found) > 1
 
 
 def check_no_parts(root: Path, names: list[str]) -> None:
@@ -89,6 +111,11 @@ def check_no_parts(root: Path, names: list[str]) -> None:
         )
     for name in names:
         inside = class_folders(root / name)
+        if len(names) == 1 and _is_split(root / name):
+            raise ArgumentError(
+                f"ImageFolder: {root / name} is all there is in {root}, and is split into parts: "
+                f"write data.image_parts({str(root / name)!r})"
+            )
         alone = all(part_of(other) for other in names)
         if part_of(name) and (alone or len(inside) > 1):
             raise ArgumentError(
@@ -96,7 +123,7 @@ def check_no_parts(root: Path, names: list[str]) -> None:
                 f"ImageFolder({str(root / name)!r}), or give the folder the class's name"
             )
     each = [_by_part(class_folders(root / name)) for name in names]
-    if len(names) > 1 and all("train" in found and len(found) > 1 for found in each):
+    if len(names) > 1 and all(_is_split(root / name) for name in names):
         raise ArgumentError(
             f"ImageFolder: each class in {root} is split into parts, such as "
             f"{', '.join(name for found in each[0].values() for name in found)} in {names[0]}, "

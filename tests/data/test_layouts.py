@@ -45,6 +45,9 @@ def write(path, text):
         ("seg_train", "seg_test", "test"),
         ("train-images", "validation", "validation"),
         ("train1", "test1", "test"),
+        ("trainval", "test", "test"),
+        ("asl_alphabet_train", "asl_alphabet_test", "test"),
+        ("Pets Training", "Pets Validation", "validation"),
     ],
 )
 def test_parts_are_parts(tmp_path, train, other, part):
@@ -88,6 +91,8 @@ def test_classes_with_names_of_parts_stay_classes(tmp_path):
 
 def test_layouts_that_are_refused(tmp_path):
     class_folders(tmp_path / "only" / "train", {"a": 1, "b": 1})
+    class_folders(tmp_path / "below" / "images" / "train", {"a": 1, "b": 1})
+    class_folders(tmp_path / "below" / "images" / "test", {"a": 1, "b": 1})
     class_folders(tmp_path / "inside" / "cat", {"train": 1, "test": 1})
     class_folders(tmp_path / "inside" / "dog", {"train": 1, "test": 1})
     for name in ("train", "val", "valid"):
@@ -95,6 +100,7 @@ def test_layouts_that_are_refused(tmp_path):
     for name, said in (
         ("only", r"only.train seems to be a part .* write ImageFolder\('.*only.train'\)"),
         ("inside", r"each class in .* split into parts.* move them .*inside.train.cat"),
+        ("below", r"write data.image_parts\('.*below.images'\)"),
         ("twice", r"several folders for the part validation: val, valid"),
     ):
         with pytest.raises(ArgumentError, match=said):
