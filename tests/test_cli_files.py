@@ -39,6 +39,11 @@ class Words(nn.Module):
         self.embedding = nn.Embedding(7, 3)
         self.lstm, self.gru, self.rnn = nn.LSTM(3, 2), nn.GRU(2, 4), nn.RNN(4, 3)
 
+    def forward(self, x):
+        for layer in (self.lstm, self.gru, self.rnn):
+            x = layer(self.embedding(x) if layer is self.lstm else x)[0]
+        return x
+
 
 def random(model, seed=0):
     rng = np.random.default_rng(seed)

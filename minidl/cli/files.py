@@ -53,9 +53,15 @@ def _convert(options: argparse.Namespace) -> int:
     from minidl.io.convert import convert
     from minidl.io.layers import layers_of
     from minidl.io.save import format_of
+    from minidl.io.weights import names_architecture
 
     form = format_of(options.target)
-    if options.model is None:
+    own = options.model is None and form == "safetensors" and names_architecture(options.source)
+    if own:  # whose features are ordered as only the network tells
+        model: Any = models.load(options.source)
+        md.save_weights(model, options.target, form)
+        layers = layers_of(model)
+    elif options.model is None:
         layers = convert(options.source, options.target)
     else:
         model = models.create(options.model, weights=options.source, **options.arguments)

@@ -22,28 +22,37 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> l
     format = format_of(target)
     found = read_file(source)
     layers = found.layers
+    if found.torch or format == "safetensors":
+        _check_rows(layers, found.torch)
+    for layer in layers:
+        if layer.kind in ROWS and layer.settings.get("channels first", False) not in KEPT:
+            raise ArgumentError(_UNTOLD.format(layer.name, layer.arrays["weight"].shape))
     if found.torch:
-        layers = [_from_torch(layer, layers) for layer in layers]
-    elif format == "safetensors":
-        for layer in layers:
-            _check_rows(layer, layers, inputs=0, outputs=-1)
+        layers = [_from_torch(layer) for layer in layers]
     write_layers(layers, target, format)
     return layers
 
 
-def _check_rows(layer: Layer, layers: list[Layer], inputs: int, outputs: int) -> None:
-    """Raise ArgumentError where a linear layer may take a flattened image, whose rows have another
-    order in PyTorch, and nothing tells. A file of a minidl model does.
+ROWS = ("linear", "batch_norm", "layer_norm")
+KEPT = (False, "plain", "turned")  # Keras's features whose order is minidl's
 
-    inputs, outputs: the axes of weights with these.
+
+def _check_rows(layers: list[Layer], torch: bool) -> None:
+    """Raise ArgumentError where a layer may take a flattened image, which PyTorch flattens in
+    another order.
+
+    Two pixels have at least twice as many features as the narrowest convolution. Networks without
+    convolutions may take flattened images, unless they hold a table or a recurrent layer.
     """
-    if layer.kind != "linear" or "channels" in layer.settings:
-        return
     shapes = [x.arrays["weight"].shape for x in layers if "weight" in x.arrays]
-    rows = layer.arrays["weight"].shape[inputs]
-    images = [shape[outputs] for shape in shapes if len(shape) == 4]  # channels of convolutions
-    if any(rows > channels and rows % channels == 0 for channels in images):
-        raise ArgumentError(_UNTOLD.format(layer.name, layer.arrays["weight"].shape))
+    axis = (0, 1) if torch else (-1, 0)  # of a convolution's outputs, of a linear layer's inputs
+    narrowest = min((s[axis[0]] for s in shapes if len(s) == 4 and s[axis[0]] > 1), default=1)
+    if narrowest == 1 and {x.kind for x in layers} & {"embedding", "rnn", "lstm", "gru"}:
+        return
+    for layer in layers:
+        shape = layer.arrays["weight"].shape if "weight" in layer.arrays else ()
+        if layer.kind == "linear" and len(shape) == 2 and shape[axis[1]] >= 2 * narrowest:
+            raise ArgumentError(_UNTOLD.format(layer.name, shape))
 
 
 _UNTOLD = (
@@ -52,9 +61,8 @@ _UNTOLD = (
 )
 
 
-def _from_torch(layer: Layer, layers: list[Layer]) -> Layer:
+def _from_torch(layer: Layer) -> Layer:
     """A layer of a PyTorch file in minidl's layout, if its arrays alone tell which that is."""
-    _check_rows(layer, layers, inputs=1, outputs=0)
     weight = layer.arrays.get("weight")
     shape = () if weight is None else weight.shape
     depthwise = len(shape) == 4 and shape[1] == 1 and shape[0] > 1

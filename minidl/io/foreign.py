@@ -17,6 +17,7 @@ from minidl.io.guarded import MAX_BYTES, check_max_bytes
 from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
 from minidl.io.isolated import Listing, read_isolated
 from minidl.io.keras_config import layer_configs
+from minidl.io.keras_graph import in_graph
 from minidl.io.layers import Layer
 from minidl.io.safetensors import read_torch
 from minidl.io.weights import read_layers
@@ -81,20 +82,25 @@ def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
 def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     """The layers in Keras's HDF5 file `path`, which errors call `name`."""
     layers: list[keras.KerasLayer] = []
+    texts: list[Any] = []
 
     def wanted(listing: Listing) -> list[str]:
-        text = listing.attributes["/"].get("model_config") if config is None else config
-        layers.extend(keras.find_layers(listing, name, layer_configs(text)))
+        texts.append(listing.attributes["/"].get("model_config") if config is None else config)
+        layers.extend(keras.find_layers(listing, name, layer_configs(texts[0])))
         return [dataset for layer in layers for dataset in layer.arrays.values()]
 
     listing, read = read_isolated(path, wanted, max_bytes, name)
     attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
     backend, version = attributes.get("backend"), attributes.get("keras_version")
     found = []
-    for layer in layers:
+    known = in_graph(layers, texts[0], str(backend))
+    for layer, place in zip(layers, known, strict=True):
         parts = keras.build(layer, read, str(backend))
         for part in parts:
-            part.settings |= {"group": layer.group, "guessed": layer.guessed}
+            own = {"group": layer.group, "guessed": layer.guessed, "placed": layer.placed}
+            part.settings |= own | place
+        if len(parts) == 2 and "before" in place:  # a separable convolution
+            parts[1].settings["before"] = frozenset({(parts[0].name, 0)})
         found += parts
     writer = f"Keras {version}" if version else "Keras"
     return Found(found, False, f"{writer} on {backend}" if backend else writer)

@@ -70,7 +70,13 @@ def _in_archive(path: str | os.PathLike[str]) -> str | None:
     if any(name.endswith(".pkl") for name in names):
         return PICKLE
     if names and all(name.endswith(".npy") for name in names):
-        return "NumPy's .npz: read it with np.load, and give the arrays to model.load_state_dict"
+        return (
+            "NumPy's .npz: state = dict(np.load(path)) reads it; model.load_state_dict(state) "
+            "takes minidl's own names and layouts. Of PyTorch's, models.create(NAME, "
+            "weights=state) makes a network of minidl.models; for others, "
+            "safetensors.numpy.save_file(state, 'weights.safetensors') writes a file that "
+            "md.load_weights takes"
+        )
     return f"a zip archive of {', '.join(names[:3])}"
 
 

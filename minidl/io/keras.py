@@ -72,9 +72,14 @@ OLD_ROLES = {
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
 }
+OLD_NAME = "(.+)_(W|b|gamma|beta|running_mean|running_std)"
 # How many of them a layer always has; a normalisation may have been told to leave any out.
 NEEDED = {"separable": 2, "rnn": 2, "lstm": 2, "gru": 2, "batch_norm": 0, "layer_norm": 0}
 EITHER = "gamma or beta"
+UNTOLD = (
+    "the file holds one of gamma and beta, and its numbers don't tell which: in Keras, save the "
+    "whole model, model.save('model.keras'), whose configuration does"
+)
 ROLES = {role for roles in NUMBERED.values() for role in roles}
 
 
@@ -86,7 +91,8 @@ class KerasLayer:
     kind: str
     arrays: dict[str, str]
     config: LayerConfig | None = None
-    channels_first: bool = False  # whether it takes an image that was flattened in that order
+    place: str = ""  # where it stands: in Keras 3's files, or by its name, in the models around it
+    placed: bool = True  # whether the file lists it in the model's order
     guessed: bool = False  # whether shapes alone tell the kind
     group: str | None = None  # where only layers of the same group are in the model's order
 
@@ -101,7 +107,6 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             break
     else:
         layers = list(_numbered(listing, configs))
-    _mark_flattened(layers, configs)
     if str(listing.attributes["/"].get("format")).startswith("minidl"):
         raise FileFormatError(
             f"{path}: minidl wrote it, but another program rewrote it and left out the seal before "
@@ -113,25 +118,6 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             f"{path}: expected weights that minidl or Keras wrote, found HDF5 with {some}"
         )
     return layers
-
-
-def _mark_flattened(layers: list[KerasLayer], configs: dict[str, LayerConfig]) -> None:
-    """Mark the Dense behind each Flatten of images whose channels come first.
-
-    Flatten turns them to channels-last only if it was told their format, which Keras 1 couldn't.
-    """
-    by_name = {layer.name: layer for layer in layers}
-    first = flattened = False
-    for name, config in configs.items():
-        ordering = config.settings.get("data_format", config.settings.get("dim_ordering"))
-        if config.class_name == "Flatten":
-            flattened = first and ordering != "channels_first"
-        elif ordering is not None:
-            first, flattened = ordering in ("channels_first", "th"), False
-        elif config.class_name == "Dense":
-            if name in by_name:
-                by_name[name].channels_first = flattened
-            first = flattened = False
 
 
 def _long_attribute(listing: Listing, owner: str, name: str) -> list[str] | None:
@@ -172,8 +158,8 @@ def _legacy(
                     f"{path}: the file is damaged: it lists {weight!r} for the layer {name!r}, but "
                     "doesn't hold it"
                 )
-            owner, _, last = weight.rpartition("/")
-            owners.setdefault(owner, {})[_role(last, owner or name)] = dataset
+            owner, role = _owner_and_role(weight, name)
+            owners.setdefault(owner, {})[role] = dataset
         for owner, arrays in owners.items():
             inner = owner.rpartition("/")[2]
             nested = len(owners) > 1 or (inner != name and inner in configs)
@@ -181,7 +167,9 @@ def _legacy(
             config = configs.get(inner if nested else name)
             known = _class_kind(config)
             kind = known or _kind(label, arrays, listing)
-            found.append((name, KerasLayer(label, kind, arrays, config, guessed=known is None)))
+            place = f"{name}/{inner}" if nested else name
+            layer = KerasLayer(label, kind, arrays, config, place, not nested, known is None)
+            found.append((name, layer))
     count = Counter(layer.name for _, layer in found)
     for name, layer in found:
         if count[layer.name] > 1:  # in different models within one
@@ -189,11 +177,22 @@ def _legacy(
         yield layer
 
 
-def _role(name: str, layer: str) -> str:
-    """ "kernel" of "kernel:0", "kernel_1:0" and "convolution2d_1_W"."""
-    name = name.partition(":")[0]
-    if name.startswith(f"{layer}_"):
-        name = name[len(layer) + 1 :]
+def _owner_and_role(weight: str, layer: str) -> tuple[str, str]:
+    """("conv1", "kernel") of "conv1/kernel:0" and "kernel_1:0"; Keras 1 writes "conv1_W", and where
+    that is within name scopes, "global/shared/conv1_W:0"."""
+    owner, _, last = weight.rpartition("/")
+    last = last.partition(":")[0]
+    if (role := _role(last)) in ROLES:
+        return owner, role
+    for prefix in (layer, owner.rpartition("/")[2]):
+        if prefix and last.startswith(f"{prefix}_"):
+            return prefix if owner else "", _role(last[len(prefix) + 1 :])
+    if found := re.fullmatch(OLD_NAME, last):
+        return found[1], _role(found[2])
+    return owner, last
+
+
+def _role(name: str) -> str:
     plain = re.sub(r"_\d+$", "", name)
     plain = OLD_ROLES.get(plain, plain)
     return plain if plain in ROLES else name
@@ -223,7 +222,10 @@ def _numbered(listing: Listing, configs: dict[str, LayerConfig]) -> Iterator[Ker
         arrays = dict(zip(_numbered_roles(kind, len(datasets), configs.get(name)), datasets))
         # Numbers tell the order within a class; between classes, only a configuration does.
         group = None if name in configs else re.sub("_[0-9]+$", "", owner.removesuffix("/cell"))
-        layers.append(KerasLayer(name, kind, arrays, configs.get(name), False, guessed, group))
+        place = owner.removesuffix("/cell")
+        layers.append(
+            KerasLayer(name, kind, arrays, configs.get(name), place, bool(in_row), guessed, group)
+        )
     layers.sort(key=lambda layer: known.index(layer.name) if layer.name in configs else -1)
     yield from _told_apart(layers)
 
@@ -300,11 +302,11 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     settings = _settings(layer)
     if layer.kind == "depthwise" and "depthwise_kernel" in arrays:
         arrays["kernel"] = arrays.pop("depthwise_kernel")
-    if EITHER in arrays and arrays[EITHER].min(initial=1) <= 0:
-        # Scales are positive, as good as always; offsets have both signs, or are still 0.
-        arrays = {"beta": arrays.pop(EITHER), **arrays}
+    if EITHER in arrays:
+        arrays = {"gamma": arrays.pop(EITHER), **arrays}
+        settings["untold"] = UNTOLD
     needed = NUMBERED.get(layer.kind, ())[: NEEDED.get(layer.kind, 1)]
-    if layer.kind == "other" or not set(needed) <= set(arrays) or EITHER in arrays:
+    if layer.kind == "other" or not set(needed) <= set(arrays):
         return [Layer(layer.name, "other", arrays)]
     if layer.kind in ("convolution", "transposed") and arrays["kernel"].ndim == 4:
         if layer.config and layer.config.settings.get("dim_ordering") == "th":
@@ -364,7 +366,6 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
     return {
         "strided same": strides if same and strided else None,
         "foldable": given.get("activation") in (None, "linear") and layer.config.consumers == 1,
-        "channels first": layer.channels_first,
     }
 
 

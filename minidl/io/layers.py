@@ -5,14 +5,14 @@ as Keras has them), and knows its kind. `layers_of` makes them of a model; the r
 files make them of files.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minidl import nn
-from minidl.errors import StateError
+from minidl.io.provenance import is_plain
+from minidl.io.zeros import Flow, places
 from minidl.nn import Module
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "Layer",
     "from_torch",
     "layers_of",
-    "reorder_rows",
+    "reordered",
     "to_torch",
     "torch_kind",
+    "unknown_order",
+    "unordered",
 ]
 
 KINDS: tuple[tuple[type[Module], str], ...] = (
@@ -59,8 +61,8 @@ class Layer:
 
     kind: "convolution", "depthwise", ..., or "other".
     arrays: by the names of minidl's state, such as "weight".
-    settings: what else is known, such as eps of a batch_norm; for a linear layer "channels" of the
-        image that it takes flattened, or 0 for none.
+    settings: what else is known, such as eps of a batch_norm; "rows" and "columns", how its inputs
+        and outputs are ordered in PyTorch, as in `provenance.Order`.
     """
 
     name: str
@@ -73,13 +75,14 @@ class Layer:
         return [f"{self.name}.{role}" if self.name else role for role in self.arrays]
 
 
-def layers_of(model: Module) -> list[Layer]:
-    """The layers of a model that hold parameters or buffers, in order; arrays aren't copied."""
+def layers_of(model: Module, flow: Flow | None = None) -> list[Layer]:
+    """The layers of a model that hold parameters or buffers, in order; arrays aren't copied.
+
+    flow: what a run of the model showed; with it, their settings tell `rows` and `columns`.
+    """
     layers = []
-    channels: int | None = None  # of the image that comes next
-    flat = False  # whether nn.Flatten has come since
     parts: set[int] = set()  # of separable convolutions
-    for name, module in _places(model, ""):
+    for name, module in places(model):
         if isinstance(module, nn.SeparableConv2d):
             parts |= {id(module.depthwise), id(module.pointwise)}
         own = {
@@ -88,59 +91,32 @@ def layers_of(model: Module) -> list[Layer]:
             for role, value in vars(module).items()
             if isinstance(value, kind)
         }
-        settings = _settings(module) | {"separable": id(module) in parts}
-        if (rows := _rows(module)) is not None:
-            settings["channels"] = _flattened(rows, channels, flat)
-            if isinstance(module, nn.Linear):
-                channels = None
-        elif isinstance(module, nn.GlobalAvgPool2d):
-            channels = None
-        elif isinstance(module, nn.Flatten):
-            flat = True
-        elif (found := _channels(module)) is not None:
-            channels, flat = found, False
         if own:
+            settings = _settings(module) | {"separable": id(module) in parts}
+            if flow is not None:
+                settings |= _orders(module, name, flow)
             layers.append(Layer(name, _kind(module), own, settings))
     return layers
 
 
-def _rows(module: Module) -> int | None:
-    """The inputs of a layer that can take a flattened image."""
+def _orders(module: Module, name: str, flow: Flow) -> dict[str, Any]:
+    """The order of a layer's inputs and outputs in a network whose channels come first; see
+    `provenance.Order`."""
+    unseen = None if name not in flow.edges else ()
+    if isinstance(module, nn.BatchNorm2d | nn.Conv2d | nn.DepthwiseConv2d | nn.ConvTranspose2d):
+        return {}
+    if isinstance(module, nn.Embedding):
+        return {}
+    if _kind(module) == "other":
+        return {"rows": flow.rows.get(name, ())}
+    orders: dict[str, Any] = {"rows": flow.rows.get(name, unseen)}
     if isinstance(module, nn.Linear):
-        return int(module.in_features)
-    if isinstance(module, nn.LayerNorm):
-        return int(module.shape[0]) if len(module.shape) == 1 else None
-    return int(module.channels) if isinstance(module, nn.BatchNorm1d) else None
-
-
-def _flattened(rows: int, channels: int | None, flat: bool) -> int | None:
-    """The channels of the image that a layer of `rows` inputs takes flattened; 0 for none, None
-    where the model's parts don't tell."""
-    if channels is None or rows == channels:
-        return 0
-    return channels if flat else None if rows % channels == 0 else 0
-
-
-def _places(module: Module, name: str) -> Iterator[tuple[str, Module]]:
-    """Every place in the tree; a module in two places comes twice, as it does in `state_dict`."""
-    yield name, module
-    for child_name, child in module.children():
-        if not child_name:
-            raise StateError(f"a file can't store the name '' of a part of {type(module).__name__}")
-        yield from _places(child, f"{name}.{child_name}" if name else child_name)
+        orders["columns"] = flow.columns.get(name, unseen)
+    return orders
 
 
 def _kind(module: Module) -> str:
     return next((kind for cls, kind in KINDS if isinstance(module, cls)), "other")
-
-
-def _channels(module: Module) -> int | None:
-    """The channels of the images that a layer gives."""
-    if isinstance(module, nn.DepthwiseConv2d):
-        return int(module.channels * module.multiplier)
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return int(module.out_channels)
-    return int(module.channels) if isinstance(module, nn.BatchNorm2d) else None
 
 
 def _settings(module: Module) -> dict[str, Any]:
@@ -158,7 +134,6 @@ TO_TORCH = {
     "transposed": (3, 2, 0, 1),  # (kh, kw, out/groups, in) -> (in, out/groups, kh, kw)
     "linear": (1, 0),  # (in, out) -> (out, in)
 }
-WITH_ROWS = ("linear", "batch_norm", "layer_norm")  # which can take a flattened image
 ZRH_TO_RZN = (1, 0, 2)  # a GRU's gates, and the same order back
 
 
@@ -174,17 +149,10 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
         kh, kw, channels, multiplier = weight.shape
         # (kh, kw, C, m) -> (C, m, kh, kw) -> (C * m, 1, kh, kw)
         arrays["weight"] = weight.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw)
-    elif layer.kind in WITH_ROWS and layer.settings.get("channels", 0) != 0:
-        arrays |= {role: reorder_rows(layer, array, False) for role, array in _with_rows(layer)}
+    arrays |= reordered(layer, arrays, False)
     if layer.kind in TO_TORCH:
         arrays["weight"] = arrays["weight"].transpose(TO_TORCH[layer.kind])
     return arrays
-
-
-def _with_rows(layer: Layer, arrays: dict[str, np.ndarray] | None = None) -> list[tuple[str, Any]]:
-    """Those arrays whose first axis are a layer's inputs."""
-    arrays = layer.arrays if arrays is None else arrays
-    return [x for x in arrays.items() if layer.kind != "linear" or x[0] == "weight"]
 
 
 def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarray]:
@@ -209,36 +177,82 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
             found["weight"] = split.transpose(2, 3, 0, 1)
     elif like.kind == "convolution" and weight.ndim == 2:  # of a linear layer, here 1x1
         found["weight"] = weight.T[None, None]
+    elif like.kind == "linear" and weight.shape[2:] == (1, 1):  # of a 1x1 convolution
+        found["weight"] = weight[:, :, 0, 0].T
     elif like.kind in TO_TORCH and weight.ndim == len(TO_TORCH[like.kind]):
         found["weight"] = weight.transpose(np.argsort(TO_TORCH[like.kind]))
-    if like.kind in WITH_ROWS and like.settings.get("channels", 0) != 0:
-        found |= {role: reorder_rows(like, array, True) for role, array in _with_rows(like, found)}
+    return found | reordered(like, found, True)
+
+
+def reordered(
+    layer: Layer, arrays: dict[str, np.ndarray], channels_first: bool
+) -> dict[str, np.ndarray]:
+    """Those arrays of a layer that stand in another order in PyTorch, in the other order.
+
+    channels_first: they are in PyTorch's order and come out in minidl's, or the other way.
+    """
+    rows, columns = layer.settings.get("rows", ()), layer.settings.get("columns", ())
+    found = {}
+    if layer.kind == "linear":
+        for role, array in arrays.items():
+            if role == "weight" and array.ndim == 2:
+                array = _reorder(_reorder(array, rows, channels_first).T, columns, channels_first).T
+            elif role == "bias":
+                array = _reorder(array, columns, channels_first)
+            found[role] = array
+    elif layer.kind in ("batch_norm", "layer_norm"):
+        for role, array in arrays.items():
+            found[role] = _reorder(array, rows, channels_first)
     return found
 
 
-def reorder_rows(layer: Layer, array: np.ndarray, channels_first: bool) -> np.ndarray:
-    """An array (in, ...) of a layer in the other order of a flattened image.
+def _reorder(array: np.ndarray, order: Any, channels_first: bool) -> np.ndarray:
+    """An array (features, ...) in the other order of its features."""
+    if not order or is_plain(order) or len(array) != sum(c * p for c, p in order):
+        return array
+    parts, start = [], 0
+    for channels, pixels in order:
+        part = array[start : start + channels * pixels]
+        split = (channels, pixels) if channels_first else (pixels, channels)
+        # (C, H*W, ...) -> (H*W, C, ...), or back
+        parts.append(part.reshape(*split, *part.shape[1:]).swapaxes(0, 1).reshape(part.shape))
+        start += channels * pixels
+    return np.concatenate(parts)
 
-    channels_first: its rows are in the order (C, H, W) and come out as (H, W, C), or the other way.
-    Raises StateError where the model doesn't tell the image's channels.
+
+def unknown_order(layer: Layer) -> str | None:
+    """What isn't known of the order of a layer's features, in words."""
+    for side, what in (("rows", "takes"), ("columns", "gives")):
+        if layer.settings.get(side, ()) is None:
+            return f"{layer.name or 'the model itself'} ({layer.kind}): the features it {what}"
+    return None
+
+
+def unordered(unknown: list[str], whose: str, flow: Flow) -> str:
+    """What is wrong where the order of features isn't known, and what settles it.
+
+    unknown: from `unknown_order`.  whose: such as "PyTorch flattens".
     """
-    channels, rows = layer.settings["channels"], len(array)
-    if channels is None:
-        raise StateError(
-            f"{layer.name}: its {rows} inputs may be an image's, flattened in another order than "
-            "PyTorch's, but no nn.Flatten between it and the layer that gives the image tells: put "
-            "one there, among the model's parts in the order they run"
+    if flow.why:
+        how = (
+            f"the model could not be run to see: {flow.why}. Give input_shape=, the shape of one "
+            "example that it takes, such as (H, W, C); several in a list, for several inputs"
         )
-    if rows % channels:
-        raise StateError(
-            f"{layer.name}: its {rows} inputs come from nn.Flatten, but aren't a multiple of the "
-            f"{channels} channels of the layer before it, so that their order can't be told: "
-            "reorder the file's rows yourself, and load them with load_state_dict"
+    elif flow.guessed:
+        how = (
+            f"a run on a guessed input of shape {flow.inputs[0]} didn't tell. Give input_shape=, "
+            "the shape of one example that the model takes, such as (H, W, C), or (F,) for rows"
         )
-    pixels = rows // channels
-    split = (channels, pixels) if channels_first else (pixels, channels)
-    # (C, H*W, ...) -> (H*W, C, ...), or back -> (in, ...)
-    return array.reshape(*split, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+    else:
+        how = (
+            "a run of the model didn't tell. If the order is the same in both, use "
+            "model.load_state_dict or model.state_dict; a part that its forward doesn't run is "
+            "loaded and saved by itself"
+        )
+    return (
+        f"{whose} images in the order (C, H, W), minidl in (H, W, C), and which order these have "
+        f"isn't known: {'; '.join(unknown)}: {how}"
+    )
 
 
 def _recurrent_to_torch(layer: Layer) -> dict[str, np.ndarray]:

@@ -2,19 +2,20 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DTypeError
+from minidl.io.dataflow import follow
 from minidl.io.foreign import Found, read_file
 from minidl.io.guarded import MAX_BYTES
 from minidl.io.identify import MINIDL, identify
-from minidl.io.layers import layers_of
 from minidl.io.matching import match
 from minidl.io.weights import check_module, naming, stored_state
 from minidl.nn import LoadReport, Module
 
-__all__ = ["load_found", "load_weights"]
+__all__ = ["load_found", "load_weights", "unwrapped"]
 
 Rename = Mapping[str, str | None] | Callable[[str], str | None]
 
@@ -26,14 +27,19 @@ def load_weights(
     max_bytes: int = MAX_BYTES,
     prefix: str = "",
     rename: Rename | None = None,
+    *,
+    input_shape: Any = None,
+    order: bool = False,
 ) -> LoadReport:
     """Load a file's weights into `model`: all of them or, where anything is wrong, nothing.
 
     The file, known by its content, is one of minidl's (weights or a checkpoint), Keras's (.h5,
     .weights.h5, .keras) or a safetensors file with PyTorch's names. Arrays of minidl's files and of
-    safetensors are matched by name; layers of Keras's by name where names agree, and else in
-    their order among those of the same kind and shape. A network of `minidl.models` also knows the
-    names that Keras Applications, torchvision and timm give to its layers.
+    safetensors are matched by name; layers of Keras's by name where names agree, and else by their
+    place in the graph; what is left, to the only one of its kind and shape, or by numbers, where
+    the model runs those alike one after the other. The report's `matched` tells how. A network of
+    `minidl.models` also knows the names that Keras Applications, torchvision and timm give to its
+    layers.
 
     strict: every name and shape must match; otherwise what matches is loaded, and the report
         lists the rest.
@@ -41,17 +47,35 @@ def load_weights(
     prefix: read only what stands under this dotted name in the file, and take the name away.
     rename: new names for layers or groups of layers, as in {"fc": "head", "aux": None}, where None
         leaves out; or a function of a layer's name.
+    input_shape: of one example that the model takes, such as (H, W, C), or a list for several
+        inputs. PyTorch flattens images in another order, and a run on zeros shows what is
+        flattened; left out, shapes are tried that the model's layers allow.
+    order: match by their order layers that nothing else tells apart; otherwise they are refused.
+    Names that all begin with "module.", "model." or "_orig_mod.", as PyTorch's wrappers make them,
+    are read without it.
     Raises FileFormatError for files that can't be read, StateError for names, shapes and settings
     (eps, "same" padding) that don't match, OSError where the system refuses.
     """
     check_module(model, "load_weights")
+    if isinstance(path, Mapping):
+        raise DTypeError(
+            "load_weights expected a file, got a dict: model.load_state_dict(state) takes minidl's "
+            "own names and layouts. Of PyTorch's, models.create(NAME, weights=state) makes a "
+            "network of minidl.models; for others, safetensors.numpy.save_file(state, "
+            "'weights.safetensors') writes a file that load_weights takes"
+        )
     of_layer = _renamer(prefix, rename)
     with naming(path):
         if identify(path) == MINIDL:
             of_array = _of_arrays(of_layer) if callable(rename) else of_layer
             with stored_state(path, max_bytes, of_array) as state:
                 return model.load_state_dict(state, strict)
-        return load_found(model, read_file(path, max_bytes), of_layer, strict, rename is None)
+        found = read_file(path, max_bytes)
+        if not prefix and rename is None:
+            found = unwrapped(found, {name for name, _ in model.named_modules()})
+        return load_found(
+            model, found, of_layer, strict, rename is None, input_shape=input_shape, order=order
+        )
 
 
 def load_found(
@@ -60,6 +84,9 @@ def load_found(
     rename: Callable[[str], str | None] = lambda name: name,
     strict: bool = True,
     known: bool = True,
+    *,
+    input_shape: Any = None,
+    order: bool = False,
 ) -> LoadReport:
     """Load what a foreign file holds, as `load_weights` does.
 
@@ -67,21 +94,42 @@ def load_found(
     known: look for the names that other libraries give to the layers of networks of
         `minidl.models`. Where they are found, nothing is matched by order.
     """
+    flow = cache(lambda: follow(model, input_shape))
     network: Any = model if known and hasattr(model, "source_of") else None
     names = [name for layer in found.layers if (name := rename(layer.name)) is not None]
     source = network.source_of(names, found.torch) if network else None
-    if source is None:
-        return model.load_state_dict(match(found, layers_of(model), rename), strict)
-    network.check_source(source)
+    translate = rename
+    if source is not None:
+        network.check_source(source)
 
-    def translate(name: str) -> str | None:
-        short = rename(name)
-        return None if short is None else source.translate(short)
+        def translate(name: str) -> str | None:
+            short = rename(name)
+            return None if short is None else source.translate(short)
 
-    state = match(found, layers_of(model), translate, names_only=True)
+    state, pairing = match(found, model, translate, flow, source is not None, order, strict)
     report = model.load_state_dict(state, strict)
-    network.image_format = source.image_format
-    return report
+    if source is not None:
+        network.image_format = source.image_format
+    matched = [(p.slot.name, p.layer.settings["old name"], p.how) for p in pairing.pairs]
+    return report._replace(matched=matched)
+
+
+WRAPPERS = ("module.", "model.", "_orig_mod.")  # DataParallel's, Lightning's, torch.compile's
+
+
+def unwrapped(found: Found, own: set[str]) -> Found:
+    """What a file holds, without the names of wrappers in which all of it stood.
+
+    own: the names of the model's parts, which stay.
+    """
+    layers = found.layers if found.torch else []
+    while layers:
+        names = [layer.name for layer in layers]
+        prefix = next((w for w in WRAPPERS if all(f"{n}.".startswith(w) for n in names)), None)
+        if prefix is None or prefix[:-1] in own:
+            break
+        layers = [replace(layer, name=layer.name[len(prefix) :]) for layer in layers]
+    return replace(found, layers=layers) if layers else found
 
 
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:

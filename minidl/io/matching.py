@@ -1,53 +1,80 @@
-"""Which layer of a file is which of a model, and its arrays as the model has them."""
+"""A file's arrays as a model has them: of its layers, in its layouts, its settings checked."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import ArgumentError, StateError
 from minidl.io.foreign import Found
-from minidl.io.layers import GATES, Layer, from_torch, reorder_rows
+from minidl.io.layers import Layer, from_torch, layers_of, reordered, unknown_order, unordered
+from minidl.io.pairing import Pair, Pairing, pair_up
+from minidl.io.provenance import is_plain
+from minidl.io.zeros import Flow
+from minidl.nn import Module
 
 __all__ = ["match"]
 
-Pair = tuple[Layer, Layer]
+Converted = tuple[Layer, Layer, dict[str, np.ndarray]]  # in the model, in the file, its new arrays
 
 
 def match(
     found: Found,
-    slots: list[Layer],
+    model: Module,
     rename: Callable[[str], str | None],
+    flow: Callable[[], Flow],
     names_only: bool = False,
-) -> dict[str, np.ndarray]:
-    """The arrays of a file for `load_state_dict`, by the names of the model's layers, `slots`.
+    order: bool = False,
+    strict: bool = True,
+) -> tuple[dict[str, np.ndarray], Pairing]:
+    """The arrays of a file for `load_state_dict` of `model`, and how its layers were matched.
 
-    A layer belongs to the slot of its name (after `rename`; dots, slashes and underscores are
-    alike). The rest are matched by order within a kind and a shape, where file and model have
-    equally many; and what is left of a kind in order, to be reported by its shape. With
-    `names_only`, where `rename` knows all names, nothing is matched by order.
+    A layer belongs to the model's layer of its name (after `rename`; dots, slashes and underscores
+    are alike), or of its place in the graph, where the file tells its own; what is left, to the
+    only one of its kind and shape. Several that are alike are told apart by their numbers, if the
+    model runs them one after the other, and by their order alone only with `order`. With
+    `names_only`, where `rename` knows all names, nothing else counts.
     A convolution's bias that the model doesn't have, because a batch normalisation follows, is
     taken out of that normalisation's running mean, which comes to the same, where the file shows
     that nothing else sees it.
-    Arrays without a slot keep their names in the file, told apart from the model's.
-    Raises StateError where a setting that the numbers depend on is another in the model.
+    Arrays without a layer in the model keep their names in the file, told apart from the model's.
+    flow: finds what a run of the model shows.
+    Raises StateError where a setting that the numbers depend on is another in the model, or the
+    order of features can't be known; with `strict`, where only order tells layers apart.
     """
+    slots = layers_of(model)
     layers = _renamed(found.layers, rename)
-    pairs, rest = _pairs(layers, slots, found.torch, names_only)
-    _check_settings(pairs)
+    pairing = pair_up(layers, slots, found.torch, flow, names_only, order)
+    if pairing.undecided and strict:
+        raise StateError(_undecided(pairing.undecided, found.torch))
+    _check_settings(pairing.pairs)
+    _with_orders(pairing.pairs, model, found.torch, flow)
     convert = _from_torch if found.torch else _from_keras
-    converted = [(slot, layer, convert(layer, slot)) for slot, layer in pairs]
+    converted = [(pair.slot, pair.layer, convert(pair.layer, pair.slot)) for pair in pairing.pairs]
     _fold_biases(converted, found.layers)
     state = {}
     for slot, _, arrays in converted:
         for role, array in arrays.items():
             state[f"{slot.name}.{role}" if slot.name else role] = array
     taken = {name for slot in slots for name in slot.names()}
-    for layer in rest:  # which only happens to have a name of the model's
+    for layer in pairing.rest:  # which only happens to have a name of the model's
         for name, array in zip(layer.names(), layer.arrays.values(), strict=True):
             state[f"{name} (in the file)" if name in taken else name] = array
-    return state
+    return state, pairing
+
+
+def _undecided(pairs: list[Pair], torch: bool) -> str:
+    lines = [
+        f"  {p.slot.name or 'the model itself'} <- {p.layer.settings['old name']}" for p in pairs
+    ]
+    graph = "" if torch else " (a whole model, .keras or .h5, tells its graph)"
+    return (
+        "load_weights: only their order tells these layers of one kind and shape apart, which "
+        "proves nothing:\n"
+        + "\n".join(lines)
+        + "\nIf each belongs to the other, give order=True; else give "
+        f"rename={{name in the file: name in the model}}{graph}"
+    )
 
 
 def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[Layer]:
@@ -66,116 +93,67 @@ def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[L
     return renamed
 
 
+# The order of features
+
+
+def _with_orders(pairs: list[Pair], model: Module, torch: bool, flow: Callable[[], Flow]) -> None:
+    """Let the model's layers know how their features are ordered in the file's network.
+
+    Raises StateError where that can't be known, and matters.
+    """
+    asked = [pair for pair in pairs if torch or _first(pair.layer, "rows") is not False or
+             _first(pair.layer, "columns") is not False]  # fmt: skip
+    if not any(pair.slot.kind in ORDERED for pair in asked):
+        return
+    seen = flow()
+    orders = {layer.name: layer.settings for layer in layers_of(model, seen)}
+    unknown = []
+    for pair in asked:
+        settings = pair.slot.settings
+        for side in ("rows", "columns"):
+            if (order := orders[pair.slot.name].get(side, ())) == ():
+                continue
+            first = True if torch else _first(pair.layer, side)
+            if first == "turned":  # here, too, unless the model flattens an image as it is
+                first = False if order is None else None
+            settings[side] = order if first else () if first is False or is_plain(order) else None
+        if (what := unknown_order(pair.slot)) is not None:
+            unknown.append(what)
+    if unknown:
+        whose = "PyTorch flattens" if torch else "the file's network, with channels first, flattens"
+        raise StateError(f"load_weights: {unordered(unknown, whose, seen)}")
+
+
+ORDERED = ("linear", "batch_norm", "layer_norm", "rnn", "lstm", "gru", "other")
+
+
+def _first(layer: Layer, side: str) -> bool | str | None:
+    """Whether a Keras layer's features are in the order of channels first; None where the file
+    doesn't tell."""
+    pixels = layer.settings.get("channels first", False)
+    return (
+        layer.settings.get("columns first", False)
+        if pixels == "plain" or side == "columns"
+        else pixels
+    )
+
+
 def _from_keras(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
     arrays = dict(layer.arrays)
-    if layer.settings.get("channels first") and slot.settings.get("channels", 0) != 0:
-        arrays["weight"] = reorder_rows(slot, arrays["weight"], True)
-    return arrays
+    weight = arrays.get("weight")
+    if weight is not None and {layer.kind, slot.kind} == {"linear", "convolution"}:
+        if slot.kind == "convolution" and weight.ndim == 2:
+            arrays["weight"] = weight[None, None]  # (in, out) -> (1, 1, in, out)
+        elif slot.kind == "linear" and weight.shape[:2] == (1, 1):
+            arrays["weight"] = weight[0, 0]
+    return arrays | reordered(slot, arrays, True)
 
 
 def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
     try:
         return from_torch(layer.arrays, slot)
-    except StateError:
-        raise
     except (ValueError, IndexError):  # of other shapes: reported as they are
         return dict(layer.arrays)
-
-
-# Pairs
-
-
-def _pairs(
-    layers: list[Layer], slots: list[Layer], torch: bool, names_only: bool
-) -> tuple[list[Pair], list[Layer]]:
-    """(slot, layer) for each that has one, and the layers that have none."""
-    partner: dict[int, Layer] = {}  # by the slot's position
-    count = Counter(_plain(layer.name) for layer in layers)
-    named = {_plain(layer.name): layer for layer in layers if count[_plain(layer.name)] == 1}
-    counted = set() if names_only else _miscounted(layers, slots)
-    for i, slot in enumerate(slots):
-        layer = named.get(_plain(slot.name))
-        guessed = layer is not None and (torch or layer.settings.get("guessed"))
-        if layer is None or (not guessed and layer.kind != slot.kind):
-            continue
-        if layer.settings["renamed"] or slot.name.rpartition(".")[0] not in counted:
-            partner[i] = layer
-    rest = _rest(layers, partner.values())
-    for signature in () if names_only else (_by_part, _by_shape, _family):
-        free: dict[Any, list[int]] = defaultdict(list)
-        waiting: dict[Any, list[Layer]] = defaultdict(list)
-        for i, slot in enumerate(slots):
-            if i not in partner:
-                free[signature(slot, torch)].append(i)
-        for layer in rest:
-            waiting[signature(layer, torch, True)].append(layer)
-        for key, places in free.items():
-            groups = {layer.settings.get("group") for layer in waiting[key]}
-            if len(waiting[key]) == len(places) and len(groups) == 1:
-                partner.update(zip(places, waiting[key], strict=True))
-        rest = _rest(rest, partner.values())
-    return [(slots[i], layer) for i, layer in sorted(partner.items(), key=lambda x: x[0])], rest
-
-
-def _miscounted(layers: list[Layer], slots: list[Layer]) -> set[str]:
-    """The groups whose layers are only numbered, and by other numbers in the model.
-
-    PyTorch's Sequentials count activations as parts, which here are in the layer before.
-    """
-    numbers: list[dict[str, set[str]]] = [defaultdict(set), defaultdict(set)]
-    for found, side in zip((layers, slots), numbers, strict=True):
-        for layer in found:
-            group, _, last = layer.name.rpartition(".")
-            if last.isdigit():
-                side[group].add(last)
-    in_file, in_model = numbers
-    return {group for group in in_model if not in_model[group] <= in_file.get(group, set())}
-
-
-def _rest(layers: list[Layer], taken: Iterable[Layer]) -> list[Layer]:
-    gone = {id(layer) for layer in taken}
-    return [layer for layer in layers if id(layer) not in gone]
-
-
-def _plain(name: str) -> str:
-    return name.replace("/", "_").replace(".", "_")
-
-
-def _family(layer: Layer, torch: bool, in_file: bool = False) -> str:
-    """The kind, as far as the file can tell it: PyTorch's arrays of several kinds look alike."""
-    if torch and layer.kind in ("convolution", "depthwise", "transposed"):
-        return "convolution"
-    if torch and layer.kind in ("linear", "embedding"):
-        return "linear"
-    return layer.kind
-
-
-def _by_part(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
-    """What `_by_shape` says, with parts of separable convolutions apart from other layers."""
-    return (bool(layer.settings.get("separable")), *_by_shape(layer, torch, in_file))
-
-
-def _by_shape(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
-    """Family and shape of its weight, as the file would have it."""
-    first = "weight_ih_l0" if torch and in_file else "weight_ih"
-    weight = layer.arrays.get(first if layer.kind in GATES else "weight")
-    if weight is None:
-        shapes = [array.shape for array in layer.arrays.values()]
-        return (_family(layer, torch), *shapes)
-    shape = weight.shape
-    if torch and not in_file:
-        shape = _torch_shape(layer.kind, shape)
-    return (_family(layer, torch), shape)
-
-
-def _torch_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if kind == "depthwise":
-        kh, kw, channels, multiplier = shape
-        return (channels * multiplier, 1, kh, kw)
-    if kind in ("convolution", "transposed"):
-        kh, kw, second, first = shape
-        return (first, second, kh, kw)
-    return shape[::-1] if kind == "linear" or kind in GATES else shape
 
 
 # What names and shapes don't show
@@ -183,7 +161,8 @@ def _torch_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_settings(pairs: list[Pair]) -> None:
     wrong = []
-    for slot, layer in pairs:
+    for pair in pairs:
+        slot, layer = pair.slot, pair.layer
         eps, own = layer.settings.get("eps"), slot.settings.get("eps")
         if eps is not None and own is not None and not np.isclose(eps, own, rtol=1e-6, atol=0):
             wrong.append(f"{slot.name}: eps is {own:g}, in the file {eps:g}: make it with that eps")
@@ -191,6 +170,8 @@ def _check_settings(pairs: list[Pair]) -> None:
             wrong.append(
                 f"{slot.name}: in the file, {layer.settings['unlike']}, which minidl hasn't"
             )
+        if layer.settings.get("untold"):
+            wrong.append(f"{slot.name}: {layer.settings['untold']}")
         padding = slot.settings.get("padding")
         stride = layer.settings.get("strided same")
         if stride and _symmetric(padding):
@@ -200,7 +181,7 @@ def _check_settings(pairs: list[Pair]) -> None:
             )
     if wrong:
         raise StateError(
-            "load_weights: the model would compute something else with these weights: "
+            "load_weights: the model might compute something else with these weights: "
             + "; ".join(wrong)
         )
 
@@ -214,9 +195,7 @@ def _symmetric(padding: Any) -> bool:
     return all(first == last for first, last in ends) and any(first for first, _ in ends)
 
 
-def _fold_biases(
-    converted: list[tuple[Layer, Layer, dict[str, np.ndarray]]], layers: list[Layer]
-) -> None:
+def _fold_biases(converted: list[Converted], layers: list[Layer]) -> None:
     """Move biases that the model has no place for into the normalisations that follow them.
 
     (y + b - mean) / std = (y - (mean - b)) / std.

@@ -14,7 +14,11 @@ from minidl.io.layers import Layer, to_torch, torch_kind
 
 __all__ = ["read_torch", "torch_layers", "write_torch"]
 
-CONVERT = "convert bfloat16 and float8 to float32 first"
+CONVERT = "convert float8 to float32 first"
+TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+    "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
 LEFT_OUT = ("num_batches_tracked",)  # PyTorch counts batches; nothing in minidl depends on them
 
 
@@ -31,6 +35,7 @@ def _library() -> Any:
 def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
     """The layers of a safetensors file; their arrays keep PyTorch's names and layouts.
 
+    bfloat16 becomes float32, which holds it exactly.
     Raises FileFormatError for a damaged file, for more than `max_bytes`, and for types that NumPy
     doesn't have.
     """
@@ -43,18 +48,27 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
             "trust the file"
         )
     try:
-        with library.safe_open(name, framework="numpy") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (library.SafetensorError, TypeError, ValueError, AttributeError) as error:
+        stored = dict(library.deserialize(Path(path).read_bytes()))
+        odd = [key for key, entry in stored.items() if entry["dtype"] not in TYPES]
+        if odd:
+            raise FileFormatError(f"{name}: {odd[0]} is {stored[odd[0]]['dtype']}: {CONVERT}")
+        # The file itself keeps no order.
+        arrays = {key: _array(stored.pop(key)) for key in sorted(stored, key=_natural)}
+    except (library.SafetensorError, TypeError, ValueError, KeyError) as error:
+        if isinstance(error, FileFormatError):
+            raise
         raise FileFormatError(
             f"{name}: the safetensors file is damaged, or holds a type that NumPy doesn't have "
             f"({CONVERT}): {error}"
         ) from error
-    odd = [key for key, array in arrays.items() if array.dtype.kind not in "iufb"]
-    if odd:
-        raise FileFormatError(f"{name}: {odd[0]} is {arrays[odd[0]].dtype}: {CONVERT}")
-    # The file itself keeps no order.
-    return torch_layers({key: arrays[key] for key in sorted(arrays, key=_natural)})
+    return torch_layers(arrays)
+
+
+def _array(entry: Mapping[str, Any]) -> np.ndarray:
+    array = np.frombuffer(entry["data"], TYPES[entry["dtype"]]).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":  # the upper half of a float32
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array
 
 
 def torch_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:

@@ -1,11 +1,13 @@
 """Saving a model's weights, in minidl's format or another."""
 
 import os
+from typing import Any
 
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, StateError
 from minidl.io.compose import Content
+from minidl.io.dataflow import follow
 from minidl.io.keras_write import write_keras
-from minidl.io.layers import Layer, layers_of
+from minidl.io.layers import Layer, layers_of, unknown_order, unordered
 from minidl.io.safetensors import write_torch
 from minidl.io.sealed import write_sealed
 from minidl.io.weights import FORMAT, FORMATS, add_architecture, add_layers, check_module
@@ -21,14 +23,17 @@ def save_weights(
     path: str | os.PathLike[str],
     format: str = "minidl",
     compression: str | None = None,
+    *,
+    input_shape: Any = None,
 ) -> None:
     """Write every parameter and buffer of `model` to the file `path`, atomically.
 
     format: "minidl", HDF5 that `load_weights` verifies; "keras", a .weights.h5 that a Keras model
         of the same layers loads; or "safetensors", with PyTorch's names and layouts.
     compression: None, or "gzip" for minidl's files that are smaller and take longer.
-    Raises StateError for arrays that can't be stored, and OSError where the system refuses; either
-    way an old file at `path` is left as it was.
+    input_shape: as in `load_weights`; only PyTorch's files need it.
+    Raises StateError for arrays that can't be stored, or whose order in PyTorch isn't known, and
+    OSError where the system refuses; either way an old file at `path` is left as it was.
     """
     check_module(model, "save_weights")
     if format not in FORMS:
@@ -43,7 +48,12 @@ def save_weights(
             f"save_weights: {os.fspath(path)} would hold another format than its name says: give "
             'format="safetensors", or a name that ends in .h5'
         )
-    write_layers(layers_of(model), path, format, model, compression)
+    flow = follow(model, input_shape) if format == "safetensors" else None
+    layers = layers_of(model, flow)
+    unknown = [what for layer in layers if (what := unknown_order(layer)) is not None]
+    if flow is not None and unknown:
+        raise StateError(f"save_weights: {unordered(unknown, 'PyTorch flattens', flow)}")
+    write_layers(layers, path, format, model, compression)
 
 
 def write_layers(

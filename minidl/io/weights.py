@@ -19,6 +19,7 @@ import numpy as np
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, MAX_STRING, Entry, GuardedFile
+from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import LAYOUTS, Layer
 from minidl.io.sealed import Stored, open_sealed, read_verified
 from minidl.nn import Module
@@ -32,6 +33,7 @@ __all__ = [
     "add_layers",
     "check_module",
     "entries",
+    "names_architecture",
     "naming",
     "read_architecture",
     "read_layers",
@@ -40,7 +42,7 @@ __all__ = [
 
 FORMAT, CHECKPOINT = "minidl weights", "minidl checkpoint"
 FORMATS = {FORMAT: 1, CHECKPOINT: 1}  # those that hold a model's weights, with their versions
-SETTINGS = ("eps", "channels")  # of a layer, as attributes of its group
+SETTINGS = ("eps",)  # of a layer, as attributes of its group
 
 
 def check_module(model: Any, who: str) -> None:
@@ -166,6 +168,14 @@ class Architecture:
     arguments: dict[str, Any]
     image_format: dict[str, Any] | None
     classes: list[str] | None
+
+
+def names_architecture(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a file of minidl's that says which network its weights are of."""
+    if identify(path) != MINIDL:
+        return False
+    with open_sealed(path, FORMATS) as (kind, file):
+        return file.attribute("architecture", of="/" if kind == FORMAT else "/model") is not None
 
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:

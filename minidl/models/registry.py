@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,11 +15,12 @@ from typing import Any, TypeVar
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
 from minidl.io.foreign import Found, read_file
 from minidl.io.identify import MINIDL, identify
-from minidl.io.load import load_found, load_weights
+from minidl.io.layers import layers_of
+from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import Architecture, naming, read_architecture
 from minidl.models.network import Network
-from minidl.models.pretrained import shipped
+from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import init
 
@@ -111,6 +113,7 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
         return _with_foreign(name, Found(torch_layers(weights), True, "a dict"), kwargs)
     if (own := shipped(name, weights)) is not None:
         return _shipped(name, own, kwargs)
+    _check_name(name, weights)
     with naming(weights):
         if identify(weights) != MINIDL:
             return _with_foreign(name, read_file(weights), kwargs)
@@ -119,6 +122,25 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     _check_architecture(model, weights)
     load_weights(model, weights)
     return model
+
+
+def _check_name(name: str, weights: Any) -> None:
+    """Raise ArgumentError for the name of weights that there aren't, such as "imagenet"."""
+    if not isinstance(weights, str) or re.search(r"[./\\]", weights) or os.path.exists(weights):
+        return
+    own = [repr(each) for network, each in pretrained() if network == name]
+    hint = f"those that come with minidl are {', '.join(own)}" if own else "none come with minidl"
+    for source in _sources[name]:
+        hint += f"; {source.library}'s load from a file: " + (
+            f"safetensors.torch.save_file(model.state_dict(), '{name}.safetensors') writes it, "
+            f"models.create({name!r}, weights='{name}.safetensors') reads it"
+            if source.torch
+            else f"model.save('{name}.h5') writes it, models.create({name!r}, weights='{name}.h5') "
+            "reads it"
+        )
+    raise ArgumentError(
+        f"models.create({name!r}): no weights and no file are called {weights!r}: {hint}"
+    )
 
 
 def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
@@ -187,6 +209,7 @@ def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | Non
 
 def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
     """A network with the layers of a foreign file."""
+    found = unwrapped(found, set())
     with init.skipped():
         model = _made(name, kwargs)
     source = None
@@ -244,8 +267,11 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 
 def _recognised(path: str | os.PathLike[str]) -> Network:
-    """The network that another library's file is of: the first whose names and shapes all fit."""
-    found = read_file(path)
+    """The network that another library's file is of: the first whose names and shapes all fit.
+
+    Names are other libraries', or minidl's own in a safetensors file.
+    """
+    found = unwrapped(read_file(path), set())
     named = [layer.name for layer in found.layers]
     for name, sources in _sources.items():
         for source in sources:
@@ -253,6 +279,12 @@ def _recognised(path: str | os.PathLike[str]) -> Network:
             if source.torch != found.torch or 2 * known <= len(named):
                 continue
             for variant in _variants[name]:
+                with contextlib.suppress(StateError):
+                    return _with_foreign(name, found, variant | _classes(name, variant, found))
+    with init.skipped():
+        for name, variant in ((n, v) for n, variants in _variants.items() for v in variants):
+            own = {layer.name for layer in layers_of(_made(name, variant))}
+            if own == set(named):
                 with contextlib.suppress(StateError):
                     return _with_foreign(name, found, variant | _classes(name, variant, found))
     raise FileFormatError(
@@ -269,7 +301,8 @@ def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]
     source = model.source_of([layer.name for layer in found.layers], found.torch)
     head = model.scoring_layer
     for layer in found.layers:
-        if source is not None and source.translate(layer.name) == head and "bias" in layer.arrays:
+        new = layer.name if source is None else source.translate(layer.name)
+        if new == head and "bias" in layer.arrays:
             return {"num_classes": layer.arrays["bias"].size}
     return {}
 

@@ -72,11 +72,20 @@ class Source:
 
     def knows(self, name: str) -> bool:
         """Whether it is one of the library's names."""
-        return any(re.fullmatch(pattern, name) for pattern, _ in self.names)
+        return self._find(name) is not None
 
     def translate(self, name: str) -> str | None:
         """The name in the network for a layer's name in the file, None for one to be left out."""
-        for pattern, made in self.names:
-            if match := re.fullmatch(pattern, name):
-                return made(*(int(g) if g.isdigit() else g for g in match.groups()))
-        return name
+        found = self._find(name)
+        if found is None:
+            return name
+        match, made = found
+        return made(*(int(g) if g.isdigit() else g for g in match.groups()))
+
+    def _find(self, name: str) -> tuple[re.Match[str], Callable[..., str | None]] | None:
+        """The pattern that a name has; in Keras, a network may be a layer of another one."""
+        for each in (name,) if self.torch else (name, name.rpartition(".")[2]):
+            for pattern, made in self.names:
+                if match := re.fullmatch(pattern, each):
+                    return match, made
+        return None

@@ -1,6 +1,6 @@
 """Module: a layer or network, whose state is a tree of named arrays."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -57,18 +57,28 @@ class StoredArray(Protocol):
 
 
 class LoadReport(NamedTuple):
-    """What `load_state_dict` found. Each of `misshaped` is (name, expected shape, found shape)."""
+    """What `load_state_dict` found. Each of `misshaped` is (name, expected shape, found shape).
+
+    matched: for a file of another library, (layer of the model, layer of the file, how) of each
+    that was matched, where how is "name", "graph", "shape", "numbers" or "order"; see
+    `md.load_weights`.
+    """
 
     loaded: list[str]
     missing: list[str]
     unexpected: list[str]
     misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
+    matched: Sequence[tuple[str, str, str]] = ()
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} loaded"]
         lines += [f"missing: {name}" for name in self.missing]
         lines += [f"unexpected: {name}" for name in self.unexpected]
         lines += [f"shape of {n}: expected {want}, got {got}" for n, want, got in self.misshaped]
+        for how in dict.fromkeys(how for _, _, how in self.matched):
+            pairs = [f"{ours} <- {theirs}" for ours, theirs, by in self.matched if by == how]
+            listed = f": {', '.join(pairs)}" if how == "order" else ""
+            lines.append(f"layers matched by {how}: {len(pairs)}{listed}")
         return "\n  ".join(lines)
 
 

@@ -10,9 +10,18 @@ from minidl import nn
 from minidl.errors import ArgumentError, StateError
 
 
+class Row(nn.Module):
+    """Runs its parts' layers one after the other, in the order they were made."""
+
+    def forward(self, x):
+        for module in self.modules():
+            x = module(x) if isinstance(module, nn.Linear) else x
+        return x
+
+
 def linears(*names):
     """A model with a Linear of two features at each of these dotted names."""
-    top = nn.Module()
+    top = Row()
     for name in names:
         place = top
         *groups, last = name.split(".")
@@ -61,20 +70,41 @@ def test_dots_slashes_and_underscores_are_alike(tmp_path):
     assert loaded(net, path) == {"conv_1.pw": 2, "block1_fc": 0, "a.b.c": 1}
 
 
-def test_the_rest_in_their_order_and_numbers_by_size(tmp_path):
+def test_the_rest_by_their_numbers_where_they_run_in_a_row(tmp_path):
     """A safetensors file has no order but its names': layer2 stands before layer10."""
     path = torch_file(tmp_path, "layer10", "layer2", "layer1", "named")
     net = linears("a", "named", "b", "c")
     assert loaded(net, path) == {"a": 2, "named": 3, "b": 1, "c": 0}
+    report = md.load_weights(net, path)
+    assert report.matched == [
+        ("a", "layer1", "numbers"), ("named", "named", "name"), ("b", "layer2", "numbers"),
+        ("c", "layer10", "numbers"),
+    ]  # fmt: skip
+
+
+def test_order_alone_is_refused_and_taken_when_told(tmp_path):
+    path = torch_file(tmp_path, "encode", "decode")  # which sort the other way round
+    net = linears("a", "b")
+    before = net.state_dict()
+    with pytest.raises(StateError, match="order=True") as caught:
+        md.load_weights(net, path)
+    assert "  a <- decode\n  b <- encode\n" in str(caught.value)
+    np.testing.assert_array_equal(net.state_dict()["a.weight"], before["a.weight"])
+    assert loaded(net, path, strict=False) == {}
+    assert loaded(net, path, order=True) == {"a": 1, "b": 0}
+    report = md.load_weights(net, path, order=True)
+    assert "layers matched by order: 2: a <- decode, b <- encode" in str(report)
+    assert loaded(net, path, rename={"encode": "a", "decode": "b"}) == {"a": 0, "b": 1}
 
 
 def test_shapes_tell_layers_apart(tmp_path):
-    arrays = {f"part{i}.weight": numbers(*shape, seed=i)
-              for i, shape in enumerate([(2, 3), (4, 2), (2, 3), (5, 2)])}  # fmt: skip
+    shapes = [(2, 3), (4, 2), (3, 4)]  # (out, in)
+    arrays = {f"part{i}.weight": numbers(*shape, seed=i) for i, shape in enumerate(shapes)}
     save_file(arrays, tmp_path / "x.safetensors")
-    net = nn.Sequential(*(nn.Linear(*n, bias=False) for n in ((2, 5), (3, 2), (2, 4), (3, 2))))
-    md.load_weights(net, tmp_path / "x.safetensors")
-    for part, i in zip(net, (3, 0, 1, 2)):
+    net = nn.Sequential(*(nn.Linear(*n, bias=False) for n in ((3, 2), (2, 4), (4, 3))))
+    report = md.load_weights(net, tmp_path / "x.safetensors")
+    assert {how for _, _, how in report.matched} == {"shape"}
+    for part, i in zip(net, (0, 1, 2)):
         same(part.weight, arrays[f"part{i}.weight"].T)
 
 

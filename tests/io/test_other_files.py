@@ -96,7 +96,7 @@ def test_an_npy_of_objects_is_a_pickle_too(tmp_path):
 def test_npz(name, tmp_path):
     with (tmp_path / name).open("wb") as file:
         np.savez(file, weight=np.ones((3, 2)), bias=np.ones(2))
-    refused(tmp_path / name, r"NumPy's \.npz: read it with np\.load, .*load_state_dict")
+    refused(tmp_path / name, r"NumPy's \.npz: state = dict\(np\.load\(path\)\).*load_state_dict")
 
 
 def test_npy(tmp_path):

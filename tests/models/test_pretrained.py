@@ -76,8 +76,18 @@ def test_the_head_can_be_replaced_and_they_are_loaded_anew_each_time():
 def test_there_are_none_for_other_networks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, weights in (("resnet20", "mnist"), ("lenet5", "cifar10")):
-        with pytest.raises(FileNotFoundError, match=weights):
+        with pytest.raises(ArgumentError, match=f"no weights and no file are called '{weights}'"):
             models.create(name, weights=weights)
+        with pytest.raises(FileNotFoundError, match=weights):
+            models.create(name, weights=f"./{weights}")
+
+
+def test_imagenet_names_the_files_that_load():
+    with pytest.raises(ArgumentError, match="imagenet") as caught:
+        models.create("mobilenet_v1", weights="imagenet")
+    written = "safetensors.torch.save_file(model.state_dict(), 'mobilenet_v1.safetensors')"
+    for part in ("none come with minidl", "model.save('mobilenet_v1.h5')", "timm", written):
+        assert part in str(caught.value)
 
 
 def test_a_file_of_the_users_own_wins(tmp_path, monkeypatch):

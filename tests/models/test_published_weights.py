@@ -208,7 +208,7 @@ def test_a_network_made_otherwise_is_refused(torchvision):
         models.create("resnet50", num_classes=3, weights=path, stride_in="1x1")
 
 
-@pytest.mark.parametrize("prefix", ["module", "backbone.net"])
+@pytest.mark.parametrize("prefix", ["student", "backbone.net"])
 def test_longer_names_are_not_guessed_at(torchvision, prefix):
     """PyTorch's files keep no order that could tell shortcuts from last convolutions."""
     network, _ = torchvision
