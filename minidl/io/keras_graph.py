@@ -91,10 +91,10 @@ def in_graph(layers: list[KerasLayer], config: Any, backend: str) -> list[dict[s
             told.append({"channels first": None if columns is not False else False})
         else:
             before = {(names.get(name, name and f"?{name}"), lane) for name, lane in node.inputs}
-            first = node.channels_first
-            if first is None and columns is False:  # behind some layer that isn't known here
-                first = False
-            told.append({"channels first": first, "before": frozenset(before)})
+            pixels = node.channels_first
+            if pixels is None and columns is False:  # after some layer that isn't known here
+                pixels = False
+            told.append({"channels first": pixels, "before": frozenset(before)})
         told[-1]["columns first"] = columns
     return told
 
@@ -142,14 +142,16 @@ class _Walk:
         made: dict[tuple[str, int], list[Value]] = {}  # by layer and call
         given = [each[0] for each in _tensors(inner.get("input_layers", []))]
         waiting = []
+        once = {_name(layer) for layer in rows if len(layer["inbound_nodes"]) <= 1}
         for layer, at in zip(rows, places, strict=True):
             name = _name(layer)
-            calls = layer["inbound_nodes"]
+            calls = [] if layer["class_name"] == "InputLayer" else layer["inbound_nodes"]
             if not calls:
                 known = inputs is not None and name in given and given.index(name) < len(inputs)
                 value = inputs[given.index(name)] if known else Value(INPUT)
                 made[name, 0] = [value]
-            waiting += [(layer, at, i, list(_tensors(call))) for i, call in enumerate(calls)]
+            for i, call in enumerate(calls):
+                waiting.append((layer, at, i, _of_calls(call, once)))
         while waiting:
             left = []
             for layer, at, i, tensors in waiting:
@@ -161,7 +163,7 @@ class _Walk:
             if len(left) == len(waiting):
                 raise ValueError("layers that wait for one another")
             waiting = left
-        outputs = list(_tensors(inner.get("output_layers", [])))
+        outputs = _of_calls(inner.get("output_layers", []), once)
         return [made[name, node][index] for name, node, index in outputs]
 
     def layer(
@@ -263,6 +265,11 @@ def _snake(name: str) -> str:
     """A class as Keras 3 spells it in its files."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _of_calls(node: Any, once: set[str]) -> list[tuple[str, int, int]]:
+    """The tensors a call takes. once: layers called once, whose call has any number in Keras."""
+    return [(name, 0 if name in once else call, i) for name, call, i in _tensors(node)]
 
 
 def _tensors(node: Any, depth: int = 0) -> Iterator[tuple[str, int, int]]:

@@ -241,13 +241,14 @@ def unordered(unknown: list[str], whose: str, flow: Flow) -> str:
     elif flow.guessed:
         how = (
             f"a run on a guessed input of shape {flow.inputs[0]} didn't tell. Give input_shape=, "
-            "the shape of one example that the model takes, such as (H, W, C), or (F,) for rows"
+            "the shape of one example that the model takes, such as (H, W, C), or (F,) for rows; a "
+            "part that forward doesn't run is loaded and saved by itself"
         )
     else:
         how = (
             "a run of the model didn't tell. If the order is the same in both, use "
-            "model.load_state_dict or model.state_dict; a part that its forward doesn't run is "
-            "loaded and saved by itself"
+            "model.load_state_dict or model.state_dict; a part that forward doesn't run is loaded "
+            "and saved by itself"
         )
     return (
         f"{whose} images in the order (C, H, W), minidl in (H, W, C), and which order these have "

@@ -1,5 +1,6 @@
-"""Images that PyTorch flattens in the order (C, H, W), in networks of all kinds: what minidl makes of
-their files is the same, or it refuses."""
+"""Images that PyTorch flattens in the order (C, H, W), in networks of all kinds.
+
+What minidl makes of their files is the same, or it refuses."""
 
 from typing import Any, NamedTuple
 
