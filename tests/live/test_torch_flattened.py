@@ -166,7 +166,7 @@ CASES = {
     ),
     "halves of a layer's features": pair(
         lambda s, x: s.fc(s.same(s.conv(x).flatten(1)).chunk(2, 1)[1]),
-        lambda s, x: s.fc(ops.split(s.same(rows(s.conv(x))), 2, axis=1)[1]),
+        lambda s, x: s.fc(ops.split(s.same(rows(s.conv(x))), sections=2, axis=1)[1]),
         parts=[CONV, ("same", "Linear", 48, 48), ("fc", "Linear", 24, 5)],
     ),
     "half of the pixels": pair(
