@@ -42,9 +42,8 @@ class Case:
         ]
 
     def outputs(self, inputs: Any) -> list[Any]:
-        """The op's outputs as a list."""
-        result = self.op(*inputs, **self.sample.settings)
-        return list(result) if isinstance(result, tuple | list) else [result]
+        """The op's outputs as a list, without those that weren't asked for."""
+        return several(self.op(*inputs, **self.sample.settings))
 
     def function(self) -> tuple[Any, list[np.ndarray]]:
         """The op as a function of its differentiable inputs alone, and those inputs."""
@@ -102,8 +101,7 @@ class Case:
             else x
             for i, x in enumerate(self.sample.inputs)
         ]
-        result = self.op.oracle(torch, *inputs, **self.sample.settings)
-        outputs = list(result) if isinstance(result, tuple | list) else [result]
+        outputs = several(self.op.oracle(torch, *inputs, **self.sample.settings))
         found = {f"output{i}": out.detach().numpy() for i, out in enumerate(outputs)}
         if tensors:
             total = sum(
@@ -115,6 +113,12 @@ class Case:
             for (i, tensor), g in zip(tensors.items(), grads, strict=True):
                 found[f"grad{i}"] = (torch.zeros_like(tensor) if g is None else g).numpy()
         return found
+
+
+def several(result: Any) -> list[Any]:
+    """One output or several as a list, without None."""
+    outputs = result if isinstance(result, tuple | list) else (result,)
+    return [y for y in outputs if y is not None]
 
 
 def cotangents(found: dict[str, np.ndarray]) -> list[np.ndarray]:

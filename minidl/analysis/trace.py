@@ -15,6 +15,7 @@ import numpy as np
 
 from minidl import autograd, random
 from minidl.autograd import no_grad, register_op_hook
+from minidl.autograd.engine import Output
 from minidl.autograd.tensor import Tensor
 from minidl.nn import Module
 from minidl.nn.modes import shadow
@@ -119,13 +120,14 @@ class _Tracer:
                 node, detail=detail, shape=shape[1:], mult_adds=products
             )
 
-    def op(self, op: Any, arrays: Sequence[Any], settings: Any, output: np.ndarray) -> None:
+    def op(self, op: Any, arrays: Sequence[Any], settings: Any, output: Any) -> None:
         if threading.get_ident() != self.thread or not self.stack:
             return
         frame = self.stack[-1]
         products = op.flops(output, *arrays, **settings) // 2 if op.name in PRODUCTS else 0
         frame.mult_adds += products
-        size = 0 if any(_shares(output, a) for a in arrays) else output.nbytes
+        outputs = [y for y in _several(output) if y is not None]
+        size = sum(y.nbytes for y in outputs if not any(_shares(y, a) for a in arrays))
         frame.activation_bytes = size if frame.leaf else frame.activation_bytes + size
         sources = {self.made_by[id(a)] for a in arrays if id(a) in self.made_by}
         if frame.leaf and frame.node is not None:
@@ -133,10 +135,11 @@ class _Tracer:
             sources = (sources | set(node.inputs)) - {frame.node}
             self.nodes[frame.node] = replace(node, inputs=tuple(sorted(sources)))
         elif sources:  # else it works on parameters alone
-            self._add(frame, op, output, products, tuple(sorted(sources)))
+            self._add(frame, op, outputs[0], products, tuple(sorted(sources)))
         if sources:
-            self.made_by[id(output)] = frame.node if frame.leaf else len(self.nodes) - 1  # type: ignore[assignment]
-            self.alive.append(output)
+            place = frame.node if frame.leaf else len(self.nodes) - 1
+            self.made_by |= {id(y): place for y in outputs}  # type: ignore[misc]
+            self.alive += outputs
 
     def _add(
         self, frame: _Frame, op: Any, output: np.ndarray, products: int, inputs: tuple[int, ...]
@@ -251,6 +254,7 @@ def _new_nodes(y: Any, seen: set[int]) -> Iterator[Any]:
     waiting = [getattr(y, "edge", None)]
     while waiting:
         node = waiting.pop()
+        node = node.node if isinstance(node, Output) else node
         if node is not None and id(node) not in seen and hasattr(node, "kept"):
             seen.add(id(node))
             yield node

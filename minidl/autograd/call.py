@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.engine import Node, mode
+from minidl.autograd.engine import Node, Output, mode
 from minidl.autograd.tensor import Tensor, grad, ops
 from minidl.autograd.unit import unit
 from minidl.errors import GradError
 from minidl.recording import here
 
-__all__ = ["Call", "Rule", "check_finite"]
+__all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
 
 RESERVED = ("output", "needs")
+NUMBERS = (np.ndarray, np.generic, float, int)  # what a primitive or its rule may return
 
 
 class Rule:
@@ -45,10 +46,10 @@ class Call(Node):
         rules: list[Rule],
         arrays: list[Any],
         settings: dict[str, Any],
-        output: np.ndarray,
+        output: Any,
         saved: Sequence[Any],
     ) -> None:
-        super().__init__(parents)
+        super().__init__(parents, len(output) if isinstance(output, tuple) else None)
         self.op, self.rules = op, rules
         self.shapes = [None if x is None else x.shape for x in arrays]
         self.place = _caller() if mode.detecting else ""
@@ -60,24 +61,41 @@ class Call(Node):
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         if self.op.is_yours:  # its rules, and they get what was kept
             self.op.expose(self.kept.values())
-        if self.op.composition is not None and isinstance(g, Tensor):
+        on_tensors = any(isinstance(part, Tensor) for part in (g if self.outputs else (g,)))
+        if self.op.composition is not None and on_tensors:
             return self._through_composition(g, needs)
-        kept = self._as_tensors() if isinstance(g, Tensor) else self.kept
+        kept = self._as_tensors() if on_tensors else self.kept
         gradients: list[Any] = [None] * len(needs)
         for rule in self.rules:
             positions = rule.positions if not self.op.variadic else range(len(needs))
             if any(needs[i] for i in positions):
                 wanted = {name: self._want(name, kept, needs) for name in rule.wants}
-                if here.recorder is None or isinstance(g, Tensor):
+                if here.recorder is None or on_tensors:
                     parts = rule.function(g, **wanted)
                 else:
                     parts = self._recorded(rule.function, g, wanted)
-                if len(rule.positions) == 1 and not self.op.variadic:
-                    parts = (parts,)
-                for i, part in zip(positions, parts, strict=True):
+                for i, part in zip(positions, self._parts(rule, parts, len(needs)), strict=True):
                     if needs[i] and part is not None:
                         gradients[i] = self._finish(part, i)
         return gradients
+
+    def _parts(self, rule: Rule, found: Any, inputs: int) -> Sequence[Any]:
+        """What a rule returned, as one gradient for each of its inputs."""
+        count = inputs if self.op.variadic else len(rule.positions)
+        if count == 1 and not self.op.variadic:
+            found = (found,)
+        if not isinstance(found, tuple | list) or len(found) != count:
+            raise GradError(
+                f"a vjp rule of {self.op.name} returned {type(found).__name__} where it gives the "
+                f"gradients of {count} inputs: return a tuple with one (or None) for each"
+            )
+        for part in found:
+            if part is not None and not isinstance(part, (Tensor, *NUMBERS)):
+                raise GradError(
+                    f"a vjp rule of {self.op.name} returned {type(part).__name__} as a gradient: "
+                    "return an array for each input that it is declared for"
+                )
+        return found
 
     def _recorded(self, rule: Callable[..., Any], g: Any, wanted: dict[str, Any]) -> Any:
         """The rule as a unit of the recording."""
@@ -104,10 +122,20 @@ class Call(Node):
                 leaf = isinstance(parent, Tensor)
                 kept[name] = parent if leaf else Tensor(kept[name], node=parent)
         if "output" in kept:
-            kept["output"] = Tensor(kept["output"], node=self)
+            kept["output"] = self.tensors(kept["output"])
         return kept
 
-    def _through_composition(self, g: Tensor, needs: Sequence[bool]) -> list[Any]:
+    def tensors(self, output: Any) -> Any:
+        """The call's output as a Tensor, or its outputs as a tuple of them."""
+        if self.outputs is None:
+            return Tensor(output, node=self)
+        return tuple(
+            Tensor(x, node=Output(self, i) if x.dtype.kind == "f" else None)
+            if x is not None else None
+            for i, x in enumerate(output)
+        )  # fmt: skip
+
+    def _through_composition(self, g: Any, needs: Sequence[bool]) -> list[Any]:
         """The gradients of a fused op as those of the composition it stands for."""
         kept = self._as_tensors()
         # Aliases cut what lies below the inputs from this little graph, and link its results to it.
@@ -119,7 +147,15 @@ class Call(Node):
         assert self.op.composition is not None
         output = self.op.composition(*inputs, **settings)
         wanted = [i for i, need in enumerate(needs) if need]
-        parts = grad(output, [inputs[i] for i in wanted], grad_outputs=[g], create_graph=True)
+        pairs = [
+            (y, start)
+            for y, start in (zip(output, g, strict=True) if self.outputs else ((output, g),))
+            if start is not None and y.requires_grad
+        ]
+        parts = grad(
+            [y for y, _ in pairs], [inputs[i] for i in wanted],
+            grad_outputs=[start for _, start in pairs], create_graph=True,
+        )  # fmt: skip
         gradients: list[Any] = [None] * len(needs)
         for i, part in zip(wanted, parts, strict=True):
             gradients[i] = part
@@ -146,8 +182,8 @@ class Call(Node):
         return str(self.op.name)
 
 
-def check_finite(array: np.ndarray, who: str) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+def check_finite(array: np.ndarray | None, who: str) -> None:
+    if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
         what = "a NaN" if np.isnan(array).any() else "an infinity"
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise GradError(

@@ -1,8 +1,9 @@
 """The backward pass: reverse-mode differentiation over a graph of nodes.
 
 A Node is one recorded call of a primitive. Its parents are, for each input, the Node that made
-it, or the leaf tensor itself, or None where no gradient is wanted. Nodes are numbered as they are
-made, so "newest first" is a topological order and the pass needs no recursion.
+it (or, of a node with several outputs, an Output), or the leaf tensor itself, or None where no
+gradient is wanted. Nodes are numbered as they are made, so "newest first" is a topological order
+and the pass needs no recursion.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from minidl import kernels
 from minidl.errors import GradError
 from minidl.recording import again, step
 
-__all__ = ["Node", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
+__all__ = ["Node", "Output", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
 
 
 class _Mode(threading.local):
@@ -76,17 +77,22 @@ _order = itertools.count()
 
 
 class Node:
-    """One recorded call. Subclasses give `vjp` and `free`; once freed, its parents are None."""
+    """One recorded call. Subclasses give `vjp` and `free`; once freed, its parents are None.
 
-    __slots__ = ("order", "parents")
+    outputs: how many, for a call that returned a tuple; None for one that returned an array.
+    """
 
-    def __init__(self, parents: tuple[Any, ...]) -> None:
+    __slots__ = ("order", "outputs", "parents")
+
+    def __init__(self, parents: tuple[Any, ...], outputs: int | None = None) -> None:
         self.order = next(_order)
+        self.outputs = outputs
         self.parents: tuple[Any, ...] | None = parents
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         """For the gradient `g` of the output, the gradients of the inputs that `needs` asks for.
 
+        Of several outputs, `g` is a tuple, with None for an output that nothing was made from.
         A gradient is `g` itself, a view of it, or a new array for each input; never an array that
         someone else holds.
         """
@@ -95,6 +101,18 @@ class Node:
     def free(self) -> None:
         """Let go of all that was kept for `vjp`, and of the parents."""
         self.parents = None
+
+
+class Output(NamedTuple):
+    """One of several outputs of a node: where the gradient of that output goes."""
+
+    node: Node
+    number: int
+
+
+def _node(place: Any) -> Any:
+    """The node that an Output is of; any other place itself."""
+    return place.node if isinstance(place, Output) else place
 
 
 class _Gradients:
@@ -129,8 +147,11 @@ class _Gradients:
         return False
 
     def pop(self, place: Any) -> Any:
+        """The sum at `place`; of a node with several outputs, a tuple of sums or None."""
+        if isinstance(place, Node) and place.outputs is not None:
+            return tuple(self.pop(Output(place, i)) for i in range(place.outputs))
         self._own.discard(place)
-        return self.sums.pop(place)
+        return self.sums.pop(place, None)
 
     def own(self) -> dict[Any, Any]:
         """The sums, each an array of its own."""
@@ -156,22 +177,29 @@ def run(
     gradients = _Gradients(in_place=not create_graph)
     found: dict[Any, Any] = {}
     heap: list[tuple[int, Node]] = []
+    waiting: set[Node] = set()  # the nodes in the heap
 
     def give(place: Any, g: Any, new: bool) -> None:
-        if gradients.add(place, g, new) and isinstance(place, Node):
-            heapq.heappush(heap, (-place.order, place))
+        node = _node(place)
+        if gradients.add(place, g, new) and isinstance(node, Node) and node not in waiting:
+            waiting.add(node)
+            heapq.heappush(heap, (-node.order, node))
+
+    def leads(place: Any) -> bool:
+        """Whether a gradient is wanted at `place`, or from there on."""
+        return useful is None or place in useful or _node(place) in useful
 
     for place, g in roots:
-        if useful is None or place in useful:
+        if leads(place):
             give(place, g, new=False)
     with enable_grad() if create_graph else no_grad():
         while heap:
             node = heapq.heappop(heap)[1]
             parents = _parents(node)
             g = gradients.pop(node)
-            if wanted is not None and node in wanted:
-                found[node] = g
-            needs = [p is not None and (useful is None or p in useful) for p in parents]
+            if wanted is not None:
+                found.update((place, part) for place, part in _places(node, g) if place in wanted)
+            needs = [p is not None and leads(p) for p in parents]
             if any(needs):
                 for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
@@ -182,9 +210,18 @@ def run(
     return found
 
 
+def _places(node: Node, g: Any) -> Iterable[tuple[Any, Any]]:
+    """The places of a node's outputs, and their gradients."""
+    if node.outputs is None:
+        return ((node, g),)
+    return ((Output(node, i), part) for i, part in enumerate(g) if part is not None)
+
+
 def _is_new(g: Any, part: Any) -> bool:
     """Whether `part` can be added to: neither `g`, nor a view of it, nor one number that is shown
     in many places. `vjp` promises that it is nothing else."""
+    if isinstance(g, tuple):
+        return all(_is_new(each, part) for each in g)
     if part is g or (isinstance(part, np.ndarray) and not part.flags.writeable):
         return False
     base, owner = getattr(part, "base", None), getattr(g, "base", None)
@@ -208,10 +245,12 @@ def _leading_to(wanted: set[Any], roots: Iterable[Any]) -> set[Any]:
         place = stack.pop()
         if place is not None and place not in seen:
             seen.add(place)
-            if isinstance(place, Node):
+            if isinstance(place, Output):
+                stack.append(place.node)
+            elif isinstance(place, Node):
                 stack.extend(_parents(place))
     useful = wanted & seen
     for node in sorted((p for p in seen if isinstance(p, Node)), key=lambda node: node.order):
-        if any(parent in useful for parent in _parents(node)):
+        if any(parent in useful or _node(parent) in useful for parent in _parents(node)):
             useful.add(node)
     return useful

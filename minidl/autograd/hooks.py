@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 __all__ = ["HookHandle", "op_hooks", "register_op_hook"]
 
-OpHook = Callable[[Any, Sequence[Any], dict[str, Any], np.ndarray], None]
+OpHook = Callable[[Any, Sequence[Any], dict[str, Any], Any], None]
 op_hooks: list[OpHook] = []
 
 
@@ -32,8 +30,9 @@ class HookHandle:
 def register_op_hook(hook: OpHook) -> HookHandle:
     """Call `hook(op, inputs, settings, output)` after every run of a primitive, backward included.
 
-    inputs and output are ndarrays; `op.name` and `op.flops(output, *inputs, **settings)` tell
-    what was computed. Use the result's `.remove()`, or a `with`, to end it.
+    inputs and output are ndarrays, several outputs a tuple of them; `op.name` and
+    `op.flops(output, *inputs, **settings)` tell what was computed. Use the result's
+    `.remove()`, or a `with`, to end it.
     """
     op_hooks.append(hook)
     return HookHandle(op_hooks, hook)

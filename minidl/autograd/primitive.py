@@ -8,12 +8,14 @@
     multiply.vjp("y")(lambda g, x: g * x)
 
 Called on ndarrays, `multiply` runs its forward and no more. Called on Tensors that need gradients
-it also records a Node. A rule says by its parameter names what it uses, and that is all the Node
-keeps:
+it also records a Node. A forward that returns a tuple has several outputs; None stands for one
+that its settings didn't ask for. A rule says by its parameter names what it uses, and that is all
+the Node keeps:
 
-    g            the gradient of the output (always first)
+    g            the gradient of the output (always first); of several, a tuple, with None for an
+                 output that has none
     NAME         the input NAME                     NAME_shape   its shape, without keeping it
-    output       the output                         needs        which inputs want a gradient
+    output       the output (or outputs)            needs        which inputs want a gradient
     SAVED        one of `saves`: what forward returned behind the output, for the rules
     SETTING      a keyword-only argument of forward
 
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.call import Call, Rule, check_finite
+from minidl.autograd.call import NUMBERS, Call, Rule, check_finite
 from minidl.autograd.dtypes import as_arrays
 from minidl.autograd.engine import mode
 from minidl.autograd.hooks import op_hooks
@@ -35,7 +37,7 @@ from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
 from minidl.autograd.watched import plain, shown
-from minidl.errors import GradError
+from minidl.errors import DTypeError, GradError
 from minidl.exposed import expose
 from minidl.recording import here
 
@@ -61,7 +63,6 @@ class Primitive(Op):
         self.saves = saves
         self.composition = composition
         self._any_dtype = any_dtype
-        self.is_yours = not function.__module__.startswith("minidl.")
         parameters = inspect.signature(function).parameters.values()
         settings = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
         self.settings = [p.name for p in settings]
@@ -106,21 +107,44 @@ class Primitive(Op):
         saved = ()
         if self.saves:
             result, *saved = result
-        output = np.asarray(result)
+        several = isinstance(result, tuple)
+        output: Any
+        if several:
+            output = tuple(None if y is None else self._output(y) for y in result)
+        else:
+            output = self._output(result)
         if mode.detecting:
-            check_finite(output, f"{self.name} made")
+            for y in output if several else (output,):
+                check_finite(y, f"{self.name} made")
         for hook in tuple(op_hooks):
             hook(self, arrays, settings, output)
         if not with_tensors:
-            return output if here.recorder is None else shown(output)
+            if here.recorder is None:
+                return output
+            return tuple(map(shown, output)) if several else shown(output)
         node = self._record(inputs, arrays, settings, output, saved) if mode.recording else None
-        return Tensor(output, node=node)
+        if node is not None:
+            return node.tensors(output)
+        if several:
+            return tuple(None if y is None else Tensor(y) for y in output)
+        return Tensor(output)
+
+    def _output(self, result: Any) -> np.ndarray:
+        """An output as an ndarray."""
+        if isinstance(result, NUMBERS):
+            return np.asarray(result)
+        raise DTypeError(
+            f"{self.name}: its forward returned {type(result).__name__}: return an ndarray, or a "
+            "tuple of ndarrays for several outputs"
+        )
 
     def expose(self, arrays: Iterable[Any]) -> None:
         """Tell that code of others gets these arrays."""
         for x in arrays:
             if isinstance(x, np.ndarray):
                 expose(x)
+            elif isinstance(x, tuple | list):
+                self.expose(x)
 
     def _as_unit(self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]) -> Any:
         """The forward as a unit of the recording."""
@@ -152,10 +176,11 @@ class Primitive(Op):
         inputs: tuple[Any, ...],
         arrays: list[Any],
         settings: dict[str, Any],
-        output: np.ndarray,
+        output: Any,
         saved: Sequence[Any],
     ) -> "Call | None":
-        if output.dtype.kind != "f":
+        outputs = output if isinstance(output, tuple) else (output,)
+        if not any(y is not None and y.dtype.kind == "f" for y in outputs):
             return None
         parents = tuple(x.edge if isinstance(x, Tensor) else None for x in inputs)
         rules = self._rules_for(tuple(parent is not None for parent in parents))
@@ -199,7 +224,8 @@ def primitive(
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Decorator: declare a primitive. Positional arguments are arrays, keyword-only ones settings.
 
-    flops: flops(output, *inputs, **settings); a multiply-add counts two.
+    flops: flops(output, *inputs, **settings); a multiply-add counts two. Of several outputs,
+        `output` is a tuple.
     oracle: oracle(torch, *inputs, **settings), the same by another library, for the tests.
     saves: names of what forward returns behind its output, for the rules.
     labels: inputs of any dtype that take no gradient: labels, indices, masks.

@@ -142,7 +142,11 @@ def _failed(
 
 def _first_wrong(program: Program, function: Callable[..., Any], arguments: Any) -> str | None:
     called: list[tuple[str, np.ndarray]] = []
-    with register_op_hook(lambda op, inputs, settings, out: called.append((op.name, out.copy()))):
+
+    def note(op: Any, inputs: Any, settings: Any, output: Any) -> None:
+        called.append((op.name, (output[0] if isinstance(output, tuple) else output).copy()))
+
+    with register_op_hook(note):
         function(*arguments)
     saved = iter(called)
     for mine, given in zip(arrays_of(program.inputs), arrays_of(arguments), strict=True):

@@ -20,9 +20,10 @@ __all__ = ["tap_sums"]
 
 TAPS = 9  # of the kernel, whose gradients a tile sums: all of a 3x3
 TAPS_OF_GROUPS = 3  # each with the gradients of all channels of a group
-BLOCK_PIXELS = 512  # summed for one vector of channels before the next
+BLOCK_PIXELS = 256  # summed for one vector of channels before the next
 UNIT_CHANNELS = 64
 UNITS = 32  # of lines, whose sums of the weight gradient are one thread's
+PIXELS_A_UNIT = BLOCK_PIXELS**2  # at most: longer sums of float32 lose digits
 
 
 @functools.lru_cache(256)
@@ -106,13 +107,14 @@ def _summer(lanes, taps, size):
 
 @kernel
 def _over_units(row, sums_of, sums):
-    """sums = the sums over the units."""
+    """sums = the sums over the units, in float64."""
     units, _, c = sums_of.shape
-    for k in range(c):
-        sums[row, k] = sums_of[0, row, k]
-    for unit in range(1, units):
+    totals = np.zeros(c)
+    for unit in range(units):
         for k in range(c):
-            sums[row, k] += sums_of[unit, row, k]
+            totals[k] += sums_of[unit, row, k]
+    for k in range(c):
+        sums[row, k] = totals[k]
 
 
 @functools.lru_cache(256)
@@ -142,7 +144,8 @@ def tap_sums(
     last = max(first, min(ow, (w - 1 + left - (kw - 1) * dilation[1]) // stride[1] + 1))
     sets = len(row_bits)
     places = _places(kh, kw, dilation, w, outputs, sets * at_once)
-    units = max(1, min(len(dy) * oh, UNITS * UNIT_CHANNELS // max(UNIT_CHANNELS, outputs)))
+    units = UNITS * UNIT_CHANNELS // max(UNIT_CHANNELS, outputs)
+    units = max(1, min(len(dy) * oh, max(units, len(dy) * oh * dy.shape[2] // PIXELS_A_UNIT)))
     sums_of = empty((units, sets * at_once * size + 1, outputs), x.dtype)
     _summer(LANES[x.itemsize], at_once, size)(
         units * -(-outputs // UNIT_CHANNELS), contiguous(x), contiguous(dy), places, row_bits,

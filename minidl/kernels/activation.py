@@ -6,7 +6,7 @@ from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
-CEILINGS = {"relu": np.inf, "relu6": 6.0}
+CEILINGS = {"relu": np.nan, "relu6": 6.0}  # nothing compares with a NaN: no ceiling
 
 
 @kernel
@@ -27,7 +27,8 @@ def _pass(part, dy, y, ceiling, dx):
     output = y[part * PART : (part + 1) * PART]
     target = dx[part * PART : (part + 1) * PART]
     for i in range(g.size):
-        target[i] = g[i] if 0 < output[i] < top else nothing
+        flat = (output[i] <= 0) | (output[i] >= top)  # not where it is a NaN
+        target[i] = nothing if flat else g[i]
 
 
 def activate(x: np.ndarray, activation: str | None) -> np.ndarray:

@@ -11,7 +11,7 @@ from numba import types
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, winograd
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import inlined, kernel
 from minidl.kernels._window_tiles import store_numbers
 from minidl.kernels.copy import contiguous, copied
 from minidl.kernels.memory import empty
@@ -37,11 +37,12 @@ from minidl.kernels.simd import (
 
 MOST_VECTORS = 12  # of a sum over maxima
 CHUNKS = 16  # of images, each with sums of its own, for threads to share
+PIXELS_A_SUM = 256  # longer sums of float32 lose digits
 
 
 @intrinsic
 def pooled(typing, tile):
-    """The largest of each four rows, and which it was as a number: OFF where not above 0."""
+    """The largest of each four rows, and which it was as a number: OFF where it is 0 or less."""
     small = Tile(tile.dtype, tile.rows // 4, tile.vectors, tile.lanes)
 
     def generate(context, builder, signature, arguments):
@@ -59,7 +60,7 @@ def pooled(typing, tile):
                     best = builder.select(better, four[n], best)
                     place = builder.select(better, number(n), place)
                 values.append(best)
-                positive = builder.fcmp_ordered(">", best, tile.vector(None))
+                positive = builder.fcmp_unordered(">", best, tile.vector(None))
                 places.append(builder.select(positive, place, number(OFF)))
         both = [small.pack(builder, values), small.pack(builder, places)]
         return context.make_tuple(builder, signature.return_type, both)
@@ -156,6 +157,12 @@ def conv2d_relu_max_pool(
     return y, indices
 
 
+@inlined
+def _add(tile, y, at, rows, count):
+    """Add the first `count` columns of a tile to an array."""
+    store_part(tile + load_part(y, at, rows, tile, count), y, at, rows, count)
+
+
 @functools.cache
 def _sums_of_maxima(rows, vectors, lanes):
     @kernel
@@ -171,10 +178,19 @@ def _sums_of_maxima(rows, vectors, lanes):
         image_step, row_step, column_step, kernel_step = steps_of_x
         chunks = db.size // outputs
         chunk, k = part // outputs, part % outputs
-        acc, one = zeros(x, rows, vectors, lanes), zeros(x, 1, 1, lanes)
-        kernel_rows, total = steps(kernel_step, acc), one
+        nothing, one = zeros(x, rows, vectors, lanes), zeros(x, 1, 1, lanes)
+        kernel_rows, dw_rows = steps(kernel_step, nothing), steps(count, nothing)
+        to = part * rows * count
+        acc, total, pixels = nothing, one, 0
+        store_part(nothing, dw, to, dw_rows, count)
+        store_part(one, db, part, (0,), 1)
         for n in range(images * chunk // chunks, images * (chunk + 1) // chunks):
             for p in range(oh):
+                if pixels >= PIXELS_A_SUM:
+                    _add(acc, dw, to, dw_rows, count)
+                    _add(total, db, part, (0,), 1)
+                    acc, total, pixels = nothing, one, 0
+                pixels += ow
                 at, seen = (n * oh + p) * ow * outputs + k, n * image_step + p * row_step
                 for _ in range(ow):
                     index = entry(indices, at)
@@ -183,8 +199,8 @@ def _sums_of_maxima(rows, vectors, lanes):
                     acc = fma(g, patch, acc)
                     total = total + g
                     at, seen = at + outputs, seen + column_step
-        store_part(acc, dw, part * rows * count, steps(count, acc), count)
-        store_part(total, db, part, (0,), 1)
+        _add(acc, dw, to, dw_rows, count)
+        _add(total, db, part, (0,), 1)
 
     return sums
 
@@ -206,7 +222,8 @@ def conv2d_relu_max_pool_weight_grad(
     if groups > 1 or dilation[1] > 1 or kh * vectors > MOST_VECTORS or dy.size == 0:
         return None
     x = padded(x, padding)
-    chunks = min(n, CHUNKS)  # by shape alone, never by threads
+    # by shape alone, never by threads
+    chunks = min(n, max(CHUNKS, dy.size // k // PIXELS_A_SUM**2))
     dw, db = empty((chunks, k, kh, kw * c), x.dtype), np.empty((chunks, k), x.dtype)
     line = x.shape[2] * c
     down, right = stride[0] * line, stride[1] * c

@@ -51,8 +51,8 @@ def _backward(part, dy, x, gate, y, activation, rows, dx, sums, passed):
         if activation > 0:
             output, let_through = y[image, p], passed[image, p]
             for c in range(channels):
-                inside = output[c] > 0 and (activation == 1 or output[c] < 6)
-                let_through[c] = g[c] if inside else nothing
+                flat = output[c] <= 0 or (activation == 2 and output[c] >= 6)  # not a NaN
+                let_through[c] = nothing if flat else g[c]
             g = let_through
         for c in range(channels):
             target[c] = g[c] * factors[c]

@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from minidl.kernels._jit import helper, kernel, sized
+from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
@@ -34,6 +35,7 @@ PANEL_COLUMNS = 128  # with DEPTH 128 kB of float32: it stays in the L2 cache
 STRIPS = 4  # tiles of rows copied together: whole cache lines are read
 DEPTH_A_CHUNK = 1024
 ROWS_A_PART = 768
+LONGEST = 32 * 1024  # sum that one chunk adds up: longer ones lose digits
 FEWEST_PARTS = 8
 FEW_ROWS = 8  # of a product for which copying b would cost more than multiplying
 FEWEST_COLUMNS = 256  # of b, in a part of such a product: runs of 1 kB are read at full speed
@@ -137,10 +139,7 @@ def _product(rows, vectors, lanes, turned):
                     at = (chunk * m + i) * n + column + j * width
                     count = columns - j * width
                     c_rows = clipped(n, last_row - 1 - i, zero)
-                    if k == first:
-                        acc = begin(zero, bias, column + j * width)
-                    else:
-                        acc = resume(zero, c, at, c_rows, count, width)
+                    acc = begin(zero, bias, column + j * width) if k == first else zero
                     if turned:
                         acc = accumulate(
                             acc, strips, strip, clipped(1, last_row - 1 - i, zero), rows,
@@ -151,6 +150,8 @@ def _product(rows, vectors, lanes, turned):
                             acc, a, i * row_step + k, clipped(row_step, last_row - 1 - i, zero), 1,
                             panel, j * size * width, width, size,
                         )  # fmt: skip
+                    if k > first:  # a sum of sums, which are short: long ones lose digits
+                        acc = acc + resume(zero, c, at, c_rows, count, width)
                     if k + size == stop:
                         acc = activated(acc, activation)
                     finish(acc, c, at, c_rows, count, width)
@@ -166,36 +167,43 @@ def _product_of_few(rows, vectors, lanes):
     def multiply_few(part, a, row_step, k_step, b, bias, activation, c, sizes):
         """A part of the columns of c; b lies by rows, and is read in their order, where it is.
 
-        sizes: rows, depth, columns; blocks of columns in a part. What whole blocks leave over is
-        computed by the last part as a block that shares columns with the one before.
+        sizes: rows, depth, columns; blocks of columns in a part, parts, and chunks of the depth,
+        each with a c of its own. What whole blocks leave over is computed by the last part as a
+        block that shares columns with the one before.
         """
-        m, depth, n, part_blocks = sizes
+        m, depth, n, part_blocks, parts, chunks = sizes
+        chunk, part = part // parts, part % parts
+        first, stop = depth * chunk // chunks, depth * (chunk + 1) // chunks
         zero = zeros(c, rows, vectors, lanes)
         last = min((part + 1) * part_blocks, n // width)
-        for k in range(0, depth, ROWS_AT_ONCE):
-            size = min(ROWS_AT_ONCE, depth - k)
+        for k in range(first, stop, ROWS_AT_ONCE):
+            size = min(ROWS_AT_ONCE, stop - k)
             for block in range(part * part_blocks, last):
                 column = block * width
                 for i in range(0, m, rows):
-                    c_rows = clipped(n, m - 1 - i, zero)
-                    if k == 0:
-                        acc = begin(zero, bias, column)
-                    else:
-                        acc = load(c, i * n + column, c_rows, zero)
+                    at, c_rows = (chunk * m + i) * n + column, clipped(n, m - 1 - i, zero)
                     acc = accumulate(
-                        acc, a, i * row_step + k * k_step, clipped(row_step, m - 1 - i, zero),
+                        begin(zero, bias, column) if k == first else zero,
+                        a, i * row_step + k * k_step, clipped(row_step, m - 1 - i, zero),
                         k_step, b, k * n + column, n, size,
                     )  # fmt: skip
-                    if k + size == depth:
+                    if k > first:
+                        acc = acc + load(c, at, c_rows, zero)
+                    if k + size == stop:
                         acc = activated(acc, activation)
-                    store(acc, c, i * n + column, c_rows)
+                    store(acc, c, at, c_rows)
         if last == n // width and last * width < n:
             for i in range(0, m, rows):
-                acc = accumulate(
-                    begin(zero, bias, n - width), a, i * row_step,
-                    clipped(row_step, m - 1 - i, zero), k_step, b, n - width, n, depth,
+                acc = begin(zero, bias, n - width)
+                for k in range(first, stop, DEPTH):
+                    acc = acc + accumulate(
+                        zero, a, i * row_step + k * k_step, clipped(row_step, m - 1 - i, zero),
+                        k_step, b, k * n + n - width, n, min(DEPTH, stop - k),
+                    )  # fmt: skip
+                store(
+                    activated(acc, activation), c, (chunk * m + i) * n + n - width,
+                    clipped(n, m - 1 - i, zero),
                 )  # fmt: skip
-                store(activated(acc, activation), c, i * n + n - width, clipped(n, m - 1 - i, zero))
 
     return multiply_few
 
@@ -230,22 +238,27 @@ def product(
         return empty((m, n), a.dtype)
     if depth == 0:  # an empty sum
         a, b, depth = np.zeros((m, 1), a.dtype), np.zeros((1, n), a.dtype), 1
+    divisible = bias is None and activation is None
+    if depth > LONGEST and not divisible:
+        c = product(a, b, None, None)
+        return activate(c if bias is None else c + bias, activation)
     few = _few_shape(m, n, a.itemsize)
     if few is not None and b.flags.c_contiguous:
-        c = empty((m, n), a.dtype)
+        chunks = -(-depth // (ROWS_AT_ONCE * DEPTH)) if divisible else 1
+        c = empty((chunks, m, n), a.dtype)
         flat_a, row_step, k_step = _flat(a)
         part_blocks = -(-max(n // FEWEST_PARTS, FEWEST_COLUMNS) // few.width)
         parts = -(-(n // few.width) // part_blocks)
         _product_of_few(*few)(
-            sized(parts, b.size // NUMBERS_A_WORK), flat_a, row_step, k_step, b.reshape(-1),
-            np.empty(0, a.dtype) if bias is None else contiguous(bias), ACTIVATIONS[activation],
-            c.reshape(-1), (m, depth, n, part_blocks),
+            sized(parts * chunks, b.size // NUMBERS_A_WORK), flat_a, row_step, k_step,
+            b.reshape(-1), np.empty(0, a.dtype) if bias is None else contiguous(bias),
+            ACTIVATIONS[activation], c.reshape(-1), (m, depth, n, part_blocks, parts, chunks),
         )  # fmt: skip
-        return c
+        return _added_up(c)
     shape = tile_shape(n, a.itemsize)
     (flat_a, row_step, k_step), (flat_b, b_row, b_column) = _flat(a), _flat(b)
     turned = k_step > 1 and depth > 1
-    sizes = _sizes(m, depth, n, shape, turned, bias is None and activation is None)
+    sizes = _sizes(m, depth, n, shape, turned, divisible)
     chunks = sizes[7]
     c = empty((chunks, m, n), a.dtype)
     parts = sized(sizes[5] * sizes[6] * chunks, m * n * depth // WORK_A_NUMBER)
@@ -254,9 +267,13 @@ def product(
         filled(bias, 1, -(-n // shape.width) * shape.width, a.dtype), ACTIVATIONS[activation],
         c.reshape(-1), sizes,
     )  # fmt: skip
-    if chunks == 1:
-        return c[0]
-    return sum_axis(c.reshape(1, chunks, m * n), 1.0).reshape(m, n)
+    return _added_up(c)
+
+
+def _added_up(c: np.ndarray) -> np.ndarray:
+    """The sum of the products of chunks of the depth: (chunks, m, n) -> (m, n)."""
+    chunks, m, n = c.shape
+    return c[0] if chunks == 1 else sum_axis(c.reshape(1, chunks, m * n), 1.0).reshape(m, n)
 
 
 def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -277,6 +294,7 @@ def _sizes(
     end, if the product is `divisible`. By shape alone, never by threads.
     """
     chunks = max(1, min(FEWEST_PARTS, depth // DEPTH_A_CHUNK)) if divisible else 1
+    chunks = max(chunks, -(-depth // LONGEST))
     wanted = -(-FEWEST_PARTS // chunks)
     tiles, blocks = -(-m // shape.rows), -(-n // shape.width)
     tiles_a_part = min(tiles, -(-ROWS_A_PART // shape.rows))

@@ -35,12 +35,12 @@ def _cross_entropy(part, logits, labels, row_weights, class_weights, smoothing, 
             largest = x[0]
             for k in range(classes):
                 largest = x[k] if x[k] > largest or x[k] != x[k] else largest
-            total = nothing
+            total = 0.0  # in float64, however many classes there are
             for k in range(classes):
                 e[k] = math.exp(x[k] - largest)
                 total += e[k]
-            log_total = math.log(total)
-            loss, targets = nothing, nothing
+            log_total = kind(math.log(total))
+            loss, targets = 0.0, 0.0
             for k in range(classes):
                 target = share + rest if k == label else share
                 if class_weights.size > 0:
@@ -49,7 +49,7 @@ def _cross_entropy(part, logits, labels, row_weights, class_weights, smoothing, 
                 if target != 0:  # 0 times an infinite logarithm is no 0
                     loss += target * (log_total - (x[k] - largest))
             losses[row] = loss * weight
-            scale = targets / total
+            scale = kind(targets / total)
             for k in range(classes):
                 target = share + rest if k == label else share
                 if class_weights.size > 0:

@@ -20,7 +20,7 @@ from minidl.kernels._norm_columns import (
     scales,
     statistics,
 )
-from minidl.kernels.copy import contiguous
+from minidl.kernels.copy import contiguous, copy_to
 from minidl.kernels.memory import empty, prepared
 from minidl.kernels.microkernel import ACTIVATIONS, activated
 from minidl.kernels.simd import (
@@ -302,7 +302,7 @@ def update_running(
     move(1, *moved, mean, var, float(momentum), rows)
     for running, array in zip((running_mean, running_var), moved, strict=True):
         if array is not running:  # it isn't contiguous: a copy was moved
-            running[...] = array
+            copy_to(running, array)
 
 
 def folded(

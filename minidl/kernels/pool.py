@@ -17,6 +17,7 @@ from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish
 from minidl.kernels.offsets import clipped
+from minidl.kernels.reduce import NUMBERS_A_SUM
 from minidl.kernels.simd import LANES, MANY_REGISTERS, column, fma, load_part, spread, zeros
 
 # A function below makes a tile of outputs, the first `count` of a vector's channels, from y[to] on.
@@ -66,10 +67,26 @@ def _mean_tile(acc, x, at, shape, up, tile, scale, y, to, count, full):
     a, _, a_step, _, rows = up
     _, apart, last, b, spacing, _, b_step, _, columns = tile
     places, targets = clipped(spacing * c, last, acc), clipped(apart * c, last, acc)
-    for k in range(rows):
-        for m in range(columns):
-            pixel = (a + k * a_step) * width + b + m * b_step
-            acc = acc + load_part(x, at + pixel * c, places, acc, count)
+    if rows * columns <= NUMBERS_A_SUM:
+        for k in range(rows):
+            for m in range(columns):
+                pixel = (a + k * a_step) * width + b + m * b_step
+                acc = acc + load_part(x, at + pixel * c, places, acc, count)
+    else:  # sums of parts, and what their sum lost by rounding (Kahan 1965)
+        zero = acc
+        lost = acc
+        at_once = max(1, NUMBERS_A_SUM // columns)
+        for first in range(0, rows, at_once):
+            for start in range(0, columns, NUMBERS_A_SUM):
+                part = zero
+                for k in range(first, min(rows, first + at_once)):
+                    for m in range(start, min(columns, start + NUMBERS_A_SUM)):
+                        pixel = (a + k * a_step) * width + b + m * b_step
+                        part = part + load_part(x, at + pixel * c, places, zero, count)
+                part = part - lost
+                total = acc + part
+                lost = (total - acc) - part
+                acc = total
     finish(acc * scale, y, to, targets, count, full)
 
 

@@ -30,7 +30,7 @@ def _pool(part, x, y, indices):
             better = v > best or v != v
             best, index = (v, 3) if better else (best, index)
             target[k] = x.dtype.type(0) if best <= 0 else best
-            place[k] = index if best > 0 else OFF
+            place[k] = OFF if best <= 0 else index
 
 
 @kernel

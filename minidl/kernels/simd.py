@@ -299,12 +299,12 @@ def minimum(typing, a, b):
 
 @intrinsic
 def where_positive(typing, a, b):
-    """b where a > 0, else 0."""
+    """b where a > 0 or a NaN, else 0."""
     tile = _broadcast(a, b)
 
     def operation(builder, x, y):
         nothing = tile.vector(None)
-        return builder.select(builder.fcmp_ordered(">", x, nothing), y, nothing)
+        return builder.select(builder.fcmp_unordered(">", x, nothing), y, nothing)
 
     return tile(a, b), _each(tile, operation)
 

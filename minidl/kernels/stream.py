@@ -23,12 +23,14 @@ from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 
 __all__ = ["WORK_A_NUMBER", "weight_sums"]
 
-BLOCK_BYTES = 256 * 1024  # of x and dy that all tiles use in turn: they stay in the L2 cache
 # Rows of a tile whose rows lie side by side and so need few registers for their places.
 ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
-FEWEST_PIXELS = 256  # at a time, so that loading and storing a tile costs little
+# Summed at a time: loading and storing a tile costs little, x and dy stay in the cache for all
+# tiles, and no sum of float32 is so long that it loses digits.
+PIXELS_AT_ONCE = 256
 FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
 CHUNKS = 16
+PIXELS_A_CHUNK = PIXELS_AT_ONCE**2  # at most, for the same reason
 WORK_A_NUMBER = 16  # multiply-adds that take as long as handling a number does elsewhere
 
 
@@ -85,8 +87,12 @@ def _stream(groups_of_rows, run, vectors, lanes):
                 )  # fmt: skip
                 if row_tile == 0 and db.size > 0:
                     total = one
-                    for pixel in range(start * dy_row, stop * dy_row):
-                        total = total + load_part(dy, pixel * channels + first, (0,), one, count)
+                    for some in range(start * dy_row, stop * dy_row, PIXELS_AT_ONCE):
+                        part_sum = one
+                        for pixel in range(some, min(stop * dy_row, some + PIXELS_AT_ONCE)):
+                            at = pixel * channels + first
+                            part_sum = part_sum + load_part(dy, at, (0,), one, count)
+                        total = total + part_sum
                     at = chunk * channels + first
                     finish(
                         total + resume(one, db, at, (0,), count, width),
@@ -141,12 +147,13 @@ def _plan(
     )
     blocks = -(-outputs // tile.width)
     tiles = groups * blocks * row_tiles
-    chunks = 1 if tiles >= FEW_TILES else min(n, CHUNKS)  # by shape alone, never by threads
-    shares = min(tiles, threads) if chunks == 1 else 1
+    # by shape alone, never by threads
+    chunks = max(1 if tiles >= FEW_TILES else min(n, CHUNKS), n * oh * ow // PIXELS_A_CHUNK)
+    chunks = min(chunks, n * oh)
+    shares = min(tiles, threads) if tiles >= FEW_TILES else 1
     image, row = np.divmod(np.arange(n * oh), oh)
     starts = (image * h + row * stride[0]) * w * c
-    bytes_a_row = (stride[0] * w * c + ow * k) * itemsize
-    at_once = max(BLOCK_BYTES // bytes_a_row, -(-FEWEST_PIXELS // ow))
+    at_once = -(-PIXELS_AT_ONCE // ow)
     sizes = (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares)
     return _Plan(_stream(groups_of_rows, run, *tile[1:]), starts, taps, sizes, chunks)
 

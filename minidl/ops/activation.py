@@ -13,7 +13,7 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import exp
-from minidl.ops.reduce import reduced_axes, sum
+from minidl.ops.reduce import array_sum, reduced_axes, sum
 
 __all__ = [
     "relu",
@@ -38,12 +38,17 @@ def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
 @primitive(
     flops=_each,
     oracle=lambda torch, dy, y, activation: (
-        dy * torch.as_tensor((y > 0) & (y < (6 if activation == "relu6" else np.inf)))
+        torch.ops.aten.threshold_backward(dy, torch.as_tensor(y), 0)
+        if activation == "relu"
+        else torch.ops.aten.hardtanh_backward(dy, torch.as_tensor(y), 0, 6)
     ),
     labels=("y",),
 )
 def activation_gradient(dy, y, *, activation):
-    """dy where the activation, "relu" or "relu6", lets it through, which its output y tells."""
+    """dy where the activation, "relu" or "relu6", lets it through, which its output y tells.
+
+    Also where y is a NaN, so that a gradient doesn't hide it.
+    """
     return kernels.use("activation").activation_grad(dy, y, activation)
 
 
@@ -53,7 +58,7 @@ def _(g, y, activation):
 
 
 def _constant(output: Any) -> Any:
-    """The output outside the graph: where the kinks are has no derivative."""
+    """The output outside the graph: the positions of the kinks are not differentiable."""
     return output.detach() if isinstance(output, Tensor) else output
 
 
@@ -96,7 +101,11 @@ def elu(x, *, alpha=1.0):
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-elu.vjp("x")(lambda g, output, alpha: where(output > 0, g, g * (output + alpha)))
+@elu.vjp("x")
+def _(g, x, alpha):
+    # at 0 a constant, whose derivative is that of the flat side; no exp of a large x; a NaN stays
+    falling = g * (alpha * exp(where(x >= 0, 0.0, x)))
+    return where(x > 0, g, where(x == 0, g * alpha, falling))
 
 
 @primitive(flops=lambda output, x: 4 * x.size, oracle=lambda torch, x: torch.sigmoid(x))
@@ -145,7 +154,7 @@ def softmax(x, *, axis=-1):
     """exp(x) / sum(exp(x)) along `axis`, with the maximum taken out first."""
     axes = _one_axis("softmax", axis, x.shape)
     e = np.exp(x - x.max(axis=axes, keepdims=True))
-    return e / e.sum(axis=axes, keepdims=True)
+    return e / array_sum(e, axes, keepdims=True)
 
 
 @softmax.vjp("x")
@@ -161,7 +170,7 @@ def log_softmax(x, *, axis=-1):
     """log(softmax(x)) without losing the small ones."""
     axes = _one_axis("log_softmax", axis, x.shape)
     shifted = x - x.max(axis=axes, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True))
+    return shifted - np.log(array_sum(np.exp(shifted), axes, keepdims=True))
 
 
 @log_softmax.vjp("x")

@@ -102,7 +102,11 @@ def _(draw: Draw):
 )
 def where(condition, x, y):
     """x where the condition holds, y elsewhere; all three broadcast."""
-    return np.where(condition, x, y)
+    try:
+        return np.where(condition, x, y)
+    except ValueError:
+        shapes = [np.shape(array) for array in (condition, x, y)]
+        raise ShapeError(f"where: shapes {shapes} don't broadcast") from None
 
 
 where.vjp("x")(lambda g, condition: where(condition, g, 0.0))

@@ -14,7 +14,6 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
 from minidl.ops.activation import (
@@ -24,7 +23,7 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.reduce import sum
+from minidl.ops.reduce import broadcast_to, sum
 
 __all__ = ["conv2d"]
 
@@ -74,14 +73,10 @@ def _(g, x, weight_shape, needs, stride, padding, dilation, groups):
 def weight_and_bias_gradient(
     weight_grad: Any, g: Any, x: Any, weight_shape: Any, needs: Any, **settings: Any
 ) -> tuple[Any, Any]:
-    """What is asked for of the two. On arrays the bias's comes in the pass for the weight's."""
-    if not needs[1] or isinstance(g, Tensor):
-        dbias = sum(g, axis=(0, 1, 2)) if needs[2] else None
-        dweight = weight_grad(x, g, kernel_size=weight_shape[:2], **settings) if needs[1] else None
-    else:
-        dbias = np.empty(g.shape[3], g.dtype) if needs[2] else None
-        dweight = weight_grad(x, g, kernel_size=weight_shape[:2], **settings, dbias=dbias)
-    return dweight, dbias
+    """What is asked for of the two. The bias's comes in the pass for the weight's."""
+    if not needs[1]:
+        return None, sum(g, axis=(0, 1, 2)) if needs[2] else None
+    return weight_grad(x, g, kernel_size=weight_shape[:2], **settings, with_bias=needs[2])
 
 
 def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **settings: Any) -> Any:
@@ -147,44 +142,48 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
     return convolution_weight_grad(
         g, dy, kernel_size=weight_shape[:2],
         stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
+    )[0]  # fmt: skip
 
 
 @primitive(
-    flops=lambda output, x, dy, **settings: 2 * dy.size * math.prod(output.shape[:3]),
-    oracle=lambda torch, x, dy, kernel_size, **settings: _torch_gradient(
-        torch,
-        dy,
-        x,
-        torch.zeros(*kernel_size, x.shape[3] // settings["groups"], dy.shape[3], dtype=x.dtype),
-        of=1,
-        **settings,
+    flops=lambda output, x, dy, **settings: 2 * dy.size * math.prod(output[0].shape[:3]),
+    oracle=lambda torch, x, dy, kernel_size, with_bias=False, **settings: (
+        _torch_gradient(
+            torch,
+            dy,
+            x,
+            torch.zeros(*kernel_size, x.shape[3] // settings["groups"], dy.shape[3], dtype=x.dtype),
+            of=1,
+            **settings,
+        ),
+        dy.sum((0, 1, 2)) if with_bias else None,
     ),
 )
-def convolution_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups, dbias=None):
-    """The gradient of a convolution for its weight, of shape (*kernel_size, C/groups, K).
+def convolution_weight_grad(
+    x, dy, *, kernel_size, stride, padding, dilation, groups, with_bias=False
+):
+    """The gradients of a convolution for its weight and, if asked, its bias.
 
-    dbias: an array (K,) that takes the gradient for the bias, if it is given.
+    Shapes (*kernel_size, C/groups, K) and (K,).
     """
-    dweight, found = kernels.use("conv").conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, groups, dbias is not None
+    return kernels.use("conv").conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, groups, with_bias
     )
-    if dbias is not None:
-        kernels.use("copy").copy_to(dbias, found)
-    return dweight
 
 
 @convolution_weight_grad.vjp("x")
 def _(g, dy, x_shape, stride, padding, dilation, groups):
-    return convolution_input_grad(
-        dy, g, input_size=x_shape[1:3],
+    return g[0] if g[0] is None else convolution_input_grad(
+        dy, g[0], input_size=x_shape[1:3],
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
 
 
 @convolution_weight_grad.vjp("dy")
-def _(g, x, stride, padding, dilation, groups):
-    return convolution(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
+def _(g, x, dy_shape, stride, padding, dilation, groups):
+    if g[0] is None:
+        return broadcast_to(g[1], shape=dy_shape)
+    return convolution(x, *g, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def check_images(who: str, x: Any, channels: int) -> None:
@@ -210,7 +209,7 @@ def check_images(who: str, x: Any, channels: int) -> None:
 
 
 def check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
-    if weight.ndim != 4:
+    if weight.ndim != 4 or 0 in weight.shape:
         raise ShapeError(
             f"{who} expected a weight of 4 axes (kh, kw, channels, channels), got {weight.shape}"
         )
@@ -252,7 +251,7 @@ def conv_settings(
 ) -> dict[str, Any]:
     """conv2d's settings in normal form, its arguments checked."""
     check_arrays("conv2d", x=x, weight=weight, bias=bias)
-    check_weight("conv2d", weight, bias, weight.shape[-1])
+    check_weight("conv2d", weight, bias, weight.shape[-1] if weight.ndim else 0)
     check_groups("conv2d", groups, out_channels=weight.shape[3])
     check_images("conv2d", x, weight.shape[2] * groups)
     settings = _normal(x, weight, stride, padding, dilation, groups)
@@ -320,8 +319,9 @@ def _(draw: Draw) -> Iterator[Sample]:
 
 @convolution_weight_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
-    for x, weight, y, settings in _geometries():
-        yield sample(draw.normal(*x), draw.normal(*y), kernel_size=weight[:2], **settings)
+    for i, (x, weight, y, settings) in enumerate(_geometries()):
+        x, dy = draw.normal(*x), draw.normal(*y)
+        yield sample(x, dy, kernel_size=weight[:2], with_bias=i % 2 == 0, **settings)
 
 
 @conv2d.samples

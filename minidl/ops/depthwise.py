@@ -28,6 +28,7 @@ from minidl.ops.conv import (
     torch_conv2d,
     weight_and_bias_gradient,
 )
+from minidl.ops.reduce import broadcast_to
 
 __all__ = ["depthwise_conv2d"]
 
@@ -125,43 +126,45 @@ def _(g, weight, stride, padding, dilation):
 def _(g, dy, weight_shape, stride, padding, dilation):
     return depthwise_weight_grad(
         g, dy, kernel_size=weight_shape[:2], stride=stride, padding=padding, dilation=dilation
-    )
+    )[0]
 
 
 @primitive(
-    flops=lambda output, x, dy, **settings: 2 * dy.size * math.prod(output.shape[:2]),
-    oracle=lambda torch, x, dy, kernel_size, **settings: _torch_gradient(
-        torch,
-        dy,
-        x,
-        torch.zeros(*kernel_size, x.shape[3], dy.shape[3] // x.shape[3], dtype=x.dtype),
-        of=1,
-        **settings,
+    flops=lambda output, x, dy, **settings: 2 * dy.size * math.prod(output[0].shape[:2]),
+    oracle=lambda torch, x, dy, kernel_size, with_bias=False, **settings: (
+        _torch_gradient(
+            torch,
+            dy,
+            x,
+            torch.zeros(*kernel_size, x.shape[3], dy.shape[3] // x.shape[3], dtype=x.dtype),
+            of=1,
+            **settings,
+        ),
+        dy.sum((0, 1, 2)) if with_bias else None,
     ),
 )
-def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, dbias=None):
-    """The gradient of a depthwise convolution for its weight, (*kernel_size, C, multiplier).
+def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, with_bias=False):
+    """The gradients of a depthwise convolution for its weight and, if asked, its bias.
 
-    dbias: an array (C * multiplier,) that takes the gradient for the bias, if it is given.
+    Shapes (*kernel_size, C, multiplier) and (C * multiplier,).
     """
-    dweight, found = kernels.use("depthwise").depthwise_conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, dbias is not None
+    return kernels.use("depthwise").depthwise_conv2d_weight_grad(
+        x, dy, kernel_size, stride, padding, dilation, with_bias
     )
-    if dbias is not None:
-        kernels.use("copy").copy_to(dbias, found)
-    return dweight
 
 
 @depthwise_weight_grad.vjp("x")
 def _(g, dy, x_shape, stride, padding, dilation):
-    return depthwise_input_grad(
-        dy, g, input_size=x_shape[1:3], stride=stride, padding=padding, dilation=dilation
-    )
+    return g[0] if g[0] is None else depthwise_input_grad(
+        dy, g[0], input_size=x_shape[1:3], stride=stride, padding=padding, dilation=dilation
+    )  # fmt: skip
 
 
 @depthwise_weight_grad.vjp("dy")
-def _(g, x, stride, padding, dilation):
-    return depthwise_convolution(x, g, stride=stride, padding=padding, dilation=dilation)
+def _(g, x, dy_shape, stride, padding, dilation):
+    if g[0] is None:
+        return broadcast_to(g[1], shape=dy_shape)
+    return depthwise_convolution(x, *g, stride=stride, padding=padding, dilation=dilation)
 
 
 @composite(
@@ -249,8 +252,9 @@ def _(draw: Draw) -> Iterator[Sample]:
 
 @depthwise_weight_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
-    for x, weight, y, settings in _geometries():
-        yield sample(draw.normal(*x), draw.normal(*y), kernel_size=weight[:2], **settings)
+    for i, (x, weight, y, settings) in enumerate(_geometries()):
+        x, dy = draw.normal(*x), draw.normal(*y)
+        yield sample(x, dy, kernel_size=weight[:2], with_bias=i % 2 == 0, **settings)
 
 
 @depthwise_conv2d.samples

@@ -29,6 +29,11 @@ __all__ = [
 # Arithmetic
 
 
+def _check_numbers(who: str, *arrays: np.ndarray) -> None:
+    if all(x.dtype == bool for x in arrays):
+        raise DTypeError(f"{who} expected numbers, got booleans: convert them with .astype(int)")
+
+
 @primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True)
 def add(x, y):
     """x + y."""
@@ -44,6 +49,7 @@ add.vjp("y")(lambda g: g)
 def subtract(x, y):
     """x - y."""
     check_broadcast("subtract", x, y)
+    _check_numbers("subtract", x, y)
     return x - y
 
 
@@ -76,6 +82,7 @@ divide.vjp("y")(lambda g, output, y: -g * output / y)
 @primitive(flops=each, oracle=lambda torch, x: -x, any_dtype=True)
 def negative(x):
     """-x."""
+    _check_numbers("negative", x)
     return -x
 
 
@@ -84,7 +91,7 @@ negative.vjp("x")(lambda g: -g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x**y)
 def power(x, y):
-    """x ** y; a gradient for y needs x >= 0."""
+    """x ** y; where x is negative, the gradient for y is a NaN."""
     check_broadcast("power", x, y)
     return x**y
 
@@ -96,9 +103,10 @@ def _(g, x, y):
 
 
 @power.vjp("y")
-def _(g, x, output):
-    # x**y * log(x), whose limit at x = 0 is 0
-    return g * where(x == 0, 0.0, output * log(where(x == 0, 1.0, x)))
+def _(g, x, y, output):
+    # x**y * log(x), whose limit at x = 0 is 0; but for y < 0 it is infinite, as x**y is
+    vanishes = (x == 0) * (y >= 0)
+    return g * where(vanishes, 0.0, output * log(where(vanishes, 1.0, x)))
 
 
 @add.samples
@@ -190,6 +198,7 @@ abs.vjp("x")(lambda g, x: g * sign(x))
 @primitive(flops=each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
 def sign(x):
     """-1, 0 or 1; its gradient is 0."""
+    _check_numbers("sign", x)
     return np.sign(x)
 
 
@@ -201,6 +210,8 @@ def clip(x, *, low=None, high=None):
     """x, but `low` where it is less and `high` where it is more; None for no bound."""
     if low is None and high is None:
         raise ArgumentError("clip expected a low or a high bound, got neither")
+    if low is not None and high is not None and low > high:
+        raise ArgumentError(f"clip: the low bound {low} is more than the high one {high}")
     return np.clip(x, low, high).astype(x.dtype, copy=False)
 
 
@@ -248,6 +259,13 @@ def _(draw: Draw):
     yield ErrorInput(sample("text"), DTypeError, "got str")
 
 
+@negative.errors
+@sign.errors
+def _(draw: Draw):
+    yield ErrorInput(sample(np.array([True])), DTypeError, "got booleans")
+
+
 @clip.errors
 def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(3)), ArgumentError, "a low or a high bound")
+    yield ErrorInput(sample(draw.normal(3), low=1.0, high=0.5), ArgumentError, "1.0 is more than")

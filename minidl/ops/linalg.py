@@ -18,7 +18,7 @@ from minidl.ops.activation import (
     torch_activate,
 )
 from minidl.ops.elementwise import add
-from minidl.ops.reduce import sum
+from minidl.ops.reduce import broadcast_to, sum
 from minidl.ops.shape import reshape
 
 __all__ = ["matmul", "linear"]
@@ -108,24 +108,31 @@ def _(g, x, weight, output, needs, activation):
     dx = matrix_product(g, weight.T) if needs[0] else None
     if not needs[1]:
         return dx, None, sum(g, axis=0) if needs[2] else None
-    dbias = np.empty(g.shape[1], g.dtype) if needs[2] else None
-    return dx, linear_weight_grad(x, g, dbias=dbias), dbias
+    return dx, *linear_weight_grad(x, g, with_bias=needs[2])
 
 
 @primitive(
-    flops=lambda output, x, dy, **settings: 2 * output.size * len(x),
-    oracle=lambda torch, x, dy, dbias=None: torch.matmul(x.T, dy),
+    flops=lambda output, x, dy, **settings: 2 * output[0].size * len(x),
+    oracle=lambda torch, x, dy, with_bias=False: (
+        torch.matmul(x.T, dy),
+        dy.sum(0) if with_bias else None,
+    ),
 )
-def linear_weight_grad(x, dy, *, dbias=None):
-    """x.T @ dy of rows: (in, out).  dbias: an array (out,) that takes the sum of dy, if given."""
-    dweight, found = kernels.use("gemm").weight_grad(x, dy, dbias is not None)
-    if dbias is not None:
-        kernels.use("copy").copy_to(dbias, found)
-    return dweight
+def linear_weight_grad(x, dy, *, with_bias=False):
+    """x.T @ dy of rows, (in, out), and, if asked, the sum of dy over the rows, (out,)."""
+    return kernels.use("gemm").weight_grad(x, dy, with_bias)
 
 
-linear_weight_grad.vjp("x")(lambda g, dy: matrix_product(dy, _swap(g)))
-linear_weight_grad.vjp("dy")(lambda g, x: matrix_product(x, g))
+@linear_weight_grad.vjp("x")
+def _(g, dy):
+    return g[0] if g[0] is None else matrix_product(dy, _swap(g[0]))
+
+
+@linear_weight_grad.vjp("dy")
+def _(g, x, dy_shape):
+    if g[0] is None:
+        return broadcast_to(g[1], shape=dy_shape)
+    return linear_activation(x, *g)
 
 
 @composite(oracle=_torch_linear)
@@ -207,7 +214,7 @@ def _(draw: Draw):
 @linear_weight_grad.samples
 def _(draw: Draw):
     yield sample(draw.normal(3, 4), draw.normal(3, 5))
-    yield sample(draw.normal(70, 9), draw.normal(70, 19))
+    yield sample(draw.normal(70, 9), draw.normal(70, 19), with_bias=True)
     yield sample(draw.normal(0, 4), draw.normal(0, 5))
 
 

@@ -13,8 +13,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import log_softmax, softplus
-from minidl.ops.comparison import where
-from minidl.ops.elementwise import abs, add, multiply
+from minidl.ops.elementwise import abs, add, clip, multiply
 from minidl.ops.reduce import mean, sum
 from minidl.recording import again
 
@@ -157,6 +156,10 @@ def cross_entropy(
             )
     array = target.data if isinstance(target, Tensor) else np.asarray(target)
     if array.dtype.kind == "f" and array.shape == logits.shape:
+        if ignore_index is not None:
+            raise ArgumentError(
+                f"{who}: ignore_index={ignore_index} is for labels, and the target is probabilities"
+            )
         if array.dtype != logits.dtype:
             raise DTypeError(
                 f"{who} expected probabilities of the logits' dtype {logits.dtype}, got "
@@ -259,6 +262,7 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(draw.normal(4, 2, 3), t), ShapeError, r"\(N, classes\)")
     yield ErrorInput(sample(x[:0], t[:0]), ShapeError, "a loss over nothing")
     yield ErrorInput(sample(x, t * 0, ignore_index=0), ShapeError, "a loss over nothing")
+    yield ErrorInput(sample(x, abs(x), ignore_index=1), ArgumentError, "is for labels")
     yield ErrorInput(sample(x, t, reduction="max"), ArgumentError, "reduction must be one of")
     yield ErrorInput(sample(x, t, label_smoothing=1.5), ArgumentError, "from 0 to 1, got 1.5")
     yield ErrorInput(sample(x, t, draw.normal(4)), ShapeError, r"weights of shape \(3,\)")
@@ -270,6 +274,10 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
 def _check_same(who: str, prediction: Any, target: Any) -> None:
     if not isinstance(target, Tensor | np.ndarray):
         raise DTypeError(f"{who} expected a Tensor or ndarray as target, got {target!r:.50}")
+    if prediction.dtype.kind != "f":
+        raise DTypeError(
+            f"{who} expected float32 or float64, got {prediction.dtype}: use .astype()"
+        )
     if prediction.shape != target.shape:
         raise ShapeError(
             f"{who} expected a target of the prediction's shape {prediction.shape}, got "
@@ -336,7 +344,8 @@ def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be more than 0, got {delta}")
     distance = abs(prediction - target)
-    losses = where(distance < delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    near = clip(distance, high=float(delta))  # where the distance is infinite its square has no say
+    losses = 0.5 * near * near + delta * (distance - near)
     return _reduce("huber_loss", losses, reduction)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd.engine import mode
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
@@ -20,9 +20,9 @@ from minidl.ops.activation import (
     torch_activate,
 )
 from minidl.ops.elementwise import add, multiply, negative, power, sqrt
-from minidl.ops.reduce import mean
+from minidl.ops.reduce import mean, sum
 from minidl.ops.reduce import var as variance
-from minidl.recording import again
+from minidl.recording import again, owns
 
 __all__ = ["batch_norm", "layer_norm", "local_response_norm"]
 
@@ -40,7 +40,8 @@ def _torch_batch_norm(
     rows = x.reshape(-1, x.shape[-1])
     y = torch.nn.functional.batch_norm(rows, None, None, weight, bias, training=True, eps=eps)
     y = y.reshape(x.shape)
-    return torch_activate(torch, y if residual is None else y + residual, activation)
+    y = torch_activate(torch, y if residual is None else y + residual, activation)
+    return y, rows.mean(0), rows.var(0, correction=0)
 
 
 def _batch_norm_composition(
@@ -51,51 +52,50 @@ def _batch_norm_composition(
     *,
     eps: float,
     activation: Any = None,
-    **running: Any,
 ) -> Any:
     axes = tuple(range(x.ndim - 1))
-    centred = x - mean(x, axis=axes)
-    y = centred / sqrt(variance(x, axis=axes) + eps) * weight + bias
-    return activate(y if residual is None else y + residual, activation)
+    centre, var = mean(x, axis=axes), variance(x, axis=axes)
+    y = (x - centre) / sqrt(var + eps) * weight + bias
+    return activate(y if residual is None else y + residual, activation), centre, var
 
 
 @primitive(
     flops=lambda output, x, *inputs, **settings: 8 * x.size,
     oracle=_torch_batch_norm,
-    saves=("mean", "var", "kept_output"),
+    saves=("statistics", "kept_output"),
     composition=_batch_norm_composition,
 )
-def batch_norm_train(
-    x, weight, bias, residual=None,
-    *, eps, activation=None, running_mean=None, running_var=None, momentum=0.1,
-):  # fmt: skip
+def batch_norm_train(x, weight, bias, residual=None, *, eps, activation=None):
     """Each channel (last axis) scaled to mean 0 and variance 1 over all else, then w*x + b.
 
-    The residual is added and the activation ("relu", "relu6") applied in the same pass. The running
-    statistics, where given, are moved in place. See `batch_norm`.
+    The residual is added and the activation ("relu", "relu6") applied in the same pass. Returns
+    also the means and the (biased) variances, (C,).
     """
-    rows = _rows(x)
     y, mean, var = kernels.use("norm").batch_norm(
-        rows, weight, bias, None if residual is None else _rows(residual), activation, eps
+        _rows(x), weight, bias, None if residual is None else _rows(residual), activation, eps
     )
-    if running_mean is not None:
-        kernels.use("norm").update_running(
-            running_mean, running_var, mean, var, momentum, len(rows)
-        )
     y = y.reshape(x.shape)
     # with a residual, only the output tells where the activation lets gradients through
-    return y, mean, var, y if residual is not None else None
+    return (y, mean, var), (mean, var), y if residual is not None else None
 
 
 @batch_norm_train.vjp("x", "weight", "bias", "residual")
-def _(g, x, weight, bias, mean, var, kept_output, eps, activation):
+def _(g, x, weight, bias, statistics, kept_output, eps, activation):
+    dy, dmean, dvar = g
+    dy = np.zeros(x.shape, x.dtype) if dy is None else dy
+    mean, var = statistics
     output = None if kept_output is None else _rows(kept_output)
     dx, dweight, dbias, dresidual = kernels.use("norm").batch_norm_grad(
-        _rows(g), _rows(x), output, weight, bias, mean, var, activation, eps
+        _rows(dy), _rows(x), output, weight, bias, mean, var, activation, eps
     )
+    dx = dx.reshape(x.shape)
+    if dmean is not None:
+        dx = dx + dmean / len(_rows(x))
+    if dvar is not None:
+        dx = dx + (x - mean) * dvar * (2 / len(_rows(x)))
     if dresidual is not None:
         dresidual = dresidual.reshape(x.shape)
-    return dx.reshape(x.shape), dweight, dbias, dresidual
+    return dx, dweight, dbias, dresidual
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
@@ -132,8 +132,8 @@ def _(g, x, scale, output, needs, activation):
     rows = _rows(g)
     return (
         g * scale if needs[0] else None,
-        (rows * _rows(x)).sum(axis=0) if needs[1] else None,
-        rows.sum(axis=0) if needs[2] else None,
+        sum(rows * _rows(x), axis=0) if needs[1] else None,
+        sum(rows, axis=0) if needs[2] else None,
         g if needs[3] else None,
     )
 
@@ -151,7 +151,7 @@ def _check_channels(x: Any, **columns: Any) -> None:
     for name, array in columns.items():
         if array is not None and array.shape != x.shape[-1:]:
             raise ShapeError(
-                f"batch_norm expected x with {len(array)} channels on its last axis, as {name} "
+                f"batch_norm expected x with {array.size} channels on its last axis, as {name} "
                 f"has, got shape {x.shape}"
             )
         if array is not None and array.dtype != x.dtype:
@@ -199,6 +199,8 @@ def batch_norm(
     Raises ShapeError for other shapes and for a batch of fewer than two values a channel.
     Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
     """
+    columns = {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}
+    check_arrays("batch_norm", x=x, **{k: v for k, v in columns.items() if v is not None})
     running_mean, running_var = _array(running_mean), _array(running_var)
     _check_channels(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
@@ -220,6 +222,10 @@ def batch_norm(
             raise ArgumentError(
                 f"batch_norm: {name} is read-only, and training changes it: give it a copy"
             )
+    if (running_mean is None) != (running_var is None):
+        raise ArgumentError(
+            "batch_norm in training moves running_mean and running_var: give both, or neither"
+        )
     values = int(np.prod(x.shape[:-1]))
     if values < 2:
         raise ShapeError(
@@ -229,10 +235,12 @@ def batch_norm(
         )
     weight = np.ones(channels, x.dtype) if weight is None else weight
     bias = np.zeros(channels, x.dtype) if bias is None else bias
-    y = batch_norm_train(
-        x, weight, bias, residual, eps=eps, activation=within,
-        running_mean=running_mean, running_var=running_var, momentum=momentum,
-    )  # fmt: skip
+    y, mean, var = batch_norm_train(x, weight, bias, residual, eps=eps, activation=within)
+    if running_mean is not None:
+        owns(running_mean, running_var)
+        kernels.use("norm").update_running(
+            running_mean, running_var, _array(mean), _array(var), momentum, values
+        )
     return y if fused else activate(y, activation)
 
 
@@ -291,7 +299,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ArgumentError(f"local_response_norm: size must be 1 or more channels, got {size!r}")
-    if x.ndim < 2:
+    if x.ndim < 2 or x.shape[-1] == 0:
         raise ShapeError(f"local_response_norm expected (..., C), got shape {x.shape}")
     alpha, beta, k = float(alpha), float(beta), float(k)
     squares = channel_window_sum(x * x, before=size // 2, after=(size - 1) // 2)

@@ -21,6 +21,11 @@ __all__ = ["rnn", "lstm", "gru"]
 
 def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, w_hh: Any, b: Any):
     check_arrays(who, x=x, weight_ih=w_ih, weight_hh=w_hh, bias=b, **dict(zip("hc", state)))
+    if w_ih.ndim != 2 or w_hh.ndim != 2 or b is None:
+        raise ShapeError(
+            f"{who} expected weights of 2 axes and a bias, got weight_ih {w_ih.shape}, weight_hh "
+            f"{w_hh.shape} and bias {None if b is None else b.shape}"
+        )
     hidden = w_hh.shape[0]
     if x.ndim != 3 or x.shape[2] != w_ih.shape[0]:
         raise ShapeError(f"{who} expected x of shape (N, T, {w_ih.shape[0]}), got shape {x.shape}")

@@ -68,21 +68,42 @@ def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
 )
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return _sum(x, reduced_axes("sum", axis, x.shape), keepdims, 1.0)
+    return array_sum(x, reduced_axes("sum", axis, x.shape), keepdims)
 
 
-def _sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, scale: float) -> Any:
-    """NumPy's sum, times `scale`; of floats over axes that follow one another, a kernel's, which
-    keeps the rounding of long sums small."""
-    if x.dtype.kind != "f" or not axes or axes != tuple(range(axes[0], axes[-1] + 1)):
-        total = np.sum(x, axis=axes, keepdims=keepdims)
-        return total if scale == 1.0 else total * scale
-    before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
-    count = math.prod(x.shape[a] for a in axes)
-    rows = kernels.use("copy").contiguous(x)
-    rows = rows.reshape(math.prod(before), count, math.prod(after))  # (outer, reduced, inner)
-    total = kernels.use("reduce").sum_axis(rows, scale)
-    return total.reshape((*before, *(1 for _ in axes), *after) if keepdims else (*before, *after))
+def array_sum(
+    x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False, scale: float = 1.0
+) -> np.ndarray:
+    """The sum of an array over `axes`, ascending; of floats, times `scale`.
+
+    That is a kernel's, which keeps the rounding of long sums small.
+    """
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    if x.dtype.kind != "f":
+        total = np.sum(x, axis=axes, keepdims=True)
+    else:
+        total = x if axes else x * x.dtype.type(scale)
+        for first, last in _runs(axes):  # from the last one on, which lies together in memory
+            before, after = total.shape[:first], total.shape[last + 1 :]
+            count = math.prod(total.shape[first : last + 1])
+            rows = kernels.use("copy").contiguous(total)
+            rows = rows.reshape(math.prod(before), count, math.prod(after))
+            sums = kernels.use("reduce").sum_axis(rows, scale)  # (outer, inner)
+            total = sums.reshape((*before, *(1,) * (last + 1 - first), *after))
+            scale = 1.0
+    kept = shape if keepdims else tuple(n for a, n in enumerate(shape) if a not in axes)
+    return total.reshape(kept)
+
+
+def _runs(axes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First and last of the axes that follow one another, from the last run to the first."""
+    runs: list[tuple[int, int]] = []
+    for a in axes:
+        if runs and runs[-1][1] == a - 1:
+            runs[-1] = runs[-1][0], a
+        else:
+            runs.append((a, a))
+    return runs[::-1]
 
 
 @sum.vjp("x")
@@ -98,7 +119,7 @@ def mean(x, *, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
     _check_float("mean", x)
     share = 1.0 / _count("mean", axis, x.shape)
-    return _sum(x, reduced_axes("mean", axis, x.shape), keepdims, share)
+    return array_sum(x, reduced_axes("mean", axis, x.shape), keepdims, share)
 
 
 @mean.vjp("x")
@@ -107,7 +128,8 @@ def _(g, x_shape, axis):
     if isinstance(g, Tensor):
         g = g * share
     else:
-        g = kernels.use("reduce").sum_axis(g.reshape(1, 1, -1), share).reshape(g.shape)
+        flat = kernels.use("copy").contiguous(g).reshape(1, 1, -1)  # g may be one number, spread
+        g = kernels.use("reduce").sum_axis(flat, share).reshape(g.shape)
     return broadcast_to(_spread(g, x_shape, axis), shape=x_shape)
 
 
@@ -175,7 +197,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
     top = np.max(x, axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # all -inf: log(0), not a NaN
     with np.errstate(divide="ignore"):
-        total = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
+        total = np.log(array_sum(np.exp(x - top), axes, keepdims=True)) + top
     return total if keepdims else np.squeeze(total, axes)
 
 
@@ -254,10 +276,10 @@ def sum_to(x, *, shape):
     shape = tuple(shape)
     extra = x.ndim - len(shape)
     repeated = [a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 != x.shape[a])]
-    summed = np.sum(x, axis=tuple(repeated), keepdims=True)
-    if extra < 0 or summed.shape[extra:] != shape:
+    kept = tuple(1 if a in repeated else n for a, n in enumerate(x.shape))
+    if extra < 0 or kept[extra:] != shape:
         raise ShapeError(f"sum_to: shape {x.shape} is not what {shape} broadcasts to")
-    return summed.reshape(shape)
+    return array_sum(x, tuple(repeated), keepdims=True).reshape(shape)
 
 
 sum_to.vjp("x")(lambda g, x_shape: broadcast_to(g, shape=x_shape))

@@ -132,6 +132,8 @@ def concatenate(*arrays, axis=0):
 def stack(*arrays, axis=0):
     """Arrays of one shape, given one by one or as one sequence, along a new axis."""
     arrays = tuple(_several("stack", arrays))
+    for x in arrays:
+        check_arrays("stack", array=x)
     shape = arrays[0].shape
     if any(x.shape != shape for x in arrays):
         raise ShapeError(f"stack expected equal shapes, got {[x.shape for x in arrays]}")
@@ -265,6 +267,7 @@ def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2), widths=((-1, 1),)), ShapeError, "0 or more")
 
 
+MANY = 256  # numbers that are added up in their own dtype
 _BASIC = (slice, int, np.integer)  # indices that name no element twice
 
 
@@ -296,14 +299,17 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
 )
 def scatter_add(x, *, key, shape):
     """The transpose of x[key]: zeros of `shape`, with x added at [key]."""
-    output = np.zeros(shape, x.dtype)
     key = _ndarray_key(key)
     parts = key if isinstance(key, tuple) else (key,)
     if all(part is None or part is Ellipsis or isinstance(part, _BASIC) for part in parts):
+        output = np.zeros(shape, x.dtype)
         output[key] = x
-    else:
-        np.add.at(output, key, x)  # the same element may be named twice
-    return output
+        return output
+    # the same element may be named many times: long sums of float32 lose digits
+    wide = np.float64 if x.dtype.kind == "f" and x.size > MANY else x.dtype
+    output = np.zeros(shape, wide)
+    np.add.at(output, key, x.astype(wide, copy=False))
+    return output.astype(x.dtype, copy=False)
 
 
 scatter_add.vjp("x")(lambda g, key: g[key])
@@ -346,6 +352,8 @@ def embedding(indices, weight):
     Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
     """
     check_arrays("embedding", indices=indices, weight=weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding expected a weight (num, dim), got shape {weight.shape}")
     rows = indices.data if isinstance(indices, Tensor) else indices
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
@@ -371,3 +379,4 @@ def _(draw: Draw):
 def _(draw: Draw):
     yield ErrorInput(sample(np.array([0, 5]), draw.normal(5, 3)), ArgumentError, "0 to 4, got 5")
     yield ErrorInput(sample(np.array([0.5]), draw.normal(5, 3)), DTypeError, "got float64")
+    yield ErrorInput(sample(np.array([0]), draw.normal(5)), ShapeError, r"\(num, dim\), got")

@@ -12,8 +12,8 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
 
 
 def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np.ndarray:
-    """The gradient of `activate` for x, from its output y: 0 at the corners."""
+    """The gradient of `activate` for x, from its output y: 0 at the corners, dy at a NaN."""
     if activation is None:
         return dy
-    inside = (y > 0) if activation == "relu" else (y > 0) & (y < 6)
-    return np.where(inside, dy, dy.dtype.type(0))
+    flat = (y <= 0) if activation == "relu" else (y <= 0) | (y >= 6)
+    return np.where(flat, dy.dtype.type(0), dy)

@@ -1,7 +1,7 @@
 """ReLU and 2x2 max-pooling of stride 2 in one: what follows the convolutions of LeNet or VGG.
 
 x (N, H, W, C), y (N, H // 2, W // 2, C). A window's index says which of its four pixels, row by
-row, was the first largest, or 4 if none was above 0: it is all that the gradient needs.
+row, was the first largest, or 4 if that is 0 or less: it is all that the gradient needs.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def relu_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     windows = windows.transpose(0, 1, 3, 5, 2, 4).reshape(n, p, q, c, 4)  # (.., C, 2*2)
     indices = windows.argmax(axis=-1)
     y = np.take_along_axis(windows, indices[..., None], axis=-1)[..., 0]
-    return np.maximum(y, x.dtype.type(0)), np.where(y > 0, indices, 4).astype(np.uint8)
+    return np.maximum(y, x.dtype.type(0)), np.where(y <= 0, 4, indices).astype(np.uint8)
 
 
 def relu_max_pool_grad(dy: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:

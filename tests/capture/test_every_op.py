@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from op_cases import OPS, cases
+from op_cases import OPS, cases, several
 
 import minidl as md
 
@@ -19,8 +19,7 @@ def others(x, seed):
 
 
 def as_list(outputs):
-    found = outputs if isinstance(outputs, tuple | list) else [outputs]
-    return [np.asarray(getattr(y, "data", y)) for y in found]
+    return [np.asarray(getattr(y, "data", y)) for y in several(outputs)]
 
 
 def call_of(case, wrap):
