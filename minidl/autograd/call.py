@@ -11,6 +11,7 @@ from minidl.autograd.engine import Node, Output, mode
 from minidl.autograd.tensor import Tensor, grad, ops
 from minidl.autograd.unit import unit
 from minidl.errors import GradError
+from minidl.held import Hold, hold
 from minidl.recording import here
 
 __all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
@@ -37,7 +38,7 @@ class Rule:
 class Call(Node):
     """One recorded call of a primitive, with just what its rules want."""
 
-    __slots__ = ("kept", "op", "place", "rules", "shapes")
+    __slots__ = ("held", "kept", "op", "place", "rules", "shapes")
 
     def __init__(
         self,
@@ -57,8 +58,50 @@ class Call(Node):
         sources = {**settings, **dict(zip(op.saves, saved, strict=True)), **dict(named)}
         sources["output"] = output
         self.kept = {name: sources[name] for name in op.kept_for(rules)}
+        self.held: list[tuple[str, Hold, int]] = []
+
+    def hold(self, inputs: Sequence[Any]) -> None:
+        """See to it that what was kept stays as it is, until it is freed.
+
+        Arrays that the caller gave, or that tensors share with others' memory, are copied.
+        """
+        names, kept = self.op.array_names, self.kept
+        for name, x in zip(names, (inputs,) if self.op.variadic else inputs, strict=True):
+            if name in kept and self.op.variadic:
+                kept[name] = [self._hold(name, *pair) for pair in zip(kept[name], x, strict=True)]
+            elif name in kept:
+                kept[name] = self._hold(name, kept[name], x)
+        for name in ("output", *self.op.saves):
+            if isinstance(kept.get(name), np.ndarray):
+                self._hold(f"the {name.replace('kept_', '')}", kept[name])
+
+    def _hold(self, name: str, array: Any, x: Any = None) -> Any:
+        if not isinstance(array, np.ndarray):
+            return array
+        is_shared = isinstance(x, Tensor) and x._node is None and array.base is not None
+        if is_shared or isinstance(x, np.ndarray):
+            return array.copy()
+        held = hold(array)
+        self.held.append((name, held, held.writes))
+        return array
+
+    def _check_held(self) -> None:
+        for name, held, writes in self.held:
+            if held.writes != writes:
+                raise GradError(
+                    f"backward(): the gradient of {self.op.name} needs {name}, of shape "
+                    f"{self._shape_of(name)}, as it was in the forward pass, but {held.by} has "
+                    "written to it since: call backward() before, or run the forward pass again"
+                )
+
+    def _shape_of(self, name: str) -> Any:
+        """The shape of an input, or of what is kept besides."""
+        if name in self.op.array_names and not self.op.variadic:
+            return self.shapes[self.op.array_names.index(name)]
+        return self.shapes if self.op.variadic else self.kept[name.removeprefix("the ")].shape
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
+        self._check_held()
         if self.op.is_yours:  # its rules, and they get what was kept
             self.op.expose(self.kept.values())
         on_tensors = any(isinstance(part, Tensor) for part in (g if self.outputs else (g,)))
@@ -177,6 +220,16 @@ class Call(Node):
     def free(self) -> None:
         super().free()
         self.kept = {}
+        self._release()
+
+    def _release(self) -> None:
+        for _, held, _ in self.held:
+            held.release()
+        self.held = []
+
+    def __del__(self) -> None:
+        if getattr(self, "held", None):
+            self._release()
 
     def __repr__(self) -> str:
         return str(self.op.name)

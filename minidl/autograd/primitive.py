@@ -184,7 +184,12 @@ class Primitive(Op):
             return None
         parents = tuple(x.edge if isinstance(x, Tensor) else None for x in inputs)
         rules = self._rules_for(tuple(parent is not None for parent in parents))
-        return Call(self, parents, rules, arrays, settings, output, saved) if rules else None
+        if not rules:
+            return None
+        call = Call(self, parents, rules, arrays, settings, output, saved)
+        if here.recorder is None:
+            call.hold(inputs)
+        return call
 
     def _rules_for(self, wanted: tuple[bool, ...]) -> list[Rule]:
         """The rules that together give the gradients of the inputs `wanted`."""

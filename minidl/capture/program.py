@@ -14,6 +14,7 @@ from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
 from minidl.exposed import expose
+from minidl.held import written
 from minidl.kernels import _jit, memory
 from minidl.recording import Before, changes, here, undone
 
@@ -264,6 +265,8 @@ class Program:
         if self.writes:
             for array in self.lasting():
                 expose(array)
+            for array in self.owns.values():
+                written(array, "a captured call")
 
     def _undo_after(self, end: int, states: list[Any]) -> None:
         """Leave things as a call does that ends with an exception at the item `end`."""

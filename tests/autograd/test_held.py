@@ -1,0 +1,218 @@
+"""What a graph keeps for its backward pass can't be changed without notice."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import nn, optim
+from minidl.errors import GradError
+from minidl.held import _holds
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    yield
+    gc.collect()
+    assert not _holds
+
+
+def leaf(*shape):
+    return md.tensor(np.arange(1.0, 1 + np.prod(shape)).reshape(shape), requires_grad=True)
+
+
+def network():
+    md.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4, activation="relu"), nn.Linear(4, 2))
+
+
+def test_numpy_refuses_to_write_to_data_that_is_needed():
+    x = leaf(3)
+    y = (x * x).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[...] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        x.data += 1
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [2, 4, 6])
+    x.data[...] = 0
+    assert x.data.sum() == 0
+
+
+def test_a_reference_from_before_is_refused_too():
+    x = leaf(3)
+    data = x.data
+    y = x * x
+    with pytest.raises(ValueError, match="read-only"):
+        data[0] = 7
+    del y
+    data[0] = 7
+
+
+def test_outputs_that_are_needed():
+    x = leaf(3)
+    y = x.exp()
+    with pytest.raises(ValueError, match="read-only"):
+        y.data[...] = 0
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, np.exp([1, 2, 3]))
+
+
+def test_what_isnt_needed_may_be_written_to():
+    x, y = leaf(3), leaf(3)
+    z = x + y
+    x.data[...], z.data[...] = 5, 6
+    z.sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1, 1])
+
+
+def test_arrays_of_the_caller_are_copied():
+    x, factor = leaf(3), np.array([1.0, 2, 3])
+    y = (x * factor).sum()
+    factor[...] = 0
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [1, 2, 3])
+
+
+def test_a_part_of_a_buffer_is_copied():
+    buffer = np.ones((2, 3))
+    x, w = md.from_numpy(buffer[0]), leaf(3)
+    y = (x * w).sum()
+    buffer[...] = 9
+    y.backward()
+    np.testing.assert_array_equal(w.grad, [1, 1, 1])
+
+
+def test_a_buffer_is_refused_until_the_backward_pass():
+    buffer, w = np.ones(3), leaf(3)
+    y = (md.from_numpy(buffer) * w).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        buffer[...] = 9
+    y.backward()
+    buffer[...] = 9
+    np.testing.assert_array_equal(w.grad, [1, 1, 1])
+
+
+def test_inputs_of_a_variadic_op():
+    x, y = leaf(2, 2), leaf(2, 2)
+    z = (md.ops.concatenate(x * x, y, axis=0) ** 2).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[...] = 0
+    z.backward()
+
+
+OPTIMIZERS = {"SGD": {}, "Adam": {}, "RMSprop": {}}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_between_two_backward_passes(name):
+    model = network()
+    optimizer = getattr(optim, name)(model.parameters(), 0.1)
+    x = md.tensor(np.ones((5, 3), np.float32))
+    y = model(x)
+    first, second = y[:, 0].sum(), y[:, 1].sum()
+    first.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(GradError, match=rf"linear.*weight.*\(4, 2\).*{name}\.step\(\)"):
+        second.backward()
+
+
+def test_following_the_advice():
+    model = network()
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    x = np.ones((5, 3), np.float32)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+
+
+def test_an_average_between():
+    model = network()
+    ema = optim.EMA(model, 0.5)
+    y = model(np.ones((5, 3), np.float32)).sum()
+    ema.copy_to()
+    with pytest.raises(GradError, match=r"EMA\.copy_to\(\)"):
+        y.backward()
+
+
+def test_loading_between_takes_other_memory():
+    model = network()
+    y = model(np.ones((5, 3), np.float32)).sum()
+    other = {name: x * 0 for name, x in model.state_dict().items()}
+    twin = network()
+    twin(np.ones((5, 3), np.float32)).sum().backward()
+    model.load_state_dict(other)
+    y.backward()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_array_equal(p.grad, q.grad)
+        assert not p.data.any()
+
+
+def test_a_captured_step_between():
+    model = network()
+    optimizer = optim.SGD(model.parameters(), 0.01)
+    x = np.ones((5, 3), np.float32)
+
+    @md.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    y = model(x).sum()
+    for _ in range(4):
+        step(x)
+    with pytest.raises(GradError, match="has written"):
+        y.backward()
+
+
+def test_proofs_beside_a_graph_put_weights_back():
+    model = network()
+    x = np.ones((5, 3), np.float32)
+    before = {name: a.copy() for name, a in model.state_dict().items()}
+    y = model(x).sum()
+    forward = md.compile(lambda x: model(x))
+    for _ in range(3):
+        forward(x)
+    compiled = md.compile(model.eval())
+    for _ in range(3):
+        compiled(x)
+    for name, a in model.state_dict().items():
+        np.testing.assert_array_equal(a, before[name])
+    with pytest.raises(ValueError, match="read-only"):
+        model[0].weight.data[...] = 0
+    y.backward()
+    np.testing.assert_array_equal(model[1].bias.grad, [5, 5])
+
+
+def test_a_second_derivative():
+    x = leaf(3)
+    (g,) = md.grad((x**3).sum(), x, create_graph=True)
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[...] = 0
+    g.sum().backward()
+    np.testing.assert_allclose(x.grad, 6 * np.array([1.0, 2, 3]))
+
+
+def test_a_user_s_optimizer_in_numpy_may_write():
+    class Plain(optim.Optimizer):
+        def _update(self, p, grad, state, group, numbers):
+            p -= 0.1 * grad
+
+    x = leaf(3)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    Plain([x]).step()
+    with pytest.raises(GradError, match=r"Plain\.step\(\)"):
+        y.backward()
+
+
+def test_nothing_is_held_without_a_graph():
+    model = network()
+    with md.no_grad():
+        model(np.ones((5, 3), np.float32))
+    assert not _holds
