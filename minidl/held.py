@@ -47,7 +47,7 @@ def hold(array: np.ndarray) -> Hold:
         if found is None:
             found = _holds[id(own)] = Hold()
         found.count += 1
-        for x in (array,) if array is own else (array, own):
+        for x in (own,) if array is own else (own, array):
             if x.flags.writeable and not any(x is known for known in found.arrays):
                 found.arrays.append(x)
                 x.flags.writeable = _lifted[0] > 0
@@ -105,5 +105,5 @@ def is_writeable(array: np.ndarray) -> bool:
 
 
 def _set_writeable(arrays: list[np.ndarray], wanted: bool) -> None:
-    for x in reversed(arrays) if wanted else arrays:  # owners open before their views
+    for x in arrays if wanted else reversed(arrays):  # the owner opens before its views
         x.flags.writeable = wanted

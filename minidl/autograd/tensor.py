@@ -29,8 +29,8 @@ READS = "reads numbers that a replay computes anew: do it outside, with what the
 class Tensor(Copied):
     """An array with a gradient.
 
-    data: the ndarray; not to be written to between a forward pass and its backward pass, which
-        reads it.  grad: an ndarray of the same shape once `backward` has run, else None.
+    data: the ndarray; read-only as long as a graph needs it for its backward pass, which frees it.
+    grad: an ndarray of the same shape once `backward` has run, else None.
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
