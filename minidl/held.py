@@ -17,9 +17,10 @@ __all__ = ["Hold", "hold", "is_writeable", "lifted", "writing", "written"]
 class Hold:
     """An array's memory that calls hold: how many, and how often it was written to meanwhile."""
 
-    __slots__ = ("arrays", "by", "count", "writes")
+    __slots__ = ("arrays", "by", "count", "owner", "writes")
 
-    def __init__(self) -> None:
+    def __init__(self, own: np.ndarray) -> None:
+        self.owner = own  # alive, so that its id is no other's
         self.arrays: list[np.ndarray] = []  # the owner and views of it: those that were writeable
         self.by, self.count, self.writes = "", 0, 0
 
@@ -28,8 +29,7 @@ class Hold:
         with _lock:
             self.count -= 1
             if self.count == 0:
-                for key in [key for key, found in _holds.items() if found is self]:
-                    del _holds[key]
+                del _holds[id(self.owner)]
                 _set_writeable(self.arrays, True)
                 self.arrays = []
 
@@ -45,9 +45,11 @@ def hold(array: np.ndarray) -> Hold:
         own = owner(array)
         found = _holds.get(id(own))
         if found is None:
-            found = _holds[id(own)] = Hold()
+            found = _holds[id(own)] = Hold(own)
         found.count += 1
-        for x in (own,) if array is own else (own, array):
+        # of memory that isn't NumPy's own, as of a pool, the flag couldn't be set back
+        may_lock = own.flags.owndata and (own.flags.writeable or bool(found.arrays))
+        for x in ((own,) if array is own else (own, array)) if may_lock else ():
             if x.flags.writeable and not any(x is known for known in found.arrays):
                 found.arrays.append(x)
                 x.flags.writeable = _lifted[0] > 0
