@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.engine import Node, Output, mode
+from minidl.autograd.held import Hold, hold
 from minidl.autograd.tensor import Tensor, grad, ops
 from minidl.autograd.unit import unit
 from minidl.errors import GradError
-from minidl.held import Hold, hold
 from minidl.recording import here
 
 __all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
@@ -78,16 +78,20 @@ class Call(Node):
     def _hold(self, name: str, array: Any, x: Any = None) -> Any:
         if not isinstance(array, np.ndarray):
             return array
-        is_shared = isinstance(x, Tensor) and x._node is None and array.base is not None
-        if is_shared or isinstance(x, np.ndarray):
+        others: bool | None = False  # outputs are handed out by `show` alone
+        if isinstance(x, np.ndarray):
             return array.copy()
-        held = hold(array)
-        self.held.append((name, held, held.writes))
+        if isinstance(x, Tensor) and x._node is None:
+            is_parameter = type(x) is not Tensor and array.base is None
+            if not is_parameter and not x._requires_grad:
+                return array.copy()
+            others = None if is_parameter else True
+        self.held.append((name, *hold(array, others)))
         return array
 
     def _check_held(self) -> None:
         for name, held, writes in self.held:
-            if held.writes != writes:
+            if held.changes() != writes:
                 raise GradError(
                     f"backward(): the gradient of {self.op.name} needs {name}, of shape "
                     f"{self._shape_of(name)}, as it was in the forward pass, but {held.by} has "

@@ -32,13 +32,13 @@ import numpy as np
 from minidl.autograd.call import NUMBERS, Call, Rule, check_finite
 from minidl.autograd.dtypes import as_arrays
 from minidl.autograd.engine import mode
+from minidl.autograd.held import show
 from minidl.autograd.hooks import op_hooks
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
 from minidl.autograd.watched import plain, shown
 from minidl.errors import DTypeError, GradError
-from minidl.exposed import expose
 from minidl.recording import here
 
 __all__ = ["Primitive", "primitive"]
@@ -142,7 +142,7 @@ class Primitive(Op):
         """Tell that code of others gets these arrays."""
         for x in arrays:
             if isinstance(x, np.ndarray):
-                expose(x)
+                show(x)
             elif isinstance(x, tuple | list):
                 self.expose(x)
 

@@ -11,9 +11,9 @@ import numpy as np
 from minidl import kernels
 from minidl.autograd import engine
 from minidl.autograd.copying import Copied
+from minidl.autograd.held import show
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
-from minidl.exposed import expose
 from minidl.geometry import check_swap, unpacked
 from minidl.recording import again, changed, here, refuse, step
 
@@ -29,8 +29,8 @@ READS = "reads numbers that a replay computes anew: do it outside, with what the
 class Tensor(Copied):
     """An array with a gradient.
 
-    data: the ndarray; read-only as long as a graph needs it for its backward pass, which frees it.
-    grad: an ndarray of the same shape once `backward` has run, else None.
+    data: the ndarray; not to be written to between a forward pass and its backward pass, which
+        raises a GradError then.  grad: an ndarray of the same shape once `backward` has run.
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
@@ -56,7 +56,7 @@ class Tensor(Copied):
 
     @property
     def data(self) -> np.ndarray:
-        expose(self._data)
+        show(self._data)
         if here.recorder is None:
             return self._data
         here.recorder.leaf(self)
@@ -136,7 +136,7 @@ class Tensor(Copied):
                 "numpy() on a tensor that requires a gradient would lose the graph: "
                 "use .detach().numpy(), or .data if you know what you do"
             )
-        expose(self._data)
+        show(self._data)
         return self._data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

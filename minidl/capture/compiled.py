@@ -25,7 +25,6 @@ from minidl.capture.proof import prove
 from minidl.capture.turns import alone, begin_anew, together
 from minidl.config import config
 from minidl.errors import ArgumentError, CaptureError, StateError
-from minidl.held import lifted
 from minidl.nn import Module
 from minidl.recording import here
 
@@ -114,15 +113,10 @@ class Compiled:
         with self._lock:
             program = next((p for p in self._programs.get(key, ()) if p.holds()), None)
             if program is None:
-                return alone(lambda: self._unheld(self._first, key, arguments))
+                return alone(lambda: self._first(key, arguments))
             if not program.proved:
-                return alone(lambda: self._unheld(self._again, program, key, arguments))
+                return alone(lambda: self._again(program, key, arguments))
             return together(lambda: self._replayed(program, arguments))
-
-    def _unheld(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """A recording or a proof, which writes to arrays that graphs hold, and puts all back."""
-        with lifted():
-            return call(*arguments)
 
     def _replayed(self, program: Program, arguments: Any) -> Any:
         program.replay(arguments)

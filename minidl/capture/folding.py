@@ -13,6 +13,7 @@ import numpy as np
 
 from minidl import kernels, ops
 from minidl.autograd import Tensor
+from minidl.autograd.held import proving
 from minidl.autograd.hooks import op_hooks, register_op_hook
 from minidl.autograd.unit import altered, same_bits
 from minidl.capture.arguments import arrays_of, with_arrays
@@ -184,7 +185,7 @@ def record_model(model: Module, arguments: Any) -> Inference:
                 f"than {TOLERANCE:g} of the largest, {largest:.3g}: compile(lambda x: model(x)) "
                 "leaves them"
             )
-    with (end := undone(Saved(program).restore)), end, np.errstate(all="ignore"):
+    with proving(), (end := undone(Saved(program).restore)), end, np.errstate(all="ignore"):
         for x in program.lasting():
             if x.dtype.kind == "f" and x.flags.writeable:
                 x[...] = altered(x)

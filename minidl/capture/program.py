@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.held import written
 from minidl.autograd.watched import plain, watched
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
 from minidl.exposed import expose
-from minidl.held import written
 from minidl.kernels import _jit, memory
 from minidl.recording import Before, changes, here, undone
 

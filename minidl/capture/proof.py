@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import random
+from minidl.autograd.held import proving
 from minidl.autograd.hooks import register_op_hook
 from minidl.autograd.unit import altered, digest, same_bits
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
@@ -74,7 +75,7 @@ def _compare(
     """The call's result, and what of it a replay got wrong, if anything."""
     saved, failed, replayed = Saved(program), "", []
     drawn = None
-    with (end := undone(saved.restore)), end:
+    with proving(), (end := undone(saved.restore)), end:
         try:
             program.replay(arguments)
             replayed = _results(program, program.outputs)
@@ -114,7 +115,7 @@ def _try_altered(
     """What a replay gets wrong on altered floats, and whether that could be tried; then all is as
     it was."""
     other = with_arrays(arguments, altered)
-    with (end := undone(Saved(program).restore)), end:
+    with proving(), (end := undone(Saved(program).restore)), end:
         for x in program.lasting():
             if x.dtype.kind == "f" and x.flags.writeable:
                 x[...] = altered(x)
@@ -131,7 +132,7 @@ def _failed(
 ) -> CaptureError:
     """The error, with the name of the first op whose output a replay doesn't reproduce."""
     name = None
-    with (end := undone(Saved(program).restore)), end, contextlib.suppress(Exception):
+    with proving(), (end := undone(Saved(program).restore)), end, contextlib.suppress(Exception):
         name = _first_wrong(program, function, arguments)
     who = f"first seen after {name}" if name else "in something that is no op of minidl"
     return CaptureError(

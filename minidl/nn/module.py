@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from minidl.autograd.creation import tensor
+from minidl.autograd.held import written
 from minidl.autograd.hooks import HookHandle
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
@@ -271,6 +272,7 @@ class Module:
                 array.read_into(place.data)
             else:
                 place.data[...] = array
+            written(place.data, "load_state_dict()")
         return report
 
     # Modes

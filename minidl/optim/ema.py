@@ -9,8 +9,8 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import Tensor
+from minidl.autograd.held import written
 from minidl.errors import StateError
-from minidl.held import writing
 from minidl.optim._checks import (
     BELOW_ONE,
     FRACTION,
@@ -125,8 +125,8 @@ class EMA:
         """Write the averages into the model, for good. Raises as `update` does."""
         params, buffers = self._fitting("copy_to")
         for name, t in (*params.items(), *buffers.items()):
-            with writing("EMA.copy_to()", t.data):
-                t.data[...] = self._averages[name]
+            written(t.data, "EMA.copy_to()")
+            t.data[...] = self._averages[name]
 
     def state_dict(self) -> dict[str, Any]:
         """{"decay": ..., "decayed": ..., "averages": {name: array}}; the arrays are copies.

@@ -9,8 +9,8 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import Tensor
+from minidl.autograd.held import written
 from minidl.errors import ArgumentError, StateError
-from minidl.held import is_writeable, writing
 from minidl.optim._checks import (
     FROM_ZERO,
     Rule,
@@ -169,8 +169,8 @@ class Optimizer:
         due = self._due()
         for each in due:
             each.numbers[:] = self._numbers(each.state, each.settings)
-            with writing(f"{self._who}.step()", each.p.data):
-                self._recorded_update(each)
+            self._recorded_update(each)
+            written(each.p.data, f"{self._who}.step()")
             owns(each.p.data, *(a for a in each.state.values() if isinstance(a, np.ndarray)))
         before(_Counting(self, due))
 
@@ -209,7 +209,7 @@ class Optimizer:
 
     def _check_ready(self, who: str, p: Tensor, state: dict[str, Any]) -> None:
         check_gradient(who, p)
-        if not is_writeable(p.data):
+        if not p.data.flags.writeable:
             raise ArgumentError(f"{who} has read-only data: give it a copy, p.data = p.data.copy()")
         for name, array in state.items():
             if isinstance(array, np.ndarray) and not alike(array, p):
