@@ -55,8 +55,9 @@ class ExcitedResidual(nn.Module):
 
     def __init__(self, body: Any, shortcut: Any) -> None:
         *first, last = body
-        self.body, self.shortcut = build(first), build(shortcut)
+        self.body = build(first)
         self.excite = SqueezeExcite(last.channels, last.reduction, "relu")
+        self.shortcut = build(shortcut)
 
     def forward(self, x: Any) -> Any:
         return self.excite(self.body(x), residual=self.shortcut(x))

@@ -374,7 +374,10 @@ def with_threads():
 
 def test_every_kernel_has_a_case():
     public = set()
-    twins = {module.name for module in pkgutil.iter_modules(reference.__path__)} | {"direct", "grouped"}
+    twins = {module.name for module in pkgutil.iter_modules(reference.__path__)} | {
+        "direct",
+        "grouped",
+    }
     for module in pkgutil.iter_modules(kernels.__path__):
         if module.name in twins:
             family = importlib.import_module(f"minidl.kernels.{module.name}")

@@ -17,7 +17,7 @@ import numba
 from minidl.config import config
 from minidl.kernels import _cache, _notice
 from minidl.kernels._recording import Launch, normal
-from minidl.recording import here
+from minidl.recording import here, paused
 
 __all__ = ["launcher", "program", "recording"]
 
@@ -56,7 +56,7 @@ def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -
             here.recorder.launched(recorded)
         kinds = tuple(numba.typeof(x) for x in normalized)
         if kinds not in known:
-            with _setting, _notice.compiling(name):
+            with _setting, _notice.compiling(name), paused():  # it may write to the folder
                 _first(compiled, normalized)
             known.add(kinds)
         _run(recorded)

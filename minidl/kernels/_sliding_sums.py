@@ -14,9 +14,10 @@ from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish, resume
 from minidl.kernels.offsets import steps, take
+from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import LANES, load, load_part, zeros
 
-__all__ = ["tap_sums"]
+__all__ = ["column_sums", "tap_sums"]
 
 TAPS = 9  # of the kernel, whose gradients a tile sums: all of a 3x3
 TAPS_OF_GROUPS = 3  # each with the gradients of all channels of a group
@@ -37,8 +38,8 @@ def _bits(kernel, stride, before, dilation, outputs, inputs, inner, taps, at_onc
 
 
 @inlined
-def _line_sums(sums, total, x, at, places, dy, dy_at, c, step, up, across, inner, count, size):
-    """sums + a line of outputs' dy * x, tap by tap, and total + dy: for a vector of channels.
+def _line_sums(sums, one, x, at, places, dy, dy_at, c, step, up, across, inner, count, size):
+    """sums + a line of outputs' dy * x, tap by tap, for a vector of channels (like `one`).
 
     x[at + places], dy[dy_at]: of output 0.  step: pixels of x between outputs.  up, across: bits of
     the taps that are there.  inner: from which output to before which all are.
@@ -46,15 +47,14 @@ def _line_sums(sums, total, x, at, places, dy, dy_at, c, step, up, across, inner
     first, last = inner
     for edge in range(len(across) - (last - first)):
         q = edge if edge < first else edge + last - first
-        grad = load_part(dy, dy_at + q * c, (0,), total, count)
-        pixels = load_where(x, at + q * step * c, places, up & across[q], count, total)
-        sums, total = add_products(sums, pixels, grad, size), total + grad
-    for q in range(first, last):
-        grad = load(dy, dy_at + q * c, (0,), total)
-        pixels = load(x, at + q * step * c, places, total)
+        grad = load_part(dy, dy_at + q * c, (0,), one, count)
+        pixels = load_where(x, at + q * step * c, places, up & across[q], count, one)
         sums = add_products(sums, pixels, grad, size)
-        total = total + grad
-    return sums, total
+    for q in range(first, last):
+        grad = load(dy, dy_at + q * c, (0,), one)
+        pixels = load(x, at + q * step * c, places, one)
+        sums = add_products(sums, pixels, grad, size)
+    return sums
 
 
 @functools.cache
@@ -63,9 +63,9 @@ def _summer(lanes, taps, size):
 
     @kernel
     def sum_taps(part, x, dy, places, row_bits, column_bits, stride, corner, inner, sums_of):
-        """sums_of[u, i] = the sum over unit u's lines of dy of dy * a tap's pixel of x; the last
-        one is of dy. x (N, H, W, C), dy (N, OH, OW, C), sums_of (units, sets * size * taps + 1, C):
-        of a set of taps row r * taps + t is tap t's, with the gradients r channels on."""
+        """sums_of[u, i] = the sum over unit u's lines of dy of dy * a tap's pixel of x.
+        x (N, H, W, C), dy (N, OH, OW, C), sums_of (units, sets * size * taps, C): of a set of taps
+        row r * taps + t is tap t's, with the gradients r channels on."""
         _, h, width, c = x.shape
         n, oh, ow, _ = dy.shape
         units, rows, _ = sums_of.shape
@@ -81,26 +81,21 @@ def _summer(lanes, taps, size):
             for k in range(block * UNIT_CHANNELS, stop, lanes):
                 count = min(lanes, c - k)
                 for number in range(len(row_bits)):
-                    sums, total = zero, one
+                    sums = zero
                     for line in range(start, min(last, start + lines)):
                         image, p = line // oh, line % oh
                         up = row_bits[number, p]
                         row = image * h + p * stride[0] - corner[0]
-                        sums, total = _line_sums(
-                            sums, total, source, (row * width - corner[1]) * c + k,
+                        sums = _line_sums(
+                            sums, one, source, (row * width - corner[1]) * c + k,
                             take(places, number * taps, window), grads, line * ow * c + k, c,
                             stride[1], up, column_bits[number],
                             inner if up == every and count == lanes else empty, count, size,
                         )  # fmt: skip
                     to = (unit * rows + number * sums_at_once) * c + k
-                    end = ((unit + 1) * rows - 1) * c + k
                     if start > first:
                         sums = sums + resume(one, target, to, steps(c, zero), count, lanes)
-                        if number == 0:
-                            total = total + resume(one, target, end, (0,), count, lanes)
                     finish(sums, target, to, steps(c, zero), count, lanes)
-                    if number == 0:
-                        finish(total, target, end, (0,), count, lanes)
 
     return sum_taps
 
@@ -127,13 +122,12 @@ def _places(kh, kw, dilation, width, c, count):
 def tap_sums(
     x: np.ndarray, dy: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding,
     dilation: Pair, size: int = 1,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The sums over pixels of the taps' pixels of x times dy, and the sums of dy, (C,).
+) -> np.ndarray:  # fmt: skip
+    """The sums over pixels of the taps' pixels of x times dy: (sets, size, taps of a set, C).
 
     x: (N, H, W, C), dy: (N, OH, OW, C), where number k of x makes number k of dy, and in groups of
-    `size` channels each one of its group. The first: (sets, size, taps of a set, C), where
-    [s, r, t, c] is of tap t of set s, with number c of x and of dy the one that is r on from c,
-    around in its group.
+    `size` channels each one of its group. [s, r, t, c] is of tap t of set s, with number c of x and
+    of dy the one that is r on from c, around in its group.
     """
     (kh, kw), (_, oh, ow, outputs), (_, h, w, _) = kernel_size, dy.shape, x.shape
     (top, _), (left, _) = padding
@@ -146,11 +140,16 @@ def tap_sums(
     places = _places(kh, kw, dilation, w, outputs, sets * at_once)
     units = UNITS * UNIT_CHANNELS // max(UNIT_CHANNELS, outputs)
     units = max(1, min(len(dy) * oh, max(units, len(dy) * oh * dy.shape[2] // PIXELS_A_UNIT)))
-    sums_of = empty((units, sets * at_once * size + 1, outputs), x.dtype)
+    sums_of = empty((units, sets * at_once * size, outputs), x.dtype)
     _summer(LANES[x.itemsize], at_once, size)(
         units * -(-outputs // UNIT_CHANNELS), contiguous(x), contiguous(dy), places, row_bits,
         column_bits, stride, (top, left), (first, last), sums_of,
     )  # fmt: skip
     sums = empty(sums_of.shape[1:], x.dtype)
     _over_units(sized(len(sums), sums_of.size), sums_of, sums)
-    return sums[:-1].reshape(sets, size, at_once, outputs), sums[-1]
+    return sums.reshape(sets, size, at_once, outputs)
+
+
+def column_sums(dy: np.ndarray) -> np.ndarray:
+    """The gradient of a bias: the sums of dy, (N, OH, OW, C), over all but its channels."""
+    return sum_axis(contiguous(dy).reshape(1, -1, dy.shape[3]), 1.0)[0]  # (1, N*OH*OW, C)

@@ -10,7 +10,7 @@ from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels._slider import slide_over
 from minidl.kernels._sliding import backward_axis, backward_line, forward_axis, forward_line
-from minidl.kernels._sliding_sums import tap_sums
+from minidl.kernels._sliding_sums import column_sums, tap_sums
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
@@ -106,7 +106,7 @@ def depthwise_conv2d_weight_grad(
     """The gradients of depthwise_conv2d for weight, (kh, kw, C, multiplier), and its bias."""
     c, outputs = x.shape[3], dy.shape[3]
     x, dy = _repeated(contiguous(x), outputs // c), contiguous(dy)
-    sums, total = tap_sums(x, dy, kernel_size, stride, padding, dilation)
+    sums = tap_sums(x, dy, kernel_size, stride, padding, dilation)
     taps = sums.reshape(-1, outputs)[: kernel_size[0] * kernel_size[1]]
     dw = taps.reshape(*kernel_size, c, outputs // c)  # (kh*kw, K) as (kh, kw, C, multiplier)
-    return dw, total if with_bias else None
+    return dw, column_sums(dy) if with_bias else None

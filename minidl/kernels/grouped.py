@@ -11,7 +11,7 @@ from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels._slider import slide_over
 from minidl.kernels._sliding import backward_axis, backward_line, forward_axis, forward_line
-from minidl.kernels._sliding_sums import tap_sums
+from minidl.kernels._sliding_sums import column_sums, tap_sums
 from minidl.kernels.copy import copied
 from minidl.kernels.memory import empty
 
@@ -66,7 +66,7 @@ def conv2d_weight_grad(
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     (kh, kw), k = kernel_size, dy.shape[3]
     size = k // groups
-    sums, total = tap_sums(x, dy, kernel_size, stride, padding, dilation, size)
+    sums = tap_sums(x, dy, kernel_size, stride, padding, dilation, size)
     dw = empty((kh * kw, size, k), x.dtype)
     _in_order(sized(kh * kw, dw.size), sums, dw)
-    return dw.reshape(kh, kw, size, k), total if with_bias else None
+    return dw.reshape(kh, kw, size, k), column_sums(dy) if with_bias else None

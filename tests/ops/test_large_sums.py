@@ -154,7 +154,7 @@ def test_depthwise():
     count = np.prod(y.shape[:3])
     (y * TENTH).sum().backward()
     close(weight.grad, EXACT**2 * count, rtol=2e-5)  # rows of 1000 pixels are added one by one
-    close(bias.grad, EXACT * count, rtol=2e-5)
+    close(bias.grad, EXACT * count, rtol=RTOL)
 
 
 def test_batch_norm():
