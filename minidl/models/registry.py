@@ -225,7 +225,8 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
         raise StateError(
             f"models.create({name!r}): these aren't weights of this network{made}: {wrong}\n"
             "(for other classes than the file's, create it with the file's num_classes and call "
-            ".replace_head())"
+            ".replace_head(); order=, rename= and input_shape= are for "
+            f"md.load_weights(models.create({name!r}), FILE))"
         ) from error
     return model
 

@@ -69,7 +69,9 @@ NETWORKS = {
     "alexnet": Case(
         partial(zoo.alexnet, input_size=101), "alexnet", (101, 101), None, {"input_size": 101}
     ),
-    "paper's googlenet": Case(zoo.googlenet_paper, "googlenet", image_format=None),
+    "paper's googlenet": Case(
+        zoo.googlenet_paper, "googlenet", image_format=None, rename=renamed_googlenet
+    ),
     "keras's mobilenet": Case(
         partial(zoo.mobilenet_v1, 0.5), "mobilenet_v1", (70, 64), None, {"width": 0.5},
         KERAS.translate,
