@@ -12,6 +12,7 @@ from minidl.autograd.held import Hold, hold
 from minidl.autograd.tensor import Tensor, grad, ops
 from minidl.autograd.unit import unit
 from minidl.errors import GradError
+from minidl.exposed import owner
 from minidl.recording import here
 
 __all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
@@ -60,7 +61,7 @@ class Call(Node):
         self.kept = {name: sources[name] for name in op.kept_for(rules)}
         self.held: list[tuple[str, Hold, int]] = []
 
-    def hold(self, inputs: Sequence[Any]) -> None:
+    def hold(self, inputs: Sequence[Any], output: Any) -> None:
         """See to it that what was kept stays as it is, until it is freed.
 
         Arrays that the caller gave, or that tensors share with others' memory, are copied.
@@ -71,14 +72,26 @@ class Call(Node):
                 kept[name] = [self._hold(name, *pair) for pair in zip(kept[name], x, strict=True)]
             elif name in kept:
                 kept[name] = self._hold(name, kept[name], x)
+        for name in kept.keys() & set(self.op.settings):
+            kept[name] = _copied(kept[name])
+        if isinstance(output, np.ndarray) and output.base is not None:
+            self._hold_views(output, inputs)
         for name in ("output", *self.op.saves):
             if isinstance(kept.get(name), np.ndarray):
                 self._hold(f"the {name.replace('kept_', '')}", kept[name])
 
+    def _hold_views(self, output: np.ndarray, inputs: Sequence[Any]) -> None:
+        """Of a leaf's memory that the output shows: others will need it, and look whether it was
+        changed; this call itself doesn't."""
+        memory = owner(output)
+        for x in inputs:
+            if isinstance(x, Tensor) and (x._node is None or x._shown) and owner(x._data) is memory:
+                self.held.append(("", *hold(output, True)))
+
     def _hold(self, name: str, array: Any, x: Any = None) -> Any:
         if not isinstance(array, np.ndarray):
             return array
-        others: bool | None = False  # outputs are handed out by `show` alone
+        others: bool | None = isinstance(x, Tensor) and x._shown
         if isinstance(x, np.ndarray):
             return array.copy()
         if isinstance(x, Tensor) and x._node is None:
@@ -91,7 +104,7 @@ class Call(Node):
 
     def _check_held(self) -> None:
         for name, held, writes in self.held:
-            if held.changes() != writes:
+            if name and held.changes() != writes:
                 raise GradError(
                     f"backward(): the gradient of {self.op.name} needs {name}, of shape "
                     f"{self._shape_of(name)}, as it was in the forward pass, but {held.by} has "
@@ -167,6 +180,12 @@ class Call(Node):
                 raise GradError(f"{self.op.name}: a variadic primitive's rule can't use its inputs")
             if parent is not None and name in kept:
                 leaf = isinstance(parent, Tensor)
+                if leaf and _is_other(parent._data, kept[name]):
+                    raise GradError(
+                        f"the gradient of {self.op.name} as Tensors needs {name} as it was in the "
+                        "forward pass, but another array was assigned to its data since: compute "
+                        "the gradient before, or run the forward pass again"
+                    )
                 kept[name] = parent if leaf else Tensor(kept[name], node=parent)
         if "output" in kept:
             kept["output"] = self.tensors(kept["output"])
@@ -237,6 +256,22 @@ class Call(Node):
 
     def __repr__(self) -> str:
         return str(self.op.name)
+
+
+def _copied(setting: Any) -> Any:
+    """A setting with copies of its arrays and lists, such as indices."""
+    if isinstance(setting, Tensor):
+        return Tensor(setting.data.copy())
+    if isinstance(setting, np.ndarray):
+        return setting.copy()
+    if isinstance(setting, tuple | list):
+        return type(setting)(map(_copied, setting)) if type(setting) in (tuple, list) else setting
+    return setting
+
+
+def _is_other(now: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether a leaf's array was replaced; one that was converted for the op isn't known."""
+    return now is not kept and now.dtype == kept.dtype and now.shape == kept.shape
 
 
 def check_finite(array: np.ndarray | None, who: str) -> None:

@@ -188,7 +188,7 @@ class Primitive(Op):
             return None
         call = Call(self, parents, rules, arrays, settings, output, saved)
         if here.recorder is None:
-            call.hold(inputs)
+            call.hold(inputs, output)
         return call
 
     def _rules_for(self, wanted: tuple[bool, ...]) -> list[Rule]:

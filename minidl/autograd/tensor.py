@@ -34,7 +34,7 @@ class Tensor(Copied):
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad")
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad", "_shown")
     # NumPy leaves `ndarray + Tensor` to Tensor.__radd__.
     __array_ufunc__ = None
 
@@ -46,6 +46,7 @@ class Tensor(Copied):
         self._data = plain(data) if isinstance(data, Watched) else data
         self._node = node
         self._grad: np.ndarray | None = None
+        self._shown = False  # whether somebody had its array
         self._requires_grad = node is not None
         if requires_grad:
             self.requires_grad = True
@@ -56,6 +57,7 @@ class Tensor(Copied):
 
     @property
     def data(self) -> np.ndarray:
+        self._shown = True
         show(self._data)
         if here.recorder is None:
             return self._data
@@ -153,6 +155,7 @@ class Tensor(Copied):
         """The same data as a tensor outside the graph."""
         if here.recorder is not None:
             here.recorder.leaf(self)
+        self._shown = True
         return Tensor(self._data)
 
     def __repr__(self) -> str:

@@ -52,6 +52,7 @@ class Inference(Program):
     def __init__(self, model: Module, arguments: Any) -> None:
         super().__init__(arguments)
         self._keeping = memory.Pool()
+        self._given = {_address(x) for x in arrays_of(self.inputs)}
         self._pairs = {id(c): n for c, n in _pairs(model, self.inputs)}
         self._followed = {id(n) for n in self._pairs.values()}
         self._known: dict[int, np.ndarray] = {}  # by address: weights, and what is made of them
@@ -120,8 +121,7 @@ class Inference(Program):
 
     def leaf(self, tensor: Any) -> None:
         super().leaf(tensor)
-        mine = {_address(x) for x in arrays_of(self.inputs)}
-        if id(tensor) in self.leaves and _address(tensor._data) not in mine:
+        if id(tensor) in self.leaves and _address(tensor._data) not in self._given:
             self._known.setdefault(_address(tensor._data), tensor._data)
 
     def launched(self, launch: Any) -> None:

@@ -13,7 +13,8 @@ from minidl.kernels.memory import prepared
 
 WORDS_A_DIGEST = 32 * 1024  # of 4 bytes
 LANES = 64  # sums that run side by side: whole vectors of any CPU
-FACTOR = 31
+FACTOR, SHIFT = 0x9E3779B1, 16  # odd, its bits well mixed
+LONG_FACTOR, LONG_SHIFT = 0x9E3779B97F4A7C15, 32
 
 
 @functools.partial(kernel, flags=EXACT)
@@ -35,19 +36,21 @@ def _bias(part, bias, scale, shift, folded):
 @kernel
 def _digest(part, bits, digests, at):
     """digests[at + part] = a number that stands for WORDS_A_DIGEST words of `bits`."""
-    sums = np.zeros(LANES, np.int32)
+    states = np.zeros(LANES, np.uint32)
     first, last = part * WORDS_A_DIGEST, min(bits.size, (part + 1) * WORDS_A_DIGEST)
     whole = first + (last - first) // LANES * LANES
     for start in range(first, whole, LANES):
         words = bits[start : start + LANES]
         for k in range(LANES):
-            sums[k] = sums[k] * np.int32(FACTOR) + words[k]
+            state = np.uint32((states[k] ^ words[k]) * np.uint32(FACTOR))
+            states[k] = state ^ (state >> np.uint32(SHIFT))
     for i in range(whole, last):
-        sums[i - whole] = sums[i - whole] * np.int32(FACTOR) + bits[i]
-    total = np.int64(0)
+        states[i - whole] = (states[i - whole] ^ bits[i]) * np.uint32(FACTOR)
+    total = np.uint64(0)
     for k in range(LANES):
-        total = total * np.int64(FACTOR) + np.int64(sums[k])
-    digests[at + part] = total
+        total = (total ^ np.uint64(states[k])) * np.uint64(LONG_FACTOR)
+        total = total ^ (total >> np.uint64(LONG_SHIFT))
+    digests[at + part] = np.int64(total)
 
 
 def folded_weight(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -68,5 +71,5 @@ def folded_bias(bias: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.nd
 
 def digest(array: np.ndarray, digests: np.ndarray, at: int) -> None:
     """Write a number for each WORDS_A_DIGEST words of an array to digests, from `at` on."""
-    bits = array.reshape(-1).view(np.int32)
+    bits = array.reshape(-1).view(np.uint32)
     _digest(sized(-(-bits.size // WORDS_A_DIGEST), bits.size), bits, digests, at)

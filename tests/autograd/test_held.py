@@ -278,6 +278,82 @@ def test_a_user_s_optimizer_in_numpy_may_write():
         y.backward()
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.reshape(-1), lambda x: x.T, lambda x: x[1:3], lambda x: x[None],
+        lambda x: md.ops.broadcast_to(x, shape=(2, 4, 3)), lambda x: x.reshape(2, 6)[:, 1:],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [nn.Parameter, lambda a: md.from_numpy(a, requires_grad=True)])
+def test_views_of_a_leaf(view, kind):
+    array = np.ones((4, 3), np.float32)
+    x = kind(array)
+    data = x.data
+    y = (view(x) ** 2.0).sum()
+    data[...] = 3
+    with pytest.raises(GradError, match=CHANGED):
+        y.backward()
+
+
+def test_a_view_whose_numbers_nobody_needs():
+    x = leaf(4, 3)
+    y = (x.T + 1.0).sum()
+    x.data[...] = 3
+    y.backward()
+    np.testing.assert_array_equal(x.grad, np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("reference", [lambda h: h.data, lambda h: h.detach().numpy()])
+def test_an_activation_s_array_from_before(reference):
+    x = leaf(3)
+    h = x * 2.0
+    data = reference(h)
+    y = (h * h).sum()
+    data[...] = 0
+    with pytest.raises(GradError, match=CHANGED):
+        y.backward()
+
+
+@pytest.mark.parametrize(
+    "kind", [np.asarray, list, lambda i: md.tensor(np.array(i)), lambda i: np.array(i) == 1]
+)
+def test_indices_are_copied(kind):
+    x = leaf(4, 3)
+    index = kind([0, 1, 2, 0])
+    y = x[index].sum()
+    expected = md.grad(x[index].sum(), x)[0].data
+    if isinstance(index, list):
+        index[:] = [3, 3, 3, 3]
+    else:
+        (index.data if isinstance(index, md.Tensor) else index)[...] = 1
+    y.backward()
+    np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_an_assignment_before_a_gradient_in_tensors():
+    x = leaf(2)
+    y = (x**3.0).sum()
+    x.data = np.array([10.0, 20.0])
+    with pytest.raises(GradError, match="another array was assigned"):
+        md.grad(y, x, create_graph=True)
+    np.testing.assert_array_equal(md.grad(y, x)[0].data, [3, 12])
+
+
+@pytest.mark.parametrize("size", [4097, 8192, 16384, 65536, 150528])
+@pytest.mark.parametrize("pair", [(0, 1), (1, 2), (0, 0.5), (1, -1), (2, 0.5)])
+def test_fills_are_told_apart(size, pair):
+    p, x = (
+        nn.Parameter(np.full((1, size), pair[0], np.float32)),
+        md.tensor(np.ones((1, 1), np.float32), requires_grad=True),
+    )
+    data = p.data
+    y = (x * p).sum()
+    data[...] = pair[1]
+    with pytest.raises(GradError, match=CHANGED):
+        y.backward()
+
+
 def test_plain_training_reads_no_weights(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 4, 3, activation="relu"), nn.Flatten(), nn.Linear(36, 2))
     optimizer, loss_function = optim.SGD(model.parameters(), 0.1), nn.CrossEntropyLoss()

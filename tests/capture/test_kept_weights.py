@@ -198,3 +198,22 @@ def test_weights_that_nobody_touched_are_not_read():
     model[0].weight.data  # noqa: B018
     compiled(X[:1])
     assert len(read) == 1
+
+
+def test_a_tensor_as_argument():
+    model = network()
+    compiled = md.compile(model)
+    for _ in range(3):
+        with md.no_grad():
+            expected = model(X).data
+        np.testing.assert_allclose(compiled(md.tensor(X)).data, expected, rtol=0, atol=1e-5)
+
+
+def test_a_constant_weight_filled_with_another():
+    model = nn.Sequential(nn.Conv2d(64, 64, 4, padding=1, bias=False), nn.BatchNorm2d(64)).eval()
+    model[0].weight.data[...] = 0
+    weight, x = model[0].weight.data, np.ones((1, 8, 8, 64), np.float32)
+    compiled = md.compile(model)
+    assert not compiled(x).data.any()
+    weight[...] = 1
+    assert compiled(x).data.all()
