@@ -135,6 +135,17 @@ class Tracker:
         if known and id(output) not in {id(a) for a, _ in known}:
             self.put(output, self._result(op.name, known, settings, output, len(arrays)))
 
+    def end(self, output: np.ndarray) -> None:
+        """An output of the model. A row that it shows as (N, a, b, c) may be an image or not, such
+        as YOLO's (N, S, S, scores), and no layer tells."""
+        value = self.get(output)
+        if value is None or value.kind != ROWS or output.ndim != 4:
+            return
+        if 1 not in (output.shape[1] * output.shape[2], output.shape[3]):
+            for row in value.rows:
+                if row.open:
+                    row.forget()
+
     def _result(
         self, name: str, known: list[tuple[Any, Value]], settings: Any, output: Any, count: int
     ) -> Value:

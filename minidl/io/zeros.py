@@ -79,6 +79,17 @@ def run_on_zeros(model: Module, shapes: Sequence[tuple[int, ...]], guessed: bool
     return flow
 
 
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """The Tensors of what a model returned."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, dict):
+        yield from _tensors(list(tree.values()))
+    elif isinstance(tree, tuple | list):
+        for part in tree:
+            yield from _tensors(part)
+
+
 def _has_arrays(module: Module) -> bool:
     return any(isinstance(v, nn.Parameter | nn.Buffer) for v in vars(module).values())
 
@@ -97,7 +108,9 @@ def _run_once(
         run.tracker.put(x, value)
         inputs.append(Tensor(x))
     with no_grad(), register_op_hook(run.tracker.op), np.errstate(all="ignore"):
-        twin(*inputs)
+        results = twin(*inputs)
+    for y in _tensors(results):
+        run.tracker.end(y.data)
     if guessed and run.tracker.broken:
         raise ShapeError(run.tracker.broken)
     return run.flow(tuple(map(tuple, shapes)))

@@ -70,6 +70,16 @@ def test_a_linear_layer_before_a_reshape_to_an_image(tmp_path):
     same(net.norm.running_var, turned(state["norm.running_var"], 4, 6))
 
 
+def test_a_row_that_is_given_out_as_an_image_is_refused(tmp_path):
+    """A generator's pixels lie otherwise in PyTorch; the scores of a grid don't."""
+    net = Net(lambda s, x: ops.tanh(s.fc(x).reshape(-1, 6, 6, 3)), fc=nn.Linear(7, 108))
+    for settings in ({}, {"input_shape": (7,)}):
+        with pytest.raises(StateError, match=r"fc \(linear\)"):
+            load(net, tmp_path, **settings)
+    net = Net(lambda s, x: s.fc(x).reshape(-1, 1, 1, 6), fc=nn.Linear(7, 6))
+    same(net.fc.weight, load(net, tmp_path)["fc.weight"].T)
+
+
 def test_pixels_beside_features(tmp_path):
     net = Net(
         lambda s, x: s.fc(ops.concatenate([x.mean(axis=(1, 2)), rows(s.conv(x))], axis=1)),
