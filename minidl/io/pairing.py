@@ -197,10 +197,10 @@ def _numbered_rows(task: _Task, places: list[int], layers: list[Layer]) -> list[
         return None
     names = {task.slots[i].name: i for i in places}
     edges = task.flow().edges
-    if edges:
-        rows = in_run_order(list(names), edges)
-    else:
-        rows = list(names) if _ascending(list(names)) else None
+    own = list(names) if _ascending(list(names)) else None
+    rows = in_run_order(list(names), edges) if edges else own
+    if own is not None and rows != own:  # the file's numbers may count either
+        return None
     return None if rows is None else [names[name] for name in rows]
 
 

@@ -299,3 +299,13 @@ def check_scores(who: str, scores: np.ndarray) -> None:
             f"{who}: row {bad[0]} of the scores has the largest score {scores[bad[0]].max()}, "
             "which softmax can't make a probability of"
         )
+
+
+def one_number(name: str, found: Any) -> float:
+    """What a metric returned, which must be one number."""
+    if np.size(found) != 1:
+        raise ArgumentError(
+            f"Trainer: the metric {name!r} must return one number for a batch, got an array of "
+            f"shape {np.shape(found)}: take its mean"
+        )
+    return float(np.asarray(found).reshape(()))

@@ -28,7 +28,7 @@ from minidl.train.checks import (
 )  # fmt: skip
 from minidl.train.frozen_body import HeadOnly, gives_features, head_only
 from minidl.train.history import History
-from minidl.train.metrics import Means, Metric, by_name
+from minidl.train.metrics import Means, Metric, by_name, one_number
 from minidl.train.progress import Progress, load_progress, pair, save_progress
 from minidl.train.stopping import EarlyStopping
 
@@ -308,7 +308,9 @@ class Trainer:
         if ignored is not None and target.dtype.kind in "iu" and target.shape == outputs.shape[:1]:
             counted = target != ignored
             outputs, target, rows = outputs[counted], target[counted], int(counted.sum())
-        found = {name: metric(outputs, target) for name, metric in self.metrics.items()}
+        found = {
+            name: one_number(name, metric(outputs, target)) for name, metric in self.metrics.items()
+        }
         return rows, {"loss": loss} | found
 
     def _step_scheduler(self, row: dict[str, float]) -> None:

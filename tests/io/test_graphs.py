@@ -238,3 +238,26 @@ def test_run_order():
     assert in_run_order("cab", before) == ["a", "b", "c"]
     assert in_run_order("bd", before) is None
     assert in_run_order("az", before) is None
+
+
+def test_numbers_that_count_against_the_run_are_refused(tmp_path):
+    """blocks.0 is layers.0 by name, and layers.3 by the order in which they run."""
+
+    class Up(nn.Module):
+        def __init__(self):
+            self.layers = nn.ModuleList([nn.Linear(7, 7) for _ in range(4)])
+
+        def forward(self, x):
+            for part in reversed(list(self.layers)):
+                x = part(x)
+            return x
+
+    net = Up()
+    state = {f"blocks.{i}.weight": numbers(7, 7, seed=i) for i in range(4)}
+    state |= {f"blocks.{i}.bias": numbers(7, seed=9 + i) for i in range(4)}
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(StateError, match="only their order"):
+        md.load_weights(net, tmp_path / "x.safetensors", input_shape=(7,))
+    names = lambda name: name.replace("blocks", "layers")  # noqa: E731
+    md.load_weights(net, tmp_path / "x.safetensors", rename=names)
+    same(net.layers[3].weight, state["blocks.3.weight"].T)

@@ -112,3 +112,18 @@ def test_errors_of_the_layers_come_through():
     trainer = Trainer(model, an_optimizer(model))
     with pytest.raises(ArgumentError, match="labels from 0 to 1, got 2"):
         trainer.fit(a_loader(), 1, progress=False)
+
+
+def test_a_metric_gives_one_number():
+    def hits(outputs, targets):
+        return outputs.argmax(1) == targets
+
+    with pytest.raises(ArgumentError, match=r"metric 'hits' must return one number.*take its mean"):
+        a_trainer([hits]).fit(a_loader(), 1, progress=False)
+
+    def quarter(outputs, targets):
+        return np.array([0.25])
+
+    trainer = a_trainer([quarter])
+    trainer.fit(a_loader(), 1, progress=False)
+    assert trainer.history["quarter"] == [0.25]
