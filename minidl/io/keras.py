@@ -357,13 +357,16 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
     if layer.kind in ("batch_norm", "layer_norm"):
         eps = given.get("epsilon", 1e-3)
         known = {"eps": float(eps)} if isinstance(eps, int | float) else {}
-        return {**known, "inputs": layer.config.inputs}
+        unlike = "rms_scaling is True" if given.get("rms_scaling") else None
+        return {**known, "inputs": layer.config.inputs, "unlike": unlike}
     if layer.kind in ("rnn", "lstm", "gru"):
         return {"unlike": _unlike(layer.kind, given)}
     strides = given.get("strides", given.get("subsample"))
     strided = isinstance(strides, list) and any(stride not in (1, None) for stride in strides)
     same = given.get("padding", given.get("border_mode")) == "same"
+    plain = layer.config.class_name in ("Conv2D", "DepthwiseConv2D")
     return {
+        "steps": {"stride": strides, "dilation": given.get("dilation_rate")} if plain else {},
         "strided same": strides if same and strided else None,
         "foldable": given.get("activation") in (None, "linear") and layer.config.consumers == 1,
     }

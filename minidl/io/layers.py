@@ -123,7 +123,9 @@ def _settings(module: Module) -> dict[str, Any]:
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
         return {"eps": float(module.eps)}
     if isinstance(module, nn.Conv2d | nn.DepthwiseConv2d):
-        return {"stride": module.stride, "padding": module.padding}
+        return {
+            "stride": module.stride, "padding": module.padding, "dilation": module.dilation
+        }  # fmt: skip
     return {}
 
 

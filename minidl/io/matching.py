@@ -172,6 +172,12 @@ def _check_settings(pairs: list[Pair]) -> None:
             )
         if layer.settings.get("untold"):
             wrong.append(f"{slot.name}: {layer.settings['untold']}")
+        for name, theirs in layer.settings.get("steps", {}).items():
+            own = slot.settings.get(name)
+            if own is not None and isinstance(theirs, list) and tuple(theirs) != tuple(own):
+                wrong.append(
+                    f"{slot.name}: {name} is {own}, in the file {tuple(theirs)}: make it with that"
+                )
         padding = slot.settings.get("padding")
         stride = layer.settings.get("strided same")
         if stride and _symmetric(padding):

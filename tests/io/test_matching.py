@@ -335,6 +335,14 @@ def test_the_same_padding_in_other_words_is_taken(padding, tmp_path):
     md.load_weights(conv_norm(padding), block(tmp_path))
 
 
+def test_another_stride_or_dilation_is_refused(tmp_path):
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, 1, "same"), nn.BatchNorm2d(3, 1e-3))
+    with pytest.raises(StateError, match=r"0: stride is \(1, 1\), in the file \(2, 2\): make it"):
+        md.load_weights(net, block(tmp_path))
+    with pytest.raises(StateError, match=r"0: dilation is \(1, 1\), in the file \(3, 3\)"):
+        md.load_weights(conv_norm(), block(tmp_path, dilation_rate=[3, 3]))
+
+
 def test_all_settings_that_differ_are_in_one_error(tmp_path):
     with pytest.raises(StateError) as caught:
         md.load_weights(conv_norm(padding=1, eps=1e-5), block(tmp_path))
