@@ -327,7 +327,7 @@ class _Seen:
     """A module, and what it was like: modes, hooks, attributes."""
 
     def __init__(self, module: Any) -> None:
-        self._module = module
+        self._module, self._type = module, type(module)
         self._modes = module.training, module.frozen, *module._forward_hooks
         own = {name: x for name, x in vars(module).items() if name not in MODES}
         self._names, self._values = list(own), list(own.values())
@@ -337,6 +337,10 @@ class _Seen:
         module, own = self._module, vars(self._module)
         if (module.training, module.frozen, *module._forward_hooks) != self._modes:
             return f"the mode or the hooks of {type(module).__name__}"
+        if type(module) is not self._type:
+            return f"the class of a {self._type.__name__}"
+        if new := own.keys() - {*self._names, *MODES}:
+            return f"{type(module).__name__}.{min(new)}"
         if all(map(operator.is_, map(own.get, self._names), self._values)):
             return None
         for name, value in zip(self._names, self._values, strict=True):

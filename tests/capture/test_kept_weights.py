@@ -217,3 +217,21 @@ def test_a_constant_weight_filled_with_another():
     assert not compiled(x).data.any()
     weight[...] = 1
     assert compiled(x).data.all()
+
+
+def another_class(model):
+    model[1].__class__ = nn.Tanh
+
+
+def another_forward(model):
+    model[1].forward = lambda x: x * 0.0
+
+
+@pytest.mark.parametrize("change", [another_class, another_forward])
+def test_a_layer_that_computes_something_else(change):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    compiled = md.compile(model)
+    for _ in range(3):
+        check(compiled, model)
+    change(model)
+    check(compiled, model)
