@@ -17,6 +17,7 @@ from minidl.recording import here
 
 __all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
 
+ARRAYS = (np.ndarray, Tensor, list, tuple)  # what settings hold that others may write to
 RESERVED = ("output", "needs")
 NUMBERS = (np.ndarray, np.generic, float, int)  # what a primitive or its rule may return
 
@@ -72,13 +73,14 @@ class Call(Node):
                 kept[name] = [self._hold(name, *pair) for pair in zip(kept[name], x, strict=True)]
             elif name in kept:
                 kept[name] = self._hold(name, kept[name], x)
-        for name in kept.keys() & set(self.op.settings):
-            kept[name] = _copied(kept[name])
+        for name in self.op.settings:
+            if isinstance(kept.get(name), ARRAYS):
+                kept[name] = _copied(kept[name])
         if isinstance(output, np.ndarray) and output.base is not None:
             self._hold_views(output, inputs)
-        for name in ("output", *self.op.saves):
+        for name in ("output", "kept_output"):  # what else is saved nobody sees
             if isinstance(kept.get(name), np.ndarray):
-                self._hold(f"the {name.replace('kept_', '')}", kept[name])
+                self._hold("the output", kept[name])
 
     def _hold_views(self, output: np.ndarray, inputs: Sequence[Any]) -> None:
         """Of a leaf's memory that the output shows: others will need it, and look whether it was
@@ -115,7 +117,9 @@ class Call(Node):
         """The shape of an input, or of what is kept besides."""
         if name in self.op.array_names and not self.op.variadic:
             return self.shapes[self.op.array_names.index(name)]
-        return self.shapes if self.op.variadic else self.kept[name.removeprefix("the ")].shape
+        if self.op.variadic:
+            return self.shapes
+        return self.kept["output" if "output" in self.kept else "kept_output"].shape
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         self._check_held()
@@ -264,8 +268,10 @@ def _copied(setting: Any) -> Any:
         return Tensor(setting.data.copy())
     if isinstance(setting, np.ndarray):
         return setting.copy()
-    if isinstance(setting, tuple | list):
-        return type(setting)(map(_copied, setting)) if type(setting) in (tuple, list) else setting
+    if type(setting) is list or (
+        type(setting) is tuple and any(isinstance(part, ARRAYS) for part in setting)
+    ):
+        return type(setting)(map(_copied, setting))
     return setting
 
 

@@ -121,6 +121,15 @@ def test_outputs_that_are_needed():
         y.sum().backward()
 
 
+def test_an_output_that_a_fused_op_saves():
+    norm = nn.BatchNorm2d(3, activation="relu")
+    x = md.tensor(np.arange(24.0, dtype=np.float32).reshape(2, 2, 2, 3), requires_grad=True)
+    y = norm(x, residual=x)
+    y.data[...] = 0
+    with pytest.raises(GradError, match=rf"needs the output, of shape.*{CHANGED}"):
+        y.sum().backward()
+
+
 def test_a_model_that_keeps_an_activation_may_be_changed():
     model = network()
     kept = model(np.ones((5, 3), np.float32))
