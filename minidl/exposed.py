@@ -10,7 +10,7 @@ import weakref
 
 import numpy as np
 
-__all__ = ["Watch", "expose", "owner", "watch"]
+__all__ = ["Watch", "expose", "is_any_watched", "owner", "watch"]
 
 
 class Watch:
@@ -41,6 +41,11 @@ def watch(array: np.ndarray) -> Watch:
         key, found = id(array), Watch(array)
         _watched[key] = weakref.ref(found, lambda _: _watched.pop(key, None))
     return found
+
+
+def is_any_watched() -> bool:
+    """Whether it matters to anybody what is exposed."""
+    return bool(_watched)
 
 
 def expose(array: np.ndarray) -> None:

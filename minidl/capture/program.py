@@ -14,7 +14,7 @@ from minidl.autograd.watched import plain, watched
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
-from minidl.exposed import expose
+from minidl.exposed import expose, is_any_watched
 from minidl.kernels import _jit, memory
 from minidl.recording import Before, changes, here, undone
 
@@ -262,9 +262,10 @@ class Program:
             raise
         for tensor, _, _, became in self.grads.values():
             tensor._grad = became
-        if self.writes:
+        if self.writes and is_any_watched():
             for array in self.lasting():
                 expose(array)
+        if self.writes:
             for array in self.owns.values():
                 written(array, "a captured call")
 
