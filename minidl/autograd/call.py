@@ -60,7 +60,7 @@ class Call(Node):
         sources = {**settings, **dict(zip(op.saves, saved, strict=True)), **dict(named)}
         sources["output"] = output
         self.kept = {name: sources[name] for name in op.kept_for(rules)}
-        self.held: list[tuple[str, Hold, int]] = []
+        self.held: list[tuple[str, tuple[int, ...], Hold, int]] = []  # name, shape, ...
 
     def hold(self, inputs: Sequence[Any], output: Any) -> None:
         """See to it that what was kept stays as it is, until it is freed.
@@ -76,11 +76,19 @@ class Call(Node):
         for name in self.op.settings:
             if isinstance(kept.get(name), ARRAYS):
                 kept[name] = _copied(kept[name])
-        if isinstance(output, np.ndarray) and output.base is not None:
-            self._hold_views(output, inputs)
-        for name in ("output", "kept_output"):  # what else is saved nobody sees
-            if isinstance(kept.get(name), np.ndarray):
-                self._hold("the output", kept[name])
+        made = [y for y in (output if self.outputs else (output,)) if y is not None]
+        for y in made:
+            if y.base is not None:
+                self._hold_views(y, inputs)
+        for name in ("output", *self.op.saves):
+            if kept.get(name) is not None:
+                self._hold_outputs(kept[name], made)
+
+    def _hold_outputs(self, value: Any, made: Sequence[np.ndarray]) -> None:
+        """Of what was kept besides the inputs, what is an output: nobody sees anything else."""
+        for array in value if isinstance(value, tuple) else (value,):
+            if isinstance(array, np.ndarray) and any(owner(array) is owner(y) for y in made):
+                self._hold("the output", array)
 
     def _hold_views(self, output: np.ndarray, inputs: Sequence[Any]) -> None:
         """Of a leaf's memory that the output shows: others will need it, and look whether it was
@@ -88,7 +96,7 @@ class Call(Node):
         memory = owner(output)
         for x in inputs:
             if isinstance(x, Tensor) and (x._node is None or x._shown) and owner(x._data) is memory:
-                self.held.append(("", *hold(output, True)))
+                self.held.append(("", output.shape, *hold(output, True)))
 
     def _hold(self, name: str, array: Any, x: Any = None) -> Any:
         if not isinstance(array, np.ndarray):
@@ -101,25 +109,17 @@ class Call(Node):
             if not is_parameter and not x._requires_grad:
                 return array.copy()
             others = None if is_parameter else True
-        self.held.append((name, *hold(array, others)))
+        self.held.append((name, array.shape, *hold(array, others)))
         return array
 
     def _check_held(self) -> None:
-        for name, held, writes in self.held:
+        for name, shape, held, writes in self.held:
             if name and held.changes() != writes:
                 raise GradError(
                     f"backward(): the gradient of {self.op.name} needs {name}, of shape "
-                    f"{self._shape_of(name)}, as it was in the forward pass, but {held.by} has "
+                    f"{shape}, as it was in the forward pass, but {held.by} has "
                     "written to it since: call backward() before, or run the forward pass again"
                 )
-
-    def _shape_of(self, name: str) -> Any:
-        """The shape of an input, or of what is kept besides."""
-        if name in self.op.array_names and not self.op.variadic:
-            return self.shapes[self.op.array_names.index(name)]
-        if self.op.variadic:
-            return self.shapes
-        return self.kept["output" if "output" in self.kept else "kept_output"].shape
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         self._check_held()
@@ -250,7 +250,7 @@ class Call(Node):
         self._release()
 
     def _release(self) -> None:
-        for _, held, _ in self.held:
+        for *_, held, _ in self.held:
             held.release()
         self.held = []
 
