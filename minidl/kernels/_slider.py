@@ -5,13 +5,20 @@ all of its group; `size` is 1 where each channel is on its own.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from minidl.geometry import Padding, Pair
 from minidl.kernels._jit import inlined, kernel
-from minidl.kernels._sliding import PIXELS, backward_line, edges_only, taps_of
+from minidl.kernels._sliding import (
+    PIXELS,
+    backward_axis,
+    backward_line,
+    edges_only,
+    forward_axis,
+    forward_line,
+    taps_of,
+)
 from minidl.kernels._window_tiles import slide
 from minidl.kernels.copy import contiguous
 from minidl.kernels.microkernel import ACTIVATIONS, activated
@@ -117,31 +124,33 @@ def _slider(made, taken, taps, stride, lanes, size):
 
 def slide_over(
     x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, activation: str | None,
-    rows: np.ndarray, make_line: Callable[..., Any], axis: tuple[int, int, int, int], y: np.ndarray,
+    stride: Pair, padding: Padding, dilation: Pair, y: np.ndarray, gradient: bool = False,
 ) -> None:  # fmt: skip
     """Fill y with the windows of x, (N, H, W, C).
 
-    w: (size, kh, kw, C), number i of each group's tap for each output.  rows: table of the vertical
-    axis.  make_line: makes the Line of the other one, whose kernel width, stride, padding before
-    and dilation `axis` holds.
+    w: (size, kh, kw, C), number i of each group's tap for each output.  gradient: x is dy and y is
+    dx of a convolution with these settings.
     """
-    size, _, kw, c = w.shape
-    lanes, stride = LANES[x.itemsize], axis[1]
-    backwards = make_line is backward_line and stride > 1
+    size, kh, kw, c = w.shape
+    (top, _), (left, _) = padding
+    lanes, step = LANES[x.itemsize], stride[1]
+    make_axis = backward_axis if gradient else forward_axis
+    make_line = backward_line if gradient else forward_line
+    backwards = gradient and step > 1
     shape = PIXELS, PIXELS, 1, 1
     strip = 0
-    if kw in SHARED and stride <= 2 and axis[3] == 1:
+    if kw in SHARED and step <= 2 and dilation[1] == 1:
         if backwards:
-            strip = (PIXELS * stride + kw - 2) // stride + 1
-            shape = PIXELS * stride, strip, kw, -stride
+            strip = (PIXELS * step + kw - 2) // step + 1
+            shape = PIXELS * step, strip, kw, -step
         else:
-            strip = (PIXELS - 1) * stride + kw
-            shape = PIXELS, strip, kw, stride
-    line = make_line(*axis, y.shape[2], x.shape[2], strip)
+            strip = (PIXELS - 1) * step + kw
+            shape = PIXELS, strip, kw, step
+    line = make_line(kw, step, left, dilation[1], y.shape[2], x.shape[2], strip)
     if c < lanes:
         line = edges_only(line, y.shape[2])
     _slider(*shape, lanes, size)(
         len(y) * y.shape[1], contiguous(x), w,
-        np.empty(0, x.dtype) if bias is None else contiguous(bias), ACTIVATIONS[activation], rows,
-        *line, y,
+        np.empty(0, x.dtype) if bias is None else contiguous(bias), ACTIVATIONS[activation],
+        make_axis(kh, stride[0], top, dilation[0]), *line, y,
     )  # fmt: skip

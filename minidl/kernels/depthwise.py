@@ -9,7 +9,6 @@ import numpy as np
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels._slider import slide_over
-from minidl.kernels._sliding import backward_axis, backward_line, forward_axis, forward_line
 from minidl.kernels._sliding_sums import column_sums, tap_sums
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
@@ -63,11 +62,8 @@ def depthwise_conv2d(
     kh, kw, c, multiplier = weight.shape
     size = output_size("depthwise_conv2d", (h, w), (kh, kw), stride, padding, dilation)
     y = empty((n, *size, c * multiplier), x.dtype)
-    (top, _), (left, _) = padding
-    rows = forward_axis(kh, stride[0], top, dilation[0])
-    axis = kw, stride[1], left, dilation[1]
     x = _repeated(x, multiplier)
-    slide_over(x, _flat(weight), bias, activation, rows, forward_line, axis, y)
+    slide_over(x, _flat(weight), bias, activation, stride, padding, dilation, y)
     return y
 
 
@@ -80,12 +76,9 @@ def depthwise_conv2d_input_grad(
     dilation: Pair,
 ) -> np.ndarray:
     """The gradient of depthwise_conv2d for x. (N, H, W, C)."""
-    kh, kw, c, multiplier = weight.shape
+    _, _, c, multiplier = weight.shape
     dx = empty((len(dy), *input_size, c * multiplier), dy.dtype)
-    (top, _), (left, _) = padding
-    rows = backward_axis(kh, stride[0], top, dilation[0])
-    axis = kw, stride[1], left, dilation[1]
-    slide_over(dy, _flat(weight), None, None, rows, backward_line, axis, dx)
+    slide_over(dy, _flat(weight), None, None, stride, padding, dilation, dx, gradient=True)
     if multiplier == 1:
         return dx
     found = empty((len(dy), *input_size, c), dy.dtype)

@@ -10,7 +10,6 @@ import numpy as np
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels._slider import slide_over
-from minidl.kernels._sliding import backward_axis, backward_line, forward_axis, forward_line
 from minidl.kernels._sliding_sums import column_sums, tap_sums
 from minidl.kernels.copy import copied
 from minidl.kernels.memory import empty
@@ -24,11 +23,8 @@ def conv2d(
     n, h, w, _ = x.shape
     kh, kw, _, k = weight.shape
     y = empty((n, *output_size("conv2d", (h, w), (kh, kw), stride, padding, dilation), k), x.dtype)
-    (top, _), (left, _) = padding
-    rows = forward_axis(kh, stride[0], top, dilation[0])
-    axis = kw, stride[1], left, dilation[1]
     numbers_first = copied(weight.transpose(2, 0, 1, 3))  # (C/groups, kh, kw, K)
-    slide_over(x, numbers_first, bias, activation, rows, forward_line, axis, y)
+    slide_over(x, numbers_first, bias, activation, stride, padding, dilation, y)
     return y
 
 
@@ -39,12 +35,9 @@ def conv2d_input_grad(
     """The gradient of conv2d for x: (N, *input_size, C)."""
     kh, kw, size, k = weight.shape
     dx = empty((len(dy), *input_size, k), dy.dtype)
-    (top, _), (left, _) = padding
-    rows = backward_axis(kh, stride[0], top, dilation[0])
-    axis = kw, stride[1], left, dilation[1]
     by_group = weight.reshape(kh, kw, size, groups, size)  # (kh, kw, C/groups, groups, K/groups)
     turned = copied(by_group.transpose(4, 0, 1, 3, 2)).reshape(size, kh, kw, k)
-    slide_over(dy, turned, None, None, rows, backward_line, axis, dx)
+    slide_over(dy, turned, None, None, stride, padding, dilation, dx, gradient=True)
     return dx
 
 
