@@ -4,6 +4,8 @@
 shuffling) comes from `generator()`, whose state a checkpoint can save.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from minidl.errors import ArgumentError, StateError
 from minidl.recording import before
 
-__all__ = ["manual_seed", "generator", "get_state", "seed", "set_state"]
+__all__ = ["manual_seed", "generator", "get_state", "restored", "seed", "set_state"]
 
 _generator = np.random.Generator(np.random.PCG64())
 
@@ -42,6 +44,16 @@ def set_state(state: dict[str, Any]) -> None:
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise StateError(f"set_state expected a state from get_state, got {state!r}") from error
     _generator.bit_generator.state = state
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Inside, what is drawn counts for nothing: at the end the state is what it was."""
+    state = get_state()
+    try:
+        yield
+    finally:
+        set_state(state)
 
 
 def seed() -> np.ndarray:

@@ -17,6 +17,7 @@ from minidl import autograd, random
 from minidl.autograd import no_grad, register_op_hook
 from minidl.autograd.engine import Output
 from minidl.autograd.tensor import Tensor
+from minidl.exposed import owner
 from minidl.nn import Module
 from minidl.nn.modes import shadow
 
@@ -180,11 +181,10 @@ def trace(model: Module, x: np.ndarray, timed: bool = False) -> tuple[list[Run],
 def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
     """For each run of a module in training, in order: how much more the tape keeps for backward.
 
-    That is what its rules need: inputs, outputs, masks; neither parameters nor x. The model's
-    buffers and the random generators are left as they were.
+    That is what its rules need: inputs, outputs, masks; neither parameters nor x, but the copy of x
+    where a rule needs one. The model's buffers and the random generators are left as they were.
     """
-    drawn = random.get_state()
-    known = {id(_root(x))} | {id(_root(p.data)) for p in model.parameters()}
+    known = {id(owner(x))} | {id(owner(p.data)) for p in model.parameters()}
     found: list[int] = []
     running: list[int] = []
     nodes: set[int] = set()
@@ -200,17 +200,14 @@ def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
             for node in _new_nodes(y, nodes):
                 alive.append(node)
                 for array in _arrays(node.kept.values()):
-                    root = _root(array)
+                    root = owner(array)
                     if id(root) not in known:
                         known.add(id(root))
                         found[place] += root.nbytes
 
     twin = shadow(model).train()
-    try:
-        with autograd.enable_grad(), _listening(twin, enter, leave):
-            twin(x)
-    finally:
-        random.set_state(drawn)
+    with random.restored(), autograd.enable_grad(), _listening(twin, enter, leave):
+        twin(x)
     return found
 
 
@@ -276,13 +273,6 @@ def _arrays(values: Any) -> Iterator[np.ndarray]:
 def _shares(output: np.ndarray, array: Any) -> bool:
     """Whether an output is only another view of an input."""
     return isinstance(array, np.ndarray) and np.may_share_memory(output, array)
-
-
-def _root(array: np.ndarray) -> Any:
-    """The array that owns the memory."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def describe(module: Module, joins: bool) -> str:

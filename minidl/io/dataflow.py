@@ -31,8 +31,7 @@ def follow(model: Module, input_shape: Any = None) -> Flow:
     own = getattr(model, "input_shape", None)
     if given is None and isinstance(own, tuple) and all(isinstance(n, int) for n in own):
         given = (own,)
-    drawn = random.get_state()
-    try:
+    with random.restored():
         if given is not None:
             try:
                 return run_on_zeros(model, given, guessed=False)
@@ -43,8 +42,6 @@ def follow(model: Module, input_shape: Any = None) -> Flow:
                         f"of that shape: {error}: give the shape of one example, such as (H, W, C)"
                     ) from error
         return _searched(model)
-    finally:
-        random.set_state(drawn)
 
 
 def _given(shape: Any) -> tuple[tuple[int, ...], ...] | None:

@@ -290,10 +290,6 @@ def _starved(model: Module, x: Any) -> str | None:
                     (name, inputs[0].size // inputs[0].shape[-1])
                 )
             )
-    state = random.get_state()
-    try:
-        with no_grad():
-            twin(x)
-    finally:
-        random.set_state(state)
+    with random.restored(), no_grad():
+        twin(x)
     return next((f"{name} (BatchNorm)" for name, values in found if values == 1), None)

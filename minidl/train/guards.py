@@ -96,12 +96,8 @@ def first_bad_layer(model: Module, x: Any) -> tuple[str, Module, str] | None:
 
     for name, module in twin.named_modules():
         listen(name, module)
-    state = random.get_state()
-    try:
-        with no_grad():
-            twin(x)
-    finally:
-        random.set_state(state)
+    with random.restored(), no_grad():
+        twin(x)
     return found[0] if found else None
 
 
