@@ -246,6 +246,7 @@ CASES = {
         {"sum_axis": (normal(3, ROWS, COLUMNS), 0.5)},
         {"sum_axis": (normal(1, 9 * ROWS, 1), 1.0)},
         {"sum_axis": (normal(ROWS, COLUMNS, 1), 1.0)},
+        {"column_sums": (normal(3, ROWS, COLUMNS),)},
     ],
     **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],

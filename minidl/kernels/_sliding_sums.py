@@ -14,10 +14,9 @@ from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish, resume
 from minidl.kernels.offsets import steps, take
-from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import LANES, load, load_part, zeros
 
-__all__ = ["column_sums", "tap_sums"]
+__all__ = ["tap_sums"]
 
 TAPS = 9  # of the kernel, whose gradients a tile sums: all of a 3x3
 TAPS_OF_GROUPS = 3  # each with the gradients of all channels of a group
@@ -148,8 +147,3 @@ def tap_sums(
     sums = empty(sums_of.shape[1:], x.dtype)
     _over_units(sized(len(sums), sums_of.size), sums_of, sums)
     return sums.reshape(sets, size, at_once, outputs)
-
-
-def column_sums(dy: np.ndarray) -> np.ndarray:
-    """The gradient of a bias: the sums of dy, (N, OH, OW, C), over all but its channels."""
-    return sum_axis(contiguous(dy).reshape(1, -1, dy.shape[3]), 1.0)[0]  # (1, N*OH*OW, C)

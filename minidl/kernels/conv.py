@@ -9,7 +9,7 @@ from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, depthwise, direct, gemm, grouped, im2col, winograd
 from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
-from minidl.kernels.reduce import sum_axis
+from minidl.kernels.reduce import column_sums
 
 
 def conv2d(
@@ -83,8 +83,7 @@ def conv2d_weight_grad(
         return chosen.conv2d_weight_grad(
             x, dy, kernel_size, stride, padding, dilation, groups, with_bias
         )
-    rows = contiguous(dy).reshape(1, -1, k)  # (1, N*OH*OW, K)
-    return dw, sum_axis(rows, 1.0)[0] if with_bias else None
+    return dw, column_sums(dy) if with_bias else None
 
 
 def _filters(weight: np.ndarray, groups: int) -> np.ndarray:

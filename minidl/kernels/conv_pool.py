@@ -18,7 +18,7 @@ from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
 from minidl.kernels.offsets import entry, steps, take
 from minidl.kernels.packing import packed_forward, padded
-from minidl.kernels.reduce import sum_axis
+from minidl.kernels.reduce import column_sums, sum_axis
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
     LANES,
@@ -235,4 +235,4 @@ def conv2d_relu_max_pool_weight_grad(
         np.array([1, 1, 1, 1, 0], x.dtype), kw * c,
     )  # fmt: skip
     dw = sum_axis(dw.reshape(1, chunks, -1), 1.0).reshape(k, kh, kw, c)
-    return copied(dw.transpose(1, 2, 3, 0)), sum_axis(db[None], 1.0)[0]  # (kh, kw, C, K), (K,)
+    return copied(dw.transpose(1, 2, 3, 0)), column_sums(db)  # (kh, kw, C, K), (K,)

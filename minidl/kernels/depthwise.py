@@ -9,9 +9,10 @@ import numpy as np
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels._slider import slide_over
-from minidl.kernels._sliding_sums import column_sums, tap_sums
+from minidl.kernels._sliding_sums import tap_sums
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
+from minidl.kernels.reduce import column_sums
 
 
 @kernel

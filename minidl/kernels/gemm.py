@@ -25,7 +25,7 @@ from minidl.kernels.microkernel import (
 )
 from minidl.kernels.offsets import clipped, steps
 from minidl.kernels.packing import filled
-from minidl.kernels.reduce import sum_axis
+from minidl.kernels.reduce import column_sums, sum_axis
 from minidl.kernels.simd import LANES, MANY_REGISTERS, load, load_part, store, zeros
 from minidl.kernels.stream import WORK_A_NUMBER
 from minidl.kernels.transpose import transposed
@@ -226,7 +226,7 @@ def weight_grad(
     x: np.ndarray, dy: np.ndarray, with_bias: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """x.T @ dy and, if asked, the sum of dy over its rows."""
-    return matmul(x.T, dy), sum_axis(contiguous(dy)[None], 1.0)[0] if with_bias else None
+    return matmul(x.T, dy), column_sums(dy) if with_bias else None
 
 
 def product(

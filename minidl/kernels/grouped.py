@@ -10,9 +10,10 @@ import numpy as np
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import kernel, sized
 from minidl.kernels._slider import slide_over
-from minidl.kernels._sliding_sums import column_sums, tap_sums
+from minidl.kernels._sliding_sums import tap_sums
 from minidl.kernels.copy import copied
 from minidl.kernels.memory import empty
+from minidl.kernels.reduce import column_sums
 
 
 def conv2d(

@@ -5,14 +5,16 @@ float64. So a sum of many float32 is as exact as one of few.
 """
 
 import functools
+import math
 
 import numpy as np
 
 from minidl.kernels._jit import kernel, sized
+from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.simd import LANES, load, load_part, store, store_part, zeros
 
-__all__ = ["sum_axis"]
+__all__ = ["column_sums", "sum_axis"]
 
 NUMBERS_A_SUM = 256
 COLUMNS_A_PART = 512
@@ -79,3 +81,9 @@ def sum_axis(x: np.ndarray, scale: float) -> np.ndarray:
         float(scale),
     )  # fmt: skip
     return y
+
+
+def column_sums(x: np.ndarray) -> np.ndarray:
+    """The sums over all axes but the last, as of the gradient of a bias: (..., C) -> (C,)."""
+    *rows, columns = x.shape
+    return sum_axis(contiguous(x).reshape(1, math.prod(rows), columns), 1.0)[0]

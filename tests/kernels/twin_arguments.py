@@ -376,6 +376,8 @@ def reduce_arguments(draw, name):
     dtype = draw(dtypes)
     shape = draw(st.tuples(st.integers(0, 4), st.integers(1, 700), st.integers(0, 40)))
     x = np.random.default_rng(draw(st.integers(0, 9))).standard_normal(shape).astype(dtype)
+    if name == "column_sums":
+        return (x,)
     return x, draw(st.sampled_from([1.0, 0.125]))
 
 
