@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch_samples import (
     DTYPES,
     Unsupported,
     assert_close,
+    compare_all,
     described,
     leaves,
     mapped,
@@ -336,7 +338,7 @@ def compare(layer: Layer, kind: Any, sample: Any, dtype: str, training: bool, wh
 @pytest.mark.parametrize(("dtype", "training"), MODES)
 @pytest.mark.parametrize("info", INFOS, ids=[info.name for info in INFOS])
 def test_samples(info, dtype, training):
-    layer, compared, faults = LAYERS[info.name], 0, []
+    layer, tries = LAYERS[info.name], []
     torch.manual_seed(0)
     samples = info.module_inputs_func(
         info, device="cpu", dtype=DTYPES[dtype], requires_grad=True, training=training
@@ -344,17 +346,9 @@ def test_samples(info, dtype, training):
     for sample in samples:
         given, forward = sample.constructor_input, sample.forward_input
         what = described((given.args, given.kwargs, forward.args, forward.kwargs))
-        try:
-            compare(layer, info.module_cls, sample, dtype, training, what)
-            compared += 1
-        except Unsupported:
-            pass
-        except errors.MinidlError as error:
-            if not re.search(layer.refuses, str(error)):
-                faults.append(f"{what}: refused: {error}")
-        except Exception as error:
-            faults.append(f"{what}: {type(error).__name__}: {error}")
-    assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:10])
+        one = partial(compare, layer, info.module_cls, sample, dtype, training, what)
+        tries.append((what, one))
+    compared = compare_all(tries, layer.refuses)
     assert (compared > 0) == (info.name not in OF_TWO_LAYERS)
 
 

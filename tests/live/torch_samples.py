@@ -5,10 +5,11 @@ minidl. What it has no parameter for, minidl hasn't either.
 """
 
 import inspect
+import re
 import sys
 import types
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import minidl as md
+from minidl import errors
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'minidl[oracle]'")
 if "expecttest" not in sys.modules:  # torch's own tests take their base class from there
@@ -164,3 +166,24 @@ def leaves(tree: Any) -> list[Any]:
 def described(sample: Any) -> str:
     """A sample for an error message: shapes instead of numbers."""
     return str(mapped(sample, lambda x: f"{x.dtype}{tuple(x.shape)}".removeprefix("torch.")))
+
+
+def compare_all(tries: Iterable[tuple[str, Callable[[], None]]], refuses: str) -> int:
+    """Run what compares each sample; how many ran to their end. All faults are in one assertion.
+
+    refuses: a regular expression for what minidl may refuse.
+    """
+    compared, faults = 0, []
+    for what, compare_one in tries:
+        try:
+            compare_one()
+            compared += 1
+        except Unsupported:
+            pass
+        except errors.MinidlError as error:
+            if not re.search(refuses, str(error)):
+                faults.append(f"{what}: refused: {error}")
+        except Exception as error:
+            faults.append(f"{what}: {type(error).__name__}: {error}")
+    assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:10])
+    return compared
