@@ -64,18 +64,32 @@ TORCHVISION = {
     ],
     "torchvision.transforms.CenterCrop": ["size"],
     "torchvision.transforms.ColorJitter": ["brightness", "contrast", "saturation", "hue"],
+    "torchvision.transforms.GaussianBlur": ["kernel_size", "sigma"],
     "torchvision.transforms.Grayscale": ["num_output_channels"],
     "torchvision.transforms.Normalize": ["mean", "std", "inplace"],
+    "torchvision.transforms.RandAugment": [
+        "num_ops", "magnitude", "num_magnitude_bins", "interpolation", "fill",
+    ],
+    "torchvision.transforms.RandomAdjustSharpness": ["sharpness_factor", "p"],
     "torchvision.transforms.RandomAffine": [
         "degrees", "translate", "scale", "shear", "interpolation", "fill", "center",
     ],
+    "torchvision.transforms.RandomAutocontrast": ["p"],
     "torchvision.transforms.RandomCrop": [
         "size", "padding", "pad_if_needed", "fill", "padding_mode",
     ],
+    "torchvision.transforms.RandomEqualize": ["p"],
+    "torchvision.transforms.RandomErasing": ["p", "scale", "ratio", "value", "inplace"],
+    "torchvision.transforms.RandomGrayscale": ["p"],
     "torchvision.transforms.RandomHorizontalFlip": ["p"],
+    "torchvision.transforms.RandomPosterize": ["bits", "p"],
     "torchvision.transforms.RandomResizedCrop": [
         "size", "scale", "ratio", "interpolation", "antialias",
     ],
+    "torchvision.transforms.RandomRotation": [
+        "degrees", "interpolation", "expand", "center", "fill",
+    ],
+    "torchvision.transforms.RandomSolarize": ["threshold", "p"],
     "torchvision.transforms.RandomVerticalFlip": ["p"],
     "torchvision.transforms.Resize": ["size", "interpolation", "max_size", "antialias"],
     "torchvision.transforms.TenCrop": ["size", "vertical_flip"],

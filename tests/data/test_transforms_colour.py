@@ -1,5 +1,7 @@
 """Colours against Pillow and float64."""
 
+import colorsys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
@@ -9,6 +11,7 @@ from minidl.data.transforms import (
     Grayscale,
     RandomBrightness,
     RandomContrast,
+    RandomGrayscale,
     ToBGR,
     ToYUV,
 )  # fmt: skip
@@ -90,6 +93,66 @@ def test_bytes_are_rounded_and_clipped_once(transform):
     assert floats.min() < 0 or floats.max() > 255
     expected = np.rint(floats).clip(0, 255).astype(np.uint8)
     np.testing.assert_array_equal(transform(images, generator()), expected)
+
+
+def turned(image, turn):
+    """The hue of an RGB image from 0 to 1 turned, by the standard library."""
+    hsv = [colorsys.rgb_to_hsv(*pixel) for pixel in image.reshape(-1, 3).astype(float)]
+    rgb = [colorsys.hsv_to_rgb((h + turn) % 1, s, v) for h, s, v in hsv]
+    return np.array(rgb).reshape(image.shape)
+
+
+@pytest.mark.parametrize("turn", [-0.5, -0.3, -0.01, 0.2, 1 / 3, 0.5])
+def test_hue_is_colorsyss(turn):
+    images = pictures() / np.float32(255)
+    images[0, 0, :4] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.2], [0, 0.7, 0.7]]  # greys and ties
+    jitter = ColorJitter(hue=(turn, turn))
+    expected = np.stack([turned(image, turn) for image in images])
+    np.testing.assert_allclose(jitter(images, generator()), expected, atol=2e-6)
+    np.testing.assert_allclose(jitter(images * 255, generator()), expected * 255, atol=5e-4)
+    again = jitter(pictures(), generator())
+    expected = [turned(image / np.float32(255), turn) * 255 for image in pictures()]
+    np.testing.assert_allclose(again, expected, atol=0.5001)
+
+
+@pytest.mark.parametrize("turn", [-0.2, 0.4])
+def test_hue_is_pillows(turn):
+    """As torchvision turns it: by bytes of hue, so that its colours are coarser."""
+    image = np.array(Image.radial_gradient("L").resize((40, 30)))
+    image = np.stack([image, 255 - image, np.roll(image, 9, axis=1)], axis=2)
+    hsv = np.array(Image.fromarray(image).convert("HSV"))
+    hsv[..., 0] += np.uint8(round(turn * 255) % 256)
+    expected = np.asarray(Image.fromarray(hsv, mode="HSV").convert("RGB")).astype(int)
+    result = ColorJitter(hue=(turn, turn))(image[None], generator())[0]
+    np.testing.assert_allclose(result, expected, atol=12)
+    assert np.abs(result - expected).mean() < 3
+
+
+def test_hues_keep_to_their_interval():
+    red = np.full((500, 1, 1, 3), [1, 0, 0], np.float32)
+    for setting, (low, high) in {0.1: (-0.1, 0.1), (-0.3, 0.2): (-0.3, 0.2)}.items():
+        result = ColorJitter(hue=setting)(red, generator()).reshape(-1, 3).astype(float)
+        turns = np.array([colorsys.rgb_to_hsv(*pixel)[0] for pixel in result])
+        turns -= turns > 0.5
+        assert low - 1e-6 <= turns.min() < low + 0.02
+        assert high - 0.02 < turns.max() <= high + 1e-6
+
+
+def test_an_interval_of_factors():
+    ones = np.ones((500, 1, 1, 3), np.float32)
+    factors = ColorJitter(brightness=(0.2, 0.5))(ones, generator())
+    assert 0.2 <= factors.min() < 0.21
+    assert 0.49 < factors.max() <= 0.5
+
+
+def test_some_images_become_grey():
+    images = pictures(500, 2, 3)
+    result = RandomGrayscale()(images, generator())
+    grey = Grayscale(channels=3)(images)
+    chosen = (result == grey).all(axis=(1, 2, 3))
+    assert 30 < chosen.sum() < 70
+    np.testing.assert_array_equal(result[~chosen], images[~chosen])
+    np.testing.assert_array_equal(RandomGrayscale(1)(images, generator()), grey)
 
 
 def test_contrast_of_grey_images():

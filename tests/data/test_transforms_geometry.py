@@ -10,6 +10,7 @@ import minidl as md
 from minidl.data.transforms import (
     RandomAffine,
     RandomHorizontalFlip,
+    RandomRotation,
     RandomVerticalFlip,
     Resize,
     ResizeShort,
@@ -106,6 +107,29 @@ def test_quarter_turns(dtype, quarters, size):
     images = pictures(2, size, size).astype(dtype)
     result = RandomAffine(degrees=(90 * quarters, 90 * quarters))(images, generator())
     np.testing.assert_allclose(result, np.rot90(images, quarters, axes=(1, 2)), atol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [-37, 5, 120])
+def test_rotation_is_pillows(degrees):
+    """But for the edges, where Pillow has another rule."""
+    image = np.asarray(Image.radial_gradient("L").resize((40, 30)))
+    image = np.stack([image, 255 - image, np.roll(image, 9, axis=1)], axis=2)
+    result = RandomRotation((degrees, degrees), fill=77)(image[None], generator())[0]
+    picture = Image.fromarray(image)
+    expected = picture.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(77, 77, 77))
+    inner = Image.fromarray(np.pad(np.full((28, 38), 255, np.uint8), 1))
+    inside = np.asarray(inner.rotate(degrees, Image.Resampling.BILINEAR)) == 255
+    assert inside.sum() > 300
+    np.testing.assert_allclose(result[inside], np.asarray(expected)[inside].astype(int), atol=1)
+    corners = result[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert degrees == 5 or (corners == 77).all()
+
+
+def test_rotation_is_the_affine_map_that_only_turns():
+    images = pictures(5, 12, 9)
+    for settings in ({"degrees": 40}, {"degrees": (10, 20), "fill": "edge"}):
+        expected = RandomAffine(**settings)(images, generator())
+        np.testing.assert_array_equal(RandomRotation(**settings)(images, generator()), expected)
 
 
 def test_small_turns_are_counter_clockwise():

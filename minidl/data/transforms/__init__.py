@@ -2,22 +2,38 @@
 
 All are called as `transform(images, rng)`: images (N, H, W, C), uint8 or float32; with a generator
 in training, without one in evaluation, where random transforms do the same to every image.
+What a file lists in its `__all__` is public.
 """
 
-from minidl.data.transforms.base import RandomTransform, Transform
-from minidl.data.transforms.colour import (
-    ColorJitter, Grayscale, RandomBrightness, RandomContrast, ToBGR, ToYUV,
-)  # fmt: skip
-from minidl.data.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, TenCrop
-from minidl.data.transforms.geometry import (
-    RandomAffine, RandomHorizontalFlip, RandomVerticalFlip, Resize, ResizeShort,
-)  # fmt: skip
-from minidl.data.transforms.normalize import Normalize, SubtractMean
+from minidl.data.transforms import (
+    base,
+    blur,
+    colour,
+    crop,
+    erasing,
+    geometry,
+    normalize,
+    randaugment,
+    tone,
+)
+from minidl.data.transforms.base import *
+from minidl.data.transforms.blur import *
+from minidl.data.transforms.colour import *
+from minidl.data.transforms.crop import *
+from minidl.data.transforms.erasing import *
+from minidl.data.transforms.geometry import *
+from minidl.data.transforms.normalize import *
+from minidl.data.transforms.randaugment import *
+from minidl.data.transforms.tone import *
 from minidl.data.transforms.prepare import prepare
 
-__all__ = [
-    "CenterCrop", "ColorJitter", "Grayscale", "Normalize", "RandomAffine", "RandomBrightness",
-    "RandomContrast", "RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop", "RandomTransform",
-    "RandomVerticalFlip", "Resize", "ResizeShort", "SubtractMean", "TenCrop", "ToBGR", "ToYUV",
-    "Transform", "prepare",
-]  # fmt: skip
+__all__ = ["prepare"]
+__all__ += base.__all__
+__all__ += blur.__all__
+__all__ += colour.__all__
+__all__ += crop.__all__
+__all__ += erasing.__all__
+__all__ += geometry.__all__
+__all__ += normalize.__all__
+__all__ += randaugment.__all__
+__all__ += tone.__all__

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +12,9 @@ from minidl.nn.settings import real
 
 __all__ = ["RandomTransform", "Transform"]
 
+Samples = Sequence[dict[str, Any]]
+Errors = Sequence[tuple[dict[str, Any], str]]
+
 
 class Transform:
     """A change to batches of images: `transform(images, rng)` -> images.
@@ -20,9 +23,17 @@ class Transform:
     rng: the generator that a random transform draws from, in training; None in evaluation.
     Unless a transform says otherwise the dtype stays: uint8 is rounded to nearest and clipped to
     0..255, float32 is neither.
-    Subclasses write `apply`, and keep each setting in an attribute of its name.
+    Subclasses write `apply`, keep each setting in an attribute of its name, and declare what
+    differs of the attributes below. `docs/data.md` has the first line of their docstrings.
     Raises DTypeError for other dtypes, ShapeError for other shapes.
     """
+
+    takes: ClassVar[tuple[type, ...]] = (np.uint8, np.float32)
+    gives: ClassVar[type | None] = None  # the dtype of the result; None: that of the images
+    views: ClassVar[int] = 1  # images made of one
+    takes_channels: tuple[int, ...] = ()  # the numbers of channels that it takes; (): any
+    samples: ClassVar[Samples]  # settings that the tests make it with
+    errors: ClassVar[Errors] = ()  # wrong settings, and what the error says
 
     def __call__(self, images: np.ndarray, rng: Generator | None = None) -> np.ndarray:
         self._check(images)
@@ -51,10 +62,10 @@ class Transform:
                 f"{self._who} expected an ndarray, got {type(images).__name__}: "
                 "np.asarray makes one"
             )
-        if images.dtype not in (np.uint8, np.float32):
+        if images.dtype not in self.takes:
             raise DTypeError(
-                f"{self._who} expected uint8 or float32 images, got {images.dtype}: convert them, "
-                "for example by .astype(np.float32)"
+                f"{self._who} expected {' or '.join(t.__name__ for t in self.takes)} images, got "
+                f"{images.dtype}: {self._mend}"
             )
         if images.ndim != 4 or 0 in images.shape[1:]:
             hint = ": images[None] makes a batch of one" if images.ndim == 3 else ""
@@ -62,13 +73,18 @@ class Transform:
                 f"{self._who} expected images (N, H, W, C) of at least one pixel, got shape "
                 f"{images.shape}{hint}"
             )
-
-    def _check_rgb(self, images: np.ndarray) -> None:
-        if images.shape[3] != 3:
+        if self.takes_channels and images.shape[3] not in self.takes_channels:
+            wanted = " or ".join(map(str, self.takes_channels))
             raise ShapeError(
-                f"{self._who} expected images of 3 channels, got {images.shape[3]}: shape "
+                f"{self._who} expected images of {wanted} channels, got {images.shape[3]}: shape "
                 f"{images.shape}"
             )
+
+    @property
+    def _mend(self) -> str:
+        if np.float32 in self.takes:
+            return "convert them, for example by .astype(np.float32)"
+        return "its numbers are those of bytes, so put it before Normalize, on uint8 images"
 
 
 class RandomTransform(Transform):
@@ -97,6 +113,23 @@ class RandomTransform(Transform):
         raise NotImplementedError(f"{self._who} must define draw")
 
 
+class RandomlyApplied(RandomTransform):
+    """A change that is made to each image with probability `p`. Subclasses write `change`."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = share(self._who, "p", p)
+
+    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
+        chosen = rng.random(len(images)) < self.p
+        changed = images.copy()
+        changed[chosen] = self.change(images[chosen])
+        return changed
+
+    def change(self, images: np.ndarray) -> np.ndarray:
+        """The change, to checked images; their shape stays."""
+        raise NotImplementedError(f"{self._who} must define change")
+
+
 def rounded(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Computed pixels in the images' dtype: uint8 rounded and clipped, float32 as they are."""
     if dtype == np.uint8:
@@ -117,6 +150,16 @@ def share(who: str, name: str, value: Any) -> float:
     if at_least(who, name, value, 0) > 1:
         raise ArgumentError(f"{who}: {name} must be from 0 to 1, got {value!r}")
     return float(value)
+
+
+def whole(who: str, name: str, value: Any, least: int, most: int) -> int:
+    """`value` as an int, or an error unless it is a whole number in these bounds."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or not least <= value <= most:
+        raise ArgumentError(
+            f"{who}: {name} must be a whole number from {least} to {most}, got {value!r}"
+        )
+    return int(value)
 
 
 def two(who: str, name: str, value: Any) -> tuple[float, float]:

@@ -18,11 +18,18 @@ TRIES = 10
 
 
 class CenterCrop(Transform):
-    """The middle of each image: (N, H, W, C) -> (N, *size, C).
+    """The middle of each image.
 
+    (N, H, W, C) -> (N, *size, C).
     size: pixels, one number or (height, width). An odd pixel is cut off at the bottom or right.
     Raises ShapeError where the images are smaller.
     """
+
+    samples = ({"size": 5}, {"size": (6, 3)})
+    errors = (
+        ({"size": 0}, "CenterCrop: size must be a whole number from 1 up"),
+        ({"size": (4, 4, 3)}, "or a pair of them"),
+    )
 
     def __init__(self, size: int | tuple[int, int]) -> None:
         self.size = pair(size, "CenterCrop: size")
@@ -32,14 +39,23 @@ class CenterCrop(Transform):
 
 
 class RandomCrop(RandomTransform):
-    """A patch of each image, from a place of its own; evaluation: the centre.
+    """A patch from anywhere in each image, zeros put around it before.
 
-    (N, H, W, C) -> (N, *size, C).
+    (N, H, W, C) -> (N, *size, C).  Evaluation: the centre.
     size: pixels, one number or (height, width).
     padding: zeros put around the images before: a number, or ((top, bottom), (left, right)). A pair
         of two numbers is refused, since PyTorch gives the horizontal one first.
     Raises ShapeError where the images are smaller.
     """
+
+    samples = (
+        {"size": 5}, {"size": 8, "padding": 2}, {"size": (4, 6), "padding": ((0, 1), (2, 0))},
+    )  # fmt: skip
+    errors = (
+        ({"size": 1.5}, "RandomCrop: size must be a whole number"),
+        ({"size": 4, "padding": (1, 2)}, r"RandomCrop: padding must .* got \(1, 2\)"),
+        ({"size": 4, "padding": -1}, "RandomCrop: padding must be a whole number from 0"),
+    )
 
     def __init__(self, size: int | tuple[int, int], padding: Any = 0) -> None:
         self.size = pair(size, "RandomCrop: size")
@@ -72,9 +88,9 @@ class RandomCrop(RandomTransform):
 
 
 class TenCrop(Transform):
-    """Ten views of each image, over which to average a network's answers.
+    """The corners and the centre, and their mirror images: ten images of one.
 
-    (N, H, W, C) -> (10 N, *size, C).
+    (N, H, W, C) -> (10 N, *size, C).  Made to average a network's answers over.
     Of image i, the views 10 i to 10 i + 4 are the corners (top left, top right, bottom left, bottom
     right) and the centre; 10 i + 5 to 10 i + 9 are their mirror images, in the same order.
     size: pixels, one number or (height, width).
@@ -84,13 +100,17 @@ class TenCrop(Transform):
     networks", section 4.1.
     """
 
+    views = 10
+    samples = ({"size": 5}, {"size": (6, 2)})
+    errors = (({"size": True}, "TenCrop: size must be a whole number"),)
+
     def __init__(self, size: int | tuple[int, int]) -> None:
         self.size = pair(size, "TenCrop: size")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         bottom, right = _free(self._who, images, self.size)
         places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-        views = np.empty((len(images), 10, *self.size, images.shape[3]), images.dtype)
+        views = np.empty((len(images), self.views, *self.size, images.shape[3]), images.dtype)
         h, w = self.size
         for k, (top, left) in enumerate(places):
             views[:, k] = images[:, top : top + h, left : left + w]
@@ -99,10 +119,10 @@ class TenCrop(Transform):
 
 
 class RandomResizedCrop(RandomTransform):
-    """A part of any size, place and aspect of each image, stretched to `size` x `size` pixels.
+    """A part of each image, of any size, place and aspect, stretched to a square.
 
-    (N, H, W, C) -> (N, size, size, C); evaluation: the shorter side resized to `size`, and the
-    centre of that.
+    (N, H, W, C) -> (N, size, size, C).
+    Evaluation: the shorter side resized, then the centre.
     scale: (low, high) share of the image's area.  ratio: (low, high) width through height, uniform
         in its logarithm.
     Of ten tries, the first that fits in the image is taken; if none does, the largest part in the
@@ -110,6 +130,13 @@ class RandomResizedCrop(RandomTransform):
 
     Source: Szegedy et al. 2014, "Going deeper with convolutions", section 6.
     """
+
+    samples = ({"size": 4}, {"size": 7, "scale": (0.3, 0.5), "ratio": (0.2, 0.3)})
+    errors = (
+        ({"size": (4, 4)}, "size must be a whole number from 1 up"),
+        ({"size": 4, "scale": (0, 1)}, "scale must be above 0 and up to 1"),
+        ({"size": 4, "ratio": (-1, 1)}, "ratio must be above 0"),
+    )
 
     def __init__(
         self,
@@ -131,38 +158,41 @@ class RandomResizedCrop(RandomTransform):
     def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
         n, h, w, channels = images.shape
         parts = np.empty((n, self.size, self.size, channels), images.dtype)
-        for image, target, (top, left, height, width) in zip(
-            images, parts, self._boxes(n, h, w, rng), strict=True
-        ):
+        boxes, fits = random_boxes(n, (h, w), (h, w), self.scale, self.ratio, rng)
+        boxes[~fits] = self._largest(h, w)
+        for image, target, (top, left, height, width) in zip(images, parts, boxes, strict=True):
             resize_into(target, image[top : top + height, left : left + width])
         return parts
 
-    def _boxes(self, n: int, h: int, w: int, rng: Generator) -> np.ndarray:
-        """Top, left, height and width of a part for each of n images: (N, 4)."""
-        low, high = self.ratio
-        area = h * w * rng.uniform(*self.scale, (n, TRIES))
-        ratio = np.exp(rng.uniform(math.log(low), math.log(high), (n, TRIES)))
-        place = rng.random((n, 2))  # in what is free, from 0 to 1
-        sizes = np.rint(np.sqrt([area / ratio, area * ratio])).astype(int)  # (2, N, tries)
-        fits = (sizes[0] > 0) & (sizes[0] <= h) & (sizes[1] > 0) & (sizes[1] <= w)
-        first = fits.argmax(axis=1)
-        size = sizes[:, np.arange(n), first].T  # (2, N, tries) -> (N, 2)
-        free = np.array([h, w]) - size
-        top_left = np.floor(place * (free + 1)).astype(int)
-        none = ~fits.any(axis=1)
-        size[none] = largest = self._largest(h, w)
-        top_left[none] = (np.array([h, w]) - largest) // 2
-        return np.concatenate([top_left, size], axis=1)
-
-    def _largest(self, h: int, w: int) -> np.ndarray:
-        """Height and width of the largest part whose aspect is within `ratio`."""
+    def _largest(self, h: int, w: int) -> list[int]:
+        """Top, left, height and width of the largest part whose aspect is within `ratio`."""
         low, high = self.ratio
         height, width = h, w
         if w / h < low:
-            height = math.floor(w / low)
+            height = max(1, math.floor(w / low))
         elif w / h > high:
-            width = math.floor(h * high)
-        return np.array([max(1, height), max(1, width)])
+            width = max(1, math.floor(h * high))
+        return [(h - height) // 2, (w - width) // 2, height, width]
+
+
+def random_boxes(
+    n: int, size: Pair, most: Pair, scale: Any, ratio: Any, rng: Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Top, left, height and width (N, 4) of a box in each of n images, and whether it fits (N,).
+
+    size: the images' height and width.  most: the largest that a box may have.
+    scale: (low, high) share of the area.  ratio: (low, high) width through height, uniform in its
+    logarithm. Of ten tries, the first that fits is taken.
+    """
+    low, high = ratio
+    area = size[0] * size[1] * rng.uniform(scale[0], scale[1], (n, TRIES))
+    ratios = np.exp(rng.uniform(math.log(low), math.log(high), (n, TRIES)))
+    place = rng.random((n, 2))  # in what is free, from 0 to 1
+    sizes = np.rint(np.sqrt([area / ratios, area * ratios])).astype(int)  # (2, N, tries)
+    fitting = (sizes > 0).all(axis=0) & (sizes[0] <= most[0]) & (sizes[1] <= most[1])
+    chosen = sizes[:, np.arange(n), fitting.argmax(axis=1)].T  # (2, N, tries) -> (N, 2)
+    top_left = np.floor(place * (np.array(size) - chosen + 1)).astype(int)
+    return np.concatenate([top_left, chosen], axis=1), fitting.any(axis=1)
 
 
 def _free(who: str, images: np.ndarray, size: Pair) -> Pair:

@@ -1,28 +1,47 @@
 """Sizes, mirror images, and affine maps."""
 
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
 
 from minidl import kernels
-from minidl.data.transforms.base import RandomTransform, Transform, interval, share, two
+from minidl.data.transforms.base import (
+    Errors,
+    RandomlyApplied,
+    RandomTransform,
+    Samples,
+    Transform,
+    interval,
+    share,
+    two,
+)
 from minidl.errors import ArgumentError
 from minidl.geometry import pair
 from minidl.nn.settings import positive, real
 
-__all__ = ["RandomAffine", "RandomHorizontalFlip", "RandomVerticalFlip", "Resize", "ResizeShort"]
+__all__ = [
+    "RandomAffine", "RandomHorizontalFlip", "RandomRotation", "RandomVerticalFlip", "Resize",
+    "ResizeShort",
+]  # fmt: skip
 
 
 class Resize(Transform):
-    """Images stretched to `size`: (N, H, W, C) -> (N, *size, C).
+    """Images stretched to a size.
 
+    (N, H, W, C) -> (N, *size, C).
     size: (height, width) in pixels. One number is refused: in PyTorch it means the shorter side,
         which here is `ResizeShort`.
     Bilinear, by Pillow (ImportError if it is missing); what gets smaller is averaged over all the
     pixels that a new one covers.
     """
+
+    samples = ({"size": (5, 5)}, {"size": (20, 4)})
+    errors = (
+        ({"size": 8}, r"Resize\(\(8, 8\)\) stretches .* ResizeShort\(8\) keeps"),
+        ({"size": (-4, 4)}, "Resize: size must be a whole number"),
+    )
 
     def __init__(self, size: tuple[int, int]) -> None:
         if isinstance(size, int | np.integer):
@@ -42,10 +61,13 @@ class Resize(Transform):
 
 
 class ResizeShort(Transform):
-    """Images whose shorter side becomes `size`; their aspect stays, but for a pixel's fraction.
+    """Images whose shorter side becomes `size`; their aspect stays.
 
     (N, H, W, C) -> (N, size, W * size // H, C), or the other way round. As `Resize` does it.
     """
+
+    samples = ({"size": 5}, {"size": 13})
+    errors = (({"size": 0}, "ResizeShort: size must be a whole number"),)
 
     def __init__(self, size: int) -> None:
         self.size = positive("ResizeShort", "size", size)
@@ -79,33 +101,28 @@ def _pillow() -> ModuleType:
     return Image
 
 
-class _RandomFlip(RandomTransform):
-    axis: int  # of the batch
+class RandomHorizontalFlip(RandomlyApplied):
+    """Images mirrored, left for right, with probability `p`."""
 
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = share(self._who, "p", p)
+    samples = ({}, {"p": 1})
+    errors = (({"p": -0.1}, "RandomHorizontalFlip: p must be 0 or more, got -0.1"),)
 
-    def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
-        chosen = rng.random(len(images)) < self.p
-        flipped = images.copy()
-        flipped[chosen] = np.flip(images, self.axis)[chosen]
-        return flipped
+    def change(self, images: np.ndarray) -> np.ndarray:
+        return np.flip(images, 2)
 
 
-class RandomHorizontalFlip(_RandomFlip):
-    """Each image mirrored, left for right, with probability `p`; evaluation: none."""
+class RandomVerticalFlip(RandomlyApplied):
+    """Images mirrored, top for bottom, with probability `p`."""
 
-    axis = 2
+    samples = ({}, {"p": 0.3})
+    errors = (({"p": 1.1}, "RandomVerticalFlip: p must be from 0 to 1, got 1.1"),)
 
-
-class RandomVerticalFlip(_RandomFlip):
-    """Each image turned upside down with probability `p`, as in a mirror; evaluation: none."""
-
-    axis = 1
+    def change(self, images: np.ndarray) -> np.ndarray:
+        return np.flip(images, 1)
 
 
 class RandomAffine(RandomTransform):
-    """Each image turned, shifted, sheared and zoomed about its centre; evaluation: nothing.
+    """Images turned, shifted, sheared and zoomed about their centres.
 
     degrees: turns by up to so many degrees either way, or (low, high); counter-clockwise.
     translate: shifts by up to these shares of the size, either way: (horizontal, vertical), as in
@@ -117,6 +134,22 @@ class RandomAffine(RandomTransform):
         pixel.
     Each is uniform in its interval. Bilinear, in one pass.
     """
+
+    samples: ClassVar[Samples] = (
+        {},
+        {"degrees": 30, "translate": (0.1, 0.2), "shear": 10, "scale": (0.5, 2), "fill": 128},
+        {"degrees": (10, 20), "shear": (-9, 3), "fill": "edge"},
+    )
+    errors: ClassVar[Errors] = (
+        ({"degrees": -3}, r"degrees must be 0 or more, or \(low, high\), got -3"),
+        ({"degrees": (3, 1)}, r"degrees must be \(low, high\)"),
+        ({"translate": 0.1}, "translate must be two numbers, got 0.1"),
+        ({"translate": (0, 1.5)}, "translate must be from 0 to 1"),
+        ({"shear": 90}, "shear must be less than 90 degrees"),
+        ({"scale": (0, 1)}, "scale must be above 0"),
+        ({"scale": (1, 2, 3)}, "scale must be two numbers"),
+        ({"fill": "reflect"}, r"fill \(if not 'edge'\) must be a finite number"),
+    )
 
     def __init__(
         self,
@@ -138,24 +171,52 @@ class RandomAffine(RandomTransform):
         self.scale = interval(self._who, "scale", scale)
         if self.scale[0] <= 0:
             raise ArgumentError(f"{self._who}: scale must be above 0, got {scale!r}")
-        self.fill = fill if fill == "edge" else real(self._who, "fill (if not 'edge')", fill)
+        self.fill = checked_fill(self._who, fill)
 
     def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
-        fill = None if isinstance(self.fill, str) else self.fill
-        if fill is not None and images.dtype == np.uint8 and not 0 <= fill <= 255:
-            raise ArgumentError(
-                f"{self._who}: fill must be from 0 to 255 for uint8 images, got {fill:g}"
-            )
         n, h, w, _ = images.shape
         angle = np.radians(rng.uniform(*self.degrees, n))
         shift = rng.uniform(-1, 1, (n, 2)) * self.translate[::-1] * (h, w)
         slant = np.tan(np.radians(rng.uniform(*self.shear, n)))
         zoom = rng.uniform(*self.scale, (n,))
-        matrices = _inverses(angle, shift, slant, zoom, (h, w))
-        return kernels.use("warp").warp(images, matrices, fill)
+        return warped(self._who, images, inverses(angle, shift, slant, zoom, (h, w)), self.fill)
 
 
-def _inverses(
+class RandomRotation(RandomAffine):
+    """Images turned about their centres.
+
+    degrees: up to so many either way, or uniform in (low, high); counter-clockwise.
+    fill: as of `RandomAffine`.
+    Bilinear; the images keep their size, and corners are cut off.
+    """
+
+    samples = ({"degrees": 30}, {"degrees": (40, 50), "fill": "edge"})
+    errors = (
+        ({"degrees": -3}, r"degrees must be 0 or more, or \(low, high\), got -3"),
+        ({"degrees": 3, "fill": "black"}, r"fill \(if not 'edge'\) must be a finite number"),
+    )
+
+    def __init__(self, degrees: float | tuple[float, float], *, fill: float | str = 0) -> None:
+        super().__init__(degrees, fill=fill)
+
+
+def checked_fill(who: str, fill: Any) -> float | str:
+    """`fill`, or an error unless it is a finite number or "edge"."""
+    return "edge" if fill == "edge" else real(who, "fill (if not 'edge')", fill)
+
+
+def warped(who: str, images: np.ndarray, matrices: np.ndarray, fill: float | str) -> np.ndarray:
+    """Images whose points come from where `matrices` (N, 2, 3) say; beyond the edges `fill`.
+
+    Raises ArgumentError for a fill that no byte holds, for uint8 images.
+    """
+    value = None if isinstance(fill, str) else fill
+    if value is not None and images.dtype == np.uint8 and not 0 <= value <= 255:
+        raise ArgumentError(f"{who}: fill must be from 0 to 255 for uint8 images, got {value:g}")
+    return kernels.use("warp").warp(images, matrices, value)
+
+
+def inverses(
     angle: np.ndarray, shift: np.ndarray, slant: np.ndarray, zoom: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
     """Where output points come from, (N, 2, 3), for maps p -> zoom * turn @ slant @ p + shift.

@@ -15,12 +15,21 @@ AT_A_TIME = 64 * 1024  # numbers that stay in the cache between a multiplication
 
 
 class Normalize(Transform):
-    """(images / scale - mean) / std, as float32.
+    """`(images / scale - mean) / std`, float32.
 
     mean, std: a number, or one for each channel; std above 0.  scale: above 0; the 255 of uint8
     images brings them to 0..1.
     Raises ShapeError where the images have another number of channels.
     """
+
+    gives = np.float32
+    samples = ({"mean": 0.5, "std": 0.2}, {"mean": (1, 2, 3), "std": (1, 2, 4), "scale": 1})
+    errors = (
+        ({"mean": 0, "std": 0}, "scale and std must be above 0"),
+        ({"mean": (), "std": 1}, "mean must be a number or one for each channel"),
+        ({"mean": "0.5", "std": 1}, "mean must be a number or one for each channel"),
+        ({"mean": 0, "std": 1, "scale": -1}, "scale and std must be above 0"),
+    )
 
     def __init__(
         self, mean: float | Sequence[float], std: float | Sequence[float], *, scale: float = 255.0
@@ -40,11 +49,15 @@ class Normalize(Transform):
 
 
 class SubtractMean(Transform):
-    """images - mean, as float32.
+    """`images - mean`, float32.
 
     mean: a number, or one for each channel, on the images' own scale.
     Raises ShapeError where the images have another number of channels.
     """
+
+    gives = np.float32
+    samples = ({"mean": 100}, {"mean": (1.5, 2.5, 3.5)})
+    errors = (({"mean": (1, None, 3)}, "mean must be a finite number, got None"),)
 
     def __init__(self, mean: float | Sequence[float]) -> None:
         self.mean = _each(self._who, "mean", mean)

@@ -1,0 +1,14 @@
+"""All of minidl's transforms, exported or not."""
+
+from minidl.data.transforms import Transform, base
+
+
+def _subclasses(kind):
+    return {kind}.union(*(_subclasses(each) for each in kind.__subclasses__()))
+
+
+def _is_own(kind):
+    return kind.__module__.startswith("minidl.") and kind.__module__ != base.__name__
+
+
+KINDS = sorted(filter(_is_own, _subclasses(Transform)), key=lambda kind: kind.__name__)
