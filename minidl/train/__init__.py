@@ -12,7 +12,7 @@ from minidl.train.metrics import (
     accuracy, binary_accuracy, classification_report, confusion_matrix, precision_recall,
     rank_accuracy, worst_mistakes,
 )  # fmt: skip
-from minidl.train.mixup import MixUp
+from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
 from minidl.train.range_finder import find_learning_rate
 from minidl.train.run import Run
@@ -22,7 +22,7 @@ from minidl.train.trainer import Trainer
 from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
-    "Approach", "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History",
+    "Approach", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping", "History",
     "LinearClassifier", "MixUp", "NaNGuard", "ProgressBar", "Run", "Trainer", "TrainingMonitor",
     "Transfer", "accuracy", "binary_accuracy", "class_weights", "classification_report",
     "confusion_matrix", "ensemble", "evaluate_ensemble", "extract_features", "find_learning_rate",

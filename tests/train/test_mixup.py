@@ -1,4 +1,4 @@
-"""MixUp against its formula."""
+"""MixUp and CutMix against their formulas."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import minidl as md
 from minidl import data, nn, optim
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.train import Trainer
-from minidl.train.mixup import MixUp
+from minidl.train.mixup import CutMix, MixUp
 
 
 def batch(rows, shape, seed, dtype=np.float32):
@@ -72,6 +72,60 @@ def test_shares_follow_the_beta_distribution():
     assert np.var(shares) == pytest.approx(1 / 8, abs=0.01)
 
 
+@given(
+    rows=st.integers(1, 6),
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(1, 3)),
+    seed=st.integers(0, 2**32),
+    dense=st.booleans(),
+)
+def test_a_rectangle_of_another_image(rows, shape, seed, dense):
+    """And its area is what the labels are mixed by, counted pixel by pixel."""
+    x, labels = batch(rows, shape, seed)
+    before = x.copy()
+    target = np.eye(5)[labels] * 0.9 + 0.02 if dense else labels
+    md.manual_seed(seed)
+    cut, probabilities = CutMix(num_classes=5).on_batch_begin(None, x, target)
+
+    random = np.random.Generator(np.random.PCG64(seed))
+    share, order = random.beta(1, 1), random.permutation(rows)
+    h, w, _ = shape
+    row, column = random.integers(h), random.integers(w)
+    height, width = (int(n * np.sqrt(1 - share)) // 2 for n in (h, w))
+    v, u = np.mgrid[:h, :w]
+    inside = (v >= row - height) & (v < row + height) & (u >= column - width) & (u < column + width)
+    np.testing.assert_array_equal(cut, np.where(inside[..., None], x[order], x))
+    hot, area = (target if dense else np.eye(5)[labels]), inside.mean()
+    expected = (1 - area) * hot + area * hot[order]
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-6)
+    assert (cut.dtype, probabilities.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_areas_of_rectangles():
+    """Before they are cut off at the edges they are uniform: alpha is 1."""
+    images = np.zeros((2, 100, 100, 1), np.float32)
+    images[1] = 1
+    cutmix, areas = CutMix(num_classes=2), []
+    md.manual_seed(0)
+    for _ in range(2000):
+        cut, probabilities = cutmix.on_batch_begin(None, images, np.array([0, 1]))
+        assert probabilities[0, 1] == pytest.approx(cut[0].mean(), abs=1e-6)
+        areas.append(cut[0].mean())
+    areas = np.array(areas)[np.array(areas) > 0]
+    assert 880 < len(areas) < 1120  # in half of the orders nothing moves
+    # The mean of (sum of what is left of a side L with its centre anywhere: L - L^2 / 4) squared
+    sides = np.sqrt(np.random.default_rng(0).random(100_000))
+    assert np.mean(areas) == pytest.approx(np.mean((sides - sides**2 / 4) ** 2), abs=0.03)
+    assert areas.max() > 0.8
+
+
+def test_images_that_are_no_images():
+    with pytest.raises(
+        ShapeError, match=r"CutMix expected images \(N, H, W, C\), got shape \(2, 3\)"
+    ):
+        CutMix(num_classes=5).on_batch_begin(None, np.zeros((2, 3), np.float32), np.array([0, 1]))
+
+
 def test_training_on_mixtures_learns():
     x, _ = arrays(rows=120)
     loader = data.DataLoader(data.ArrayDataset(x, x[:, :CLASSES].argmax(axis=1)), 8, True, seed=0)
@@ -90,8 +144,8 @@ def test_training_on_mixtures_learns():
     [
         (np.zeros((2, 3), np.uint8), [0, 1], DTypeError, "expected float inputs, got uint8"),
         (np.zeros((2, 3)), [0.0, 1.0], DTypeError, "labels that are whole numbers, got float64"),
-        (np.zeros((2, 3)), [0, 5], ArgumentError, "labels from 0 to 4, got 5"),
-        (np.zeros((2, 3)), [0, -1], ArgumentError, "labels from 0 to 4, got -1"),
+        (np.zeros((2, 3)), [0, 5], ArgumentError, "MixUp expected classes from 0 to 4, got 5"),
+        (np.zeros((2, 3)), [0, -1], ArgumentError, "MixUp expected classes from 0 to 4, got -1"),
         (np.zeros((2, 3)), [0, 1, 1], ShapeError, r"labels \(2,\) or probabilities \(2, 5\)"),
         (np.zeros((2, 3)), np.zeros((2, 4)), ShapeError, r"got shape \(2, 4\)"),
     ],
@@ -99,11 +153,15 @@ def test_training_on_mixtures_learns():
 def test_bad_batches(x, target, error, message):
     with pytest.raises(error, match=message):
         MixUp(num_classes=5).on_batch_begin(None, x, np.asarray(target))
+    if x.dtype.kind == "f":
+        with pytest.raises(error, match=message.replace("MixUp", "CutMix")):
+            CutMix(num_classes=5).on_batch_begin(None, x.reshape(2, 1, 1, 3), np.asarray(target))
 
 
 @pytest.mark.parametrize("settings", [{"alpha": 0}, {"alpha": -1}, {"alpha": np.nan}])
-def test_bad_settings(settings):
-    with pytest.raises(ArgumentError, match="MixUp: alpha must be"):
-        MixUp(**settings, num_classes=3)
+@pytest.mark.parametrize("kind", [MixUp, CutMix])
+def test_bad_settings(kind, settings):
+    with pytest.raises(ArgumentError, match=f"{kind.__name__}: alpha must be"):
+        kind(**settings, num_classes=3)
     with pytest.raises(ArgumentError, match="num_classes must be a whole number"):
-        MixUp(num_classes=0)
+        kind(num_classes=0)
