@@ -63,6 +63,7 @@ def test_what_is_left_behind(digits):
     expected = {
         "command": "finetune", "model": "lenet5", "data": "digits", "epochs": 2, "warm_up": 3,
         "seed": 0, "mirror": False, "lr": 0.005, "freeze": None, "batch_size": 16,
+        "mixup": 0.4, "cutmix": 0,
     }  # fmt: skip
     assert {name: settings[name] for name in expected} == expected
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -247,6 +247,34 @@ def test_cifar10(here):
     assert [row["count"] for row in rows] == [6] * 10
 
 
+def test_strong_augmentation(here):
+    more = ["--augment", "--rand-augment", "9", "--mixup", "0.2", "--cutmix", "1"]
+    for folder in ("a", "b"):
+        trained("--data", "cifar10", "--data-dir", "cifar", *SHORT, *more, "-o", folder)
+    settings = read_json(here / "a" / "settings.json")
+    assert [settings[name] for name in ("rand_augment", "mixup", "cutmix")] == [9, 0.2, 1]
+    first, again = (models.load(here / folder / "weights.h5").state_dict() for folder in "ab")
+    assert all((first[name] == again[name]).all() for name in first)
+    trained("--data", "cifar10", "--data-dir", "cifar", *SHORT, "--augment", "-o", "c")
+    other = models.load(here / "c" / "weights.h5").state_dict()
+    assert any((first[name] != other[name]).any() for name in first)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rand-augment", "9"], "add --augment"),
+        (["--augment", "--rand-augment", "9"], "is for photographs, not digits"),
+        (["--data", "cifar10", "--augment", "--rand-augment", "31"], "must be from 1 to 30"),
+        (["--mixup", "-1"], "argument --mixup: must be a number from 0 up, got -1"),
+    ],
+)
+def test_augmentation_that_cannot_be(options, said):
+    done = minidl("train", *options)
+    assert done.status == 2
+    assert said in done.err
+
+
 def test_cifar10_with_its_test_batch(here):
     cifar_records(40, seed=1).tofile(here / "cifar" / "test_batch.bin")
     done = trained("--data", "cifar10", "--data-dir", "cifar", *SHORT, "-o", "out")

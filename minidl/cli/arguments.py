@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 __all__ = [
-    "add_arguments", "add_columns", "add_no_mirror", "add_strict", "add_threads", "rate", "whole",
+    "add_arguments", "add_columns", "add_mixing", "add_no_mirror", "add_strict", "add_threads",
+    "rate", "whole",
 ]  # fmt: skip
 
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
@@ -24,6 +25,14 @@ def rate(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
+
+
+def amount(text: str) -> float:
+    """A number from 0 up, for argparse."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 up, got {text}")
     return number
 
 
@@ -60,6 +69,18 @@ def add_no_mirror(command: Any) -> None:
     )  # fmt: skip
 
 
+def add_mixing(command: Any, mixup: float) -> None:
+    """Add --mixup, whose default is given, and --cutmix, for commands that train."""
+    for name, what, default in (
+        ("mixup", "mixtures of two images", mixup),
+        ("cutmix", "images with a rectangle of another one in them", 0),
+    ):
+        command.add_argument(
+            f"--{name}", type=amount, default=default, metavar="ALPHA",
+            help=f"train on {what}; the larger, the more of both (default: {default}; 0: none)",
+        )  # fmt: skip
+
+
 def add_columns(command: Any) -> None:
     """Add --file-column and --label-column, for commands that read tables of images."""
     for column in ("file", "label"):
@@ -78,4 +99,5 @@ def add_strict(command: Any) -> None:
     )  # fmt: skip
 
 
-whole.__name__, rate.__name__ = "whole number", "number"  # as argparse's errors call them
+# As argparse's errors call them
+whole.__name__, rate.__name__, amount.__name__ = "whole number", "number", "number"

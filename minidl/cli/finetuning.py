@@ -9,6 +9,7 @@ import minidl as md
 from minidl.cli.arguments import (
     add_arguments,
     add_columns,
+    add_mixing,
     add_no_mirror,
     add_strict,
     add_threads,
@@ -83,6 +84,7 @@ def add_finetune(commands: Any) -> None:
         help="the layer up to which the body isn't trained (default: its first half)",
     )  # fmt: skip
     add_no_mirror(finetune)
+    add_mixing(finetune, mixup=0.4)
     finetune.add_argument(
         "--no-scratch", action="store_true", help="leave out the training from scratch"
     )
@@ -179,6 +181,8 @@ def _settings(options: argparse.Namespace, network: "Network", name: str) -> dic
         "lr": options.lr,
         "freeze": options.freeze,
         "mirror": _mirrors(options, network),
+        "mixup": options.mixup,
+        "cutmix": options.cutmix,
         "seed": options.seed,
     }
 
@@ -203,6 +207,8 @@ def _transfer(options: argparse.Namespace, network: "Network", parts: Parts) -> 
         prepare=preparation(network),
         augment=_augmentation(options, network),
         mirror=_mirrors(options, network),
+        mixup=options.mixup,
+        cutmix=options.cutmix,
         batch_size=options.batch_size,
         warm_up=options.warm_up,
         epochs=options.epochs,

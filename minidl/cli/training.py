@@ -11,6 +11,7 @@ import minidl as md
 from minidl.cli.arguments import (
     add_arguments,
     add_columns,
+    add_mixing,
     add_no_mirror,
     add_threads,
     rate,
@@ -32,11 +33,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cifar10": {"epochs": 40, "batch_size": 64, "lr": 0.1, "weight_decay": 5e-4},
 }
 OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_decay": 5e-4}
+STRONGEST = 30  # of RandAugment's magnitudes
 WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
 # Of the settings, those that a training which goes on must share
 DECISIVE = (
     "model", "arguments", "data", "size", "epochs", "batch_size", "optimizer", "augment",
-    "mirror", "seed",
+    "mirror", "rand_augment", "mixup", "cutmix", "seed",
 )  # fmt: skip
 
 
@@ -88,6 +90,12 @@ def add_train(commands: Any) -> None:
         help="alter the training images at random: shifts, crops, mirror images",
     )  # fmt: skip
     add_no_mirror(train)
+    train.add_argument(
+        "--rand-augment", type=whole, metavar="N",
+        help="with --augment, alter photographs also by two changes of shape, colour or tone, of "
+        "strength N up to 30; 9 is usual",
+    )  # fmt: skip
+    add_mixing(train, mixup=0)
     epochs = ", ".join(f"{recipe['epochs']} for {name}" for name, recipe in sorted(RECIPES.items()))
     train.add_argument(
         "--epochs", type=whole, metavar="N",
@@ -177,6 +185,12 @@ def _check_together(options: argparse.Namespace) -> None:
         )
     if options.data in NAMED and options.size:
         raise ArgumentError(f"--size is for images of your own: {options.data} has its own")
+    if options.rand_augment and not options.augment:
+        raise ArgumentError("--rand-augment is a part of --augment: add --augment")
+    if options.rand_augment and options.data in ("digits", "mnist"):
+        raise ArgumentError(f"--rand-augment is for photographs, not {options.data}: leave it out")
+    if (options.rand_augment or 0) > STRONGEST:
+        raise ArgumentError(f"--rand-augment must be from 1 to {STRONGEST}")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -197,6 +211,9 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         },
         "augment": options.augment,
         "mirror": not options.no_mirror,
+        "rand_augment": options.rand_augment,
+        "mixup": options.mixup or None,  # as in the settings of runs that don't know of it
+        "cutmix": options.cutmix or None,
         "seed": options.seed,
     }
 
@@ -225,7 +242,11 @@ def _trainer(model: Any, settings: dict[str, Any], folder: Path | None) -> Any:
 
     optimizer = optim.SGD(model.parameters(), **settings["optimizer"])
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
-    callbacks: list[Any] = []
+    callbacks: list[Any] = [
+        kind(settings[name], num_classes=len(model.classes))
+        for name, kind in (("mixup", train.MixUp), ("cutmix", train.CutMix))
+        if settings[name]
+    ]
     if folder is not None:
         callbacks.append(train.Checkpoint(folder / CHECKPOINTS, keep=1))
         if find_spec("matplotlib"):

@@ -93,14 +93,18 @@ def _of_cifar10(folder: Path, options: argparse.Namespace) -> Material:
         test: Any = data.cifar10([folder / TEST_BATCH])
     else:
         training, test = data.split(training, (1 - HELD_OUT, HELD_OUT), options.seed)
-    moved = [transforms.RandomCrop(32, padding=4), *_flips(options)]
+    moved = [transforms.RandomCrop(32, padding=4), *_chosen(options)]
     return _of_photographs(Parts(training, test, [], []), classes, 32, moved)
 
 
-def _flips(options: argparse.Namespace) -> list[Any]:
+def _chosen(options: argparse.Namespace) -> list[Any]:
+    """The random transforms of photographs that options choose."""
     from minidl.data import transforms
 
-    return [] if options.no_mirror else [transforms.RandomHorizontalFlip()]
+    flips = [] if options.no_mirror else [transforms.RandomHorizontalFlip()]
+    strength = options.rand_augment
+    changes = [] if strength is None else [transforms.RandAugment(2, strength, fill=128)]
+    return [*flips, *changes]
 
 
 def _of_images(path: Path, options: argparse.Namespace) -> Material:
@@ -116,7 +120,7 @@ def _of_images(path: Path, options: argparse.Namespace) -> Material:
         crops = [transforms.RandomResizedCrop(size, (0.35, 1))]
     columns = columns_of(options, path)
     found = open_parts(path, size, options.seed, columns)
-    return _of_photographs(found, found.training.classes, size, [*crops, *_flips(options)])
+    return _of_photographs(found, found.training.classes, size, [*crops, *_chosen(options)])
 
 
 def _of_photographs(parts: Parts, classes: Any, size: int, augment: list[Any]) -> Material:

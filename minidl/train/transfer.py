@@ -20,7 +20,7 @@ from minidl.train.callbacks import Callback
 from minidl.train.ensemble import ensemble
 from minidl.train.features import extract_features
 from minidl.train.linear import LinearClassifier
-from minidl.train.mixup import MixUp
+from minidl.train.mixup import CutMix, MixUp
 from minidl.train.surgery import freeze_to, rates_by_depth
 from minidl.train.trainer import Trainer
 
@@ -61,7 +61,7 @@ class Transfer:
     warm_up, epochs: how often the head alone, and then the whole, sees the training images.
     lr: of the head; in fine-tuning, the body's top learns at a tenth of it.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: its first half.
-    mixup: alpha of `MixUp`, where images are augmented; 0: none.
+    mixup, cutmix: alpha of `MixUp` and `CutMix`, where images are augmented; 0: none.
     seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
         minidl's generator, `md.manual_seed`.
     callbacks: makes the callbacks of a way, by its name.
@@ -81,6 +81,7 @@ class Transfer:
     lr: float = 5e-3
     freeze: str | None = None
     mixup: float = 0.4
+    cutmix: float = 0
     seed: int = 0
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
@@ -147,9 +148,11 @@ class Transfer:
     def _trained(
         self, name: str, network: Network, optimizer: Any, epochs: int, augment: bool = True
     ) -> Approach:
-        mixing = (
-            [MixUp(self.mixup, num_classes=len(self.classes))] if augment and self.mixup else []
-        )
+        mixing = [
+            kind(alpha, num_classes=len(self.classes))
+            for kind, alpha in ((MixUp, self.mixup), (CutMix, self.cutmix))
+            if augment and alpha
+        ]
         trainer = Trainer(
             network,
             optimizer,
