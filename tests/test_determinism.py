@@ -192,11 +192,12 @@ def optim_arguments():
         return [np.abs(normal(40_001 + i)[:40_001]) for i in range(count)]
 
     return {
-        "sgd": (*arrays(3), np.array([0.1, 0.9, 0.1]), True),
+        "sgd": (*arrays(3), True, np.array([0.1, 0.9, 0.0, 0.1, 2])),
         "adagrad": (*arrays(3), np.array([0.1, 1e-3, 0.1])),
         "adadelta": (*arrays(4), np.array([0.5, 0.9, 1e-3, 0.1])),
         "rmsprop": (*arrays(5), np.array([0.1, 0.9, 1e-3, 0.9, 0.1])),
-        "adam": (*arrays(4), np.array([0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, 0.1, 0.999])),
+        "adam": (*arrays(5), False, np.array([0.1, 0.9, 0.99, 1e-3, 0.1, 3])),
+        "nadam": (*arrays(4), np.array([0.1, 0.9, 0.99, 1e-3, 0.04, 0.1, 3, 0.7])),
         "ema": (*arrays(2), np.array([0.99])),
     }
 

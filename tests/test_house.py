@@ -112,7 +112,8 @@ def test_public_names():
         data: "ArrayDataset DataLoader HDF5Dataset HDF5Writer ImageFolder ImageList image_parts",
         models: "create list load",
         train: "Trainer Callback",
-        optim: "SGD Adagrad Adadelta RMSprop Adam AdamW Nadam EMA lr_scheduler clip_grad_norm",
+        optim: "SGD Adagrad Adadelta RMSprop Adam AdamW NAdam Nadam RAdam Lion LAMB EMA "
+        "lr_scheduler clip_grad_norm",
     }
     for package, names in promised.items():
         assert [name for name in names.split() if not hasattr(package, name)] == []

@@ -1,28 +1,47 @@
-"""Optimizers, schedules of their learning rates, gradient clipping, averages of parameters."""
+"""Optimizers, schedules of their learning rates, gradient clipping, averages of parameters.
 
-from minidl.optim import lr_scheduler
-from minidl.optim.adadelta import Adadelta
-from minidl.optim.adagrad import Adagrad
-from minidl.optim.adam import Adam
-from minidl.optim.adamw import AdamW
-from minidl.optim.clip import clip_grad_norm, clip_grad_value
-from minidl.optim.ema import EMA
-from minidl.optim.nadam import Nadam
+What a file lists in its `__all__` is public.
+"""
+
+from minidl.optim import (
+    adadelta,
+    adagrad,
+    adam,
+    adamw,
+    clip,
+    ema,
+    lamb,
+    lion,
+    lr_scheduler,
+    nadam,
+    radam,
+    rmsprop,
+    sgd,
+)
+from minidl.optim.adadelta import *
+from minidl.optim.adagrad import *
+from minidl.optim.adam import *
+from minidl.optim.adamw import *
+from minidl.optim.clip import *
+from minidl.optim.ema import *
+from minidl.optim.lamb import *
+from minidl.optim.lion import *
+from minidl.optim.nadam import *
 from minidl.optim.optimizer import Optimizer
-from minidl.optim.rmsprop import RMSprop
-from minidl.optim.sgd import SGD
+from minidl.optim.radam import *
+from minidl.optim.rmsprop import *
+from minidl.optim.sgd import *
 
-__all__ = [
-    "EMA",
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Nadam",
-    "Optimizer",
-    "RMSprop",
-    "clip_grad_norm",
-    "clip_grad_value",
-    "lr_scheduler",
-]
+__all__ = ["Optimizer", "lr_scheduler"]
+__all__ += adadelta.__all__
+__all__ += adagrad.__all__
+__all__ += adam.__all__
+__all__ += adamw.__all__
+__all__ += clip.__all__
+__all__ += ema.__all__
+__all__ += lamb.__all__
+__all__ += lion.__all__
+__all__ += nadam.__all__
+__all__ += radam.__all__
+__all__ += rmsprop.__all__
+__all__ += sgd.__all__

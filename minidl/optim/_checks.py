@@ -1,101 +1,13 @@
-"""What optim accepts: rules for settings, for lists of parameters and for loaded states."""
+"""What optim accepts: lists of parameters, gradients, and states to load."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError, StateError
-
-
-class Rule(NamedTuple):
-    """What a value must be, in words, and how to bring it to plain Python (None: it doesn't fit).
-
-    Plain Python floats matter: a np.float64 would draw float32 arithmetic up to float64.
-    """
-
-    wanted: str
-    convert: Callable[[Any], Any]
-
-
-def _scalar(value: Any) -> Any:
-    """Files give numbers back as NumPy scalars, or as arrays without axes."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    return value.item() if isinstance(value, np.bool_) else value
-
-
-def _number(fits: Callable[[float], bool]) -> Callable[[Any], float | None]:
-    def convert(value: Any) -> float | None:
-        value = _scalar(value)
-        if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
-            return None
-        return float(value)
-
-    return convert
-
-
-def _flag(value: Any) -> bool | None:
-    value = _scalar(value)
-    return value if isinstance(value, bool) else None
-
-
-def _several(number: Callable[[Any], Any], count: int | None = None) -> Callable[[Any], Any]:
-    """A tuple of `count` numbers, or of any count from 1."""
-
-    def convert(value: Any) -> tuple[Any, ...] | None:
-        value = _scalar(value)
-        if not isinstance(value, list | tuple | np.ndarray) or len(value) != (count or len(value)):
-            return None
-        found = tuple(number(part) for part in value)
-        return None if None in found or not found else found
-
-    return convert
-
-
-def _integer(least: int) -> Callable[[Any], int | None]:
-    def convert(value: Any) -> int | None:
-        value = _scalar(value)
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            return None
-        return int(value)
-
-    return convert
-
-
-# NaN fails every comparison, so no rule lets it pass.
-ANY_NUMBER = Rule("a number", _number(lambda x: not math.isnan(x)))
-FROM_ZERO = Rule("a finite number from 0 up", _number(lambda x: 0 <= x < math.inf))
-ABOVE_ZERO = Rule("a finite number above 0", _number(lambda x: 0 < x < math.inf))
-POSITIVE_OR_INF = Rule("a number above 0, or inf", _number(lambda x: x > 0))
-NORM_ORDER = Rule("a number from 1 up, or inf", _number(lambda x: x >= 1))
-FRACTION = Rule("a number from 0 to 1", _number(lambda x: 0 <= x <= 1))
-BELOW_ONE = Rule("a number from 0 to below 1", _number(lambda x: 0 <= x < 1))
-BETWEEN = Rule("a number above 0 and below 1", _number(lambda x: 0 < x < 1))
-BETAS = Rule("two numbers from 0 to below 1", _several(BELOW_ONE.convert, 2))
-FLAG = Rule("True or False", _flag)
-COUNT = Rule("a whole number from 0 up", _integer(0))
-COUNT_FROM_ONE = Rule("a whole number from 1 up", _integer(1))
-COUNTS_FROM_ONE = Rule("a list of whole numbers from 1 up", _several(_integer(1)))
-
-
-def numbers_from_zero(count: int) -> Rule:
-    return Rule(f"a list of {count} numbers from 0 up", _several(FROM_ZERO.convert, count))
-
-
-def counts(wanted: Iterable[int]) -> Rule:
-    """Exactly these whole numbers."""
-    exact = tuple(wanted)
-    convert = _several(_integer(0))
-    return Rule(str(list(exact)), lambda value: exact if convert(value) == exact else None)
-
-
-def one_of(*choices: str) -> Rule:
-    text = " or ".join(repr(choice) for choice in choices)
-    return Rule(text, lambda value: value if isinstance(value, str) and value in choices else None)
+from minidl.optim._settings import Rule, described
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -112,20 +24,6 @@ def array_like(array: np.ndarray) -> Rule:
         return np.array(value, order="C") if alike(value, array) else None
 
     return Rule(f"{array.dtype} of shape {array.shape}", convert)
-
-
-def check(who: str, name: str, rule: Rule, value: Any) -> Any:
-    """`value` in plain Python, or an ArgumentError."""
-    found = rule.convert(value)
-    if found is None:
-        raise ArgumentError(f"{who} expected {name} to be {rule.wanted}, got {_describe(value)}")
-    return found
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray | np.generic) and np.ndim(value):
-        return f"{value.dtype} of shape {value.shape}"
-    return f"{value!r:.100}"
 
 
 def listed(who: str, params: Any) -> list[Any]:
@@ -218,7 +116,7 @@ def load(who: str, state: Any, rules: Mapping[str, Rule], optional: Iterable[str
     leaves = flatten(state)
     values = {name: rules[name].convert(leaves[name]) for name in rules if name in leaves}
     misfits = [
-        f"{name} (expected {rules[name].wanted}, got {_describe(leaves[name])})"
+        f"{name} (expected {rules[name].wanted}, got {described(leaves[name])})"
         for name, value in values.items()
         if value is None
     ]

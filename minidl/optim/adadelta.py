@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import kernels
-from minidl.optim._checks import FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params
+from minidl.optim._settings import set_by_signature
+from minidl.optim.optimizer import Fraction, FromZero, Optimizer, Params
 
 __all__ = ["Adadelta"]
 
@@ -21,32 +21,28 @@ class Adadelta(Optimizer):
     whose lr is 1.
     """
 
-    settings: ClassVar = {
-        "lr": FROM_ZERO,
-        "rho": FRACTION,
-        "eps": FROM_ZERO,
-        "weight_decay": FROM_ZERO,
-    }
+    samples: ClassVar = (
+        {"eps": 1e-3},
+        {},
+        {"lr": 0.5, "rho": 0.7, "eps": 1e-4, "weight_decay": 0.1},
+    )
 
+    @set_by_signature
     def __init__(
         self,
         params: Params,
-        lr: float = 1.0,
+        lr: FromZero = 1.0,
         *,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
+        rho: Fraction = 0.9,
+        eps: FromZero = 1e-6,
+        weight_decay: FromZero = 0.0,
+    ) -> None: ...
 
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("square_avg", "acc_delta")
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        return [group[name] for name in ("lr", "rho", "eps", "weight_decay")]
-
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
         kernels.use("optim").adadelta(p, grad, state["square_avg"], state["acc_delta"], numbers)

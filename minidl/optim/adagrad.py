@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import kernels
-from minidl.optim._checks import FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params
+from minidl.optim._settings import set_by_signature
+from minidl.optim.optimizer import FromZero, Optimizer, Params
 
 __all__ = ["Adagrad"]
 
@@ -20,21 +20,23 @@ class Adagrad(Optimizer):
     stochastic optimization", figure 1, the diagonal form.
     """
 
-    settings: ClassVar = {"lr": FROM_ZERO, "eps": FROM_ZERO, "weight_decay": FROM_ZERO}
+    samples: ClassVar = ({"lr": 0.5}, {}, {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1})
 
+    @set_by_signature
     def __init__(
-        self, params: Params, lr: float = 1e-2, *, eps: float = 1e-10, weight_decay: float = 0.0
-    ) -> None:
-        super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay)
+        self,
+        params: Params,
+        lr: FromZero = 1e-2,
+        *,
+        eps: FromZero = 1e-10,
+        weight_decay: FromZero = 0.0,
+    ) -> None: ...
 
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        return [group["lr"], group["eps"], group["weight_decay"]]
-
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
         kernels.use("optim").adagrad(p, grad, state["sum"], numbers)

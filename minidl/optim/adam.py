@@ -1,13 +1,12 @@
 """Adam."""
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from minidl import kernels
-from minidl.optim._checks import BETAS, COUNT, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params
+from minidl.optim._settings import Rule, set_by_signature
+from minidl.optim.optimizer import COUNT, Betas, Flag, FromZero, Optimizer, Params
 
 __all__ = ["Adam"]
 
@@ -17,40 +16,44 @@ class Adam(Optimizer):
 
     Their rates are betas; they start at 0, so at step t m' = m / (1 - beta1^t) and
     v' = v / (1 - beta2^t) correct for that. Weight decay adds weight_decay w to g.
+    amsgrad: v' is made of the largest v so far, so that steps never grow for want of a gradient.
 
-    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization", algorithm 1.
+    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization", algorithm 1; amsgrad:
+    Reddi, Kale and Kumar 2018, "On the convergence of Adam and beyond", algorithm 2, with Adam's
+    corrections, as in PyTorch.
     """
 
-    settings: ClassVar = {
-        "lr": FROM_ZERO,
-        "betas": BETAS,
-        "eps": FROM_ZERO,
-        "weight_decay": FROM_ZERO,
-    }
-    numbers: ClassVar = {"step": (0, COUNT)}
+    decoupled: ClassVar = False  # the weight decay from the gradient: see AdamW
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"lr": 0.1, "weight_decay": 0.1},
+        {},
+        {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-4},
+        {"betas": (0.0, 0.5), "weight_decay": 0.1},
+        {"lr": 0.05, "betas": (0.8, 0.9), "amsgrad": True},
+    )
 
+    @set_by_signature
     def __init__(
         self,
         params: Params,
-        lr: float = 1e-3,
+        lr: FromZero = 1e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        betas: Betas = (0.9, 0.999),
+        eps: FromZero = 1e-8,
+        weight_decay: FromZero = 0.0,
+        amsgrad: Flag = False,
+    ) -> None: ...
 
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq")
+        largest = ("max_exp_avg_sq",) if settings["amsgrad"] else ()
+        return ("exp_avg", "exp_avg_sq", *largest)
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        t = state["step"] = state["step"] + 1
-        (beta1, beta2), eps = group["betas"], group["eps"]
-        of_m, root = group["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        return [0.0, of_m, beta1, beta2, root, eps, group["weight_decay"], 1.0]
+    def _counts(self, settings: dict[str, Any]) -> dict[str, tuple[float, Rule]]:
+        return {"step": (0, COUNT)}
 
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
-        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)
+        arrays = state["exp_avg"], state["exp_avg_sq"], state.get("max_exp_avg_sq")
+        kernels.use("optim").adam(p, grad, *arrays, self.decoupled, numbers)

@@ -1,13 +1,10 @@
 """AdamW."""
 
-import math
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
-
-from minidl import kernels
+from minidl.optim._settings import set_by_signature
 from minidl.optim.adam import Adam
-from minidl.optim.optimizer import Params
+from minidl.optim.optimizer import Betas, Flag, FromZero, Params
 
 __all__ = ["AdamW"]
 
@@ -19,26 +16,22 @@ class AdamW(Adam):
     lr times the schedule's multiplier is what a scheduler here writes into lr.
     """
 
+    decoupled: ClassVar = True
+    samples: ClassVar = (
+        {"lr": 0.1},
+        {},
+        {"lr": 0.02, "amsgrad": True, "weight_decay": 0.3},
+        {"lr": 0.05, "weight_decay": 0.5, "betas": (0.8, 0.95), "eps": 1e-4},
+    )
+
+    @set_by_signature
     def __init__(
         self,
         params: Params,
-        lr: float = 1e-3,
+        lr: FromZero = 1e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        t = state["step"] = state["step"] + 1
-        (beta1, beta2), lr = group["betas"], group["lr"]
-        of_m, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        keep = 1 - lr * group["weight_decay"]
-        return [0.0, of_m, beta1, beta2, root, group["eps"], 0.0, keep]
-
-    def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
-        numbers: np.ndarray,
-    ) -> None:  # fmt: skip
-        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)
+        betas: Betas = (0.9, 0.999),
+        eps: FromZero = 1e-8,
+        weight_decay: FromZero = 1e-2,
+        amsgrad: Flag = False,
+    ) -> None: ...

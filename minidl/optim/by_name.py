@@ -60,7 +60,8 @@ def load_named_state(
     for group in own["groups"]:
         for n in group["params"]:
             held = saved["state"].get(called[n], {})
-            first: dict[str, Any] = {name: value for name, (value, _) in optimizer.numbers.items()}
+            counts = optimizer._counts(group)
+            first: dict[str, Any] = {name: value for name, (value, _) in counts.items()}
             for name in optimizer._arrays(group):
                 first[name] = np.zeros(params[n].shape, params[n].dtype)
             if first:

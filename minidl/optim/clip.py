@@ -8,11 +8,16 @@ import numpy as np
 from minidl.autograd import Tensor
 from minidl.autograd.watched import Number
 from minidl.errors import GradError
-from minidl.optim._checks import ABOVE_ZERO, NORM_ORDER, POSITIVE_OR_INF, check, gradients
+from minidl.optim._checks import gradients
 from minidl.optim._pieces import pieces
+from minidl.optim._settings import Rule, check, real
 from minidl.recording import here, step
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
+
+ABOVE_ZERO = Rule("a finite number above 0", real(lambda x: 0 < x < math.inf))
+POSITIVE_OR_INF = Rule("a number above 0, or inf", real(lambda x: x > 0))
+NORM_ORDER = Rule("a number from 1 up, or inf", real(lambda x: x >= 1))
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float = 2.0) -> float:

@@ -11,16 +11,9 @@ from minidl import kernels
 from minidl.autograd import Tensor
 from minidl.autograd.held import written
 from minidl.errors import StateError
-from minidl.optim._checks import (
-    BELOW_ONE,
-    FRACTION,
-    alike,
-    array_like,
-    check,
-    check_float,
-    load,
-    tensors,
-)  # fmt: skip
+from minidl.optim._checks import alike, array_like, check_float, load, tensors
+from minidl.optim._settings import check
+from minidl.optim.optimizer import BELOW_ONE, FRACTION
 from minidl.recording import before, owns
 
 __all__ = ["EMA"]

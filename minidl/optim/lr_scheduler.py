@@ -12,22 +12,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from minidl.errors import ArgumentError, DTypeError
-from minidl.optim._checks import (
-    ABOVE_ZERO,
-    ANY_NUMBER,
-    BETWEEN,
-    COUNT,
-    COUNT_FROM_ONE,
-    COUNTS_FROM_ONE,
-    FRACTION,
-    FROM_ZERO,
-    Rule,
-    check,
-    load,
-    numbers_from_zero,
-    one_of,
-)
-from minidl.optim.optimizer import Optimizer
+from minidl.optim._checks import load
+from minidl.optim._settings import Rule, check, one_of, real, several, whole
+from minidl.optim.optimizer import COUNT, FRACTION, FROM_ZERO, Optimizer
 from minidl.recording import refuse
 
 __all__ = [
@@ -40,6 +27,17 @@ __all__ = [
     "ReduceLROnPlateau",
     "LinearWarmup",
 ]
+
+ANY_NUMBER = Rule("a number", real(lambda x: not math.isnan(x)))
+ABOVE_ZERO = Rule("a finite number above 0", real(lambda x: 0 < x < math.inf))
+BETWEEN = Rule("a number above 0 and below 1", real(lambda x: 0 < x < 1))
+COUNT_FROM_ONE = Rule("a whole number from 1 up", whole(1))
+COUNTS_FROM_ONE = Rule("a list of whole numbers from 1 up", several(whole(1)))
+
+
+def numbers_from_zero(count: int) -> Rule:
+    return Rule(f"a list of {count} numbers from 0 up", several(FROM_ZERO.convert, count))
+
 
 OUTSIDE = "would be left out of replays: call it after the captured call"
 

@@ -1,18 +1,17 @@
-"""Nadam."""
+"""NAdam."""
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from minidl import kernels
-from minidl.optim._checks import BETAS, COUNT, FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params
+from minidl.optim._settings import Rule, set_by_signature
+from minidl.optim.optimizer import COUNT, FRACTION, Betas, FromZero, Optimizer, Params
 
-__all__ = ["Nadam"]
+__all__ = ["NAdam", "Nadam"]
 
 
-class Nadam(Optimizer):
+class NAdam(Optimizer):
     """Adam with Nesterov's momentum: the step mixes m, as it will be used next, with g itself.
 
     The momentum grows with the steps, mu(t) = beta1 (1 - 0.96^(t momentum_decay) / 2), and
@@ -22,50 +21,41 @@ class Nadam(Optimizer):
     Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 2.
     """
 
-    settings: ClassVar = {
-        "lr": FROM_ZERO,
-        "betas": BETAS,
-        "eps": FROM_ZERO,
-        "momentum_decay": FROM_ZERO,
-        "weight_decay": FROM_ZERO,
-    }
-    numbers: ClassVar = {"step": (0, COUNT), "mu_product": (1.0, FRACTION)}
+    samples: ClassVar = (
+        {"lr": 0.1},
+        {},
+        {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-4, "momentum_decay": 0.1},
+        {"lr": 0.1, "weight_decay": 0.1},
+    )
 
+    @set_by_signature
     def __init__(
         self,
         params: Params,
-        lr: float = 2e-3,
+        lr: FromZero = 2e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        momentum_decay: float = 4e-3,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            momentum_decay=momentum_decay,
-            weight_decay=weight_decay,
-        )
+        betas: Betas = (0.9, 0.999),
+        eps: FromZero = 1e-8,
+        momentum_decay: FromZero = 4e-3,
+        weight_decay: FromZero = 0.0,
+    ) -> None: ...
 
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        (beta1, beta2), eps, decay = group["betas"], group["eps"], group["weight_decay"]
-        t = state["step"] = state["step"] + 1
-        mu, mu_next = (
-            beta1 * (1 - 0.5 * 0.96 ** (s * group["momentum_decay"])) for s in (t, t + 1)
-        )
-        product = state["mu_product"] = state["mu_product"] * mu
-        of_g = group["lr"] * (1 - mu) / (1 - product)
-        of_m = group["lr"] * mu_next / (1 - product * mu_next)
-        return [of_g, of_m, beta1, beta2, math.sqrt(1 - beta2**t), eps, decay, 1.0]
+    def _counts(self, settings: dict[str, Any]) -> dict[str, tuple[float, Rule]]:
+        return {"step": (0, COUNT), "mu_product": (1.0, FRACTION)}
+
+    def _count(self, state: dict[str, Any], settings: dict[str, Any]) -> None:
+        super()._count(state, settings)
+        decayed = 0.96 ** (state["step"] * settings["momentum_decay"])
+        state["mu_product"] *= settings["betas"][0] * (1 - 0.5 * decayed)
 
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
-        kernels.use("optim").adam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)
+        kernels.use("optim").nadam(p, grad, state["exp_avg"], state["exp_avg_sq"], numbers)
+
+
+Nadam = NAdam  # Keras's spelling

@@ -1,9 +1,9 @@
-"""What all optimizers share: groups of parameters, their settings, and their state."""
+"""What all optimizers share: their settings' rules, groups of parameters, and their state."""
 
 import itertools
-import operator
+import math
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -12,22 +12,34 @@ from minidl.autograd import Tensor
 from minidl.autograd.held import written
 from minidl.errors import ArgumentError, StateError
 from minidl.optim._checks import (
-    FROM_ZERO,
-    Rule,
     alike,
     array_like,
-    check,
     check_float,
     check_gradient,
-    counts,
     flatten,
     listed,
     load,
     tensors,
 )
+from minidl.optim._replay import Counting, Due
+from minidl.optim._settings import Rule, check, counts, flag, real, several, whole
 from minidl.recording import before, here, owns
 
 __all__ = ["Optimizer", "Params"]
+
+# What a setting may be. The signature of an optimizer says which rule each of its settings has; it
+# is applied when the optimizer is made, at every step, and to states that are loaded.
+FROM_ZERO = Rule("a finite number from 0 up", real(lambda x: 0 <= x < math.inf))
+FRACTION = Rule("a number from 0 to 1", real(lambda x: 0 <= x <= 1))
+BELOW_ONE = Rule("a number from 0 to below 1", real(lambda x: 0 <= x < 1))
+BETAS = Rule("two numbers from 0 to below 1", several(BELOW_ONE.convert, 2))
+FLAG = Rule("True or False", flag)
+COUNT = Rule("a whole number from 0 up", whole(0))
+
+FromZero = Annotated[float, FROM_ZERO]
+Fraction = Annotated[float, FRACTION]
+Betas = Annotated[tuple[float, float], BETAS]
+Flag = Annotated[bool, FLAG]
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -37,16 +49,21 @@ class Optimizer:
 
     params: an iterable of float tensors, or of dicts `{"params": [...], "lr": ..., ...}` whose
         other keys are settings that differ from the defaults.
-    A subclass declares `settings` (a rule for each), the state it needs (`numbers`, `_arrays`) and
-    `_update`.
+    A subclass declares its settings in the signature of `__init__`, under `@set_by_signature`;
+    `_arrays` and `_counts` name the state it needs; `_update` is the rule, in NumPy or a call of a
+    kernel. Its `samples` are settings for tests, which find it by itself: see `Lion`.
     Raises ArgumentError for a setting out of range, an unknown one, or a tensor given twice;
     DTypeError for what is no float tensor.
     """
 
     settings: ClassVar[dict[str, Rule]] = {}
-    numbers: ClassVar[dict[str, tuple[float, Rule]]] = {}  # by name: first value, and its rule
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    elementwise: ClassVar[bool] = True  # each number moves as it would in a tensor of its own
 
-    def __init__(self, params: Params, **defaults: Any) -> None:
+    def __init_subclass__(cls) -> None:
+        cls.settings = getattr(cls.__init__, "settings", cls.settings)
+
+    def _begin(self, params: Params, defaults: dict[str, Any]) -> None:
         self._who = type(self).__name__
         self.param_groups: list[dict[str, Any]] = []
         self._defaults = {
@@ -61,7 +78,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
-        """Optimise more parameters: `{"params": [...]}` and the settings that differ.
+        """Optimize more parameters: `{"params": [...]}` and the settings that differ.
 
         Raises as the constructor does, and then leaves the optimizer as it was.
         """
@@ -87,7 +104,7 @@ class Optimizer:
         check_float(who, p)
         if p.requires_grad and p.edge is not p:
             raise ArgumentError(
-                f"{who} was computed from other tensors: optimise those, or .detach() it"
+                f"{who} was computed from other tensors: optimize those, or .detach() it"
             )
 
     def _plain(self, who: str, group: dict[str, Any]) -> dict[str, Any]:
@@ -121,18 +138,22 @@ class Optimizer:
         """Names of the arrays, shaped as the parameter and first 0, that the rule keeps for it."""
         return ()
 
+    def _counts(self, settings: dict[str, Any]) -> dict[str, tuple[float, Rule]]:
+        """Numbers that the rule keeps for a parameter: by name, the first value and its rule."""
+        return {}
+
     def _fit_state(self, p: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
         """The state of `p`: what its settings call for, and nothing else.
 
         So SGD without momentum holds no memory; turned off, momentum is forgotten.
         """
-        if p not in self._state:
-            self._state[p] = {name: first for name, (first, _) in self.numbers.items()}
-        state = self._state[p]
-        wanted = self._arrays(settings)
-        for name in [n for n in state if n not in wanted and n not in self.numbers]:
+        state = self._state.setdefault(p, {})
+        arrays, counts = self._arrays(settings), self._counts(settings)
+        for name in [n for n in state if n not in arrays and n not in counts]:
             del state[name]
-        for name in wanted:
+        for name, (first, _) in counts.items():
+            state.setdefault(name, first)
+        for name in arrays:
             if name not in state:
                 state[name] = np.zeros(p.shape, p.dtype)
         return state
@@ -167,45 +188,54 @@ class Optimizer:
         nothing is then updated.
         """
         due = self._due()
+        self._advance(due)
         for each in due:
-            each.numbers[:] = self._numbers(each.state, each.settings)
-            self._recorded_update(each)
+            self._update_in_place(each)
             written(each.p.data, f"{self._who}.step()")
             owns(each.p.data, *(a for a in each.state.values() if isinstance(a, np.ndarray)))
-        before(_Counting(self, due))
+        before(Counting(self, due))
 
-    def _due(self) -> list["_Due"]:
+    def _due(self) -> list[Due]:
         """What a step would update now, all of it checked."""
         settings = self._all_plain("step")
+        sizes = [len(self._values(each)) + len(self._counts(each)) for each in settings]
         due = []
         for i, number, p in self._numbered():
             grad = p.grad
             if grad is not None and p.requires_grad:
                 state = self._fit_state(p, settings[i])
                 self._check_ready(f"{self._who}.step, parameter {number},", p, state)
-                numbers = np.empty(len(self._numbers(dict(state), settings[i])), np.float64)
-                due.append(_Due(p, grad, state, settings[i], i, numbers))
+                due.append(Due(p, grad, state, settings[i], i, np.empty(sizes[i])))
         return due
 
-    def _recorded_update(self, due: "_Due") -> None:
-        """The update; a rule in NumPy, which launches no kernel, is run again in every replay."""
-        recorder: Any = here.recorder
-        start = 0 if recorder is None else recorder.place()
-        self._update_in_place(due)
-        if recorder is not None and recorder.launches_since(start) is None:
-            recorder.cut(start)
-            recorder.stepped(lambda: self._update_in_place(due))
+    def _advance(self, due: list[Due]) -> None:
+        """Count a step of each, and write the numbers that kernels read: values, then counts."""
+        values: dict[int, list[float]] = {}  # by group
+        for _, _, state, settings, group, numbers in due:
+            if group not in values:
+                values[group] = [*self._values(settings).values()]
+            self._count(state, settings)
+            numbers[:] = [*values[group], *(state[name] for name in self._counts(settings))]
 
-    def _update_in_place(self, due: "_Due") -> None:
+    def _update_in_place(self, due: Due) -> None:
         """The rule on C-contiguous arrays."""
         copy = kernels.use("copy")
         grad, p = copy.contiguous(due.grad), due.p.data
         if p.flags.c_contiguous:
-            self._update(p, grad, due.state, due.settings, due.numbers)
+            self._recorded_update(p, grad, due)
         else:
             whole = copy.contiguous(p)
-            self._update(whole, grad, due.state, due.settings, due.numbers)
+            self._recorded_update(whole, grad, due)
             copy.copy_to(p, whole)
+
+    def _recorded_update(self, p: np.ndarray, grad: np.ndarray, due: Due) -> None:
+        """The rule; one in NumPy, which launches no kernel, is run again in every replay."""
+        recorder: Any = here.recorder
+        start = 0 if recorder is None else recorder.place()
+        self._update(p, grad, due.state, due.settings, due.numbers)
+        if recorder is not None and recorder.launches_since(start) is None:
+            recorder.cut(start)
+            recorder.stepped(lambda: self._update(p, grad, due.state, due.settings, due.numbers))
 
     def _check_ready(self, who: str, p: Tensor, state: dict[str, Any]) -> None:
         check_gradient(who, p)
@@ -218,17 +248,31 @@ class Optimizer:
                     f"shape {array.shape}: make the optimizer after converting the model"
                 )
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        """Count a step in `state`, and return the numbers that the rule's kernel takes for it."""
-        return []
+    def _values(self, settings: dict[str, Any]) -> dict[str, float]:
+        """The settings that are numbers, in the order of the signature; betas are beta1, beta2."""
+        found: dict[str, float] = {}
+        for name in self.settings:
+            value = settings[name]
+            if isinstance(value, tuple):
+                found.update((f"{name[:-1]}{i}", x) for i, x in enumerate(value, 1))
+            elif not isinstance(value, bool):
+                found[name] = value
+        return found
+
+    def _count(self, state: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Count a step in `state`: it is the one that `_update` makes next."""
+        if "step" in state:
+            state["step"] += 1
 
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
         """The rule: change `p` and arrays of `state` in place, all C-contiguous.
 
-        `grad` and `numbers` (float64), what may change from step to step, are only read.
+        settings: of now, in plain Python.  numbers: those and the counts as float64, for kernels,
+        which find in this array what it is when a captured step is replayed. Both are only read,
+        as is `grad`.
         """
         raise NotImplementedError
 
@@ -257,7 +301,7 @@ class Optimizer:
         return {"groups": groups, "state": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from where `state_dict` was taken: settings, counts and arrays.
+        """Continue exactly from where `state_dict` was taken: settings, counts and arrays.
 
         Raises one StateError that lists every missing, unexpected and misshaped name, and then
         leaves the optimizer as it was.
@@ -280,7 +324,7 @@ class Optimizer:
             self._state[p] = _below(f"state.{number}.", values)
 
     def _rules(self, leaves: dict[str, Any]) -> dict[str, Rule]:
-        """What each name of a state to load must be, given its settings (which decide arrays)."""
+        """Map each name of a state to its rule, given its settings, which decide what it holds."""
         rules = {}
         for i, number, p in self._numbered():
             at = f"groups.{i}."
@@ -289,7 +333,7 @@ class Optimizer:
                 found = rule.convert(leaves.get(at + name))
                 settings[name] = settings.get(name) if found is None else found
                 rules[at + name] = rule
-            for name, (_, rule) in self.numbers.items():
+            for name, (_, rule) in self._counts(settings).items():
                 rules[f"state.{number}.{name}"] = rule
             for name in self._arrays(settings):
                 rules[f"state.{number}.{name}"] = array_like(p.data)
@@ -303,73 +347,3 @@ class Optimizer:
 def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     """The entries whose name starts with `prefix`, without it."""
     return {name[len(prefix) :]: v for name, v in values.items() if name.startswith(prefix)}
-
-
-class _Due(NamedTuple):
-    """A parameter that a step updates: its gradient, state, the settings of its group, and the
-    place of that group; and the array that holds the rule's numbers."""
-
-    p: Tensor
-    grad: np.ndarray
-    state: dict[str, Any]
-    settings: dict[str, Any]
-    group: int
-    numbers: np.ndarray
-
-
-class _Counting:
-    """What a replayed step does in Python: count the step, and look up the settings of now."""
-
-    def __init__(self, optimizer: Optimizer, due: list[_Due]) -> None:
-        self._optimizer, self._due = optimizer, due
-        self._fixed = [_fixed(each.settings) for each in due]
-        self._arrays = [_arrays(each.state) for each in due]
-        self._params = self._all_params()
-
-    def _all_params(self) -> list[Tensor]:
-        return [p for group in self._optimizer.param_groups for p in group["params"]]
-
-    def holds(self) -> bool:
-        """Whether the same rule would be applied to the same arrays."""
-        optimizer = self._optimizer
-        params = self._all_params()
-        if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
-            return False
-        settings = optimizer._all_plain("step")
-        return all(
-            each.group < len(settings)
-            and fixed == _fixed(settings[each.group])
-            and optimizer._state.get(each.p) is each.state
-            and arrays == _arrays(each.state)
-            and each.p.requires_grad
-            for each, fixed, arrays in zip(self._due, self._fixed, self._arrays, strict=True)
-        )
-
-    def advance(self) -> None:
-        optimizer = self._optimizer
-        settings = optimizer._all_plain("step")
-        for each in self._due:
-            each.settings.update(settings[each.group])
-            each.numbers[:] = optimizer._numbers(each.state, each.settings)
-
-    def save(self) -> list[dict[str, Any]]:
-        return [
-            {name: x for name, x in each.state.items() if not isinstance(x, np.ndarray)}
-            for each in self._due
-        ]
-
-    def restore(self, state: list[dict[str, Any]]) -> None:
-        for each, numbers in zip(self._due, state, strict=True):
-            for name in [n for n in each.state if n not in numbers]:
-                if not isinstance(each.state[name], np.ndarray):
-                    del each.state[name]
-            each.state.update(numbers)
-
-
-def _fixed(settings: dict[str, Any]) -> list[Any]:
-    """What of the settings isn't read from memory: flags, and whether a number is 0."""
-    return [value if isinstance(value, bool) else value != 0 for value in settings.values()]
-
-
-def _arrays(state: dict[str, Any]) -> list[int]:
-    return [id(value) for value in state.values() if isinstance(value, np.ndarray)]

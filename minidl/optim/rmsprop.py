@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import kernels
-from minidl.optim._checks import FLAG, FRACTION, FROM_ZERO
-from minidl.optim.optimizer import Optimizer, Params
+from minidl.optim._settings import set_by_signature
+from minidl.optim.optimizer import Flag, Fraction, FromZero, Optimizer, Params
 
 __all__ = ["RMSprop"]
 
@@ -21,46 +21,35 @@ class RMSprop(Optimizer):
     sequences with recurrent neural networks", equations 38 to 41, but eps is added to the root.
     """
 
-    settings: ClassVar = {
-        "lr": FROM_ZERO,
-        "alpha": FRACTION,
-        "eps": FROM_ZERO,
-        "momentum": FROM_ZERO,
-        "centered": FLAG,
-        "weight_decay": FROM_ZERO,
-    }
+    samples: ClassVar = (
+        {"lr": 0.03},
+        {},
+        {"lr": 0.02, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.1},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"alpha": 0.8, "momentum": 0.7, "centered": True, "weight_decay": 0.1},
+    )
 
+    @set_by_signature
     def __init__(
         self,
         params: Params,
-        lr: float = 1e-2,
+        lr: FromZero = 1e-2,
         *,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        momentum: float = 0.0,
-        centered: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            alpha=alpha,
-            eps=eps,
-            momentum=momentum,
-            centered=centered,
-            weight_decay=weight_decay,
-        )
+        alpha: Fraction = 0.99,
+        eps: FromZero = 1e-8,
+        momentum: FromZero = 0.0,
+        centered: Flag = False,
+        weight_decay: FromZero = 0.0,
+    ) -> None: ...
 
     def _arrays(self, settings: dict[str, Any]) -> tuple[str, ...]:
         mean = ("grad_avg",) if settings["centered"] else ()
         buffer = ("momentum_buffer",) if settings["momentum"] else ()
         return ("square_avg", *mean, *buffer)
 
-    def _numbers(self, state: dict[str, Any], group: dict[str, Any]) -> list[float]:
-        return [group[name] for name in ("lr", "alpha", "eps", "momentum", "weight_decay")]
-
     def _update(
-        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any],
+        self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], settings: dict[str, Any],
         numbers: np.ndarray,
     ) -> None:  # fmt: skip
         arrays = state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer")

@@ -1,9 +1,13 @@
-"""Optimizer updates. Arrays are of one shape and dtype; the first and the state change in place.
+"""Optimizer updates, as their papers have them: see the classes in `minidl.optim` for which.
 
-w weights, g their gradient; numbers, float64, the settings in the order that each update names,
-where decay adds decay * w to g. Where the formulas come from stands at the classes in
-`minidl.optim`.
+w weights, g their gradient, then the state: arrays of one shape and dtype, of which w and the
+state change in place. weight_decay adds weight_decay * w to g.
 """
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,49 +15,73 @@ Array = np.ndarray
 Optional = np.ndarray | None
 
 
-def sgd(w: Array, g: Array, buffer: Optional, numbers: Array, nesterov: bool) -> None:
-    """w -= lr (g + decay w); with a buffer, momentum.  numbers: lr, momentum, decay."""
-    lr, momentum, decay = numbers.tolist()  # Python's numbers keep float32 arithmetic float32
-    g = g + decay * w
+def _by_name(update: Callable[..., None]) -> Callable[..., None]:
+    """`update` as kernels are called: its keyword-only arguments come last, in one array.
+
+    They become Python numbers, which keep float32 arithmetic float32.
+    """
+    parameters = inspect.signature(update).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    others = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+
+    @functools.wraps(update)
+    def called(*arrays: Any) -> None:
+        *placed, numbers = arrays
+        update(*placed, **dict(zip(names, numbers.tolist())))
+
+    last = inspect.Parameter("numbers", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Array)
+    made: Any = called
+    made.__signature__ = inspect.Signature([*others, last], return_annotation=None)
+    made.names = names
+    return made
+
+
+@_by_name
+def sgd(
+    w: Array, g: Array, buffer: Optional, nesterov: bool,
+    *, lr: float, momentum: float, dampening: float, weight_decay: float, step: float = 1,
+) -> None:  # fmt: skip
+    """Gradient descent; with a buffer, momentum."""
+    g = g + weight_decay * w
     if buffer is not None:
         buffer *= momentum
-        buffer += g
+        buffer += g if step == 1 else (1 - dampening) * g
         g = g + momentum * buffer if nesterov else buffer
     w -= lr * g
 
 
-def adagrad(w: Array, g: Array, total: Array, numbers: Array) -> None:
-    """w -= lr g / (sqrt(total) + eps), total the sum of g^2.  numbers: lr, eps, decay."""
-    lr, eps, decay = numbers.tolist()
-    g = g + decay * w
+@_by_name
+def adagrad(
+    w: Array, g: Array, total: Array, *, lr: float, eps: float, weight_decay: float
+) -> None:
+    """Steps divided by the root of the sum of all squares so far."""
+    g = g + weight_decay * w
     total += g * g
     w -= lr * g / (np.sqrt(total) + eps)
 
 
-def adadelta(w: Array, g: Array, square_avg: Array, acc_delta: Array, numbers: Array) -> None:
-    """w -= lr d, d = sqrt(acc_delta + eps) / sqrt(square_avg + eps) g.
-
-    numbers: lr, rho, eps, decay.
-    """
-    lr, rho, eps, decay = numbers.tolist()
-    g = g + decay * w
+@_by_name
+def adadelta(
+    w: Array, g: Array, square_avg: Array, acc_delta: Array,
+    *, lr: float, rho: float, eps: float, weight_decay: float,
+) -> None:  # fmt: skip
+    """Steps in the units of w."""
+    g = g + weight_decay * w
     square_avg *= rho
     square_avg += (1 - rho) * (g * g)
-    d = np.sqrt(acc_delta + eps) / np.sqrt(square_avg + eps) * g
+    delta = np.sqrt(acc_delta + eps) / np.sqrt(square_avg + eps) * g
     acc_delta *= rho
-    acc_delta += (1 - rho) * (d * d)
-    w -= lr * d
+    acc_delta += (1 - rho) * (delta * delta)
+    w -= lr * delta
 
 
+@_by_name
 def rmsprop(
-    w: Array, g: Array, square_avg: Array, grad_avg: Optional, buffer: Optional, numbers: Array
-) -> None:
-    """w -= lr g / (sqrt(square_avg - grad_avg^2) + eps); grad_avg and buffer may be left out.
-
-    numbers: lr, alpha, eps, momentum, decay.
-    """
-    lr, alpha, eps, momentum, decay = numbers.tolist()
-    g = g + decay * w
+    w: Array, g: Array, square_avg: Array, grad_avg: Optional, buffer: Optional,
+    *, lr: float, alpha: float, eps: float, momentum: float, weight_decay: float,
+) -> None:  # fmt: skip
+    """Steps divided by a running root mean square; with grad_avg, by a standard deviation."""
+    g = g + weight_decay * w
     square_avg *= alpha
     square_avg += (1 - alpha) * (g * g)
     variance = square_avg
@@ -61,31 +89,57 @@ def rmsprop(
         grad_avg *= alpha
         grad_avg += (1 - alpha) * g
         variance = np.maximum(variance - grad_avg * grad_avg, 0)  # rounding can take it below 0
-    d = g / (np.sqrt(variance) + eps)
+    step = g / (np.sqrt(variance) + eps)
     if buffer is not None:
         buffer *= momentum
-        buffer += d
-        d = buffer
-    w -= lr * d
+        buffer += step
+        step = buffer
+    w -= lr * step
 
 
-def adam(w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, numbers: Array) -> None:
-    """w = keep w - (of_g g + of_m exp_avg) / (sqrt(exp_avg_sq) / root + eps).
-
-    numbers: of_g, of_m, beta1, beta2, root, eps, decay, keep.
-    """
-    of_g, of_m, beta1, beta2, root, eps, decay, keep = numbers.tolist()
-    g = g + decay * w
+@_by_name
+def adam(
+    w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array, max_exp_avg_sq: Optional,
+    decoupled: bool,
+    *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, step: float,
+) -> None:  # fmt: skip
+    """Adam; decoupled, AdamW; with max_exp_avg_sq, AMSGrad."""
+    if decoupled:
+        w *= 1 - lr * weight_decay
+    else:
+        g = g + weight_decay * w
     exp_avg *= beta1
     exp_avg += (1 - beta1) * g
     exp_avg_sq *= beta2
     exp_avg_sq += (1 - beta2) * (g * g)
-    w *= keep
-    w -= (of_g * g + of_m * exp_avg) / (np.sqrt(exp_avg_sq) / root + eps)
+    second = exp_avg_sq
+    if max_exp_avg_sq is not None:
+        second = np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
+    m_hat = exp_avg / (1 - beta1**step)
+    v_hat = second / (1 - beta2**step)
+    w -= lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-def ema(average: Array, w: Array, numbers: Array) -> None:
-    """average += (1 - decay) (w - average).  numbers: decay."""
-    (decay,) = numbers.tolist()
+@_by_name
+def nadam(
+    w: Array, g: Array, exp_avg: Array, exp_avg_sq: Array,
+    *, lr: float, beta1: float, beta2: float, eps: float, momentum_decay: float,
+    weight_decay: float, step: float, mu_product: float,
+) -> None:  # fmt: skip
+    """NAdam. mu_product: mu of step 1, times mu of step 2, and so on, up to this step."""
+    mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay)) for t in (step, step + 1))
+    g = g + weight_decay * w
+    exp_avg *= beta1
+    exp_avg += (1 - beta1) * g
+    exp_avg_sq *= beta2
+    exp_avg_sq += (1 - beta2) * (g * g)
+    m_hat = mu_next * exp_avg / (1 - mu_product * mu_next) + (1 - mu) * g / (1 - mu_product)
+    v_hat = exp_avg_sq / (1 - beta2**step)
+    w -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+@_by_name
+def ema(average: Array, w: Array, *, decay: float) -> None:
+    """An exponential moving average of w."""
     # So written, what stands still is averaged to itself, to the bit.
     average += (1 - decay) * (w - average)

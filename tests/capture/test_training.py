@@ -1,35 +1,12 @@
 """A captured training step gives the bits of an eager one: whatever network, optimizer, threads."""
 
-import inspect
-
 import numpy as np
 import pytest
+from optimizers import SAMPLES, title
 from steps import NETWORKS, Training, assert_same, batches, is_captured, sgd, train
 
 import minidl as md
 from minidl import nn, optim
-
-OPTIMIZERS = {
-    "SGD": {},
-    "SGD momentum": {"momentum": 0.9},
-    "SGD nesterov": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-    "Adagrad": {"weight_decay": 0.01},
-    "Adadelta": {},
-    "RMSprop": {"momentum": 0.5, "weight_decay": 0.01},
-    "RMSprop centered": {"centered": True},
-    "Adam": {"weight_decay": 0.01},
-    "AdamW": {},
-    "Nadam": {"weight_decay": 0.01},
-}
-
-
-def is_optimizer(value):
-    return inspect.isclass(value) and issubclass(value, optim.Optimizer)
-
-
-def test_every_optimizer_is_here():
-    classes = {name for name in optim.__all__ if is_optimizer(getattr(optim, name))}
-    assert {title.split()[0] for title in OPTIMIZERS} == classes - {"Optimizer"}
 
 
 def both(name, count=5, dtype=np.float32, **settings):
@@ -46,10 +23,10 @@ def both(name, count=5, dtype=np.float32, **settings):
     return found, expected
 
 
-@pytest.mark.parametrize("title", OPTIMIZERS)
-def test_every_optimizer(title):
+@pytest.mark.parametrize(("kind", "settings"), SAMPLES, ids=title)
+def test_every_optimizer(kind, settings):
     def make(params):
-        return getattr(optim, title.split()[0])(params, lr=0.05, **OPTIMIZERS[title])
+        return kind(params, **settings)
 
     assert_same(*both("small", make=make))
 

@@ -192,10 +192,10 @@ def optim_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     size, some = draw(st.sampled_from([0, 1, 17, 16384, 40001])), draw(st.booleans())
     w, g, a, b = numbers(size), numbers(size), np.abs(numbers(size)), np.abs(numbers(size))
-    decay = draw(st.sampled_from([0.0, 0.1]))
+    decay, step = draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from([1, 7]))
     if name == "sgd":
         nesterov = some and draw(st.booleans())
-        return w, g, a if some else None, np.array([0.1, 0.9, decay]), nesterov
+        return w, g, a if some else None, nesterov, np.array([0.1, 0.9, 0.3, decay, step])
     if name == "ema":
         return w, g, np.array([0.9])
     if name == "adagrad":
@@ -205,8 +205,10 @@ def optim_arguments(draw, name):
     if name == "rmsprop":
         mean, buffer = a / 9 if some else None, numbers(size) if draw(st.booleans()) else None
         return w, g, a + 1, mean, buffer, np.array([0.1, 0.9, 1e-3, 0.9, decay])
-    settings = np.array([0.01, 0.1, 0.9, 0.99, 0.5, 1e-3, decay, 0.999])
-    return w, g, numbers(size), a, settings
+    if name == "nadam":
+        return w, g, numbers(size), a, np.array([0.1, 0.9, 0.99, 1e-3, 0.04, decay, step, 0.7])
+    largest, decoupled = b if some else None, draw(st.booleans())
+    return w, g, numbers(size), a, largest, decoupled, np.array([0.1, 0.9, 0.99, 1e-3, decay, step])
 
 
 @st.composite

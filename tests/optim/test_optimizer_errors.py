@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from optimizers import OPTIMIZERS, title
 
 import minidl.ops  # noqa: F401  gives tensors their arithmetic
 from minidl import optim
@@ -68,7 +69,7 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
         (
             lambda: optim.SGD([A * 2], lr=0.1),
             ArgumentError,
-            "parameter 0, was computed from other tensors: optimise those",
+            "parameter 0, was computed from other tensors: optimize those",
         ),
         (
             lambda: optim.SGD([A]),
@@ -94,7 +95,7 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
             ArgumentError,
             r"AdamW expected betas .*-0.1",
         ),
-        (lambda: optim.Nadam([A], betas=(0.9,)), ArgumentError, r"Nadam expected betas .*\(0.9,\)"),
+        (lambda: optim.Nadam([A], betas=(0.9,)), ArgumentError, r"NAdam expected betas .*\(0.9,\)"),
         (lambda: optim.Nadam([A], betas=0.9), ArgumentError, "betas .* got 0.9"),
         (lambda: optim.Adam([A], betas=[0.9, [0.9]]), ArgumentError, "betas"),
         (lambda: optim.Adam([A], betas=(0.9, float("nan"))), ArgumentError, "nan"),
@@ -104,6 +105,11 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
             lambda: optim.SGD([A], 0.1, nesterov=True),
             ArgumentError,
             "SGD, group 0, got nesterov=True with momentum=0: set momentum",
+        ),
+        (
+            lambda: optim.SGD([A], 0.1, momentum=0.9, dampening=0.1, nesterov=True),
+            ArgumentError,
+            "SGD, group 0, got nesterov=True with dampening: leave one",
         ),
         (
             lambda: optim.SGD([A], 0.1, nesterov=1),
@@ -122,7 +128,7 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
         (
             lambda: optim.SGD([{"params": [A], "learning_rate": 1}], lr=0.1),
             ArgumentError,
-            "group 0, got the unknown setting 'learning_rate': it knows lr, momentum, nesterov, ",
+            "group 0, got the unknown setting 'learning_rate': it knows lr, momentum, dampening, ",
         ),
         (
             lambda: optim.SGD([{"params": [A]}, {"params": [B], "lr": -1}], lr=0.1),
@@ -134,6 +140,22 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
 def test_refuses(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS, ids=title)
+def test_every_setting_is_checked(kind):
+    for name in kind.settings:
+        with pytest.raises(ArgumentError, match=f"{kind.__name__} expected {name} to be "):
+            kind([A], **{"lr": 0.1, name: "x"})
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS, ids=title)
+def test_says_which_settings_there_are(kind):
+    match = f"{kind.__name__}: got an unexpected keyword argument 'learning_rate'; it takes params"
+    with pytest.raises(TypeError, match=match):
+        kind([A], learning_rate=0.1)
+    with pytest.raises(TypeError, match=f"{kind.__name__}: too many positional arguments"):
+        kind([A], 0.1, 0.9)
 
 
 def test_asks_for_the_parameters_of_a_module():

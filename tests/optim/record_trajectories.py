@@ -1,20 +1,26 @@
 """Record what PyTorch's optimizers, schedules, clipping and averages do, as an oracle for tests.
 
-    python tests/optim/record_torch.py
+    python tests/optim/record_trajectories.py
 
-writes torch_trajectories.npz beside this file. It needs the extra `oracle`; the tests that read
-the file need NumPy alone. "meta" in it is JSON that says what each recording is of.
+writes trajectories.npz beside this file. It needs the extra `oracle`; the tests that read the file
+need NumPy alone. "meta" in it is JSON that says what each recording is of. An optimizer that
+PyTorch hasn't is recorded from its paper's algorithm, written out in written_out.py.
 """
 
 import json
 import math
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+import written_out
 
-TARGET = Path(__file__).with_name("torch_trajectories.npz")
+sys.path.append(str(Path(__file__).parent.parent))
+from optimizers import SAMPLES
+
+TARGET = Path(__file__).with_name("trajectories.npz")
 STEPS = 20
 SHAPES = [(2, 3), (4,), ()]
 
@@ -23,44 +29,7 @@ TWO_GROUPS = [
     {"params": [1]},
 ]
 
-# (class, settings, groups, steps at which parameter 1 is frozen)
-OPTIMIZERS = [
-    ("SGD", {"lr": 0.1}, None, []),
-    ("SGD", {"lr": 0.1, "weight_decay": 0.1}, None, []),
-    ("SGD", {"lr": 0.1, "momentum": 0.9}, None, []),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}, None, []),
-    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}, None, []),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, TWO_GROUPS, []),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, None, [4, 5, 6, 11]),
-    ("Adagrad", {}, None, []),
-    ("Adagrad", {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
-    ("Adadelta", {}, None, []),
-    ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-4, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
-    ("RMSprop", {}, None, []),
-    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.1}, None, []),
-    ("RMSprop", {"momentum": 0.9}, None, []),
-    ("RMSprop", {"centered": True}, None, []),
-    (
-        "RMSprop",
-        {"alpha": 0.8, "momentum": 0.7, "centered": True, "weight_decay": 0.1},
-        TWO_GROUPS,
-        [0, 1, 9],
-    ),
-    ("Adam", {}, None, []),
-    ("Adam", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-4}, None, []),
-    ("Adam", {"betas": [0.0, 0.5], "weight_decay": 0.1}, None, []),
-    ("Adam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
-    ("AdamW", {}, None, []),
-    (
-        "AdamW",
-        {"lr": 0.05, "weight_decay": 0.5, "betas": [0.8, 0.95], "eps": 1e-4},
-        TWO_GROUPS,
-        [0, 1, 9],
-    ),
-    ("Nadam", {}, None, []),
-    ("Nadam", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-4, "momentum_decay": 0.1}, None, []),
-    ("Nadam", {"lr": 0.1, "weight_decay": 0.1}, TWO_GROUPS, [0, 1, 9]),
-]
+FROZEN = [0, 1, 9]  # steps at which parameter 1 is
 
 BASES = [0.1, 0.03]
 EPOCHS = 30
@@ -91,19 +60,37 @@ CLIPS = [(1.0, 2.0), (0.5, 1.0), (2.0, 3.0), (0.3, math.inf), (1e6, 2.0)]
 DECAYS = [0.5, 0.99]
 
 
-def torch_optimizer(name, params, settings, groups):
-    cls = getattr(torch.optim, {"Nadam": "NAdam"}.get(name, name))
-    chosen = [{**g, "params": [params[i] for i in g["params"]]} for g in groups or []] or params
-    return cls(chosen, **settings, foreach=False)
+def optimizer_cases():
+    """Each sample, plain and in groups: (class, settings, groups, steps without a gradient)."""
+    for kind, settings in SAMPLES:
+        yield kind.__name__, settings, None, []
+        yield kind.__name__, settings, TWO_GROUPS, FROZEN
 
 
 def optimize(case, dtype, start, gradients):
-    """What becomes of each parameter in STEPS steps."""
+    """What becomes of each parameter in STEPS steps; None where nobody knows it in that dtype."""
+    name, settings, groups, frozen = case
+    if hasattr(torch.optim, name):
+        return optimize_in_torch(case, dtype, start, gradients)
+    if dtype == torch.float32:
+        return None
+    of = {i: {**settings} for i in range(len(start))}
+    for group in groups or []:
+        for i in group["params"]:
+            of[i] |= {name: value for name, value in group.items() if name != "params"}
+    return [
+        written_out.path(name, start[i], gradients[i], of[i], frozen if i == 1 else [])
+        for i in range(len(start))
+    ]
+
+
+def optimize_in_torch(case, dtype, start, gradients):
     name, settings, groups, frozen = case
     # NAdam keeps a product in the default dtype.
     torch.set_default_dtype(dtype)
     params = [torch.nn.Parameter(torch.tensor(a, dtype=dtype)) for a in start]
-    optimizer = torch_optimizer(name, params, settings, groups)
+    chosen = [{**g, "params": [params[i] for i in g["params"]]} for g in groups or []] or params
+    optimizer = getattr(torch.optim, name)(chosen, **settings, foreach=False)
     paths = [[] for _ in params]
     for step in range(STEPS):
         for i, p in enumerate(params):
@@ -176,9 +163,10 @@ def main():
     arrays = {"metrics": metrics}
     for i in range(len(SHAPES)):
         arrays[f"start.{i}"], arrays[f"gradients.{i}"] = start[i], gradients[i]
-    for k, case in enumerate(OPTIMIZERS):
+    optimizers = list(optimizer_cases())
+    for k, case in enumerate(optimizers):
         for dtype in (torch.float32, torch.float64):
-            for i, path in enumerate(optimize(case, dtype, start, gradients)):
+            for i, path in enumerate(optimize(case, dtype, start, gradients) or []):
                 arrays[f"optimizer.{k}.{str(dtype).removeprefix('torch.')}.{i}"] = path
     for k, case in enumerate(SCHEDULERS):
         arrays[f"scheduler.{k}"] = schedule(case, metrics)
@@ -191,7 +179,7 @@ def main():
         arrays[f"ema.{k}"] = average(decay, gradients[0])
     meta = {
         "torch": torch.__version__,
-        "optimizers": OPTIMIZERS,
+        "optimizers": optimizers,
         "bases": BASES,
         "schedulers": SCHEDULERS,
         "clips": [[*case, total] for case, total in zip(CLIPS, totals, strict=True)],

@@ -1,0 +1,20 @@
+"""Every optimizer and schedule with its samples: tests go through them in loops."""
+
+import inspect
+
+from minidl import optim
+
+
+def _public(package, base):
+    found = (getattr(package, name) for name in package.__all__)
+    classes = {each for each in found if inspect.isclass(each) and issubclass(each, base)} - {base}
+    return sorted(classes, key=lambda each: each.__name__)
+
+
+OPTIMIZERS = _public(optim, optim.Optimizer)
+SAMPLES = [(each, settings) for each in OPTIMIZERS for settings in each.samples]
+
+
+def title(value):
+    """The name of a test's argument."""
+    return value.__name__ if inspect.isclass(value) else str(value).strip("{}").replace("'", "")
