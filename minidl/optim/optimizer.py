@@ -96,7 +96,7 @@ class Optimizer:
         plain = self._plain(who, whole)
         self.param_groups.append({"params": params, **plain})
         for p in params:
-            self._fit_state(p, plain)
+            self._fit_state(p, self._layout(plain))
 
     def _check_new(self, who: str, p: Tensor) -> None:
         if p in self._state:
@@ -142,20 +142,27 @@ class Optimizer:
         """Numbers that the rule keeps for a parameter: by name, the first value and its rule."""
         return {}
 
-    def _fit_state(self, p: Tensor, settings: dict[str, Any]) -> dict[str, Any]:
-        """The state of `p`: what its settings call for, and nothing else.
+    def _layout(self, settings: dict[str, Any]) -> dict[str, float | None]:
+        """What the rule keeps for a parameter: by name, the first value, or None for an array.
 
         So SGD without momentum holds no memory; turned off, momentum is forgotten.
         """
+        layout: dict[str, float | None] = {
+            n: first for n, (first, _) in self._counts(settings).items()
+        }
+        return layout | dict.fromkeys(self._arrays(settings))
+
+    def _fit_state(self, p: Tensor, layout: dict[str, float | None]) -> dict[str, Any]:
+        """The state of `p`: what its layout says, and nothing else."""
         state = self._state.setdefault(p, {})
-        arrays, counts = self._arrays(settings), self._counts(settings)
-        for name in [n for n in state if n not in arrays and n not in counts]:
-            del state[name]
-        for name, (first, _) in counts.items():
-            state.setdefault(name, first)
-        for name in arrays:
-            if name not in state:
-                state[name] = np.zeros(p.shape, p.dtype)
+        if state.keys() != layout.keys():
+            kept = {**state}
+            state.clear()
+            for name, first in layout.items():
+                if name in kept:
+                    state[name] = kept[name]
+                else:
+                    state[name] = np.zeros(p.shape, p.dtype) if first is None else first
         return state
 
     def _numbered(self) -> Iterator[tuple[int, int, Tensor]]:
@@ -199,23 +206,25 @@ class Optimizer:
         """What a step would update now, all of it checked."""
         settings = self._all_plain("step")
         sizes = [len(self._values(each)) + len(self._counts(each)) for each in settings]
+        layouts = [self._layout(each) for each in settings]
         due = []
         for i, number, p in self._numbered():
             grad = p.grad
             if grad is not None and p.requires_grad:
-                state = self._fit_state(p, settings[i])
+                state = self._fit_state(p, layouts[i])
                 self._check_ready(f"{self._who}.step, parameter {number},", p, state)
                 due.append(Due(p, grad, state, settings[i], i, np.empty(sizes[i])))
         return due
 
     def _advance(self, due: list[Due]) -> None:
         """Count a step of each, and write the numbers that kernels read: values, then counts."""
-        values: dict[int, list[float]] = {}  # by group
+        known: dict[int, tuple[list[float], list[str]]] = {}  # by group
         for _, _, state, settings, group, numbers in due:
-            if group not in values:
-                values[group] = [*self._values(settings).values()]
+            if group not in known:
+                known[group] = [*self._values(settings).values()], [*self._counts(settings)]
+            values, counted = known[group]
             self._count(state, settings)
-            numbers[:] = [*values[group], *(state[name] for name in self._counts(settings))]
+            numbers[:] = values + [state[name] for name in counted]
 
     def _update_in_place(self, due: Due) -> None:
         """The rule on C-contiguous arrays."""
@@ -293,7 +302,7 @@ class Optimizer:
         state = {}
         for i, number, p in self._numbered():
             groups[i]["params"].append(number)
-            held = self._fit_state(p, settings[i])
+            held = self._fit_state(p, self._layout(settings[i]))
             if held:
                 state[str(number)] = {
                     name: v.copy() if isinstance(v, np.ndarray) else v for name, v in held.items()

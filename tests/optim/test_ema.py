@@ -1,4 +1,4 @@
-"""The moving average of parameters. Values are in test_torch_trajectories.py."""
+"""The moving average of parameters. Values are in test_trajectories.py."""
 
 import numpy as np
 import pytest

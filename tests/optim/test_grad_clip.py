@@ -1,4 +1,4 @@
-"""Gradient clipping. Values are in test_torch_trajectories.py."""
+"""Gradient clipping. Values are in test_trajectories.py."""
 
 import math
 

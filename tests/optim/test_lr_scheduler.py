@@ -1,4 +1,4 @@
-"""Schedules: their shape, groups, saving and errors. Values are in test_torch_trajectories.py."""
+"""Schedules: their shape, groups, saving and errors. Values are in test_trajectories.py."""
 
 import json
 import math

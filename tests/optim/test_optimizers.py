@@ -1,4 +1,4 @@
-"""What optimizers do around their formulas, which test_torch_trajectories.py checks."""
+"""What optimizers do around their formulas, which test_trajectories.py checks."""
 
 import inspect
 from itertools import pairwise
