@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,12 +13,7 @@ from minidl.nn import Module
 
 __all__ = ["Row", "Summary", "example", "summary", "title"]
 
-FAMILIES: tuple[tuple[str, Any], ...] = (
-    ("convolutions", nn.Conv2d | nn.ConvTranspose2d | nn.DepthwiseConv2d),
-    ("linear layers", nn.Linear),
-    ("normalisations", nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.LocalResponseNorm),
-    ("poolings", nn.MaxPool2d | nn.AvgPool2d | nn.GlobalAvgPool2d),
-)
+FAMILIES = ("convolution", "linear", "normalization", "pooling")
 IMAGE_LAYERS = nn.Conv2d | nn.ConvTranspose2d | nn.DepthwiseConv2d | nn.BatchNorm2d
 
 
@@ -30,7 +24,7 @@ class Row:
     depth: 1 for the model's own parts, 2 for theirs.  output_shape: with the batch axis.
     mult_adds: of convolutions, linear layers and matrix products.  activation_bytes: of outputs.
     training_bytes: what the tape keeps for the backward pass; None where training can't be tried.
-    seconds: of a forward pass.  family: "block", or the kind of layer, such as "convolutions".
+    seconds: of a forward pass.  family: "block", or that of the layer's class: "convolution".
     """
 
     name: str
@@ -70,10 +64,10 @@ class Summary:
         """The share, from 0 to 1, that each kind of layer has of parameters, activations,
         mult-adds and time."""
         columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
-        sums = {name: dict.fromkeys(columns, 0.0) for name, _ in FAMILIES}
+        sums = {name: dict.fromkeys(columns, 0.0) for name in FAMILIES}
         sums["other"] = {column: float(getattr(self.total, column)) for column in columns}
         for row in self.rows:
-            if row.family != "other":
+            if row.family in FAMILIES:
                 for column in columns:
                     sums[row.family][column] += getattr(row, column)
                     sums["other"][column] -= getattr(row, column)
@@ -213,7 +207,7 @@ def _row(run: Run, parameters: int, trainable: int, kept: int | None) -> Row:
 def _family(module: Module) -> str:
     if next(module.children(), None) is not None:
         return "block"
-    return next((name for name, classes in FAMILIES if isinstance(module, classes)), "other")
+    return module.family
 
 
 def _cells(row: Row, total: Row) -> tuple[str, ...]:

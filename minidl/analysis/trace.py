@@ -23,16 +23,7 @@ from minidl.nn.modes import shadow
 
 __all__ = ["Node", "Run", "kept_bytes", "trace"]
 
-# Ops whose FLOPs are two for each multiply-add
-PRODUCTS = {
-    "convolution",
-    "convolution_activation",
-    "convolution_input_grad",  # a transposed convolution
-    "depthwise_activation",
-    "depthwise_convolution",
-    "linear_activation",
-    "matrix_product",
-}
+PRODUCTS = ("convolution", "linear")  # families of ops with two FLOPs for each multiply-add
 REPEATS = 3
 
 
@@ -66,6 +57,7 @@ class Node:
     parameters: int
     mult_adds: int
     inputs: tuple[int, ...]
+    family: str = "other"
 
 
 class _Frame:
@@ -125,7 +117,7 @@ class _Tracer:
         if threading.get_ident() != self.thread or not self.stack:
             return
         frame = self.stack[-1]
-        products = op.flops(output, *arrays, **settings) // 2 if op.name in PRODUCTS else 0
+        products = op.flops(output, *arrays, **settings) // 2 if op.family in PRODUCTS else 0
         frame.mult_adds += products
         outputs = [y for y in _several(output) if y is not None]
         size = sum(y.nbytes for y in outputs if not any(_shares(y, a) for a in arrays))
@@ -148,11 +140,15 @@ class _Tracer:
         """A new node: of a layer at its first op, or of an op between layers."""
         kind = "concatenate" if op.name == "join" else op.name
         name, parameters = f"{frame.name}.{kind}".lstrip("."), 0
+        family = op.family
         if frame.leaf:
             frame.node = len(self.nodes)
             name, kind = frame.name, type(frame.module).__name__
+            family = frame.module.family
             parameters = self.parameters(frame.module)
-        self.nodes.append(Node(name, kind, "", output.shape[1:], parameters, products, inputs))
+        self.nodes.append(
+            Node(name, kind, "", output.shape[1:], parameters, products, inputs, family)
+        )
 
     def parameters(self, module: Module) -> int:
         """Those that no earlier node has."""

@@ -57,9 +57,11 @@ class Primitive(Op):
         any_dtype: bool,
         composition: Callable[..., Any] | None,
         named: bool,
+        family: str,
     ) -> None:
         super().__init__(function, oracle, labels)
         self.flops = flops
+        self.family = family
         self.saves = saves
         self.composition = composition
         self._any_dtype = any_dtype
@@ -226,6 +228,7 @@ def primitive(
     any_dtype: bool = False,
     composition: Callable[..., Any] | None = None,
     named: bool = False,
+    family: str = "other",
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Decorator: declare a primitive. Positional arguments are arrays, keyword-only ones settings.
 
@@ -239,7 +242,9 @@ def primitive(
         `create_graph=True` differentiates.
     named: whether settings must be given by name, since by place they would read as something else
         to those who know PyTorch's function of that name.
+    family: "convolution" or "linear" for an op that is products and little else, so that half its
+        FLOPs are multiply-adds; "joining" for one that brings branches together.
     """
     return lambda function: Primitive(
-        function, flops, oracle, saves, labels, any_dtype, composition, named
+        function, flops, oracle, saves, labels, any_dtype, composition, named, family
     )

@@ -1,22 +1,17 @@
-"""Activations as modules, and by name as the last step of other layers."""
+"""Activations as modules. Each gives an array of the shape of its input."""
 
 from typing import Any
 
 from minidl import ops
-from minidl.nn.module import Module
-from minidl.nn.settings import real
+from minidl.autograd.primitive import Primitive
+from minidl.nn.module import Module, Parameter
+from minidl.nn.settings import positive, real
+from minidl.ops.activation import check_beta
 
 __all__ = [
-    "ELU",
-    "Identity",
-    "LeakyReLU",
-    "LogSoftmax",
-    "ReLU",
-    "ReLU6",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-]
+    "ELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",
+    "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
+]  # fmt: skip
 
 
 class Identity(Module):
@@ -26,81 +21,129 @@ class Identity(Module):
         return x
 
 
-class ReLU(Module):
+class _Activation(Module):
+    """An op of one array. A subclass names it; its settings are attributes of the same names."""
+
+    function: Primitive
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, **self._settings())
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.function.settings}
+
+
+class ReLU(_Activation):
     """max(x, 0)."""
 
-    def forward(self, x: Any) -> Any:
-        return ops.relu(x)
+    function = ops.relu
 
 
-class ReLU6(Module):
+class ReLU6(_Activation):
     """min(max(x, 0), 6)."""
 
-    def forward(self, x: Any) -> Any:
-        return ops.relu6(x)
+    function = ops.relu6
 
 
-class LeakyReLU(Module):
+class LeakyReLU(_Activation):
     """x, times `slope` where it is negative."""
+
+    function = ops.leaky_relu
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = real("LeakyReLU", "slope", slope)
 
+
+class PReLU(Module):
+    """x, times a weight that is learned where it is negative.  (..., C) -> (..., C).
+
+    weight: (num_parameters,), one for all or one a channel.  Source: He et al. 2015, "Delving Deep
+    into Rectifiers".
+    """
+
+    function = ops.prelu
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        count = positive("PReLU", "num_parameters", num_parameters)
+        self.weight = Parameter([real("PReLU", "init", init)] * count)
+
     def forward(self, x: Any) -> Any:
-        return ops.leaky_relu(x, slope=self.slope)
+        return ops.prelu(x, self.weight)
 
     def extra_repr(self) -> str:
-        return f"slope={self.slope}"
+        return f"{self.weight.size}"
 
 
-class ELU(Module):
+class ELU(_Activation):
     """x, but alpha * (exp(x) - 1) where it is negative."""
+
+    function = ops.elu
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = real("ELU", "alpha", alpha)
 
-    def forward(self, x: Any) -> Any:
-        return ops.elu(x, alpha=self.alpha)
 
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
-
-
-class Sigmoid(Module):
+class Sigmoid(_Activation):
     """1 / (1 + exp(-x))."""
 
-    def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
+    function = ops.sigmoid
 
 
-class Tanh(Module):
+class Hardsigmoid(_Activation):
+    """relu6(x + 3) / 6."""
+
+    function = ops.hardsigmoid
+
+
+class SiLU(_Activation):
+    """x * sigmoid(x), also called swish."""
+
+    function = ops.silu
+
+
+class Hardswish(_Activation):
+    """x * relu6(x + 3) / 6."""
+
+    function = ops.hardswish
+
+
+class Softplus(_Activation):
+    """log(1 + exp(beta * x)) / beta."""
+
+    function = ops.softplus
+
+    def __init__(self, beta: float = 1.0) -> None:
+        self.beta = check_beta("Softplus", real("Softplus", "beta", beta))
+
+
+class Mish(_Activation):
+    """x * tanh(softplus(x))."""
+
+    function = ops.mish
+
+
+class Tanh(_Activation):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
+    function = ops.tanh
 
 
-class Softmax(Module):
+class Softmax(_Activation):
     """exp(x) / sum(exp(x)) along `axis`."""
 
+    function = ops.softmax
+
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
-        return ops.softmax(x, axis=self.axis)
 
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
-
-
-class LogSoftmax(Module):
+class LogSoftmax(_Activation):
     """log(softmax(x)) along `axis`."""
 
+    function = ops.log_softmax
+
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
-
-    def forward(self, x: Any) -> Any:
-        return ops.log_softmax(x, axis=self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"

@@ -1,6 +1,6 @@
 """Modules made of modules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minidl.errors import ArgumentError, DTypeError
@@ -9,7 +9,7 @@ from minidl.nn.conv import Conv2d
 from minidl.nn.module import Module
 from minidl.nn.pool import MaxPool2d
 
-__all__ = ["Sequential", "ModuleList"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class ModuleList(Module):
@@ -52,6 +52,60 @@ class ModuleList(Module):
         if not -len(self) <= index < len(self):
             raise ArgumentError(f"{type(self).__name__} has {len(self)} modules, no index {index}")
         setattr(self, str(index % len(self)), module)
+
+
+class ModuleDict(Module):
+    """Modules by name, without a forward of its own: a mapping of names to modules.
+
+    A name becomes part of the names of the state, so it is a string without dots, and none that
+    Module has a meaning for, such as "forward".
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add or replace several."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def keys(self) -> Iterator[str]:
+        return (name for name, _ in self.items())
+
+    def values(self) -> Iterator[Module]:
+        return (module for _, module in self.items())
+
+    def items(self) -> Iterator[tuple[str, Module]]:
+        return self.children()
+
+    def __getitem__(self, name: str) -> Module:
+        found = dict(self.items())
+        if name not in found:
+            raise KeyError(f"ModuleDict has no {name!r}; it has {list(found)}")
+        return found[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise DTypeError(f"ModuleDict expected a Module, got {type(module).__name__}")
+        if not isinstance(name, str) or not name or "." in name or hasattr(type(self), name):
+            raise ArgumentError(
+                "ModuleDict: a name must be a string without dots, and none of Module's own, got "
+                f"{name!r}"
+            )
+        setattr(self, name, module)
+
+    def __delitem__(self, name: str) -> None:
+        _ = self[name]  # a KeyError with the names that there are
+        delattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in dict(self.items())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.items())
+
+    def __iter__(self) -> Iterator[str]:
+        return self.keys()
 
 
 class Sequential(ModuleList):

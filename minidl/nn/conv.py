@@ -23,6 +23,8 @@ Size = int | tuple[int, int]
 class _Convolution(Module):
     """What convolution layers share: kernel_size, stride, padding, dilation, weight, bias."""
 
+    family = "convolution"
+
     def _set(
         self, kernel_size: Any, stride: Any, padding: Any, dilation: Any, activation: Any
     ) -> None:
@@ -74,6 +76,8 @@ class Conv2d(_Convolution):
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
     """
 
+    function = ops.conv2d
+
     def __init__(
         self,
         in_channels: int,
@@ -117,6 +121,8 @@ class ConvTranspose2d(_Convolution):
     OH = H * stride.  weight: (kh, kw, out_channels/groups, in_channels); bias: (out_channels,).
     """
 
+    function = ops.conv_transpose2d
+
     def __init__(
         self,
         in_channels: int,
@@ -156,6 +162,8 @@ class DepthwiseConv2d(_Convolution):
 
     weight: (kh, kw, channels, multiplier); bias: (channels * multiplier,).
     """
+
+    function = ops.depthwise_conv2d
 
     def __init__(
         self,

@@ -1,43 +1,19 @@
 """The layers as functions, under PyTorch's names, with axis= for dim=."""
 
-from minidl.ops import (
-    avg_pool2d,
-    batch_norm,
-    binary_cross_entropy_with_logits,
-    conv2d,
-    conv_transpose2d,
-    cross_entropy,
-    depthwise_conv2d,
-    dropout,
-    elu,
-    embedding,
-    global_avg_pool2d,
-    gru,
-    huber_loss,
-    l1_loss,
-    layer_norm,
-    leaky_relu,
-    linear,
-    local_response_norm,
-    log_softmax,
-    lstm,
-    max_pool2d,
-    mse_loss,
-    pad,
-    relu,
-    relu6,
-    rnn,
-    sigmoid,
-    softmax,
-    softplus,
-    tanh,
-    upsample,
-)  # fmt: skip
+from minidl.autograd.op import Op
+from minidl.ops import embedding as embedding, linear as linear, pad as pad
+from minidl.ops.activation import *
+from minidl.ops.adaptive_pool import *
+from minidl.ops.conv import *
+from minidl.ops.conv_transpose import *
+from minidl.ops.depthwise import *
+from minidl.ops.dropout import *
+from minidl.ops.group_norm import *
+from minidl.ops.loss import *
+from minidl.ops.norm import *
+from minidl.ops.pixels import *
+from minidl.ops.pool import *
+from minidl.ops.recurrent import *
+from minidl.ops.upsample import *
 
-__all__ = [
-    "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "conv2d", "conv_transpose2d",
-    "cross_entropy", "depthwise_conv2d", "dropout", "elu", "embedding", "global_avg_pool2d", "gru",
-    "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm",
-    "log_softmax", "lstm", "max_pool2d", "mse_loss", "pad", "relu", "relu6", "rnn", "sigmoid",
-    "softmax", "softplus", "tanh", "upsample",
-]  # fmt: skip
+__all__ = sorted(name for name, op in globals().items() if isinstance(op, Op))

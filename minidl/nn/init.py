@@ -15,6 +15,7 @@ import numpy as np
 from minidl import random
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.activation import BY_NAME
 
 __all__ = [
     "constant",
@@ -38,6 +39,7 @@ GAINS = {
     None: 1.0,
     "linear": 1.0,
     "sigmoid": 1.0,
+    "hardsigmoid": 1.0,
     "tanh": 5 / 3,
     "relu": math.sqrt(2),
     "relu6": math.sqrt(2),
@@ -46,12 +48,14 @@ GAINS = {
 
 
 def gain(nonlinearity: str | None) -> float:
-    """By how much the standard deviation must grow to outweigh a nonlinearity."""
-    if nonlinearity not in GAINS:
-        raise ArgumentError(
-            f"init: nonlinearity must be one of {list(GAINS)}, got {nonlinearity!r}"
-        )
-    return GAINS[nonlinearity]
+    """By how much the standard deviation must grow to outweigh a nonlinearity.
+
+    That of ReLU for its smooth kin, such as "silu".
+    """
+    known = [*GAINS, *(name for name in BY_NAME if name not in GAINS)]
+    if nonlinearity not in known:
+        raise ArgumentError(f"init: nonlinearity must be one of {known}, got {nonlinearity!r}")
+    return GAINS.get(nonlinearity, GAINS["relu"])
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:

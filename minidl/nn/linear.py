@@ -19,6 +19,9 @@ class Linear(Module):
     Starts with variance gain^2 / in_features, where the gain is the activation's, and bias 0.
     """
 
+    family = "linear"
+    function = ops.linear
+
     def __init__(
         self,
         in_features: int,
@@ -54,6 +57,8 @@ class Embedding(Module):
 
     weight: (num, dim), Gaussian at the start.
     """
+
+    function = ops.embedding
 
     def __init__(self, num: int, dim: int) -> None:
         self.num, self.dim = positive("Embedding", "num", num), positive("Embedding", "dim", dim)

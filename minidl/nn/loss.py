@@ -37,6 +37,8 @@ class CrossEntropyLoss(_Loss):
     See `ops.cross_entropy`.
     """
 
+    function = ops.cross_entropy
+
     def __init__(
         self,
         weight: Any = None,
@@ -81,12 +83,16 @@ def _values(weight: Any) -> str:
 class BCEWithLogitsLoss(_Loss):
     """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape."""
 
+    function = ops.binary_cross_entropy_with_logits
+
     def forward(self, logits: Any, target: Any) -> Any:
         return ops.binary_cross_entropy_with_logits(logits, target, reduction=self.reduction)
 
 
 class MSELoss(_Loss):
     """Squared difference."""
+
+    function = ops.mse_loss
 
     def forward(self, prediction: Any, target: Any) -> Any:
         return ops.mse_loss(prediction, target, reduction=self.reduction)
@@ -95,12 +101,16 @@ class MSELoss(_Loss):
 class L1Loss(_Loss):
     """Absolute difference."""
 
+    function = ops.l1_loss
+
     def forward(self, prediction: Any, target: Any) -> Any:
         return ops.l1_loss(prediction, target, reduction=self.reduction)
 
 
 class HuberLoss(_Loss):
     """Half the squared difference up to `delta`, linear beyond."""
+
+    function = ops.huber_loss
 
     def __init__(self, *, delta: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)

@@ -100,6 +100,9 @@ class Module:
 
     training = True
     frozen = False
+    # What summaries, drawings and tests know of a layer stands on its class.
+    family = "other"  # or "convolution", "linear", "normalization", "pooling"
+    function: Any = None  # the op that it calls with its settings and parameters, if it is one
     _forward_hooks: tuple[Any, ...] | list[Any] = ()
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Normalisation layers."""
+"""Normalization layers."""
 
 from typing import Any
 
@@ -16,6 +16,8 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 class _BatchNorm(Module):
     """weight, bias: (C,), trained; running_mean, running_var: (C,), moved by training batches."""
 
+    family = "normalization"
+    function = ops.batch_norm
     axes: int
     layout: str
 
@@ -103,6 +105,9 @@ class LayerNorm(Module):
     Source: Ba et al. 2016, "Layer Normalization".
     """
 
+    family = "normalization"
+    function = ops.layer_norm
+
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
         sizes = shape if isinstance(shape, tuple | list) else (shape,)
         self.shape = tuple(positive("LayerNorm", "shape", n) for n in sizes)
@@ -130,6 +135,9 @@ class LocalResponseNorm(Module):
 
     Source: Krizhevsky et al. 2012; alpha is divided by size, as in PyTorch.
     """
+
+    family = "normalization"
+    function = ops.local_response_norm
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = positive("LocalResponseNorm", "size", size)

@@ -5,11 +5,14 @@ from typing import Any
 from minidl import ops
 from minidl.geometry import pad_pair, pair
 from minidl.nn.module import Module
+from minidl.ops.adaptive_pool import check_output_size
 
-__all__ = ["AvgPool2d", "GlobalAvgPool2d", "MaxPool2d"]
+__all__ = ["AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "MaxPool2d"]
 
 
 class _Pool(Module):
+    family = "pooling"
+
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, *, ceil_mode: bool = False
     ) -> None:
@@ -31,6 +34,8 @@ class MaxPool2d(_Pool):
     stride: the kernel size where left out.  ceil_mode: keep a last partial window.
     """
 
+    function = ops.max_pool2d
+
     def forward(self, x: Any) -> Any:
         return ops.max_pool2d(
             x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
@@ -42,6 +47,8 @@ class AvgPool2d(_Pool):
 
     Padding is left out of the mean unless `count_include_pad`.
     """
+
+    function = ops.avg_pool2d
 
     def __init__(
         self,
@@ -66,6 +73,9 @@ class AvgPool2d(_Pool):
 class GlobalAvgPool2d(Module):
     """The mean of each channel.  (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`."""
 
+    family = "pooling"
+    function = ops.global_avg_pool2d
+
     def __init__(self, keepdims: bool = False) -> None:
         self.keepdims = keepdims
 
@@ -74,3 +84,35 @@ class GlobalAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return "keepdims=True" if self.keepdims else ""
+
+
+class _AdaptivePool(Module):
+    family = "pooling"
+
+    def __init__(self, output_size: Any) -> None:
+        check_output_size(type(self).__name__, output_size)
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return repr(self.output_size)
+
+
+class AdaptiveAvgPool2d(_AdaptivePool):
+    """The mean of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
+
+    output_size: an int, or a pair of ints, or None for the image's own size.
+    """
+
+    function = ops.adaptive_avg_pool2d
+
+
+class AdaptiveMaxPool2d(_AdaptivePool):
+    """The largest of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
+
+    output_size: an int, or a pair of ints, or None for the image's own size.
+    """
+
+    function = ops.adaptive_max_pool2d

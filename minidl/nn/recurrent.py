@@ -47,6 +47,8 @@ class _Recurrent(Module):
 class RNN(_Recurrent):
     """h = tanh(x @ weight_ih + h @ weight_hh + bias).  state: h (N, H).  Source: Elman 1990."""
 
+    function = ops.rnn
+
     gates = 1
 
     def forward(self, x: Any, state: Any = None) -> Any:
@@ -59,6 +61,8 @@ class LSTM(_Recurrent):
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
     Source: Hochreiter and Schmidhuber 1997.
     """
+
+    function = ops.lstm
 
     gates = 4
 
@@ -80,6 +84,8 @@ class GRU(_Recurrent):
 
     Source: Cho et al. 2014, the form that resets after the product.
     """
+
+    function = ops.gru
 
     gates = 3
 

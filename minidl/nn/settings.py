@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.tensor import Tensor
-from minidl.errors import ArgumentError, DTypeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["check_array", "positive", "real"]
+__all__ = ["check_array", "check_channels", "positive", "real"]
 
 
 def positive(who: str, name: str, value: Any) -> int:
@@ -33,6 +33,16 @@ def check_array(who: str, x: Any) -> None:
             f"{who} expected a Tensor or ndarray, got {type(x).__name__}: "
             "md.tensor() makes a tensor of lists"
         )
+
+
+def check_channels(who: str, x: Any, channels: int) -> None:
+    """An error unless x has so many channels, on its last axis."""
+    if x.ndim and x.shape[-1] == channels:
+        return
+    hint = ""
+    if x.ndim == 4 and x.shape[1] == channels:
+        hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
+    raise ShapeError(f"{who} expected {channels} channels on the last axis, got {x.shape}{hint}")
 
 
 def _finite(number: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Layers that change shapes, and Dropout."""
+"""Layers that change shapes."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from minidl.nn.module import Module
 from minidl.nn.settings import check_array, real
 from minidl.ops.upsample import MODES
 
-__all__ = ["Dropout", "Flatten", "Upsample", "ZeroPad2d"]
+__all__ = ["Flatten", "Upsample", "ZeroPad2d"]
 
 
 class Flatten(Module):
@@ -47,6 +47,8 @@ class Upsample(Module):
     mode: "nearest" or "bilinear".
     """
 
+    function = ops.upsample
+
     def __init__(
         self, *, scale_factor: Any, mode: str = "nearest", align_corners: bool = False
     ) -> None:
@@ -71,18 +73,3 @@ class Upsample(Module):
     def extra_repr(self) -> str:
         corners = ", align_corners=True" if self.align_corners else ""
         return f"scale_factor={self.scale_factor}, mode={self.mode!r}{corners}"
-
-
-class Dropout(Module):
-    """In training, each element is dropped with probability p and the others grow by 1/(1 - p)."""
-
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = real("Dropout", "p", p)
-        if not 0 <= self.p <= 1:
-            raise ArgumentError(f"Dropout: p must be a probability from 0 to 1, got {p}")
-
-    def forward(self, x: Any) -> Any:
-        return ops.dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

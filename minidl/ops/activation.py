@@ -13,19 +13,12 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import exp
-from minidl.ops.reduce import array_sum, reduced_axes, sum
+from minidl.ops.reduce import array_sum, reduced_axes, sum, sum_to
 
 __all__ = [
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "sigmoid",
-    "tanh",
-    "softplus",
-    "softmax",
-    "log_softmax",
-]
+    "elu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish", "prelu", "relu",
+    "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip
 
 FUSED = ("relu", "relu6")
 """Activations that convolutions, products and normalisations apply in their own pass."""
@@ -128,15 +121,102 @@ tanh.vjp("x")(lambda g, output: g * (1 - output * output))
 
 
 @primitive(
-    flops=lambda output, x: 4 * x.size,
-    oracle=lambda torch, x: torch.nn.functional.softplus(x, threshold=1000),
+    flops=lambda output, x, **settings: 4 * x.size,
+    oracle=lambda torch, x, beta=1.0: torch.nn.functional.softplus(x, beta, threshold=1000),
 )
-def softplus(x):
-    """log(1 + exp(x)), written so that nothing overflows."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+def softplus(x, *, beta=1.0):
+    """log(1 + exp(beta * x)) / beta, written so that nothing overflows."""
+    check_beta("softplus", beta)
+    scaled = x * beta
+    return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
 
 
-softplus.vjp("x")(lambda g, x: g * sigmoid(x))
+softplus.vjp("x")(lambda g, x, beta: g * sigmoid(x * beta))
+
+
+def check_beta(who: str, beta: float) -> float:
+    """`beta` itself, or an error unless it is more than 0."""
+    if not beta > 0:
+        raise ArgumentError(f"{who}: beta must be more than 0, got {beta!r}")
+    return beta
+
+
+@primitive(flops=lambda output, x: 5 * x.size, oracle=lambda torch, x: torch.nn.functional.silu(x))
+def silu(x):
+    """x * sigmoid(x), also called swish.  Source: Ramachandran et al. 2017."""
+    return x * sigmoid.function(x)
+
+
+@silu.vjp("x")
+def _(g, x):
+    share = sigmoid(x)
+    return g * share * (1 + x * (1 - share))
+
+
+@primitive(flops=lambda output, x: 9 * x.size, oracle=lambda torch, x: torch.nn.functional.mish(x))
+def mish(x):
+    """x * tanh(softplus(x)).  Source: Misra 2019."""
+    return x * np.tanh(softplus.function(x))
+
+
+@mish.vjp("x")
+def _(g, x):
+    t = tanh(softplus(x))
+    return g * (t + x * (1 - t * t) * sigmoid(x))
+
+
+def _ramp(x: np.ndarray) -> np.ndarray:
+    """0 up to -3, 1 from 3 on, and straight between them."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+def _on_ramp(x: Any) -> np.ndarray:
+    """Where the ramp rises, and where x is a NaN."""
+    x = x.data if isinstance(x, Tensor) else x
+    return ~((x <= -3) | (x >= 3))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
+def hardsigmoid(x):
+    """relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
+    return _ramp(x)
+
+
+hardsigmoid.vjp("x")(lambda g, x: where(_on_ramp(x), g / 6, 0.0))
+
+
+@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
+def hardswish(x):
+    """x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
+    return x * _ramp(x)
+
+
+@hardswish.vjp("x")
+def _(g, x):
+    high = (x.data if isinstance(x, Tensor) else x) >= 3
+    return where(_on_ramp(x), g * (2 * x + 3) / 6, where(high, g, 0.0))
+
+
+def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
+    return torch.nn.functional.prelu(torch.movedim(x, -1, 1), weight).movedim(1, -1)
+
+
+@primitive(flops=_each, oracle=_torch_prelu)
+def prelu(x, weight):
+    """x, times `weight` where it is negative.  weight: (1,), or (C,) for x (..., C).
+
+    Source: He et al. 2015, "Delving Deep into Rectifiers".
+    """
+    if weight.shape not in ((1,), x.shape[-1:]):
+        raise ShapeError(
+            f"prelu expected a weight of shape (1,) or {x.shape[-1:]}, one for each channel (the "
+            f"last axis of x, {x.shape}), got {weight.shape}"
+        )
+    return np.where(x > 0, x, x * weight)
+
+
+prelu.vjp("x")(lambda g, x, weight: where(x > 0, g, g * weight))
+prelu.vjp("weight")(lambda g, x, weight_shape: sum_to(where(x > 0, 0.0, g * x), shape=weight_shape))
 
 
 def _one_axis(who: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -179,12 +259,12 @@ def _(g, output, axis):
 
 
 BY_NAME: dict[str, Op] = {
-    "relu": relu,
-    "relu6": relu6,
-    "leaky_relu": leaky_relu,
-    "tanh": tanh,
-    "sigmoid": sigmoid,
-}
+    op.name: op
+    for op in (
+        relu, relu6, leaky_relu, elu, sigmoid, hardsigmoid, tanh, silu, hardswish, mish, softplus
+    )
+}  # fmt: skip
+"""What layers take as `activation=`: activations of one array, with their usual settings."""
 
 
 def check_activation(who: str, activation: str | None) -> str | None:
@@ -222,12 +302,35 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(0, 3))
 
 
+@hardsigmoid.samples
+@hardswish.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.distinct(4, 45))  # from -4.5 to 4.5, none on a corner
+    yield sample(draw.nonzero(0, 3))
+
+
 @sigmoid.samples
 @tanh.samples
+@silu.samples
+@mish.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4))
+    yield sample(draw.normal(2, 3) * 20)
+
+
 @softplus.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(3, 4))
     yield sample(draw.normal(2, 3) * 20)
+    yield sample(draw.normal(3, 4), beta=2.5)
+
+
+@prelu.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.nonzero(3, 4), draw.normal(4))
+    yield sample(draw.nonzero(2, 3, 3, 2), draw.normal(2))
+    yield sample(draw.nonzero(2, 3, 3, 2), draw.normal(1))
+    yield sample(draw.nonzero(0, 3), draw.normal(3))
 
 
 @softmax.samples
@@ -245,9 +348,26 @@ def _(draw: Draw) -> Iterator[Sample]:
 @elu.errors
 @sigmoid.errors
 @tanh.errors
+@silu.errors
+@mish.errors
+@hardsigmoid.errors
+@hardswish.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
     yield ErrorInput(sample([1.0]), DTypeError, "got list")
+
+
+@softplus.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
+    yield ErrorInput(sample(draw.normal(3), beta=0.0), ArgumentError, "beta must be more than 0")
+
+
+@prelu.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(
+        sample(draw.normal(2, 3), draw.normal(2)), ShapeError, r"shape \(1,\) or \(3,\)"
+    )
 
 
 @softmax.errors

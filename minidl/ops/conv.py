@@ -48,6 +48,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 @primitive(
     flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:3]),
     oracle=torch_conv2d,
+    family="convolution",
 )
 def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
     """conv2d with its settings in normal form: pairs, padding ((top, bottom), (left, right))."""
@@ -89,6 +90,7 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
         torch, torch_conv2d(torch, x, weight, bias, **settings), activation
     ),
     composition=_activated,
+    family="convolution",
 )
 def convolution_activation(x, weight, bias=None, *, activation, stride, padding, dilation, groups):
     """activation(convolution(...)), "relu" or "relu6", in one pass over the output."""
@@ -124,6 +126,7 @@ def all_gradients(
         of=0,
         **settings,
     ),
+    family="convolution",
 )
 def convolution_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
     """The gradient of a convolution for its x, of shape (N, *input_size, C)."""

@@ -36,6 +36,7 @@ def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
     oracle=_oracle,
     saves=("indices",),
     composition=_composition,
+    family="convolution",
 )
 def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation, groups):
     """max_pool2d(relu(convolution(...)), 2): what is pooled away is never stored."""

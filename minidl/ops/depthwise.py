@@ -49,6 +49,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
 @primitive(
     flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:2]),
     oracle=_torch_depthwise,
+    family="convolution",
 )
 def depthwise_convolution(x, weight, bias=None, *, stride, padding, dilation):
     """depthwise_conv2d with its settings in normal form."""
@@ -82,6 +83,7 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
         torch, _torch_depthwise(torch, x, weight, bias, **settings), activation
     ),
     composition=_activated,
+    family="convolution",
 )
 def depthwise_activation(x, weight, bias=None, *, activation, stride, padding, dilation):
     """activation(depthwise_convolution(...)), "relu" or "relu6", in one pass over the output."""

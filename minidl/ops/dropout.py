@@ -9,9 +9,9 @@ from minidl import kernels, random
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.errors import ArgumentError, DTypeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["dropout"]
+__all__ = ["dropout", "dropout2d"]
 
 
 def _splitmix64(state: int, count: int) -> Iterator[int]:
@@ -56,6 +56,23 @@ def dropout(x, p=0.5, training=True):
     return dropping(x, seed=random.seed(), p=float(p))
 
 
+def _torch_dropout2d(torch: Any, x: Any, p: float, training: bool) -> Any:
+    return torch.nn.functional.dropout2d(x.permute(0, 3, 1, 2), p, training).permute(0, 2, 3, 1)
+
+
+@composite(oracle=_torch_dropout2d)
+def dropout2d(x, p=0.5, training=True):
+    """`dropout` of whole channels: (N, H, W, C), each of an image's C maps kept or not.
+
+    Source: Tompson et al. 2015, "Efficient Object Localization", section 3.2.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"dropout2d expected images as a (N, H, W, C) array, got shape {x.shape}")
+    ones = np.ones((len(x), 1, 1, x.shape[3]), x.dtype)
+    kept = dropout(ones, p, training)
+    return x if kept is ones else x * kept
+
+
 @dropping.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, seed, p in (
@@ -70,6 +87,18 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(3, 4), 0.5, False)
     yield sample(draw.normal(3, 4), 0.0, True)
     yield sample(draw.normal(3, 4), 1.0, True)
+
+
+@dropout2d.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(2, 3, 2, 4), 0.5, False)
+    yield sample(draw.normal(2, 3, 2, 4), 0.0, True)
+    yield sample(draw.normal(2, 3, 2, 4), 1.0, True)
+
+
+@dropout2d.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(draw.normal(3, 4), p=0.5), ShapeError, r"\(N, H, W, C\) array, got")
 
 
 @dropout.errors

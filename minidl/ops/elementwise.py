@@ -34,7 +34,7 @@ def _check_numbers(who: str, *arrays: np.ndarray) -> None:
         raise DTypeError(f"{who} expected numbers, got booleans: convert them with .astype(int)")
 
 
-@primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True, family="joining")
 def add(x, y):
     """x + y."""
     check_broadcast("add", x, y)
@@ -45,7 +45,7 @@ add.vjp("x")(lambda g: g)
 add.vjp("y")(lambda g: g)
 
 
-@primitive(flops=each, oracle=lambda torch, x, y: x - y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x - y, any_dtype=True, family="joining")
 def subtract(x, y):
     """x - y."""
     check_broadcast("subtract", x, y)
@@ -57,7 +57,7 @@ subtract.vjp("x")(lambda g: g)
 subtract.vjp("y")(lambda g: -g)
 
 
-@primitive(flops=each, oracle=lambda torch, x, y: x * y, any_dtype=True)
+@primitive(flops=each, oracle=lambda torch, x, y: x * y, any_dtype=True, family="joining")
 def multiply(x, y):
     """x * y."""
     check_broadcast("multiply", x, y)

@@ -32,6 +32,7 @@ def _swap(x: Any) -> Any:
 @primitive(
     flops=lambda output, x, y: 2 * output.size * x.shape[-1],
     oracle=lambda torch, x, y: torch.matmul(x, y),
+    family="linear",
 )
 def matrix_product(x, y):
     """x @ y of matrices, or of stacks of them.  x: (..., n, k), y: (..., k, m) -> (..., n, m)."""
@@ -95,6 +96,7 @@ def _product(x: Any, weight: Any, bias: Any = None, *, activation: str | None = 
     flops=lambda output, x, weight, bias, **settings: 2 * output.size * x.shape[-1],
     oracle=_torch_linear,
     composition=_product,
+    family="linear",
 )
 def linear_activation(x, weight, bias=None, *, activation=None):
     """activation(x @ weight + bias) of rows x, (N, in): None, "relu" or "relu6"."""

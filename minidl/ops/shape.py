@@ -94,7 +94,12 @@ def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2, 3), axes=(0, 1, 2)), ShapeError, "the 2 axes")
 
 
-@primitive(flops=_none, oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis), any_dtype=True)
+@primitive(
+    flops=_none,
+    oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis),
+    any_dtype=True,
+    family="joining",
+)
 def join(*arrays, axis):
     """The arrays one after the other along an axis that exists. See `concatenate`."""
     try:

@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from minidl import nn
+from minidl import random
+from minidl.autograd import no_grad
 from minidl.data import ArrayDataset, DataLoader, HDF5Dataset, Subset
 from minidl.data.folder import ImageFiles
 from minidl.data.transforms import Transform
 from minidl.models import Network
 from minidl.nn import Module
+from minidl.nn.modes import shadow
 from minidl.train.features import features_of
 
 __all__ = ["HeadOnly", "gives_features", "head_only"]
 
 MOST = 2**30  # bytes of features that are kept
+FEW = 4  # images that the body is tried on
 
 
 class HeadOnly:
@@ -84,11 +87,14 @@ def _can_be_kept(model: Network, loaders: Sequence[Any]) -> bool:
         type(model).scores is Network.scores
         and type(model).forward is Network.forward
         and _is_frozen(model)
-        and not any(isinstance(module, nn.Dropout) for module in body)
         and not any(module._forward_hooks for module in [model, *body])
         and all(_is_constant(loader) for loader in loaders)
     )
-    return plain and sum(len(each.dataset) * _size(model, each) for each in loaders) <= MOST
+    return (
+        plain
+        and sum(len(each.dataset) * _size(model, each) for each in loaders) <= MOST
+        and all(_is_the_same_in_training(model, each) for each in loaders)
+    )
 
 
 def _is_frozen(model: Network) -> bool:
@@ -113,10 +119,27 @@ def _is_pair(loader: DataLoader) -> bool:
     return len(loader.dataset.batch([0])) == 2
 
 
+def _is_the_same_in_training(model: Network, loader: DataLoader) -> bool:
+    """Whether the body computes in training what it does in evaluation, and draws nothing: seen on
+    a few images, so that it is known of layers that minidl doesn't know, too."""
+    images = _images(loader, range(min(FEW, len(loader.dataset))))
+    with random.restored(), no_grad():
+        before, body = random.get_state(), shadow(model.features)
+        training, evaluation = (body.train(mode)(images).data for mode in (True, False))
+        drawn = random.get_state() != before
+    return not drawn and np.array_equal(training, evaluation, equal_nan=True)
+
+
 def _size(model: Network, loader: DataLoader) -> int:
     """Bytes of one image's features."""
-    images, *_ = loader.dataset.batch([0])
+    pair = (_images(loader, [0]), [0])
+    ((features, _),) = features_of(model, "features", [pair], pool=False)
+    return features.nbytes
+
+
+def _images(loader: DataLoader, places: Sequence[int]) -> np.ndarray:
+    """Some images as the loader gives them."""
+    images, *_ = loader.dataset.batch(list(places))
     for transform in loader.transform:
         images = transform(images, None)
-    ((features, _),) = features_of(model, "features", [(images, [0])], pool=False)
-    return features.nbytes
+    return images

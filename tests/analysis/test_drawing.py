@@ -2,13 +2,15 @@
 
 import random
 import re
+from dataclasses import replace
 from functools import cache, partial
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from minidl import models
+import minidl as md
+from minidl import models, nn
 from minidl.analysis import Node, trace
 from minidl.analysis.drawing.dot import to_dot
 from minidl.analysis.drawing.labels import family, fitted, quantity, shape_text, text_width
@@ -258,12 +260,12 @@ def test_text_is_cut_where_a_box_is_too_narrow():
 
 def test_families_and_numbers():
     expected = {
-        "Conv2d": "convolution", "ConvTranspose2d": "convolution", "Linear": "linear",
-        "BatchNorm2d": "normalisation", "GlobalAvgPool2d": "pooling", "add": "joining",
-        "concatenate": "joining", "multiply": "joining", "ReLU": "other", "input": "other",
-        "MultiheadAttention": "other",
+        nn.Conv2d: "convolution", nn.ConvTranspose2d: "convolution", nn.Linear: "linear",
+        nn.BatchNorm2d: "normalization", nn.GlobalAvgPool2d: "pooling", nn.ReLU: "other",
     }  # fmt: skip
-    assert {kind: family(kind) for kind in expected} == expected
+    assert {cls: cls.family for cls in expected} == expected
+    assert md.ops.add.family == "joining"
+    assert family(replace(node("a"), family="of mine")) == "other"
     numbers = {0: "0", 999: "999", 1000: "1 k", 25_557_032: "25.6 M", 4_090_000_000: "4.09 G"}
     assert {n: quantity(n) for n in numbers} == numbers
     assert shape_text((7,)) == "7"

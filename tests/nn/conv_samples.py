@@ -154,7 +154,7 @@ CONVOLUTIONS = [
             *window_errors(3, 4),
             ErrorCase(with_(3, 0, 3), ArgumentError, "2d: out_channels must be"),
             ErrorCase(with_(3, 4, 3, multiplier=1.5), ArgumentError, "2d: multiplier must be"),
-            ErrorCase(with_(3, 4, 3, activation="elu"), ArgumentError, "2d: activation must be"),
+            ErrorCase(with_(3, 4, 3, activation="swish"), ArgumentError, "2d: activation must be"),
             *image_errors(with_(3, 4, 3), channels=3),
         ],
     ),
@@ -167,7 +167,7 @@ CONVOLUTIONS = [
         ],
         [
             ErrorCase(with_(0, 4), ArgumentError, "2d: in_channels must be"),
-            ErrorCase(with_(3, 4, activation="elu"), ArgumentError, "2d: activation must be"),
+            ErrorCase(with_(3, 4, activation="swish"), ArgumentError, "2d: activation must be"),
             *image_errors(with_(3, 4), channels=3),
         ],
     ),

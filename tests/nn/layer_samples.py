@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from conv_samples import CONVOLUTIONS, window_errors
+from image_samples import IMAGES, seeded
 from layer_cases import (
     Case,
     ErrorCase,
@@ -122,7 +123,32 @@ ACTIVATIONS = [
     LayerInfo(
         nn.ELU, elementwise(nonzero, {}, {"alpha": 0.5}), [*not_floats, *number_errors("alpha")]
     ),
+    LayerInfo(
+        nn.PReLU,
+        [
+            Case(with_(), [nonzero(2, 3, 3, 4)], order=2),
+            Case(with_(4), [nonzero(3, 4)], order=2),
+        ],
+        [
+            ErrorCase(with_(0), ArgumentError, "PReLU: num_parameters must be a whole number"),
+            ErrorCase(with_(init="1"), ArgumentError, "PReLU: init must be a finite number"),
+            ErrorCase(with_(3), ShapeError, r"shape \(1,\) or \(4,\), one for", [float32(2, 4)]),
+        ],
+    ),
     LayerInfo(nn.Sigmoid, elementwise(normal), not_floats),
+    LayerInfo(nn.Hardsigmoid, elementwise(distinct), not_floats),
+    LayerInfo(nn.SiLU, elementwise(normal), not_floats),
+    LayerInfo(nn.Hardswish, elementwise(distinct), not_floats),
+    LayerInfo(nn.Mish, elementwise(normal), not_floats),
+    LayerInfo(
+        nn.Softplus,
+        elementwise(normal, {}, {"beta": 0.5}),
+        [
+            *not_floats,
+            ErrorCase(with_(0.0), ArgumentError, "Softplus: beta must be more than 0, got 0.0"),
+            ErrorCase(with_("1"), ArgumentError, "Softplus: beta must be a finite number"),
+        ],
+    ),
     LayerInfo(nn.Tanh, elementwise(normal), not_floats),
     LayerInfo(nn.Softmax, of_axis(), no_axis),
     LayerInfo(nn.LogSoftmax, of_axis(), no_axis),
@@ -155,7 +181,7 @@ def batch_norm_errors(layout: str) -> Iterator[ErrorCase]:
         yield ErrorCase(with_(wrong), ArgumentError, f"channels must be a whole number .*{wrong}")
     for settings in ({"eps": -1}, {"momentum": 2}, {"momentum": float("nan")}, {"eps": None}):
         yield ErrorCase(with_(3, **settings), ArgumentError, "d: (eps|momentum) must be ")
-    yield ErrorCase(with_(3, activation="elu"), ArgumentError, "d: activation must be None or")
+    yield ErrorCase(with_(3, activation="swish"), ArgumentError, "d: activation must be None or")
     yield ErrorCase(with_(3), ShapeError, rf"expected \({layout}, 3\), got \(3,\)", [float32(3)])
     text = r"BatchNorm\dd expected a Tensor or ndarray, got list"
     yield ErrorCase(with_(3), DTypeError, text, [[[1.0, 2.0, 3.0]]])
@@ -223,11 +249,6 @@ NORMS = [
 # Linear, shapes, dropout
 
 
-def seeded(layer: nn.Module, *inputs: md.Tensor) -> md.Tensor:
-    md.manual_seed(7)
-    return layer(*inputs)
-
-
 def upsamplings() -> Iterator[Case]:
     for scale in (2, (3, 1), 1.5, (0.6, 2.5)):
         yield Case(with_(scale_factor=scale), [normal(1, 3, 4, 2)])
@@ -248,7 +269,7 @@ SHAPES = [
         [
             ErrorCase(with_(0, 3), ArgumentError, "Linear: in_features must be a whole number"),
             ErrorCase(with_(3, "4"), ArgumentError, "Linear: out_features must .* got '4'"),
-            ErrorCase(with_(3, 4, activation="elu"), ArgumentError, "Linear: activation must be"),
+            ErrorCase(with_(3, 4, activation="swish"), ArgumentError, "Linear: activation must be"),
             ErrorCase(
                 with_(4, 3), ShapeError, r"4 features .* got shape \(2, 5\)", [float32(2, 5)]
             ),
@@ -341,4 +362,4 @@ SHAPES = [
     ),
 ]
 
-LAYERS = [*CONVOLUTIONS, *POOLS, *ACTIVATIONS, *NORMS, *SHAPES, *SEQUENCES, *LOSSES]
+LAYERS = [*CONVOLUTIONS, *POOLS, *IMAGES, *ACTIVATIONS, *NORMS, *SHAPES, *SEQUENCES, *LOSSES]

@@ -54,6 +54,14 @@ def in_turn(layer: nn.ModuleList, x: md.Tensor) -> md.Tensor:
     return x
 
 
+def by_names() -> Case:
+    def forward(layer: nn.ModuleDict, x: md.Tensor) -> md.Tensor:
+        return layer["two"](layer["one"](x))
+
+    parts = {"one": nn.Linear(3, 4, activation="tanh"), "two": nn.Linear(4, 2)}
+    return Case(with_(parts), [normal(2, 3)], order=2, forward=forward)
+
+
 def stack(forward: Callable[..., md.Tensor] = call) -> Case:
     parts = nn.Conv2d(2, 2, 2, activation="tanh"), nn.Flatten(), nn.Linear(4, 3)
     return Case(with_(*parts), [normal(2, 3, 2, 2)], order=2, forward=forward)
@@ -69,6 +77,18 @@ SEQUENCES = [
         [
             ErrorCase(with_(np.tanh), DTypeError, "Sequential expected Modules, got ufunc"),
             ErrorCase(with_([nn.ReLU(), None]), DTypeError, "expected Modules, got NoneType"),
+        ],
+    ),
+    LayerInfo(
+        nn.ModuleDict,
+        [by_names()],
+        [
+            ErrorCase(with_({"a": 1}), DTypeError, "ModuleDict expected a Module, got int"),
+            *(
+                ErrorCase(with_({name: nn.ReLU()}), ArgumentError, "name must be a string .* got")
+                for name in ("", "a.b", "forward", "training", 1)
+            ),
+            ErrorCase(with_(), NotImplementedError, "ModuleDict has no forw", [float32(2)]),
         ],
     ),
     LayerInfo(

@@ -53,8 +53,8 @@ def test_the_body_runs_once_and_the_result_is_that_of_running_it_always():
     counting = Counting(fast.features[0])
     loader = data.DataLoader(images(), 4, True, seed=3)
     trainer(fast).fit(loader, 5, data.DataLoader(images(8, 1), 4), progress=False)
-    # one image of each loader, to know how large features are, and each image once
-    assert counting.images == 12 + 8 + 2
+    # of each loader one image, to know how large features are, and a few in both modes
+    assert counting.images == 12 + 8 + 2 * (1 + 2 * frozen_body.FEW)
     loader = data.DataLoader(images(), 4, True, seed=3)
     history = trainer(slow, [NoShortcut()]).fit(
         loader, 5, data.DataLoader(images(8, 1), 4), progress=False
@@ -95,12 +95,21 @@ def test_where_a_difference_could_be_seen_the_body_runs_every_time(kind, monkeyp
     assert counting.images >= 24
 
 
-def test_dropout_in_the_body_is_no_constant():
+class Dropping(nn.Module):
+    """A layer of a user's that drops in training, by a generator of its own."""
+
+    def forward(self, x):
+        keep = np.random.default_rng(3).random(x.shape) < 0.5
+        return x * keep.astype(x.dtype) if self.training else x
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.Dropout2d(0.5), Dropping()])
+def test_what_drops_in_training_is_no_constant(layer):
     model = network()
-    model.features = nn.Sequential(*model.features, nn.Dropout(0.5).freeze())
+    model.features = nn.Sequential(*model.features, layer.freeze())
     counting = Counting(model.features[0])
     trainer(model).fit(data.DataLoader(images(), 4), 2, progress=False)
-    assert counting.images == 24
+    assert counting.images == 24 + 1 + 2 * frozen_body.FEW
 
 
 def test_measuring_other_data_meanwhile(tmp_path):

@@ -15,7 +15,7 @@ def _quoted(text: str) -> str:
 
 
 def _box(position: int, node: Node) -> str:
-    fill, line = FAMILIES[family(node.kind)][0]
+    fill, line = FAMILIES[family(node)][0]
     label = " ".join(heading(node)).rstrip() + "\n" + shape_text(node.shape)
     return (
         f"n{position} [label={_quoted(label)}, tooltip={_quoted(tooltip(node))}, "

@@ -25,26 +25,16 @@ NARROWEST, WIDEST = 96, 240  # boxes
 FAMILIES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "convolution": (("#dce9fa", "#3a75bd"), ("#17304e", "#5f9de6")),
     "linear": (("#e9dffa", "#7a4fc0"), ("#32234f", "#a683e6")),
-    "normalisation": (("#dcf1e0", "#3c8c4f"), ("#173a22", "#5db874")),
+    "normalization": (("#dcf1e0", "#3c8c4f"), ("#173a22", "#5db874")),
     "pooling": (("#fcebc6", "#b97f10"), ("#42320f", "#d9a440")),
     "joining": (("#fbdcda", "#c4463d"), ("#4a1f1d", "#e8766d")),
     "other": (("#f1f3f5", "#868e98"), ("#262b32", "#7d8792")),
 }
-_PARTS = {
-    "convolution": ("conv",),
-    "linear": ("linear", "dense"),
-    "normalisation": ("norm",),
-    "pooling": ("pool",),
-}
-_JOINS = {"add", "cat", "concat", "concatenate", "maximum", "mul", "multiply", "stack", "subtract"}
 
 
-def family(kind: str) -> str:
-    """The family of a kind of layer, which gives the box its colour."""
-    kind = kind.lower()
-    if kind in _JOINS:
-        return "joining"
-    return next((name for name, parts in _PARTS.items() if any(p in kind for p in parts)), "other")
+def family(node: Node) -> str:
+    """What gives a box its colour; a layer of yours may have a family that has none."""
+    return node.family if node.family in FAMILIES else "other"
 
 
 def visible(text: str) -> str:

@@ -83,7 +83,7 @@ def _text(x: float, y: float, content: str, kind: str = "") -> str:
 
 def families_of(nodes: list[Node]) -> list[str]:
     """The families that a network has, for the legend."""
-    found = {family(node.kind) for node in nodes}
+    found = {family(node) for node in nodes}
     return [name for name in FAMILIES if name in found]
 
 
@@ -187,7 +187,7 @@ def drawing(nodes: list[Node], plan: Layout) -> str:
     parts = [_frame(frame, plan.routes) for frame in plan.frames]
     for node, centre, routes in zip(nodes, plan.centres, leaving):
         parts += [
-            f'<g class="node {family(node.kind)}" data-name="{escape(visible(node.name))}">',
+            f'<g class="node {family(node)}" data-name="{escape(visible(node.name))}">',
             f"<title>{escape(tooltip(node))}</title>",
             *([_edges(routes, heads)] if routes else []),
             _box(node, centre, plan.box_width),

@@ -1,0 +1,119 @@
+"""Normalizations over groups of an image's own channels: no batch, no running statistics."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.op import composite
+from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.elementwise import add, multiply, sqrt
+from minidl.ops.reduce import mean
+from minidl.ops.shape import reshape
+
+__all__ = ["group_norm", "instance_norm"]
+
+
+def _torch_group_norm(
+    torch: Any, x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    planes = torch.movedim(x, -1, 1)
+    y = torch.nn.functional.group_norm(planes, num_groups, weight, bias, eps)
+    return torch.movedim(y, 1, -1)
+
+
+@composite(oracle=_torch_group_norm)
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    """Each image normalized over its pixels and each of `num_groups` groups of channels; w*x + b.
+
+    x: (N, ..., C), groups of C / num_groups channels side by side; weight, bias: (C,).
+    Raises ShapeError where the groups don't divide C.
+    Source: Wu and He 2018, "Group Normalization", equation 1.
+    """
+    if x.ndim < 2 or x.dtype.kind != "f":
+        raise (DTypeError if x.dtype.kind != "f" else ShapeError)(
+            f"group_norm expected a float array (N, ..., C), got {x.dtype} of shape {x.shape}"
+        )
+    whole = isinstance(num_groups, int | np.integer) and not isinstance(num_groups, bool)
+    if not whole or num_groups < 1 or x.shape[-1] % num_groups:
+        raise ShapeError(
+            f"group_norm: num_groups must be a whole number that divides the {x.shape[-1]} "
+            f"channels (last axis of {x.shape}), got {num_groups!r}"
+        )
+    n, *pixels, c = x.shape
+    groups = reshape(x, shape=(n, math.prod(pixels), num_groups, c // num_groups))
+    y = reshape(_normalized(groups, (1, 3), eps), shape=x.shape)
+    y = y if weight is None else multiply(y, weight)
+    return y if bias is None else add(y, bias)
+
+
+def _torch_instance_norm(
+    torch: Any, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    # not torch's instance_norm: from gradients with channels last it makes wrong ones
+    variance = x.var((1, 2), unbiased=False, keepdim=True)
+    y = (x - x.mean((1, 2), keepdim=True)) / torch.sqrt(variance + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+@composite(oracle=_torch_instance_norm)
+def instance_norm(x, weight=None, bias=None, eps=1e-5):
+    """Each channel of each image normalized over its pixels; then w*x + b.
+
+    x: (N, H, W, C); weight, bias: (C,).  Raises ShapeError for images of one pixel, of which
+    nothing would be left.
+    Source: Ulyanov et al. 2016, "Instance Normalization", equation 2.
+    """
+    if x.dtype.kind != "f":
+        raise DTypeError(f"instance_norm expected float32 or float64 images, got {x.dtype}")
+    if x.ndim != 4:
+        raise ShapeError(f"instance_norm expected images (N, H, W, C), got shape {x.shape}")
+    if x.shape[1] * x.shape[2] < 2:
+        raise ShapeError(f"instance_norm needs at least two pixels an image, got shape {x.shape}")
+    y = _normalized(x, (1, 2), eps)
+    y = y if weight is None else multiply(y, weight)
+    return y if bias is None else add(y, bias)
+
+
+def _normalized(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """(x - mean) / sqrt(variance + eps) over `axes`."""
+    if not float(eps) >= 0:
+        raise ArgumentError(f"a normalization's eps must be 0 or more, got {eps!r}")
+    centred = x - mean(x, axis=axes, keepdims=True)
+    return centred / sqrt(mean(centred * centred, axis=axes, keepdims=True) + float(eps))
+
+
+@group_norm.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    x = draw.normal(2, 3, 2, 6)
+    yield sample(x, 3, draw.normal(6), draw.normal(6))
+    yield sample(x, 1, draw.normal(6), draw.normal(6), 0.1)
+    yield sample(x, 6)
+    yield sample(draw.normal(3, 12), 2, draw.normal(12))
+    yield sample(draw.normal(0, 2, 2, 4), 2, draw.normal(4), draw.normal(4))
+
+
+@instance_norm.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(2, 3, 2, 4))
+    yield sample(draw.normal(1, 4, 3, 2), draw.normal(2), draw.normal(2), 0.1)
+    yield sample(draw.normal(0, 2, 2, 3))
+
+
+@group_norm.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(draw.normal(2, 3, 3, 6), 4), ShapeError, "divides the 6 channels")
+    yield ErrorInput(sample(draw.normal(2, 6), 0), ShapeError, "num_groups must be .* got 0")
+    yield ErrorInput(sample(draw.normal(6), 2), ShapeError, r"\(N, ..., C\)")
+    yield ErrorInput(sample(np.ones((2, 4), int), 2), DTypeError, "got int64")
+    yield ErrorInput(sample(draw.normal(2, 4), 2, eps=-1.0), ArgumentError, "eps must be 0 or more")
+
+
+@instance_norm.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(draw.normal(2, 3)), ShapeError, r"\(N, H, W, C\), got shape \(2, 3\)")
+    yield ErrorInput(sample(draw.normal(2, 1, 1, 3)), ShapeError, "at least two pixels")
+    yield ErrorInput(sample(np.ones((1, 2, 2, 1), int)), DTypeError, "got int64")
