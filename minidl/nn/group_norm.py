@@ -72,7 +72,7 @@ class InstanceNorm2d(_OwnNorm):
     def forward(self, x: Any) -> Any:
         check_array("InstanceNorm2d", x)
         check_channels("InstanceNorm2d", x, self.num_features)
-        return ops.instance_norm(x, self.weight, self.bias, self.eps)
+        return ops.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         text = f"{self.num_features}, eps={self.eps:g}"
