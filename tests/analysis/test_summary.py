@@ -41,11 +41,11 @@ def test_blocks_hold_the_sums_of_their_layers():
 
 def test_shares():
     shares = md.summary(models.vgg11(num_classes=10, input_size=32)).families()
-    assert list(shares) == ["convolutions", "linear layers", "normalisations", "poolings", "other"]
+    assert list(shares) == ["convolution", "linear", "normalization", "pooling", "other"]
     for column in ("parameters", "activation_bytes", "mult_adds", "seconds"):
         assert sum(part[column] for part in shares.values()) == pytest.approx(1)
     count = 9_220_480  # weights and biases of VGG-11's eight convolutions
-    assert shares["convolutions"]["parameters"] == pytest.approx(count / (count + 18_923_530))
+    assert shares["convolution"]["parameters"] == pytest.approx(count / (count + 18_923_530))
 
 
 class MyLinear(nn.Linear):
@@ -67,13 +67,13 @@ def test_shared_parameters_count_once():
     assert found.total.parameters == 20
     assert [row.parameters for row in found.rows] == [20, 0, 0]
     assert [row.parameters for row in found.blocks] == [0, 0]
-    assert found.families()["linear layers"]["parameters"] == 1
+    assert found.families()["linear"]["parameters"] == 1
 
 
 def test_families_of_layers():
     found = md.summary(nn.Sequential(MyLinear(3, 3), conv()), (3,)).families()
-    assert found["linear layers"]["parameters"] == pytest.approx(12 / 15)
-    assert md.summary(nn.Conv2d(3, 4, 3), (8, 8, 3)).families()["convolutions"]["parameters"] == 1
+    assert found["linear"]["parameters"] == pytest.approx(12 / 15)
+    assert md.summary(nn.Conv2d(3, 4, 3), (8, 8, 3)).families()["convolution"]["parameters"] == 1
 
 
 def test_the_table():
