@@ -158,7 +158,7 @@ def _load_scheduler(scheduler: Any, state: Any, optimizer: Any) -> None:
     rates = [group["lr"] for group in scheduler.optimizer.param_groups]
 
     def fit(part: dict[str, Any]) -> dict[str, Any]:
-        inner = {"after": fit(part["after"])} if "after" in part else {}
+        inner = {name: fit(x) for name, x in part.items() if isinstance(x, dict)}
         return {**part, "lr": part["lr"] if optimizer is None else rates, **inner}
 
     scheduler.load_state_dict(fit(state))

@@ -114,7 +114,7 @@ def set_by_signature(init: Callable[..., None]) -> Callable[..., None]:
         def __init__(self, params: Params, lr: FromZero = 1e-3, *, eps: FromZero = 0) -> None: ...
 
     An annotation holds the rule. What is called is `self._begin(params, {"lr": ..., "eps": ...})`;
-    the rules by name are in `__init__.settings`.
+    the rules by name are in `__init__.settings`, what may be None in `__init__.optional`.
     """
     signature = inspect.signature(init)
     hints = get_type_hints(init, include_extras=True)
@@ -133,6 +133,7 @@ def set_by_signature(init: Callable[..., None]) -> Callable[..., None]:
 
     shown: Any = made
     shown.settings = {name: _rule(name, hints[name]) for name in names}
+    shown.optional = frozenset(n for n in names if signature.parameters[n].default is None)
     plain = get_type_hints(init)  # without the rules, for `help`
     shown.__signature__ = signature.replace(
         parameters=[

@@ -151,6 +151,14 @@ def optimizers():
         *(("ExponentialLR", {"gamma": g}) for g in (0.5, 0.99, 1.01)),
         *(("CosineAnnealingLR", {"T_max": n, "eta_min": e}) for n in (1, 7, 60) for e in (0, 0.01)),
         *(("PolynomialLR", {"total_iters": n, "power": p}) for n in (1, 30) for p in (0.5, 1, 2)),
+        *(
+            ("CosineAnnealingWarmRestarts", {"T_0": n, "T_mult": m, "eta_min": e})
+            for n in (1, 2, 13)
+            for m in (1, 2, 3)
+            for e in (0, 0.01)
+        ),
+        ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
+        ("LambdaLR", {"lr_lambda": [lambda epoch: 0.5 + epoch, lambda epoch: epoch // 3]}),
     ],
 )
 def test_schedule(name, settings):
@@ -158,6 +166,42 @@ def test_schedule(name, settings):
     found = rates(ours, getattr(optim.lr_scheduler, name)(ours, **settings))
     wanted = rates(theirs, getattr(torch.optim.lr_scheduler, name)(theirs, **settings))
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+@pytest.mark.parametrize("three_phase", [False, True])
+@pytest.mark.parametrize("start", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_one_cycle(kind, start, three_phase, strategy):
+    """Rates, and momenta."""
+    settings = {"pct_start": start, "three_phase": three_phase, "anneal_strategy": strategy}
+    found = []
+    for package, params in (
+        (optim, [Tensor(np.zeros(1), True) for _ in range(2)]),
+        (torch.optim, [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]),
+    ):
+        optimizer = getattr(package, kind)(groups(params), lr=0.1)
+        schedule = package.lr_scheduler.OneCycleLR(optimizer, [0.5, 0.1], 60, **settings)
+        rows = []
+        for _ in range(60):  # the last step's rate trains nothing
+            rows += [(g["lr"], g["momentum"] if kind == "SGD" else g["betas"][0])
+                     for g in optimizer.param_groups]  # fmt: skip
+            optimizer.step()
+            schedule.step()
+        found.append(rows)
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-15)
+
+
+def test_a_sequence():
+    found = []
+    for package, optimizer in zip((optim, torch.optim), optimizers(), strict=True):
+        of = package.lr_scheduler
+        parts = [of.ExponentialLR(optimizer, 0.9), of.CosineAnnealingLR(optimizer, 20)]
+        parts.append(of.StepLR(optimizer, 5))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own library advises against what it does
+            found.append(rates(optimizer, of.SequentialLR(optimizer, parts, [7, 31])))
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-15)
 
 
 PLATEAU = {

@@ -54,7 +54,39 @@ SCHEDULERS = [
     ("LinearWarmup", {"steps": 6}, None),
     ("LinearWarmup", {"steps": 4, "start_factor": 0.25}, ("CosineAnnealingLR", {"T_max": 20})),
     ("LinearWarmup", {"steps": 1}, ("StepLR", {"step_size": 5})),
+    ("CosineAnnealingWarmRestarts", {"T_0": 7}, None),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}, None),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 31}, None),
+    ("OneCycleLR", {"max_lr": [0.5, 0.2], "epochs": 8, "steps_per_epoch": 4}, None),
+    (
+        "OneCycleLR",
+        {
+            "max_lr": 0.3,
+            "total_steps": 40,
+            "pct_start": 0.25,
+            "anneal_strategy": "linear",
+            "div_factor": 10.0,
+            "final_div_factor": 100.0,
+            "three_phase": True,
+        },
+        None,
+    ),
+    ("LambdaLR", {"lr_lambda": "inverse"}, None),
+    ("LambdaLR", {"lr_lambda": ["inverse", "halves"]}, None),
+    (
+        "SequentialLR",
+        {
+            "schedulers": [
+                ["ExponentialLR", {"gamma": 0.5}],
+                ["StepLR", {"step_size": 4, "gamma": 0.7}],
+                ["CosineAnnealingLR", {"T_max": 10}],
+            ],
+            "milestones": [3, 17],
+        },
+        None,
+    ),
 ]
+FUNCTIONS = {"inverse": lambda epoch: 1 / (1 + epoch), "halves": lambda epoch: 0.5**epoch}
 
 CLIPS = [(1.0, 2.0), (0.5, 1.0), (2.0, 3.0), (0.3, math.inf), (1e6, 2.0)]
 DECAYS = [0.5, 0.99]
@@ -105,6 +137,13 @@ def optimize_in_torch(case, dtype, start, gradients):
 
 def torch_scheduler(name, optimizer, settings, after):
     schedulers = torch.optim.lr_scheduler
+    if name == "LambdaLR":
+        names = settings["lr_lambda"]
+        found = FUNCTIONS[names] if isinstance(names, str) else [FUNCTIONS[n] for n in names]
+        settings = {"lr_lambda": found}
+    if name == "SequentialLR":
+        parts = [getattr(schedulers, part)(optimizer, **of) for part, of in settings["schedulers"]]
+        settings = {**settings, "schedulers": parts}
     if name != "LinearWarmup":
         return getattr(schedulers, name)(optimizer, **settings)
     steps, start = settings["steps"], settings.get("start_factor", 0.1)

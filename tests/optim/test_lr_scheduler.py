@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 
 from minidl.autograd import Tensor, tensor
 from minidl.errors import ArgumentError, DTypeError, StateError
-from minidl.optim import SGD, lr_scheduler
+from minidl.optim import SGD, Adagrad, Adam, lr_scheduler
 from minidl.optim.lr_scheduler import (
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
     ExponentialLR,
+    LambdaLR,
     LinearWarmup,
     LRScheduler,
     MultiStepLR,
+    OneCycleLR,
     PolynomialLR,
     ReduceLROnPlateau,
+    SequentialLR,
     StepLR,
 )
 
@@ -37,6 +41,16 @@ MAKE = {
     "LinearWarmup": lambda o: LinearWarmup(o, 4),
     "LinearWarmup cosine": lambda o: LinearWarmup(o, 3, after=CosineAnnealingLR(o, 6)),
     "LinearWarmup plateau": lambda o: LinearWarmup(o, 3, after=ReduceLROnPlateau(o, patience=0)),
+    "CosineAnnealingWarmRestarts": lambda o: CosineAnnealingWarmRestarts(o, 2, 2),
+    "OneCycleLR": lambda o: OneCycleLR(o, 0.5, 12, cycle_momentum=False),
+    "OneCycleLR momentum": lambda o: OneCycleLR(o, 0.5, 20, three_phase=True),
+    "LambdaLR": lambda o: LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
+    "SequentialLR": lambda o: SequentialLR(
+        o, [ExponentialLR(o, 0.5), StepLR(o, 1, 0.9), CosineAnnealingLR(o, 5)], [2, 5]
+    ),
+    "SequentialLR nested": lambda o: SequentialLR(
+        o, [LinearWarmup(o, 3), SequentialLR(o, [StepLR(o, 1), ExponentialLR(o, 0.7)], [2])], [4]
+    ),
 }
 each = pytest.mark.parametrize("title", MAKE)
 METRICS = [3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
@@ -62,9 +76,9 @@ def test_resumes_to_the_bit(title, steps, optimizer_first):
     ours = sgd(0.1, 0.03)
     scheduler = MAKE[title](ours)
     run(scheduler, METRICS[:steps])
-    # As JSON has it; the lr of a group was changed by hand since.
+    # The lr of a group was changed by hand since.
     ours.param_groups[1]["lr"] *= 0.5
-    states = json.loads(json.dumps([ours.state_dict(), scheduler.state_dict()]))
+    states = [ours.state_dict(), json.loads(json.dumps(scheduler.state_dict()))]
 
     theirs = sgd(5.0, 5.0)
     other = MAKE[title](theirs)
@@ -294,6 +308,36 @@ def test_step_follows_the_schedule_of_its_group():
             "`after` to be a scheduler of the same optimizer, got one of another",
         ),
         (lambda o: LinearWarmup(o, 5, after=StepLR), ArgumentError, "`after` .* got type"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 0), ArgumentError, "T_0 .* got 0"),
+        (lambda o: CosineAnnealingWarmRestarts(o, 2, 1.5), ArgumentError, "T_mult .* got 1.5"),
+        (lambda o: LambdaLR(o, 0.5), ArgumentError, "lr_lambda to be a function .* got 0.5"),
+        (lambda o: LambdaLR(o, [abs, abs]), ArgumentError, "got 2 functions for 1 groups"),
+        (lambda o: LambdaLR(o, lambda e: -1), ArgumentError, r"lr_lambda\(0\) to be .* got -1"),
+        (lambda o: OneCycleLR(o, 1.0), ArgumentError, "expected total_steps, or else epochs and"),
+        (lambda o: OneCycleLR(o, 1.0, 5, 2, 3), ArgumentError, "expected total_steps, or else"),
+        (lambda o: OneCycleLR(o, 1.0, epochs=2), ArgumentError, "steps_per_epoch=None"),
+        (lambda o: OneCycleLR(o, [1.0, 2.0], 5), ArgumentError, "max_lr for 2 groups of 1"),
+        (lambda o: OneCycleLR(o, 1.0, 5, pct_start=2), ArgumentError, "pct_start .* got 2"),
+        (
+            lambda o: OneCycleLR(Adagrad(o.param_groups[0]["params"]), 1.0, 5),
+            ArgumentError,
+            "Adagrad has no momentum to cycle: give cycle_momentum=False",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1), StepLR(sgd(), 1)], [3]),
+            ArgumentError,
+            "`schedulers.1` to be a scheduler of the same optimizer, got one of another",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1), ReduceLROnPlateau(o)], [3]),
+            ArgumentError,
+            "can't run ReduceLROnPlateau, whose step takes a metric: LinearWarmup",
+        ),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1), StepLR(o, 1)], [3, 4]),
+            ArgumentError,
+            r"expected 1 rising milestones for 2 schedulers, got \[3, 4\]",
+        ),
     ],
 )
 def test_refuses(make, error, text):
@@ -323,6 +367,53 @@ def test_a_refused_state_changes_nothing(spoil, text):
     with pytest.raises(StateError, match=f"LinearWarmup.load_state_dict loaded nothing.*{text}"):
         scheduler.load_state_dict(state)
     assert scheduler.state_dict() == before
+
+
+def test_one_cycle_moves_the_momentum_too():
+    """SGD's momentum or Adam's first beta, with a resumed one as well."""
+    p = [Tensor(np.zeros(1), True)]
+    for optimizer, name in ((SGD(p, lr=1), "momentum"), (Adam(p), "betas")):
+        found = []
+        scheduler = OneCycleLR(optimizer, 1.0, 11, anneal_strategy="linear", pct_start=0.5)
+        for _ in range(10):
+            value = optimizer.param_groups[0][name]
+            found.append(value[0] if name == "betas" else value)
+            scheduler.step()
+        np.testing.assert_allclose(found[0], 0.95)
+        np.testing.assert_allclose(min(found), 0.85, atol=0.012)
+        assert found[:5] == sorted(found[:5], reverse=True)
+        assert found[5:] == sorted(found[5:])
+        other = SGD(p, lr=1) if name == "momentum" else Adam(p)
+        again = OneCycleLR(other, 1.0, 11, anneal_strategy="linear", pct_start=0.5)
+        again.load_state_dict(scheduler.state_dict())
+        assert other.param_groups[0][name] == optimizer.param_groups[0][name]
+
+
+def test_one_cycle_says_when_it_is_over():
+    scheduler = OneCycleLR(sgd(0.1), 1.0, 3)
+    run(scheduler, [None] * 3)
+    assert scheduler.get_last_lr() == pytest.approx([1.0 / 25 / 1e4])
+    with pytest.raises(ArgumentError, match="stepped 4 times, its total_steps is 3"):
+        scheduler.step()
+
+
+def test_which_are_stepped_after_each_batch():
+    optimizer = sgd(0.1)
+    one = OneCycleLR(optimizer, 1.0, 10)
+    assert one.per_step
+    assert not StepLR(optimizer, 1).per_step
+    assert LinearWarmup(optimizer, 2, after=one).per_step
+    with pytest.raises(ArgumentError, match="some are stepped after each batch and some after"):
+        SequentialLR(optimizer, [StepLR(optimizer, 1), one], [2])
+    drops = StepLR(optimizer, 1)
+    drops.per_step = True
+    assert SequentialLR(optimizer, [drops, one], [2]).per_step
+
+
+def test_a_function_is_not_saved():
+    scheduler = LambdaLR(sgd(0.1, 0.2), [lambda epoch: 1.0, lambda epoch: 2.0])
+    scheduler.step()
+    assert scheduler.state_dict() == {"last_epoch": 1, "lr": [0.1, 0.4]}
 
 
 def test_base_class_is_what_all_share():

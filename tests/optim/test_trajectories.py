@@ -13,6 +13,7 @@ from minidl.optim import lr_scheduler
 
 with np.load(Path(__file__).with_name("trajectories.npz")) as file:
     RECORDED = dict(file)
+FUNCTIONS = {"inverse": lambda epoch: 1 / (1 + epoch), "halves": lambda epoch: 0.5**epoch}
 META = json.loads(str(RECORDED["meta"]))
 
 
@@ -69,6 +70,13 @@ def test_scheduler(k):
     optimizer = optim.SGD(groups)
     if after:
         settings = {**settings, "after": getattr(lr_scheduler, after[0])(optimizer, **after[1])}
+    if name == "LambdaLR":
+        names = settings["lr_lambda"]
+        found = FUNCTIONS[names] if isinstance(names, str) else [FUNCTIONS[n] for n in names]
+        settings = {"lr_lambda": found}
+    if name == "SequentialLR":
+        parts = [getattr(lr_scheduler, part)(optimizer, **s) for part, s in settings["schedulers"]]
+        settings = {**settings, "schedulers": parts}
     scheduler = getattr(lr_scheduler, name)(optimizer, **settings)
     rates = [scheduler.get_last_lr()]
     for metric in RECORDED["metrics"]:

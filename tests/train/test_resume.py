@@ -177,6 +177,16 @@ SCHEDULERS = {
             o, "max", 0.5, patience=0, threshold=100, threshold_mode="abs", cooldown=1
         ),
     ],
+    "CosineAnnealingWarmRestarts": [
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2),
+    ],
+    "OneCycleLR": [lambda o: lr_scheduler.OneCycleLR(o, 0.2, EPOCHS * BATCHES)],
+    "LambdaLR": [lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 1 / (1 + epoch))],
+    "SequentialLR": [
+        lambda o: lr_scheduler.SequentialLR(
+            o, [lr_scheduler.StepLR(o, 1, 0.5), lr_scheduler.ExponentialLR(o, 0.9)], [3]
+        ),
+    ],
     "LinearWarmup": [
         lambda o: lr_scheduler.LinearWarmup(o, 5),
         lambda o: lr_scheduler.LinearWarmup(o, 2, after=lr_scheduler.StepLR(o, 2, 0.5)),
