@@ -36,6 +36,7 @@ SYNONYMS = {
     "x": {"input", "tensor"},
     "y": {"other", "exponent"},
     "logits": {"input"},
+    "log_probabilities": {"input"},
     "prediction": {"input"},
     "indices": {"input"},
     "axis": {"dim"},

@@ -6,6 +6,7 @@ from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
 from minidl.ops.conv import *
 from minidl.ops.conv_transpose import *
+from minidl.ops.cross_entropy import *
 from minidl.ops.depthwise import *
 from minidl.ops.dropout import *
 from minidl.ops.group_norm import *

@@ -7,17 +7,19 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
 from minidl.nn.settings import real
-from minidl.ops.loss import REDUCTIONS
+from minidl.ops.loss import REDUCTIONS, check_reduction
 
-__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss"]
+__all__ = [
+    "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
+    "NLLLoss", "SigmoidFocalLoss", "SmoothL1Loss", "TripletMarginLoss",
+]  # fmt: skip
 
 
 class _Loss(Module):
+    reductions: tuple[str, ...] = REDUCTIONS
+
     def __init__(self, *, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            raise ArgumentError(
-                f"{type(self).__name__}: reduction must be one of {REDUCTIONS}, got {reduction!r}"
-            )
+        check_reduction(type(self).__name__, reduction, self.reductions)
         self.reduction = reduction
 
     def extra_repr(self) -> str:
@@ -32,10 +34,8 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """Softmax cross-entropy on logits (N, C), against labels (N,) or probabilities (N, C).
-
-    See `ops.cross_entropy`.
-    """
+    """Softmax cross-entropy on logits (N, C) or (N, ..., C), against labels (N,) or (N, ...), or
+    probabilities of the logits' shape. See `ops.cross_entropy`."""
 
     function = ops.cross_entropy
 
@@ -80,17 +80,166 @@ def _values(weight: Any) -> str:
     return str(values) if len(values) <= 5 else f"[{values[0]}, ...]"
 
 
+class NLLLoss(_Loss):
+    """The negative log-probability of the labels, for a network that ends in a LogSoftmax.
+
+    (N, C) or (N, ..., C), and labels (N,) or (N, ...).
+    """
+
+    function = ops.nll_loss
+
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.weight, self.ignore_index = weight, ignore_index
+
+    def forward(self, log_probabilities: Any, target: Any) -> Any:
+        return ops.nll_loss(
+            log_probabilities,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
+
+    def _settings(self) -> list[str]:
+        settings = [] if self.weight is None else [f"weight={_values(self.weight)}"]
+        return settings + (
+            [] if self.ignore_index is None else [f"ignore_index={self.ignore_index}"]
+        )
+
+
 class BCEWithLogitsLoss(_Loss):
-    """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape."""
+    """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape.
+
+    weight: of each element; pos_weight: of positive targets, such as (C,). See
+    `ops.binary_cross_entropy_with_logits`.
+    """
 
     function = ops.binary_cross_entropy_with_logits
 
+    def __init__(
+        self, weight: Any = None, *, pos_weight: Any = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.weight, self.pos_weight = weight, pos_weight
+
     def forward(self, logits: Any, target: Any) -> Any:
-        return ops.binary_cross_entropy_with_logits(logits, target, reduction=self.reduction)
+        return ops.binary_cross_entropy_with_logits(
+            logits, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
+        )
+
+    def _settings(self) -> list[str]:
+        given = {"weight": self.weight, "pos_weight": self.pos_weight}
+        return [f"{name}={_values(w)}" for name, w in given.items() if w is not None]
+
+
+class SigmoidFocalLoss(_Loss):
+    """Binary cross-entropy in which what is classified well counts less; equal shapes.
+
+    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection".
+    """
+
+    function = ops.sigmoid_focal_loss
+
+    def __init__(
+        self, *, alpha: float | None = 0.25, gamma: float = 2.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.alpha = None if alpha is None else real("SigmoidFocalLoss", "alpha", alpha)
+        self.gamma = real("SigmoidFocalLoss", "gamma", gamma)
+
+    def forward(self, logits: Any, target: Any) -> Any:
+        return ops.sigmoid_focal_loss(
+            logits, target, alpha=self.alpha, gamma=self.gamma, reduction=self.reduction
+        )
+
+    def _settings(self) -> list[str]:
+        return [f"alpha={self.alpha}", f"gamma={self.gamma}"]
+
+
+class KLDivLoss(_Loss):
+    """target * (log(target) - log-probabilities); equal shapes.  Also reduction="batchmean"."""
+
+    function = ops.kl_div
+    reductions = (*REDUCTIONS, "batchmean")
+
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction=reduction)
+        self.log_target = log_target
+
+    def forward(self, log_probabilities: Any, target: Any) -> Any:
+        return ops.kl_div(
+            log_probabilities, target, log_target=self.log_target, reduction=self.reduction
+        )
+
+    def _settings(self) -> list[str]:
+        return ["log_target=True"] if self.log_target else []
+
+
+class SmoothL1Loss(_Loss):
+    """HuberLoss / beta: of slope 1 beyond `beta`; equal shapes.  Source: Girshick 2015."""
+
+    function = ops.smooth_l1_loss
+
+    def __init__(self, *, beta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.beta = real("SmoothL1Loss", "beta", beta)
+        if not beta >= 0:
+            raise ArgumentError(f"SmoothL1Loss: beta must be 0 or more, got {beta}")
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        return ops.smooth_l1_loss(prediction, target, beta=self.beta, reduction=self.reduction)
+
+    def _settings(self) -> list[str]:
+        return [] if self.beta == 1 else [f"beta={self.beta}"]
+
+
+class TripletMarginLoss(_Loss):
+    """max(d(anchor, positive) - d(anchor, negative) + margin, 0), for rows (..., features).
+
+    Called with three arrays. See `ops.triplet_margin_loss`.
+    Source: Schroff et al. 2015, "FaceNet".
+    """
+
+    function = ops.triplet_margin_loss
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        *,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        who = "TripletMarginLoss"
+        self.margin, self.p = real(who, "margin", margin), real(who, "p", p)
+        self.eps, self.swap = real(who, "eps", eps), bool(swap)
+        if not (self.margin > 0 and self.p > 0):
+            raise ArgumentError(f"{who}: margin and p must be more than 0, got {margin} and {p}")
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
+        return ops.triplet_margin_loss(
+            anchor,
+            positive,
+            negative,
+            self.margin,
+            self.p,
+            self.eps,
+            self.swap,
+            reduction=self.reduction,
+        )
+
+    def _settings(self) -> list[str]:
+        swap = ["swap=True"] if self.swap else []
+        return [f"margin={self.margin}", f"p={self.p}", f"eps={self.eps}", *swap]
 
 
 class MSELoss(_Loss):
-    """Squared difference."""
+    """The squared difference of prediction and target, of equal shapes."""
 
     function = ops.mse_loss
 
@@ -99,7 +248,7 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """Absolute difference."""
+    """The absolute difference of prediction and target, of equal shapes."""
 
     function = ops.l1_loss
 
@@ -108,7 +257,7 @@ class L1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Half the squared difference up to `delta`, linear beyond."""
+    """Half the squared difference up to `delta`, linear beyond; of equal shapes."""
 
     function = ops.huber_loss
 

@@ -10,6 +10,7 @@ from minidl.ops.comparison import *
 from minidl.ops.conv import *
 from minidl.ops.conv_pool import *
 from minidl.ops.conv_transpose import *
+from minidl.ops.cross_entropy import *
 from minidl.ops.depthwise import *
 from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
