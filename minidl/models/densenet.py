@@ -9,19 +9,20 @@ from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.sources import IMAGENET, Names, Source
 
-__all__ = ["densenet121", "densenet169", "densenet201"]
-
-GROWTH = 32  # channels that each layer adds, the paper's k
+__all__ = ["densenet121", "densenet161", "densenet169", "densenet201"]
 
 
 class DenseLayer(nn.Module):
-    """DenseNet-B's layer: 1x1 to 4k channels, 3x3 to k.  (N, H, W, in) -> (N, H, W, k)."""
+    """DenseNet-B's layer: 1x1 to 4k channels, 3x3 to k.  (N, H, W, in) -> (N, H, W, k).
 
-    def __init__(self, in_channels: int, eps: float) -> None:
+    growth: the channels that each layer adds, the paper's k.
+    """
+
+    def __init__(self, in_channels: int, growth: int, eps: float) -> None:
         self.norm1 = nn.BatchNorm2d(in_channels, eps, activation="relu")
-        self.conv1 = nn.PointwiseConv2d(in_channels, 4 * GROWTH, bias=False)
-        self.norm2 = nn.BatchNorm2d(4 * GROWTH, eps, activation="relu")
-        self.conv2 = nn.Conv2d(4 * GROWTH, GROWTH, 3, padding=1, bias=False)
+        self.conv1 = nn.PointwiseConv2d(in_channels, 4 * growth, bias=False)
+        self.norm2 = nn.BatchNorm2d(4 * growth, eps, activation="relu")
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Any) -> Any:
         return self.conv2(self.norm2(self.conv1(self.norm1(x))))
@@ -48,17 +49,20 @@ class Transition(nn.Module):
         return self.pool(self.conv(self.norm(x)))
 
 
-def _densenet(depths: Sequence[int], num_classes: int, in_channels: int, eps: float) -> Network:
+def _densenet(
+    depths: Sequence[int], num_classes: int, in_channels: int, eps: float, growth: int = 32
+) -> Network:
     """Table 1: features[2], [4], [6] and [8] are the dense blocks, with transitions between."""
-    channels = 2 * GROWTH
+    channels = 2 * growth
     layers: list[nn.Module] = [ConvBlock(in_channels, channels, 7, 2, eps=eps)]
     layers.append(nn.MaxPool2d(3, 2, 1))
     for block, depth in enumerate(depths):
         if block > 0:
             layers.append(Transition(channels, eps))
             channels //= 2
-        layers.append(DenseBlock(*(DenseLayer(channels + i * GROWTH, eps) for i in range(depth))))
-        channels += depth * GROWTH
+        widths = [channels + i * growth for i in range(depth)]
+        layers.append(DenseBlock(*(DenseLayer(width, growth, eps) for width in widths)))
+        channels += depth * growth
     layers.append(nn.BatchNorm2d(channels, eps, activation="relu"))
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Linear(channels, num_classes))
     return Network(nn.Sequential(*layers), head, (224, 224, in_channels))
@@ -99,6 +103,15 @@ def densenet121(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5
     DenseNet-BC with growth 32 and compression 1/2. Keras's have eps=1.001e-5.
     """
     return _densenet((6, 12, 24, 16), num_classes, in_channels, eps)
+
+
+@register(TORCHVISION)
+def densenet161(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5) -> Network:
+    """DenseNet-161, with growth 48.  (N, 224, 224, in_channels) -> (N, num_classes).
+
+    28,681,000 parameters.
+    """
+    return _densenet((6, 12, 36, 24), num_classes, in_channels, eps, growth=48)
 
 
 @register(TORCHVISION, KERAS)

@@ -1,4 +1,4 @@
-"""ResNet and ResNeXt: He et al. 2016, "Deep Residual Learning"; Xie et al. 2017."""
+"""ResNet, ResNeXt and wide ResNet: He et al. 2016, Xie et al. 2017, Zagoruyko et al. 2016."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +19,10 @@ __all__ = [
     "resnet50",
     "resnet101",
     "resnet152",
+    "resnext101_32x8d",
     "resnext50_32x4d",
     "stages",
+    "wide_resnet50_2",
 ]
 
 
@@ -211,3 +213,23 @@ def resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3) -> Network:
     return residual_network(
         Bottleneck, (3, 4, 6, 3), num_classes, in_channels, groups=32, group_width=4
     )
+
+
+@register(TORCHVISION)
+def resnext101_32x8d(num_classes: int = 1000, in_channels: int = 3) -> Network:
+    """ResNeXt-101 with 32 groups of 8 channels.  Shapes as resnext50_32x4d.
+
+    As in torchvision.  88,791,336 parameters.
+    """
+    return residual_network(
+        Bottleneck, (3, 4, 23, 3), num_classes, in_channels, groups=32, group_width=8
+    )
+
+
+@register(TORCHVISION)
+def wide_resnet50_2(num_classes: int = 1000, in_channels: int = 3) -> Network:
+    """ResNet-50 with 3x3 convolutions of twice the channels.  Shapes as resnet50.
+
+    Zagoruyko and Komodakis 2016, "Wide Residual Networks", table 8.  68,883,240 parameters.
+    """
+    return residual_network(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, group_width=128)

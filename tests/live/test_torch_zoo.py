@@ -1,37 +1,37 @@
 """The zoo against the same networks in PyTorch: weights carried over, outputs, gradients."""
 
 import re
-from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from torch_compare import torch
+from zoo_compare import (
+    CLASSES,
+    Array,
+    Case,
+    arrays,
+    assert_close,
+    check_outputs,
+    check_step,
+    created,
+    images,
+    made,
+    named,
+    planes,
+    randomized,
+    training,
+)  # fmt: skip
 
-import minidl as md
 from minidl import models, nn
 from minidl.errors import StateError
 from minidl.models.googlenet import TORCHVISION
 from minidl.models.mobilenet import KERAS
-from minidl.models.sources import IMAGENET, SIGNED, ImageFormat
+from minidl.models.sources import SIGNED
 
 import torch_networks as zoo  # isort: skip  # needs torch, which torch_compare has looked for
 
 save_file = pytest.importorskip("safetensors.torch").save_file
-Array = np.ndarray
-CLASSES = 10
-
-
-class Case(NamedTuple):
-    torch: Callable[..., Any]
-    minidl: str
-    size: tuple[int, int] = (71, 90)
-    image_format: ImageFormat | None = IMAGENET
-    settings: Mapping[str, Any] = MappingProxyType({})  # of the network in minidl
-    rename: Callable[[str], str | None] | None = None  # layers that no source translates
-    channels: int = 3
 
 
 def renamed_googlenet(layer: str) -> str:
@@ -48,7 +48,7 @@ def vgg(depth: int, bn: bool, size: int) -> Case:
 
 
 RESNETS = {f"resnet{n}": Case(partial(zoo.resnet, n), f"resnet{n}") for n in zoo.RESNETS}
-DENSENETS = {f"densenet{n}": Case(partial(zoo.densenet, n), f"densenet{n}") for n in zoo.DENSENETS}
+DENSENETS = {f"densenet{n}": Case(partial(zoo.densenet, n), f"densenet{n}") for n in zoo.REPEATS}
 VGGS = [vgg(n, bn, 75 if n == 11 else 33) for n in zoo.VGGS for bn in (False, True)]
 SQUEEZENETS = [Case(partial(zoo.squeezenet, v), f"squeezenet{v}") for v in zoo.SQUEEZENETS]
 NETWORKS = {
@@ -56,6 +56,13 @@ NETWORKS = {
     **DENSENETS,
     **{case.minidl: case for case in (*VGGS, *SQUEEZENETS)},
     "resnext50": Case(zoo.resnext50_32x4d, "resnext50_32x4d"),
+    "resnext101": Case(
+        partial(zoo.resnet, 101, block=partial(zoo.bottleneck, width=4, groups=32)),
+        "resnext101_32x8d",
+    ),
+    "wide resnet50": Case(
+        partial(zoo.resnet, 50, block=partial(zoo.bottleneck, width=2)), "wide_resnet50_2"
+    ),
     "googlenet with heads": Case(zoo.googlenet, "googlenet_bn", image_format=SIGNED),
     "googlenet": Case(partial(zoo.googlenet, aux=False), "googlenet_bn", image_format=SIGNED),
     "seresnet50": Case(zoo.seresnet50, "se_resnet50"),
@@ -77,79 +84,6 @@ NETWORKS = {
         KERAS.translate,
     ),
 }  # fmt: skip
-
-
-def randomized(case: Case, **settings: Any) -> Any:
-    """The network in PyTorch with random numbers everywhere."""
-    net = zoo.randomize(case.torch(num_classes=CLASSES, **settings))
-    for module in net.modules():
-        if isinstance(module, torch.nn.LocalResponseNorm):
-            module.alpha, module.k = 5e-4, 2.0  # AlexNet's; the GoogLeNet paper gives none
-    return net
-
-
-def made(case: Case) -> Any:
-    """The network in PyTorch; its running statistics are near those of some images.
-
-    Otherwise numbers grow from block to block, until the last hide all others. Variances are half
-    as large again, for deep networks blow rounding up by as much as they tell images apart.
-    """
-    net = randomized(case)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    if any("running" in name for name in net.state_dict()):
-        with torch.no_grad():
-            net.train()(planes(images(case, seed=3)))
-            for name, array in net.state_dict().items():
-                if name.endswith("running_var"):
-                    array *= 1.5
-    return net.eval()
-
-
-def images(case: Case, count: int = 2, seed: int = 1) -> Array:
-    random = np.random.default_rng(seed)
-    return random.standard_normal((count, *case.size, case.channels)).astype(np.float32)
-
-
-def planes(x: Array) -> Any:
-    return torch.from_numpy(x).permute(0, 3, 1, 2)
-
-
-def named(case: Case, state: dict[str, Any]) -> dict[str, Any]:
-    """The state as the file has it, or with minidl's names for what no source translates."""
-    if case.rename is None:
-        return state
-    split = {name: name.rpartition(".") for name in state}
-    return {f"{case.rename(split[n][0])}.{split[n][2]}": array for n, array in state.items()}
-
-
-def created(case: Case, weights: Any, **settings: Any) -> models.Network:
-    return models.create(
-        case.minidl, weights, num_classes=CLASSES, **(case.settings | settings)
-    ).eval()
-
-
-def arrays(state: dict[str, Any]) -> dict[str, Array]:
-    return {name: tensor.detach().numpy() for name, tensor in state.items()}
-
-
-def assert_close(got: Array, expected: Any, tolerance: float, what: str = "outputs") -> None:
-    """Equal but for rounding, relative to the largest entry."""
-    expected = np.asarray(expected)
-    assert got.dtype == expected.dtype, what
-    assert got.shape == expected.shape, what
-    scale = np.abs(expected).max()
-    assert scale > 0, what
-    np.testing.assert_allclose(got / scale, expected / scale, 0, tolerance, err_msg=what)
-
-
-@torch.no_grad()
-def check_outputs(case: Case, net: Any, model: models.Network) -> None:
-    x = images(case)
-    expected = net(planes(x)).numpy()
-    assert np.abs(expected[0] - expected[1]).max() > 0.02 * np.abs(expected).max()
-    assert_close(model(x).data, expected, 1e-4)
 
 
 # Files
@@ -209,40 +143,6 @@ GRADIENTS = {
     "seresnext50": NETWORKS["seresnext50"]._replace(size=(33, 40)),  # slow in PyTorch
     "squeezenet1_1": NETWORKS["squeezenet1_1"],
 }
-
-
-@pytest.fixture
-def float64(monkeypatch):
-    monkeypatch.setattr(md.config, "default_dtype", np.float64)
-
-
-def training(network: Any, dropout: type) -> Any:
-    """In training mode, but without dropout."""
-    network.train()
-    for module in network.modules():
-        if isinstance(module, dropout):
-            module.eval()
-    return network
-
-
-def check_step(case: Case, dtype: type, tolerance: float, count: int = 4) -> None:
-    """Outputs in training, all gradients of a loss, and the statistics that it moves."""
-    net = randomized(case).to(torch.tensor(dtype(0)).dtype)
-    model = created(case, arrays(named(case, net.state_dict())))
-    training(model, nn.Dropout)
-    training(net, torch.nn.Dropout)
-    x, target = images(case, count).astype(dtype), np.arange(count) % CLASSES
-    scores, expected = model(x), net(planes(x))
-    assert_close(scores.data, expected.detach(), tolerance)
-    nn.CrossEntropyLoss()(scores, target).backward()
-    torch.nn.CrossEntropyLoss()(expected, torch.from_numpy(target)).backward()
-    after = net.state_dict() | {name: p.grad for name, p in net.named_parameters()}
-    wanted = created(case, arrays(named(case, after))).state_dict()
-    for name, parameter in model.named_parameters():
-        assert_close(parameter.grad, wanted.pop(name), tolerance, f"gradient of {name}")
-    for name, buffer in model.named_buffers():
-        assert_close(buffer.data, wanted.pop(name), tolerance, name)
-    assert not wanted
 
 
 @pytest.mark.parametrize("name", GRADIENTS)

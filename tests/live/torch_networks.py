@@ -166,15 +166,16 @@ class DenseLayer(nn.Sequential):
         return torch.cat([x, super().forward(x)], 1)
 
 
-DENSENETS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}
+REPEATS = {121: (24, 16), 161: (36, 24), 169: (32, 32), 201: (48, 32)}  # of the last two blocks
 
 
-def densenet(depth, num_classes=1000, growth=32):
-    """DenseNet-BC-121, 169 or 201."""
+def densenet(depth, num_classes=1000):
+    """DenseNet-BC-121, 161, 169 or 201."""
+    growth = 48 if depth == 161 else 32
     n = 2 * growth
     layers = {"conv0": conv(3, n, 7, 2), "norm0": nn.BatchNorm2d(n), "relu0": nn.ReLU()}
     layers["pool0"] = nn.MaxPool2d(3, 2, 1)
-    for block, repeats in enumerate(DENSENETS[depth], 1):
+    for block, repeats in enumerate((6, 12, *REPEATS[depth]), 1):
         dense = {f"denselayer{i + 1}": DenseLayer(n + i * growth, growth) for i in range(repeats)}
         layers[f"denseblock{block}"] = named(**dense)
         n += repeats * growth
@@ -287,7 +288,6 @@ def googlenet(num_classes=1000, aux=True):
 
 # ---- timm ----------------------------------------------------------------------------------------
 
-
 seresnet50 = partial(resnet, 50, se="se")
 seresnext50_32x4d = partial(resnet, 50, block=resnext_bottleneck, se="se")
 
@@ -360,7 +360,7 @@ def conv_relu(n_in, n_out, kernel, stride=1, groups=1, padding=None):
 
 def alexnet(num_classes=1000, input_size=227):
     """Krizhevsky's network of 2012 as one column with groups."""
-    norm, pool = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2), nn.MaxPool2d(3, 2)
+    norm, pool = nn.LocalResponseNorm(5, alpha=5e-4, k=2), nn.MaxPool2d(3, 2)
     side = (input_size - 11) // 4 + 1
     for _ in range(3):
         side = (side - 3) // 2 + 1

@@ -40,7 +40,10 @@ def documented():
 
 DOCUMENTED = documented()
 SMALL = {"alexnet": 67, "zfnet": 63, "plain_cnn": 8, "lenet5": None}
-DEEP = {"resnet101", "resnet152", "densenet169", "densenet201", "senet154", "vgg19_bn"}
+DEEP = {
+    "resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2", "densenet161", "densenet169",
+    "densenet201", "senet154", "vgg19_bn",
+}  # fmt: skip
 LIGHT = [name for name in models.list() if name not in DEEP]  # each family has a smaller one
 LARGE = 20_000_000  # parameters, which take a while to the disk
 FIXED = [name for name in models.list() if name.startswith("vgg")]

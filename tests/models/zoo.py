@@ -40,6 +40,9 @@ PUBLISHED = [
     ("squeezenet1_1", {}, 1_235_496, None, 1),
     ("alphago_policy", {}, 3_882_793, None, 1),
     # torchvision's and Keras's own counts for their variants
+    ("wide_resnet50_2", {}, 68_883_240, 11.40e9, 1e7),
+    ("resnext101_32x8d", {}, 88_791_336, 16.41e9, 1e7),
+    ("densenet161", {}, 28_681_000, 7.73e9, 1e7),
     ("vgg11_bn", {}, 132_868_840, None, 1),
     ("vgg13_bn", {}, 133_053_736, None, 1),
     ("vgg16_bn", {}, 138_365_992, None, 1),
