@@ -16,7 +16,9 @@ from minidl.autograd import (
     enable_grad,
     from_numpy,
     grad,
-    gradcheck,
+    hessian,
+    jacobian,
+    jvp,
     no_grad,
     register_op_hook,
     tensor,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from minidl.analysis import summary
     from minidl.capture import compile
     from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
+    from minidl.nn.calling import functional_call, gradcheck
 
 __all__ = [
     "Tensor",
@@ -44,9 +47,13 @@ __all__ = [
     "enable_grad",
     "errors",
     "from_numpy",
+    "functional_call",
     "grad",
     "gradcheck",
+    "hessian",
     "io",
+    "jacobian",
+    "jvp",
     "kernels",
     "load_checkpoint",
     "load_weights",
@@ -84,6 +91,8 @@ def __getattr__(name: str) -> Any:
     """Import what was left out at first, when it is asked for."""
     if name in _FROM_IO:
         return getattr(importlib.import_module("minidl.io"), name)
+    if name in ("functional_call", "gradcheck"):
+        return getattr(importlib.import_module("minidl.nn.calling"), name)
     if name == "compile":
         return importlib.import_module("minidl.capture").compile
     if name == "summary":

@@ -23,6 +23,8 @@ def gradcheck(
     atol: float = 1e-6,
     rtol: float = 1e-5,
     order: int = 1,
+    *,
+    names: Sequence[str] | None = None,
 ) -> bool:
     """Compare the gradients of `fn` with central differences; True if they agree.
 
@@ -31,6 +33,7 @@ def gradcheck(
         require a gradient are checked. Integer arrays are handed through.
     eps: the step of the differences.  atol, rtol: |difference| <= atol + rtol * |numerical|.
     order: 2 also checks the gradient of the gradient.
+    names: what errors call the inputs; left out, by their numbers and the names that fn gives them.
     Small functions have every entry of their Jacobian checked, large ones random directions.
     Raises GradError naming the worst entry, DTypeError for float32, whose differences are noise.
     """
@@ -43,7 +46,7 @@ def gradcheck(
     checked = [i for i, x in enumerate(tensors) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ArgumentError("gradcheck expected an input that requires a gradient, got none")
-    names = _names(fn, len(tensors))
+    names = _names(fn, len(tensors)) if names is None else list(names)
     with engine.enable_grad():
         _check(fn, tensors, checked, names, eps, atol, rtol, "gradcheck")
         if order == 2:
