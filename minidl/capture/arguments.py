@@ -8,7 +8,7 @@ import numpy as np
 from minidl.autograd import Tensor
 from minidl.errors import CaptureError
 
-__all__ = ["arrays_of", "check_no_graph", "mapped", "signature", "with_arrays"]
+__all__ = ["arrays_of", "mapped", "signature", "with_arrays"]
 
 
 def arrays_of(tree: Any) -> list[np.ndarray]:
@@ -36,25 +36,38 @@ def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
 
 def with_arrays(tree: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     """The tree with `change` applied to each array; tensors become new ones, without a graph."""
-
-    def of(x: Any) -> Any:
-        if isinstance(x, Tensor):
-            return Tensor(change(x.data), requires_grad=x.requires_grad and x._node is None)
-        return change(x) if isinstance(x, np.ndarray) else x
-
-    return mapped(tree, of)
-
-
-def signature(tree: Any) -> Any:
-    """What tells calls that need recordings of their own apart: shapes, dtypes, other values."""
     if isinstance(tree, Tensor):
-        return ("tensor", tree.shape, tree.dtype.str, tree.requires_grad)
+        return Tensor(change(tree._data), requires_grad=tree._requires_grad and tree._node is None)
     if isinstance(tree, np.ndarray):
-        return ("array", tree.shape, tree.dtype.str)
+        return change(tree)
+    if isinstance(tree, dict | tuple | list):
+        return mapped(tree, lambda x: with_arrays(x, change))
+    return tree
+
+
+def signature(tree: Any, arrays: list[np.ndarray], with_graph: bool) -> Any:
+    """What tells calls that need recordings of their own apart: shapes, dtypes, other values.
+
+    arrays: gets the tree's arrays added, as `arrays_of` finds them.  with_graph: whether the call
+    would be part of a graph.
+    Raises CaptureError for a tensor that wants a gradient then: the captured call gets a copy.
+    """
+    if isinstance(tree, np.ndarray):
+        arrays.append(tree)
+        return (np.ndarray, tree.shape, tree.dtype)
+    if isinstance(tree, Tensor):
+        data, needs = tree._data, tree._requires_grad
+        if needs and with_graph:
+            raise CaptureError(
+                "md.compile: an argument requires a gradient, which wouldn't get to it: pass its "
+                ".detach(), or let the function use the tensor without its being an argument"
+            )
+        arrays.append(data)
+        return (Tensor, data.shape, data.dtype, needs)
     if isinstance(tree, dict):
-        return ("dict", *((key, signature(value)) for key, value in tree.items()))
+        return (dict, *((key, signature(x, arrays, with_graph)) for key, x in tree.items()))
     if isinstance(tree, tuple | list):
-        return (type(tree).__name__, *map(signature, tree))
+        return (type(tree), *[signature(x, arrays, with_graph) for x in tree])
     try:
         hash(tree)
     except TypeError:
@@ -62,18 +75,4 @@ def signature(tree: Any) -> Any:
             f"md.compile: a captured call takes arrays, tensors and plain values, got a "
             f"{type(tree).__name__}"
         ) from None
-    return (type(tree).__name__, tree)
-
-
-def check_no_graph(tree: Any) -> None:
-    """A CaptureError for a tensor that wants a gradient: the captured call gets a copy of it."""
-    if isinstance(tree, Tensor) and tree.requires_grad:
-        raise CaptureError(
-            "md.compile: an argument requires a gradient, which wouldn't get to it: pass its "
-            ".detach(), or let the function use the tensor without its being an argument"
-        )
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple | list):
-        for value in tree:
-            check_no_graph(value)
+    return (type(tree), tree)

@@ -52,7 +52,7 @@ class Inference(Program):
     def __init__(self, model: Module, arguments: Any) -> None:
         super().__init__(arguments)
         self._keeping = memory.Pool()
-        self._given = {_address(x) for x in arrays_of(self.inputs)}
+        self._given = {_address(x) for x in self.arrays}
         self._pairs = {id(c): n for c, n in _pairs(model, self.inputs)}
         self._followed = {id(n) for n in self._pairs.values()}
         self._known: dict[int, np.ndarray] = {}  # by address: weights, and what is made of them
@@ -95,17 +95,19 @@ class Inference(Program):
         self.seen, self.same = [], []
         self._sources, self._known, self.proved = {}, {}, True
 
-    def replay(self, arguments: Any) -> None:
+    def replay(self, arrays: list[np.ndarray]) -> None:
         self._look_at_weights()
-        super().replay(arguments)
+        super().replay(arrays)
 
     def _look_at_weights(self) -> None:
         """Prepare anew what is made of weights, if any was changed."""
+        looked = False
         for i, runs in enumerate(self._digest):
             if self._may_have_changed(i):
+                looked = True
                 for run in runs:
                     run()
-        if not np.array_equal(self._digests, self._seen):
+        if looked and not np.array_equal(self._digests, self._seen):
             for run in self._prepare:
                 run()
             self._seen[:] = self._digests
@@ -191,7 +193,7 @@ def record_model(model: Module, arguments: Any) -> Inference:
                 x[...] = altered(x)
         other = with_arrays(arguments, altered)
         expected = [x.copy() for x in arrays_of(Inference(model, other).record(model))]
-        program.replay(other)
+        program.replay(arrays_of(other))
         found = arrays_of(program.outputs)
         if len(found) != len(expected) or not all(map(same_bits, found, expected)):
             raise CaptureError(
@@ -199,7 +201,7 @@ def record_model(model: Module, arguments: Any) -> Inference:
                 "depends on values that were computed outside of minidl's ops"
             )
     program.settle()
-    program.replay(arguments)
+    program.replay(arrays_of(arguments))
     return program
 
 

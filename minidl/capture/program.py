@@ -28,10 +28,11 @@ MOST_ITEMS = 200_000  # launches and steps; who records more doesn't come to an 
 class Program:
     """The recorder of one call, and then its replay.
 
-    inputs: the call's arguments, in arrays of the program's own.  outputs: what it returned, which
-    every replay writes anew.  owned: arrays that live on between calls; leaves: tensors that were
-    used, and their arrays; gradients: of leaves, what `.grad` was when it was first read (or that
-    it was set first), and is at the end; modules: with their modes and attributes.
+    inputs: the call's arguments, in arrays of the program's own, `arrays`.  outputs: what it
+    returned, which every replay writes anew.  owned: arrays that live on between calls; leaves:
+    tensors that were used, and their arrays; gradients: of leaves, what `.grad` was when it was
+    first read (or that it was set first), and is at the end; modules: with their modes and
+    attributes.
     refuses: raise CaptureError where the call can't be captured; otherwise only `why_not` says so,
     and the call goes on without being recorded.
     """
@@ -40,6 +41,7 @@ class Program:
 
     def __init__(self, arguments: Any, refuses: bool = True) -> None:
         self.inputs = with_arrays(arguments, np.copy)
+        self.arrays = arrays_of(self.inputs)
         self._refuses = refuses
         self.why_not: str | None = None
         self.unsettled: str | None = None  # what the call itself changed, so that it may differ
@@ -228,12 +230,14 @@ class Program:
 
     def holds(self) -> bool:
         """Whether all that the recording depended on, besides the inputs, is as it was."""
-        return (
-            (self._checked == changes[0] or self._is_unchanged())
-            and all(what.holds() for _, what in self.befores)
-            and all(not read or t._grad is was for t, read, was, _ in self.grads.values())
-            and self.surroundings.changed() is None
-        )
+        if self._checked != changes[0] and not self._is_unchanged():
+            return False
+        if self.befores and not all(what.holds() for _, what in self.befores):
+            return False
+        for tensor, read, was, _ in self.grads.values():
+            if read and tensor._grad is not was:
+                return False
+        return self.surroundings.changed() is None
 
     def _is_unchanged(self) -> bool:
         """Whether tensors have the arrays, and modules the settings, that they had."""
@@ -246,10 +250,10 @@ class Program:
             self._checked = now
         return same
 
-    def replay(self, arguments: Any) -> None:
-        """The call, with these arguments: its outputs, gradients and state are written anew."""
-        for mine, given in zip(arrays_of(self.inputs), arrays_of(arguments), strict=True):
-            np.copyto(mine, given)
+    def replay(self, arrays: list[np.ndarray]) -> None:
+        """The call, with these arrays as arguments: outputs, gradients, state are written anew."""
+        for mine, given in zip(self.arrays, arrays, strict=True):
+            mine[...] = given
         states = [what.save() for _, what in self.befores]
         for _, what in self.befores:
             what.advance()
@@ -289,14 +293,14 @@ class Program:
 
     def lasting(self) -> list[np.ndarray]:
         """The arrays that live on between calls."""
-        own = {id(x): x for x in arrays_of(self.inputs)}
+        own = {id(x) for x in self.arrays}
         used = [data() for _, data, _ in self.leaves.values()]
         used = [x for x in used if x is not None and id(x) not in own]
         return list({id(x): x for x in (*used, *self.owns.values())}.values())
 
     def state(self) -> list[np.ndarray]:
         """These, and the inputs."""
-        return [*self.lasting(), *arrays_of(self.inputs)]
+        return [*self.lasting(), *self.arrays]
 
 
 def _digest(x: np.ndarray) -> int:

@@ -27,7 +27,7 @@ def prove(program: Program, function: Callable[..., Any], arguments: Any) -> tup
     and what it changed is put back.
     Raises CaptureError, with the call's `result`, naming the first op that a replay gets wrong.
     """
-    pairs = zip(arrays_of(program.inputs), arrays_of(arguments), strict=True)
+    pairs = zip(program.arrays, arrays_of(arguments), strict=True)
     differ = not any(same_bits(a, b) for a, b in pairs)
     wrong, proved = None, differ
     if not differ or program.same:
@@ -77,7 +77,7 @@ def _compare(
     drawn = None
     with proving(), (end := undone(saved.restore)), end:
         try:
-            program.replay(arguments)
+            program.replay(arrays_of(arguments))
             replayed = _results(program, program.outputs)
         except Exception as error:  # and the call? If it fails too, that is no fault of the replay
             failed = f" ({type(error).__name__}: {error})"
@@ -150,7 +150,7 @@ def _first_wrong(program: Program, function: Callable[..., Any], arguments: Any)
     with register_op_hook(note):
         function(*arguments)
     saved = iter(called)
-    for mine, given in zip(arrays_of(program.inputs), arrays_of(arguments), strict=True):
+    for mine, given in zip(program.arrays, arrays_of(arguments), strict=True):
         np.copyto(mine, given)
     last = None
     for name, outputs in program.steps():

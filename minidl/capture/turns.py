@@ -26,10 +26,9 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def together(call: Callable[[], Any]) -> Any:
-    """call(), while nobody is alone."""
-    with _locks[_here.number]:
-        return call()
+def together() -> threading.Lock:
+    """The lock of this thread: `with together():`, nobody is alone."""
+    return _locks[_here.number]
 
 
 def alone(call: Callable[[], Any]) -> Any:

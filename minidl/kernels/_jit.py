@@ -31,13 +31,14 @@ except (ImportError, AttributeError):  # a Numba that is made differently inside
     way = _plain
 
 __all__ = [
-    "EXACT", "PART", "Launch", "background", "helper", "inlined", "kernel", "machine", "program",
-    "recording", "sized", "sources",
+    "EXACT", "PART", "WORK_A_NUMBER", "Launch", "background", "helper", "inlined", "kernel",
+    "machine", "program", "recording", "sized", "sources",
 ]  # fmt: skip
 
 FAST_MATH = frozenset({"contract", "nsz", "arcp", "reassoc"})
 EXACT = frozenset({"contract"})  # an element gets the same bits wherever it stands in its array
 LITTLE = 16 * 1024  # numbers: some 5 us of work
+WORK_A_NUMBER = 32  # multiply-adds that take as long as handling a number does elsewhere
 PART = 16 * 1024  # numbers that a thread works on at a time, where each is handled alike
 
 
@@ -91,7 +92,8 @@ sources: dict[Any, tuple[Callable[..., Any], frozenset[str]]] = {}
 def sized(parts: int, work: int) -> int:
     """The number of parts, or for little work (numbers to handle) its negative: run right here.
 
-    A launch on threads takes 2 us on an idle machine, and more where a neighbour has a core.
+    A launch on threads takes 2 us on an idle machine, more where a neighbour has a core, and what
+    one thread wrote lies in its own cache: two of LeNet-5's launches on an image took 7 us longer.
     """
     return parts if work > LITTLE else -parts
 

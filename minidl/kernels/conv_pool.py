@@ -11,7 +11,7 @@ from numba import types
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels import choose, winograd
-from minidl.kernels._jit import inlined, kernel
+from minidl.kernels._jit import WORK_A_NUMBER, inlined, kernel, sized
 from minidl.kernels._window_tiles import store_numbers
 from minidl.kernels.copy import contiguous, copied
 from minidl.kernels.memory import empty
@@ -149,7 +149,8 @@ def conv2d_relu_max_pool(
     sizes = (
         groups, c, k // groups, packed.shape[1], packed[0, 0].size, tiles, max(1, tiles // 64)
     )  # fmt: skip
-    parts = -(-tiles // sizes[-1]) * groups * packed.shape[1]
+    work = 4 * y.size * kh * kw * c
+    parts = sized(-(-tiles // sizes[-1]) * groups * packed.shape[1], work // WORK_A_NUMBER)
     _pooling(*shape)(
         parts, x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1),
         *tables, sizes,

@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import kernel
+from minidl.kernels._jit import WORK_A_NUMBER, kernel, sized
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
@@ -77,7 +77,9 @@ def _run(
         groups, weight.shape[2], weight.shape[3] // groups, packed.shape[1], packed[0, 0].size,
         int(packed.nbytes > x.nbytes),
     )  # fmt: skip
-    parts = (len(tables.bounds) - 1) * groups * packed.shape[1]
+    kh, kw, used, _ = weight.shape
+    work = y.size * kh * kw * used
+    parts = sized((len(tables.bounds) - 1) * groups * packed.shape[1], work // WORK_A_NUMBER)
     _gather(*shape)(
         parts, contiguous(x).reshape(-1), packed.reshape(-1), start,
         ACTIVATIONS[activation], y.reshape(-1), *tables, sizes,

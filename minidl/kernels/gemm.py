@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from minidl.kernels._jit import helper, kernel, sized
+from minidl.kernels._jit import WORK_A_NUMBER, helper, kernel, sized
 from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
@@ -27,7 +27,6 @@ from minidl.kernels.offsets import clipped, steps
 from minidl.kernels.packing import filled
 from minidl.kernels.reduce import column_sums, sum_axis
 from minidl.kernels.simd import LANES, MANY_REGISTERS, load, load_part, store, zeros
-from minidl.kernels.stream import WORK_A_NUMBER
 from minidl.kernels.transpose import transposed
 
 DEPTH = 256  # of a panel

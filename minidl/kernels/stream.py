@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
-from minidl.kernels._jit import kernel, sized
+from minidl.kernels._jit import WORK_A_NUMBER, kernel, sized
 from minidl.kernels.copy import contiguous, fill
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import accumulate, accumulate_part, finish, resume, tile_shape
@@ -21,7 +21,7 @@ from minidl.kernels.packing import padded
 from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 
-__all__ = ["WORK_A_NUMBER", "weight_sums"]
+__all__ = ["weight_sums"]
 
 # Rows of a tile whose rows lie side by side and so need few registers for their places.
 ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
@@ -31,7 +31,6 @@ PIXELS_AT_ONCE = 256
 FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
 CHUNKS = 16
 PIXELS_A_CHUNK = PIXELS_AT_ONCE**2  # at most, for the same reason
-WORK_A_NUMBER = 16  # multiply-adds that take as long as handling a number does elsewhere
 
 
 @functools.cache
