@@ -151,4 +151,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays hold the same numbers, NaNs included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if np.array_equal(a, b):
+        return True
+    # NumPy's own look at NaNs copies all other numbers: twice the time of this
+    return a.dtype.kind == "f" and bool(((a == b) | ((a != a) & (b != b))).all())
