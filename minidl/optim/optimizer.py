@@ -22,7 +22,7 @@ from minidl.optim._checks import (
     tensors,
 )
 from minidl.optim._replay import Counting, Due
-from minidl.optim._settings import Rule, check, counts, flag, real, several, whole
+from minidl.optim._settings import Rule, check, counts, flag, real, set_by_signature, several, whole
 from minidl.recording import before, here, owns
 
 __all__ = ["Optimizer", "Params"]
@@ -59,6 +59,9 @@ class Optimizer:
     settings: ClassVar[dict[str, Rule]] = {}
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     elementwise: ClassVar[bool] = True  # each number moves as it would in a tensor of its own
+
+    @set_by_signature
+    def __init__(self, params: Params) -> None: ...
 
     def __init_subclass__(cls) -> None:
         cls.settings = getattr(cls.__init__, "settings", cls.settings)
