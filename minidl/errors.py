@@ -9,6 +9,7 @@ __all__ = [
     "ShapeError",
     "DTypeError",
     "ArgumentError",
+    "IndexingError",
     "GradError",
     "StateError",
     "FileFormatError",
@@ -30,6 +31,10 @@ class DTypeError(MinidlError, TypeError):
 
 class ArgumentError(MinidlError, ValueError):
     """A setting is out of its range, missing or contradictory."""
+
+
+class IndexingError(MinidlError, IndexError):
+    """An index names what an array doesn't have, or is none."""
 
 
 class GradError(MinidlError, RuntimeError):

@@ -13,9 +13,11 @@ import numpy as np
 from minidl.errors import ArgumentError, ShapeError
 
 __all__ = [
-    "Pair", "Padding", "check_swap", "corner", "output_size", "pad_pair", "pair",
+    "MOST", "Pair", "Padding", "check_swap", "corner", "output_size", "pad_pair", "pair",
     "transposed_output_size", "unpacked",
 ]  # fmt: skip
+
+MOST = 2**31 - 1  # pixels of a kernel, stride, dilation or padding
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
@@ -31,10 +33,10 @@ def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     if (
         not isinstance(numbers, tuple | list)
         or len(numbers) != 2
-        or not all(_is_int(n) and n >= least for n in numbers)
+        or not all(_is_int(n) and least <= n <= MOST for n in numbers)
     ):
         raise ArgumentError(
-            f"{name} must be a whole number from {least} up, or a pair of them, got {value!r}"
+            f"{name} must be a whole number from {least} up, or a pair of them, got {value!r:.60}"
         )
     return int(numbers[0]), int(numbers[1])
 
@@ -47,9 +49,9 @@ def pad_pair(
     Takes an int, a pair (vertical, horizontal), the full form, "valid" (none) or "same":
     the output is ceil(input / stride) and the odd pixel goes to the bottom and right, as in Keras.
     """
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         top_bottom, left_right = (
             _same(size, k, s, d)
             for size, k, s, d in zip(input_size, kernel_size, stride, dilation, strict=True)
@@ -60,11 +62,11 @@ def pad_pair(
             return pair(padding[0], "padding", 0), pair(padding[1], "padding", 0)
         vertical, horizontal = pair(padding, "padding", 0)
         return (vertical, vertical), (horizontal, horizontal)
-    if _is_int(padding) and padding >= 0:
+    if _is_int(padding) and 0 <= padding <= MOST:
         return (int(padding), int(padding)), (int(padding), int(padding))
     raise ArgumentError(
         "padding must be a whole number from 0 up, a pair (vertical, horizontal), "
-        f'((top, bottom), (left, right)), "valid" or "same", got {padding!r}'
+        f'((top, bottom), (left, right)), "valid" or "same", got {padding!r:.60}'
     )
 
 

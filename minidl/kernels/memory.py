@@ -10,6 +10,7 @@ import bisect
 import collections
 import math
 import os
+import sys
 import threading
 from typing import Any
 
@@ -75,6 +76,8 @@ class Pool:
             self._shrink()
             self.made += 1
             place = self.made * STAGGER % PAGE
+        if size > sys.maxsize - PAGE:  # NumPy would say that its dimension is too large
+            raise MemoryError(f"arrays of {size:,} bytes don't exist")
         raw = np.empty(size + PAGE, np.uint8)
         offset = (place - raw.ctypes.data) % PAGE
         return raw[offset : offset + size]

@@ -8,7 +8,7 @@ from minidl.models.blocks import ConvBlock
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.sources import SIGNED, Source
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = ["mobilenet_v1"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidl.errors import ArgumentError
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
+from minidl.ops.checks import real
 
 __all__ = ["CAFFE", "IMAGENET", "SIGNED", "ImageFormat", "Names", "Source"]
 

@@ -5,8 +5,9 @@ from typing import Any
 from minidl import ops
 from minidl.autograd.primitive import Primitive
 from minidl.nn.module import Module, Parameter
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
 from minidl.ops.activation import check_beta
+from minidl.ops.checks import real
 
 __all__ = [
     "ELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",
@@ -116,7 +117,7 @@ class Softplus(_Activation):
     function = ops.softplus
 
     def __init__(self, beta: float = 1.0) -> None:
-        self.beta = check_beta("Softplus", real("Softplus", "beta", beta))
+        self.beta = check_beta("Softplus", beta)
 
 
 class Mish(_Activation):

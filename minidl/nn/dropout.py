@@ -5,7 +5,7 @@ from typing import Any
 from minidl import ops
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = ["Dropout", "Dropout2d"]
 

@@ -6,7 +6,7 @@ from minidl import ops
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 from minidl.ops.loss import REDUCTIONS, check_reduction
 
 __all__ = [

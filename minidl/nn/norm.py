@@ -7,8 +7,9 @@ import numpy as np
 from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn.module import Buffer, Module, new_parameter
-from minidl.nn.settings import check_array, positive, real
+from minidl.nn.settings import check_array, positive
 from minidl.ops.activation import check_activation
+from minidl.ops.checks import real
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 

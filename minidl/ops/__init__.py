@@ -16,6 +16,7 @@ from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
 from minidl.ops.gate import *
 from minidl.ops.group_norm import *
+from minidl.ops.indexing import *
 from minidl.ops.linalg import *
 from minidl.ops.loss import *
 from minidl.ops.norm import *

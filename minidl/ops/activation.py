@@ -11,9 +11,10 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.checks import real, reduced_axes
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import exp
-from minidl.ops.reduce import array_sum, reduced_axes, sum, sum_to
+from minidl.ops.reduce import array_sum, sum, sum_to
 
 __all__ = [
     "elu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish", "prelu", "relu",
@@ -82,7 +83,7 @@ def _(g, output):
 )
 def leaky_relu(x, *, slope=0.01):
     """x, times `slope` where it is negative.  Source: Maas et al. 2013."""
-    return np.where(x > 0, x, x * slope)
+    return np.where(x > 0, x, x * real("leaky_relu", "slope", slope))
 
 
 leaky_relu.vjp("x")(lambda g, x, slope: where(x > 0, g, g * slope))
@@ -91,6 +92,7 @@ leaky_relu.vjp("x")(lambda g, x, slope: where(x > 0, g, g * slope))
 @primitive(flops=_each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
 def elu(x, *, alpha=1.0):
     """x, but alpha * (exp(x) - 1) where it is negative.  Source: Clevert et al. 2015."""
+    alpha = real("elu", "alpha", alpha)
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
@@ -126,7 +128,7 @@ tanh.vjp("x")(lambda g, output: g * (1 - output * output))
 )
 def softplus(x, *, beta=1.0):
     """log(1 + exp(beta * x)) / beta, written so that nothing overflows."""
-    check_beta("softplus", beta)
+    beta = check_beta("softplus", beta)
     scaled = x * beta
     return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
 
@@ -135,7 +137,8 @@ softplus.vjp("x")(lambda g, x, beta: g * sigmoid(x * beta))
 
 
 def check_beta(who: str, beta: float) -> float:
-    """`beta` itself, or an error unless it is more than 0."""
+    """`beta` as a float, or an error unless it is a number above 0."""
+    beta = real(who, "beta", beta)
     if not beta > 0:
         raise ArgumentError(f"{who}: beta must be more than 0, got {beta!r}")
     return beta

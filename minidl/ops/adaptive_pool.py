@@ -10,8 +10,9 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.geometry import Pair
-from minidl.ops.shape import reshape, scatter_add
+from minidl.geometry import MOST, Pair
+from minidl.ops.indexing import scatter_add
+from minidl.ops.shape import reshape
 
 __all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d"]
 
@@ -139,7 +140,7 @@ def check_output_size(who: str, output_size: Any) -> tuple[int | None, int | Non
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * 2
     for size in sizes:
         whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if size is not None and (not whole or size < 1):
+        if size is not None and (not whole or not 1 <= size <= MOST):
             sizes = ()
     if len(sizes) != 2:
         raise ArgumentError(

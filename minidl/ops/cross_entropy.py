@@ -13,10 +13,12 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import log_softmax
+from minidl.ops.checks import check_float, lengths, real
 from minidl.ops.elementwise import add, multiply
+from minidl.ops.indexing import getitem
 from minidl.ops.loss import check_reduction, reduced
 from minidl.ops.reduce import sum
-from minidl.ops.shape import getitem, reshape
+from minidl.ops.shape import reshape
 from minidl.recording import again
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -117,6 +119,7 @@ def cross_entropy(
     """
     who = "cross_entropy"
     check_reduction(who, reduction)
+    label_smoothing = real(who, "label_smoothing", label_smoothing)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(f"{who}: label_smoothing must be from 0 to 1, got {label_smoothing}")
     weight = _class_weights(who, logits, weight)
@@ -147,13 +150,12 @@ def _class_weights(who: str, logits: Any, weight: Any) -> Any:
             f"{who} expected scores of shape (N, classes) or (N, ..., classes), got shape "
             f"{logits.shape}"
         )
-    if logits.dtype.kind != "f":
-        raise DTypeError(
-            f"{who} expected float32 or float64 for scores, got {logits.dtype}: use .astype()"
-        )
+    check_float(who, logits)
     if weight is None:
         return None
     given = weight.data if isinstance(weight, Tensor) else np.asarray(weight)
+    if given.dtype.kind not in "iuf":
+        raise DTypeError(f"{who} expected numbers as weight, got {weight!r:.60}")
     weight = again(lambda: given.astype(logits.dtype))
     if weight.shape != logits.shape[-1:]:
         raise ShapeError(f"{who} expected weights of shape {logits.shape[-1:]}, got {weight.shape}")
@@ -205,6 +207,8 @@ def _checked(
     """The labels in a row, of int64, and the weight of each: 0 where it is ignored."""
     shape, labels = labels.shape, labels.reshape(-1)
     rows = len(labels)
+    if ignore_index is not None:
+        lengths(who, "ignore_index", (ignore_index,))
     counted = np.ones(rows, bool) if ignore_index is None else labels != ignore_index
     wrong = (labels < 0) | (labels >= classes)
     wrong &= counted

@@ -10,6 +10,7 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.checks import check_float, flag, real
 
 __all__ = ["dropout", "dropout2d"]
 
@@ -47,13 +48,13 @@ def dropout(x, p=0.5, training=True):
     The mask's seed is drawn from `md.manual_seed`'s generator. Not in training, x itself.
     Source: Srivastava et al. 2014, "Dropout".
     """
+    p = real("dropout", "p", p, finite=False)
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"dropout: p must be a probability from 0 to 1, got {p}")
-    if x.dtype.kind != "f":
-        raise DTypeError(f"dropout expected float32 or float64, got {x.dtype}: use .astype()")
-    if not training or p == 0:
+    check_float("dropout", x)
+    if not flag("dropout", "training", training) or p == 0:
         return x
-    return dropping(x, seed=random.seed(), p=float(p))
+    return dropping(x, seed=random.seed(), p=p)
 
 
 def _torch_dropout2d(torch: Any, x: Any, p: float, training: bool) -> Any:

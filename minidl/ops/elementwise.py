@@ -8,6 +8,7 @@ import numpy as np
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.checks import real
 from minidl.ops.comparison import check_broadcast, each, where
 
 __all__ = [
@@ -207,9 +208,12 @@ sign.vjp("x")(lambda g: 0.0 * g)
 
 @primitive(flops=each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True)
 def clip(x, *, low=None, high=None):
-    """x, but `low` where it is less and `high` where it is more; None for no bound."""
+    """x, but `low` where it is less and `high` where it is more: numbers, None for no bound."""
     if low is None and high is None:
         raise ArgumentError("clip expected a low or a high bound, got neither")
+    for name, bound in (("low", low), ("high", high)):
+        if bound is not None:
+            real("clip", name, bound, finite=False)
     if low is not None and high is not None and low > high:
         raise ArgumentError(f"clip: the low bound {low} is more than the high one {high}")
     return np.clip(x, low, high).astype(x.dtype, copy=False)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.op import composite
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import DTypeError, ShapeError
 from minidl.ops.activation import FUSED, activate, check_activation, torch_activate
+from minidl.ops.checks import check_float
 from minidl.ops.shape import reshape
 
 __all__ = ["channel_gate"]
@@ -54,6 +55,7 @@ def channel_gate(x, gate, residual=None, activation=None):
     Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks", equation 4.
     """
     check_activation("channel_gate", activation)
+    check_arrays("channel_gate", x=x, gate=gate)
     if x.ndim < 3:
         raise ShapeError(f"channel_gate expected x of shape (N, H, W, C), got {x.shape}")
     n, c = x.shape[0], x.shape[-1]
@@ -62,12 +64,13 @@ def channel_gate(x, gate, residual=None, activation=None):
             f"channel_gate expected a gate of shape ({n}, {c}) for x of shape {x.shape}, got "
             f"{tuple(gate.shape)}"
         )
+    if residual is not None:
+        check_arrays("channel_gate", residual=residual)
     if residual is not None and residual.shape != x.shape:
         raise ShapeError(
             f"channel_gate expected a residual of the shape of x, {x.shape}, got {residual.shape}"
         )
-    if x.dtype.kind != "f":
-        raise DTypeError(f"channel_gate expected float32 or float64, got {x.dtype}: use .astype()")
+    check_float("channel_gate", x)
     rows = (n, int(np.prod(x.shape[1:-1])), c)  # (N, H*W, C)
     y = gating(
         reshape(x, shape=rows), reshape(gate, shape=(n, c)),

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.checks import real
 from minidl.ops.elementwise import add, multiply, sqrt
 from minidl.ops.reduce import mean
 from minidl.ops.shape import reshape
@@ -42,13 +43,14 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
             f"group_norm: num_groups must be a whole number that divides the {x.shape[-1]} "
             f"channels (last axis of {x.shape}), got {num_groups!r}"
         )
-    if not float(eps) >= 0:
+    eps = real("group_norm", "eps", eps)
+    if eps < 0:
         raise ArgumentError(f"group_norm: eps must be 0 or more, got {eps!r}")
     n, *pixels, c = x.shape
     groups = reshape(x, shape=(n, math.prod(pixels), num_groups, c // num_groups))
     centred = groups - mean(groups, axis=(1, 3), keepdims=True)
     variance = mean(centred * centred, axis=(1, 3), keepdims=True)
-    y = reshape(centred / sqrt(variance + float(eps)), shape=x.shape)
+    y = reshape(centred / sqrt(variance + eps), shape=x.shape)
     y = y if weight is None else multiply(y, weight)
     return y if bias is None else add(y, bias)
 

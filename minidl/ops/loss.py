@@ -11,6 +11,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import relu, sigmoid, softplus
+from minidl.ops.checks import check_float, flag, real
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import abs, clip, exp, log, power
 from minidl.ops.reduce import mean, sum
@@ -26,7 +27,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def check_reduction(who: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
     """An ArgumentError unless `reduction` is one of those known."""
-    if reduction not in known:
+    if not isinstance(reduction, str) or reduction not in known:
         raise ArgumentError(f"{who}: reduction must be one of {known}, got {reduction!r}")
 
 
@@ -43,10 +44,7 @@ def reduced(who: str, losses: Any, reduction: str) -> Any:
 def _check_same(who: str, prediction: Any, target: Any) -> None:
     if not isinstance(target, Tensor | np.ndarray):
         raise DTypeError(f"{who} expected a Tensor or ndarray as target, got {target!r:.50}")
-    if prediction.dtype.kind != "f":
-        raise DTypeError(
-            f"{who} expected float32 or float64, got {prediction.dtype}: use .astype()"
-        )
+    check_float(who, prediction)
     if prediction.shape != target.shape:
         raise ShapeError(
             f"{who} expected a target of the prediction's shape {prediction.shape}, got "
@@ -62,6 +60,8 @@ def _check_same(who: str, prediction: Any, target: Any) -> None:
 def _weights(who: str, name: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Weights in `dtype`, or an error unless they broadcast to `shape`."""
     given = weight.data if isinstance(weight, Tensor) else np.asarray(weight)
+    if given.dtype.kind not in "iuf":
+        raise DTypeError(f"{who} expected numbers as {name}, got {weight!r:.60}")
     try:
         fits = np.broadcast_shapes(given.shape, shape) == shape
     except ValueError:
@@ -124,6 +124,8 @@ def sigmoid_focal_loss(logits, target, *, alpha=0.25, gamma=2.0, reduction="mean
     """
     who = "sigmoid_focal_loss"
     _check_same(who, logits, target)
+    gamma = real(who, "gamma", gamma)
+    alpha = None if alpha is None else real(who, "alpha", alpha)
     if not gamma >= 0 or not (alpha is None or 0 <= alpha <= 1):
         raise ArgumentError(
             f"{who}: gamma must be 0 or more and alpha from 0 to 1 or None, got {gamma} and {alpha}"
@@ -131,7 +133,7 @@ def sigmoid_focal_loss(logits, target, *, alpha=0.25, gamma=2.0, reduction="mean
     losses = target * softplus(-logits) + (1 - target) * softplus(logits)
     if gamma:
         missed = target * sigmoid(-logits) + (1 - target) * sigmoid(logits)
-        losses *= power(missed, float(gamma))
+        losses *= power(missed, gamma)
     if alpha is not None:
         losses *= alpha * target + (1 - alpha) * (1 - target)
     return reduced(who, losses, reduction)
@@ -153,7 +155,7 @@ def kl_div(prediction, target, *, log_target=False, reduction="mean"):
     who = "kl_div"
     check_reduction(who, reduction, (*REDUCTIONS, "batchmean"))
     _check_same(who, prediction, target)
-    if log_target:
+    if flag(who, "log_target", log_target):
         losses = exp(target) * (target - prediction)
     else:
         losses = target * (log(where(target > 0, target, 1.0)) - prediction)
@@ -197,11 +199,12 @@ def smooth_l1_loss(prediction, target, *, beta=1.0, reduction="mean"):
     """
     _check_same("smooth_l1_loss", prediction, target)
     check_reduction("smooth_l1_loss", reduction)
+    beta = real("smooth_l1_loss", "beta", beta, finite=False)
     if not beta >= 0:
         raise ArgumentError(f"smooth_l1_loss: beta must be 0 or more, got {beta}")
     if beta == 0:
         return l1_loss(prediction, target, reduction=reduction)
-    return huber_loss(prediction, target, delta=beta, reduction=reduction) / float(beta)
+    return huber_loss(prediction, target, delta=beta, reduction=reduction) / beta
 
 
 @composite(
@@ -215,10 +218,11 @@ def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
     Source: Huber 1964, "Robust Estimation of a Location Parameter".
     """
     _check_same("huber_loss", prediction, target)
+    delta = real("huber_loss", "delta", delta, finite=False)
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be more than 0, got {delta}")
     distance = abs(prediction - target)
-    near = clip(distance, high=float(delta))  # where the distance is infinite its square has no say
+    near = clip(distance, high=delta)  # where the distance is infinite its square has no say
     losses = 0.5 * near * near + delta * (distance - near)
     return reduced("huber_loss", losses, reduction)
 
@@ -239,19 +243,21 @@ def triplet_margin_loss(
     who = "triplet_margin_loss"
     _check_same(who, anchor, positive)
     _check_same(who, anchor, negative)
+    numbers = {"margin": margin, "p": p, "eps": eps}
+    margin, p, eps = (real(who, *pair) for pair in numbers.items())
     if not margin > 0 or not p > 0:
         raise ArgumentError(f"{who}: margin and p must be more than 0, got {margin} and {p}")
     if anchor.ndim == 0:
         raise ShapeError(f"{who} expected rows (..., features), got shape {anchor.shape}")
 
     def distance(a: Any, b: Any) -> Any:
-        return power(sum(power(abs(a - b + float(eps)), float(p)), axis=-1), 1 / float(p))
+        return power(sum(power(abs(a - b + eps), p), axis=-1), 1 / p)
 
     away = distance(anchor, negative)
-    if swap:
+    if flag(who, "swap", swap):
         other = distance(positive, negative)
         away = where(other < away, other, away)
-    return reduced(who, relu(distance(anchor, positive) - away + float(margin)), reduction)
+    return reduced(who, relu(distance(anchor, positive) - away + margin), reduction)
 
 
 @binary_cross_entropy_with_logits.samples

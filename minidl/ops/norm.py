@@ -19,6 +19,7 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
+from minidl.ops.checks import check_float, flag, lengths, real
 from minidl.ops.elementwise import add, multiply, negative, power, sqrt
 from minidl.ops.reduce import mean, sum
 from minidl.ops.reduce import var as variance
@@ -161,6 +162,19 @@ def _check_channels(x: Any, **columns: Any) -> None:
             )
 
 
+def _check_running(mean: Any, var: Any) -> None:
+    """An error unless training can move both, or there are none."""
+    for name, array in (("running_mean", mean), ("running_var", var)):
+        if array is not None and not array.flags.writeable:
+            raise ArgumentError(
+                f"batch_norm: {name} is read-only, and training changes it: give it a copy"
+            )
+    if (mean is None) != (var is None):
+        raise ArgumentError(
+            "batch_norm in training moves running_mean and running_var: give both, or neither"
+        )
+
+
 def _coefficients(weight: Any, bias: Any, mean: np.ndarray, var: np.ndarray, eps: float) -> Any:
     """Scale and shift of batch normalisation by known statistics; recorded if need be."""
     columns = [c for c in (weight, bias) if isinstance(c, Tensor)]
@@ -200,7 +214,9 @@ def batch_norm(
     Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
     """
     columns = {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}
+    columns["residual"] = residual
     check_arrays("batch_norm", x=x, **{k: v for k, v in columns.items() if v is not None})
+    momentum, eps = real("batch_norm", "momentum", momentum), real("batch_norm", "eps", eps)
     running_mean, running_var = _array(running_mean), _array(running_var)
     _check_channels(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
@@ -211,21 +227,13 @@ def batch_norm(
     fused = check_activation("batch_norm", activation) in FUSED
     within = activation if fused else None
     channels = x.shape[-1]
-    if not training:
+    if not flag("batch_norm", "training", training):
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm needs running_mean and running_var unless training")
         scale, shift = _coefficients(weight, bias, running_mean, running_var, eps)
         y = scale_shift(x, scale, shift, residual, activation=within)
         return y if fused else activate(y, activation)
-    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
-        if array is not None and not array.flags.writeable:
-            raise ArgumentError(
-                f"batch_norm: {name} is read-only, and training changes it: give it a copy"
-            )
-    if (running_mean is None) != (running_var is None):
-        raise ArgumentError(
-            "batch_norm in training moves running_mean and running_var: give both, or neither"
-        )
+    _check_running(running_mean, running_var)
     values = int(np.prod(x.shape[:-1]))
     if values < 2:
         raise ShapeError(
@@ -255,7 +263,7 @@ def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     x: (..., *shape); weight, bias: of `shape`.
     Source: Ba et al. 2016, "Layer Normalization", equation 4.
     """
-    shape, eps = tuple(shape), float(eps)
+    shape, eps = lengths("layer_norm", "shape", shape), real("layer_norm", "eps", eps)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(f"layer_norm expected last axes of shape {shape}, got shape {x.shape}")
     axes = tuple(range(-len(shape), 0))
@@ -301,8 +309,11 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
         raise ArgumentError(f"local_response_norm: size must be 1 or more channels, got {size!r}")
     if x.ndim < 2 or x.shape[-1] == 0:
         raise ShapeError(f"local_response_norm expected (..., C), got shape {x.shape}")
-    alpha, beta, k = float(alpha), float(beta), float(k)
-    squares = channel_window_sum(x * x, before=size // 2, after=(size - 1) // 2)
+    check_float("local_response_norm", x)
+    numbers = {"alpha": alpha, "beta": beta, "k": k}
+    alpha, beta, k = (real("local_response_norm", *pair) for pair in numbers.items())
+    before, after = (min(n, x.shape[-1]) for n in (size // 2, (size - 1) // 2))
+    squares = channel_window_sum(x * x, before=before, after=after)
     return x * power(squares * (alpha / size) + k, -beta)
 
 

@@ -9,7 +9,8 @@ from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import pad_pair
-from minidl.ops.shape import getitem, reshape, transpose
+from minidl.ops.indexing import getitem
+from minidl.ops.shape import reshape, transpose
 
 __all__ = ["pixel_shuffle", "pixel_unshuffle", "reflection_pad2d"]
 

@@ -12,6 +12,7 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
+from minidl.ops.checks import flag
 from minidl.ops.reduce import mean
 
 __all__ = ["max_pool2d", "avg_pool2d", "global_avg_pool2d"]
@@ -170,6 +171,7 @@ def _normal(
         raise ShapeError(f"{who} expected images as a (N, H, W, C) array, got shape {x.shape}")
     if x.dtype.kind != "f":
         raise DTypeError(f"{who} expected float32 or float64 images, got {x.dtype}: use .astype()")
+    ceil_mode = flag(who, "ceil_mode", ceil_mode)
     kernel_size = pair(kernel_size, "kernel_size")
     stride = kernel_size if stride is None else pair(stride, "stride")
     padding = pad_pair(padding, kernel_size, stride, (1, 1), x.shape[1:3])
@@ -214,7 +216,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     """
     settings = _normal("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
-    return avg_pooling(x, **settings, count_include_pad=bool(count_include_pad))
+    padded = flag("avg_pool2d", "count_include_pad", count_include_pad)
+    return avg_pooling(x, **settings, count_include_pad=padded)
 
 
 @composite(oracle=lambda torch, x, keepdims=False: x.mean((1, 2), keepdims))

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.errors import ShapeError
+from minidl.errors import DTypeError, ShapeError
 from minidl.ops.activation import sigmoid, tanh
 from minidl.ops.linalg import linear
 from minidl.ops.shape import split, stack
@@ -42,6 +42,11 @@ def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, 
     for name, (array, shape) in expected.items():
         if array is not None and array.shape != shape:
             raise ShapeError(f"{who} expected {name} of shape {shape}, got {array.shape}")
+        if array is not None and array.dtype != x.dtype:
+            raise DTypeError(
+                f"{who} expected {name} of the dtype of x, {x.dtype}, got {array.dtype}: "
+                "use .astype()"
+            )
 
 
 def _start(x: Any, weight_hh: Any, state: Any) -> Any:

@@ -12,33 +12,11 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.checks import check_float, flag, lengths, real, reduced_axes
 from minidl.ops.comparison import astype
 from minidl.ops.elementwise import exp
 
 __all__ = ["sum", "mean", "var", "max", "min", "logsumexp", "broadcast_to", "sum_to"]
-
-
-def reduced_axes(who: str, axis: Any, shape: Sequence[int]) -> tuple[int, ...]:
-    """`axis` (a number, several, or None for all) as a sorted tuple of axes from 0 up."""
-    ndim = len(shape)
-    if axis is None:
-        return tuple(range(ndim))
-    given = axis if isinstance(axis, tuple | list) else (axis,)
-    axes = []
-    for a in given:
-        if not isinstance(a, int | np.integer) or isinstance(a, bool):
-            raise ArgumentError(f"{who}: axis must be whole numbers or None, got {axis!r}")
-        if not -ndim <= a < ndim:
-            raise ShapeError(f"{who}: axis {a} doesn't exist in an array of shape {tuple(shape)}")
-        axes.append(int(a) % ndim)
-    if len(set(axes)) != len(axes):
-        raise ArgumentError(f"{who}: axis {axis!r} names an axis twice")
-    return tuple(sorted(axes))
-
-
-def _check_float(who: str, x: Any) -> None:
-    if x.dtype.kind != "f":
-        raise DTypeError(f"{who} expected float32 or float64, got {x.dtype}: use .astype()")
 
 
 def _count(who: str, axis: Any, shape: Sequence[int]) -> int:
@@ -68,7 +46,7 @@ def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
 )
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return array_sum(x, reduced_axes("sum", axis, x.shape), keepdims)
+    return array_sum(x, reduced_axes("sum", axis, x.shape), flag("sum", "keepdims", keepdims))
 
 
 def array_sum(
@@ -117,7 +95,8 @@ def _(g, x_shape, axis, keepdims):
 )
 def mean(x, *, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
-    _check_float("mean", x)
+    check_float("mean", x)
+    keepdims = flag("mean", "keepdims", keepdims)
     share = 1.0 / _count("mean", axis, x.shape)
     return array_sum(x, reduced_axes("mean", axis, x.shape), keepdims, share)
 
@@ -140,10 +119,11 @@ def _(g, x_shape, axis):
 )
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """The variance over `axis`: the squares' sum divided by n - ddof."""
-    _check_float("var", x)
+    check_float("var", x)
     count = _count("var", axis, x.shape)
+    ddof = real("var", "ddof", ddof)
     if ddof >= count:
-        raise ArgumentError(f"var: ddof {ddof} leaves nothing of {count} elements to divide by")
+        raise ArgumentError(f"var: ddof {ddof:g} leaves nothing of {count} elements to divide by")
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) * (1.0 / (count - ddof))
 
@@ -159,6 +139,7 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
 def max(x, *, axis=None, keepdims=False):
     """The largest over `axis`; equal ones share the gradient."""
     _count("max", axis, x.shape)
+    keepdims = flag("max", "keepdims", keepdims)
     return np.max(x, axis=reduced_axes("max", axis, x.shape), keepdims=keepdims)
 
 
@@ -173,6 +154,7 @@ def max(x, *, axis=None, keepdims=False):
 def min(x, *, axis=None, keepdims=False):
     """The smallest over `axis`; equal ones share the gradient."""
     _count("min", axis, x.shape)
+    keepdims = flag("min", "keepdims", keepdims)
     return np.min(x, axis=reduced_axes("min", axis, x.shape), keepdims=keepdims)
 
 
@@ -198,7 +180,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # all -inf: log(0), not a NaN
     with np.errstate(divide="ignore"):
         total = np.log(array_sum(np.exp(x - top), axes, keepdims=True)) + top
-    return total if keepdims else np.squeeze(total, axes)
+    return total if flag("logsumexp", "keepdims", keepdims) else np.squeeze(total, axes)
 
 
 @logsumexp.vjp("x")
@@ -257,6 +239,7 @@ def _(draw: Draw):
 )
 def broadcast_to(x, *, shape):
     """x repeated along new axes and axes of length 1, without copying it."""
+    shape = lengths("broadcast_to", "shape", shape)
     try:
         return np.broadcast_to(x, shape)
     except ValueError:
@@ -273,7 +256,7 @@ broadcast_to.vjp("x")(lambda g, x_shape: sum_to(g, shape=x_shape))
 )
 def sum_to(x, *, shape):
     """The transpose of broadcasting: x summed to `shape` over what broadcasting would repeat."""
-    shape = tuple(shape)
+    shape = lengths("sum_to", "shape", shape)
     extra = x.ndim - len(shape)
     repeated = [a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 != x.shape[a])]
     kept = tuple(1 if a in repeated else n for a, n in enumerate(x.shape))

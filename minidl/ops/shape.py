@@ -1,4 +1,4 @@
-"""Ops that move numbers without changing them, and indexing with its transpose."""
+"""Ops that move numbers without changing them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
-from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.recording import step
+from minidl.ops.checks import lengths, one_axis, real
+from minidl.ops.indexing import getitem
 
 __all__ = [
     "reshape",
@@ -20,9 +20,6 @@ __all__ = [
     "stack",
     "split",
     "pad",
-    "getitem",
-    "scatter_add",
-    "embedding",
 ]
 
 
@@ -102,8 +99,8 @@ def _(draw: Draw):
 )
 def join(*arrays, axis):
     """The arrays one after the other along an axis that exists. See `concatenate`."""
+    axis = one_axis("concatenate", axis, arrays[0].shape)
     try:
-        axis = np.lib.array_utils.normalize_axis_index(axis, arrays[0].ndim)
         np.concatenate([x[(slice(None),) * axis + (slice(0, 0),)] for x in arrays], axis)  # fits?
     except (ValueError, IndexError) as error:
         shapes = [x.shape for x in arrays]
@@ -142,9 +139,7 @@ def stack(*arrays, axis=0):
     shape = arrays[0].shape
     if any(x.shape != shape for x in arrays):
         raise ShapeError(f"stack expected equal shapes, got {[x.shape for x in arrays]}")
-    if not -len(shape) - 1 <= axis <= len(shape):
-        raise ShapeError(f"stack: axis {axis} doesn't exist in a stack of shape {shape} arrays")
-    place = axis % (len(shape) + 1)
+    place = one_axis("stack", axis, (len(arrays), *shape))
     one = (*shape[:place], 1, *shape[place:])
     return join(*(reshape(x, shape=one) for x in arrays), axis=place)
 
@@ -200,23 +195,21 @@ def split(x, *, sections, axis=0):
     sections: how many equal parts, or their lengths.
     Raises ShapeError where the parts don't make up the axis.
     """
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"split: axis {axis} doesn't exist in an array of shape {x.shape}")
-    axis %= x.ndim
+    axis = one_axis("split", axis, x.shape)
     length = x.shape[axis]
-    if isinstance(sections, int):
+    if isinstance(sections, int | np.integer) and not isinstance(sections, bool):
         if sections < 1 or length % sections:
             raise ShapeError(f"split: axis {axis} of length {length} isn't {sections} equal parts")
-        lengths = [length // sections] * sections
+        parts = [length // sections] * sections
     else:
-        lengths = list(sections)
-        if any(n < 0 for n in lengths) or np.sum(lengths) != length:
-            raise ShapeError(f"split: lengths {lengths} don't make up axis {axis} of {length}")
-    ends = np.cumsum(lengths)
+        parts = list(lengths("split", "sections", sections))
+        if any(n < 0 for n in parts) or np.sum(parts) != length:
+            raise ShapeError(f"split: lengths {parts} don't make up axis {axis} of {length}")
+    ends = np.cumsum(parts)
     before = (slice(None),) * axis
     return [
         getitem(x, key=(*before, slice(int(end - n), int(end))))
-        for n, end in zip(lengths, ends, strict=True)
+        for n, end in zip(parts, ends, strict=True)
     ]
 
 
@@ -245,12 +238,15 @@ def _(draw: Draw):
 )
 def pad(x, *, widths, value=0.0):
     """x with `value` around it; widths: (before, after) for each axis."""
-    if len(widths) != x.ndim or any(len(ends) != 2 or min(ends) < 0 for ends in widths):
+    several = isinstance(widths, tuple | list)
+    pairs = [lengths("pad", "widths", ends) for ends in widths] if several else []
+    if len(pairs) != x.ndim or any(len(ends) != 2 or min(ends) < 0 for ends in pairs):
         raise ShapeError(
             f"pad expected (before, after), each 0 or more, for the {x.ndim} axes of shape "
-            f"{x.shape}, got {widths}"
+            f"{x.shape}, got {widths!r:.60}"
         )
-    return np.pad(x, widths, constant_values=value)
+    real("pad", "value", value, finite=False)
+    return np.pad(x, pairs, constant_values=value)
 
 
 @pad.vjp("x")
@@ -270,118 +266,3 @@ def _(draw: Draw):
 def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2, 3), widths=((1, 1),)), ShapeError, "the 2 axes")
     yield ErrorInput(sample(draw.normal(2), widths=((-1, 1),)), ShapeError, "0 or more")
-
-
-MANY = 256  # numbers that are added up in their own dtype
-_BASIC = (slice, int, np.integer)  # indices that name no element twice
-
-
-def _ndarray_key(key: Any) -> Any:
-    """An index with Tensors in it as one NumPy understands."""
-    if isinstance(key, tuple):
-        return tuple(_ndarray_key(part) for part in key)
-    return key.data if isinstance(key, Tensor) else key
-
-
-@primitive(
-    flops=_none,
-    oracle=lambda torch, x, key: x[key],
-    any_dtype=True,
-)
-def getitem(x, *, key):
-    """x[key], with NumPy's rules for slices, None, ..., integer arrays and masks."""
-    return x[_ndarray_key(key)]
-
-
-getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
-
-
-@primitive(
-    flops=lambda output, x, **settings: x.size,
-    oracle=lambda torch, x, key, shape: _torch_scatter_add(torch, x, key, shape),
-    any_dtype=True,
-    named=True,
-)
-def scatter_add(x, *, key, shape):
-    """The transpose of x[key]: zeros of `shape`, with x added at [key]."""
-    key = _ndarray_key(key)
-    parts = key if isinstance(key, tuple) else (key,)
-    if all(part is None or part is Ellipsis or isinstance(part, _BASIC) for part in parts):
-        output = np.zeros(shape, x.dtype)
-        output[key] = x
-        return output
-    # the same element may be named many times: long sums of float32 lose digits
-    wide = np.float64 if x.dtype.kind == "f" and x.size > MANY else x.dtype
-    output = np.zeros(shape, wide)
-    np.add.at(output, key, x.astype(wide, copy=False))
-    return output.astype(x.dtype, copy=False)
-
-
-scatter_add.vjp("x")(lambda g, key: g[key])
-
-
-def _torch_scatter_add(torch: Any, x: Any, key: Any, shape: Any) -> Any:
-    if isinstance(key, np.ndarray):
-        return torch.zeros(shape, dtype=x.dtype).index_put((torch.tensor(key),), x, accumulate=True)
-    output = torch.zeros(shape, dtype=x.dtype)
-    output[key] = x
-    return output
-
-
-@getitem.samples
-def _(draw: Draw):
-    yield sample(draw.normal(3, 4), key=1)
-    yield sample(draw.normal(3, 4), key=(slice(None), slice(0, 3, 2)))
-    yield sample(draw.normal(3, 4), key=(Ellipsis, None, -1))
-    yield sample(draw.normal(3, 4), key=np.array([0, 2, 2, 1]))
-    yield sample(draw.normal(3, 4), key=np.array([[True, False, True, False]] * 3))
-
-
-@scatter_add.samples
-def _(draw: Draw):
-    yield sample(draw.normal(4), key=1, shape=(3, 4))
-    yield sample(draw.normal(3, 2), key=(slice(None), slice(0, 3, 2)), shape=(3, 4))
-    yield sample(draw.normal(4, 2), key=np.array([0, 2, 2, 1]), shape=(3, 2))
-
-
-@composite(
-    oracle=lambda torch, indices, weight: torch.nn.functional.embedding(
-        torch.as_tensor(indices), weight
-    ),
-    labels=("indices",),
-)
-def embedding(indices, weight):
-    """Rows of a table.
-
-    indices: integers of any shape; weight: (num, dim).  Returns (*indices.shape, dim).
-    Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
-    """
-    check_arrays("embedding", indices=indices, weight=weight)
-    if weight.ndim != 2:
-        raise ShapeError(f"embedding expected a weight (num, dim), got shape {weight.shape}")
-    rows = indices.data if isinstance(indices, Tensor) else indices
-    if rows.dtype.kind not in "iu":
-        raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
-    count = weight.shape[0]
-
-    def check() -> None:
-        if rows.size and not 0 <= rows.min() <= rows.max() < count:
-            wrong = rows[(rows < 0) | (rows >= count)].flat[0]
-            raise ArgumentError(f"embedding expected indices from 0 to {count - 1}, got {wrong}")
-
-    step(check)
-    return getitem(weight, key=rows)
-
-
-@embedding.samples
-def _(draw: Draw):
-    yield sample(draw.integers(5, 4), draw.normal(5, 3))
-    yield sample(draw.integers(5, 2, 3), draw.normal(5, 3))
-    yield sample(draw.integers(5, 0), draw.normal(5, 3))
-
-
-@embedding.errors
-def _(draw: Draw):
-    yield ErrorInput(sample(np.array([0, 5]), draw.normal(5, 3)), ArgumentError, "0 to 4, got 5")
-    yield ErrorInput(sample(np.array([0.5]), draw.normal(5, 3)), DTypeError, "got float64")
-    yield ErrorInput(sample(np.array([0]), draw.normal(5)), ShapeError, r"\(num, dim\), got")

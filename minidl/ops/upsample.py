@@ -1,4 +1,4 @@
-"""Upsampling of images: a matrix for the rows and another for the columns."""
+"""Upsampling of images: rows are picked and blended, then columns."""
 
 import math
 from collections.abc import Iterator
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.op import composite
+from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, ShapeError
-from minidl.ops.linalg import matmul
+from minidl.geometry import MOST
+from minidl.ops.checks import check_float, flag, real
 from minidl.ops.shape import reshape
 
 __all__ = ["upsample"]
@@ -17,25 +19,60 @@ __all__ = ["upsample"]
 MODES = ("nearest", "bilinear")
 
 
-def _matrix(size: int, scale: float, mode: str, align_corners: bool, dtype: Any) -> np.ndarray:
-    """(out, size): how much of each input pixel is in each output pixel."""
-    out = math.floor(size * scale)
-    if out == size:  # nothing to resample, even if a fractional scale would shift the pixels
-        return np.eye(size, dtype=dtype)
+@primitive(
+    flops=lambda output, x, places: 0,
+    oracle=lambda torch, x, places: x[:, torch.as_tensor(places)],
+)
+def picked_rows(x, *, places):
+    """The rows of each image, x (N, H, M), at `places`, (P,) ascending: (N, P, M)."""
+    return x[:, places]
+
+
+picked_rows.vjp("x")(lambda g, x_shape, places: gathered_rows(g, places=places, height=x_shape[1]))
+
+
+@primitive(
+    flops=lambda output, y, **settings: y.size,
+    oracle=lambda torch, y, places, height: torch.zeros(
+        len(y), height, y.shape[2], dtype=y.dtype
+    ).index_add(1, torch.as_tensor(places), y),
+)
+def gathered_rows(y, *, places, height):
+    """The transpose of `picked_rows`: each row of y, (N, P, M), added at its place among `height`.
+
+    Rows of one place follow one another, so that each sum is over a slice of y.
+    """
+    x = np.zeros((len(y), height, y.shape[2]), y.dtype)
+    if len(places):
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        x[:, places[starts]] = np.add.reduceat(y, starts, axis=1)
+    return x
+
+
+gathered_rows.vjp("y")(lambda g, places: picked_rows(g, places=places))
+
+
+def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
+    """The rows of x, (N, H, M), resampled to floor(H * scale)."""
+    height = x.shape[1]
+    out = math.floor(height * scale)
+    if out == height:  # nothing to resample, even if a fractional scale would shift the pixels
+        return x
     places = np.arange(out)
-    matrix = np.zeros((out, size), dtype)
     if mode == "nearest":
-        matrix[places, np.minimum((places / scale).astype(int), size - 1)] = 1
-        return matrix
+        return picked_rows(x, places=np.minimum((places / scale).astype(int), height - 1))
     if align_corners:
-        centres = places * ((size - 1) / max(1, out - 1))
+        centres = places * ((height - 1) / max(1, out - 1))
     else:
         centres = np.maximum((places + 0.5) / scale - 0.5, 0)
-    low = np.minimum(centres.astype(int), size - 1)
-    high = np.minimum(low + 1, size - 1)
-    np.add.at(matrix, (places, low), 1 - (centres - low))
-    np.add.at(matrix, (places, high), centres - low)
-    return matrix
+    low = np.minimum(centres.astype(int), height - 1)
+    share = np.where(low == height - 1, 0, centres - low)
+    # A row that lies on one of x's is half of that one and half of it again. A neighbour times 0
+    # would bring its NaN or infinity along.
+    between = share > 0
+    high, share = np.where(between, low + 1, low), np.where(between, share, 0.5)
+    share = share.astype(x.dtype)[:, None]  # (P, 1)
+    return picked_rows(x, places=low) * (1 - share) + picked_rows(x, places=high) * share
 
 
 def _torch_upsample(
@@ -55,24 +92,40 @@ def upsample(x, *, scale_factor, mode="nearest", align_corners=False):
     x: (N, H, W, C).  Returns (N, floor(H * scale), floor(W * scale), C).
     mode: "nearest" or "bilinear"; with align_corners the corner pixels keep their places,
     otherwise pixels are squares and their centres half a pixel in.
+    A NaN or an infinity stays among the pixels that are made of it.
     """
     if x.ndim != 4:
         raise ShapeError(f"upsample expected images as a (N, H, W, C) array, got shape {x.shape}")
-    if mode not in MODES:
-        raise ArgumentError(f"upsample: mode must be one of {MODES}, got {mode!r}")
+    check_float("upsample", x)
+    if not isinstance(mode, str) or mode not in MODES:
+        raise ArgumentError(f"upsample: mode must be one of {MODES}, got {mode!r:.60}")
+    align_corners = flag("upsample", "align_corners", align_corners)
     scales = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
+    scales = [real("upsample", "scale_factor", s) for s in scales]
     n, h, w, c = x.shape
     if len(scales) != 2 or not all(
-        s > 0 and n * s >= 1 for n, s in zip((h, w), scales, strict=True)
+        1 <= size * s <= MOST for size, s in zip((h, w), scales, strict=True)
     ):
         raise ArgumentError(
-            f"upsample: scale_factor {scale_factor!r} leaves nothing of images {h}x{w}"
+            f"upsample: scale_factor {scale_factor!r} leaves nothing of images {h}x{w}, or too much"
         )
-    rows = _matrix(h, scales[0], mode, align_corners, x.dtype)
-    columns = _matrix(w, scales[1], mode, align_corners, x.dtype)
-    x = matmul(rows, reshape(x, shape=(n, h, w * c)))  # (N, OH, W*C)
-    x = matmul(columns, reshape(x, shape=(n * len(rows), w, c)))  # (N*OH, OW, C)
-    return reshape(x, shape=(n, len(rows), len(columns), c))
+    x = _resampled(reshape(x, shape=(n, h, w * c)), scales[0], mode, align_corners)  # (N, OH, W*C)
+    rows = x.shape[1]
+    x = reshape(x, shape=(n * rows, w, c))
+    x = _resampled(x, scales[1], mode, align_corners)  # (N*OH, OW, C)
+    return reshape(x, shape=(n, rows, x.shape[1], c))
+
+
+@picked_rows.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(2, 3, 4), places=np.array([0, 0, 1, 2, 2, 2]))
+    yield sample(draw.normal(1, 5, 2), places=np.array([1, 3]))
+
+
+@gathered_rows.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(2, 6, 4), places=np.array([0, 0, 1, 2, 2, 2]), height=3)
+    yield sample(draw.normal(1, 2, 2), places=np.array([1, 3]), height=5)
 
 
 @upsample.samples

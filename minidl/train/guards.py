@@ -9,7 +9,7 @@ from minidl.autograd import Tensor, no_grad
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 from minidl.optim import clip_grad_norm, clip_grad_value
 from minidl.train.callbacks import Callback
 

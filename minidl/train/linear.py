@@ -10,7 +10,8 @@ from minidl import ops
 from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Linear
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
+from minidl.ops.checks import real
 from minidl.optim.lbfgs import Minimum, lbfgs
 from minidl.train.metrics import accuracy
 

@@ -15,7 +15,8 @@ from minidl.data import DataLoader
 from minidl.errors import ArgumentError
 from minidl.io.checkpoint import generators
 from minidl.nn import CrossEntropyLoss, Module
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
+from minidl.ops.checks import real
 from minidl.train.checks import check_loader, check_normalization, check_optimizer
 from minidl.train.progress import pair
 

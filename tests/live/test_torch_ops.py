@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from op_cases import cases, largest_difference
 
+from minidl import ops
+
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'minidl[oracle]'")
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
@@ -20,3 +22,23 @@ def test_agrees_with_torch(index, dtype):
     for name, array in found.items():
         assert array.dtype == expected[name].dtype, name
         assert largest_difference(array, expected[name]) < TOLERANCE[dtype], name
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("scale", [0.5, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_upsampling_spreads_no_bad_pixel_further_than_torch(mode, scale, bad):
+    for at in ((0, 0), (2, 2), (4, 1)):
+        x = np.zeros((1, 5, 5, 1), np.float32)
+        x[0, *at] = bad
+        for align_corners in (False, True) if mode == "bilinear" else (None,):
+            expected = torch.nn.functional.interpolate(
+                torch.tensor(x).permute(0, 3, 1, 2),
+                scale_factor=scale, mode=mode, align_corners=align_corners,
+            )[0, 0].numpy()  # fmt: skip
+            found = ops.upsample(
+                x, scale_factor=scale, mode=mode, align_corners=bool(align_corners)
+            )[0, ..., 0]
+            assert not (~np.isfinite(found) & np.isfinite(expected)).any()
+            finite = np.isfinite(expected)
+            np.testing.assert_array_equal(found[finite], expected[finite])

@@ -180,3 +180,32 @@ X, NUMBER = np.ones((1, 5, 5, 2), np.float32), np.array(1.0, np.float32)
 def test_bad_shapes_are_refused_by_name(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("bad", [NAN, INF])
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({"scale_factor": 2}, slice(4, 6)),
+        ({"scale_factor": 2, "mode": "bilinear"}, slice(3, 7)),
+        ({"scale_factor": 1.8, "mode": "bilinear", "align_corners": True}, slice(3, 6)),
+    ],
+)
+def test_a_bad_pixel_spoils_only_those_upsampled_from_it(bad, settings, rows):
+    """With align_corners, rows 2, 4 and 6 of 9 lie on rows 1, 2 and 3 of 5."""
+    x = np.zeros((1, 5, 5, 1), np.float32)
+    x[0, 2, 2] = bad
+    y = ops.upsample(x, **settings)[0, ..., 0]
+    expected = np.zeros(y.shape, np.float32)
+    expected[rows, rows] = bad
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_a_bad_gradient_spoils_only_the_pixels_it_is_of():
+    g = np.ones((1, 6, 6, 1))
+    g[0, 5, 0] = NAN
+    x = md.tensor(np.ones((1, 3, 3, 1)), requires_grad=True)
+    ops.upsample(x, scale_factor=2).backward(g)
+    expected = np.full((3, 3), 4.0)
+    expected[2, 0] = NAN
+    np.testing.assert_array_equal(x.grad[0, ..., 0], expected)

@@ -22,10 +22,11 @@ NO_ERRORS = {
     "channel_window_sum", "convolution", "convolution_activation", "convolution_input_grad",
     "convolution_relu_max_pool", "convolution_weight_grad", "depthwise_activation",
     "depthwise_convolution", "depthwise_input_grad", "depthwise_weight_grad", "dropping", "equal",
-    "gating", "getitem", "greater", "greater_equal", "join", "label_cross_entropy", "less",
+    "gathered_rows",
+    "gating", "greater", "greater_equal", "join", "label_cross_entropy", "less",
     "less_equal", "linear_activation", "linear_weight_grad", "matrix_product", "max_pooling",
-    "max_pooling_gather", "max_pooling_scatter", "not_equal", "scale_shift",
-    "scatter_add", "where",
+    "max_pooling_gather", "max_pooling_scatter", "not_equal", "picked_rows", "scale_shift",
+    "where",
 }  # fmt: skip
 
 

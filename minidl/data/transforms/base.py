@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = ["RandomTransform", "Transform"]
 

@@ -7,7 +7,8 @@ from numpy.random import Generator
 
 from minidl.data.transforms.base import RandomTransform, interval, rounded
 from minidl.errors import ArgumentError, ShapeError
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
+from minidl.ops.checks import real
 
 __all__ = ["GaussianBlur"]
 

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from minidl.data.transforms.base import RandomTransform, interval, share
 from minidl.data.transforms.crop import random_boxes
 from minidl.errors import ArgumentError
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = ["RandomErasing"]
 

@@ -19,7 +19,8 @@ from minidl.data.transforms.base import (
 )
 from minidl.errors import ArgumentError
 from minidl.geometry import pair
-from minidl.nn.settings import positive, real
+from minidl.nn.settings import positive
+from minidl.ops.checks import real
 
 __all__ = [
     "RandomAffine", "RandomHorizontalFlip", "RandomRotation", "RandomVerticalFlip", "Resize",

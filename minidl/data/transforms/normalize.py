@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.data.transforms.base import Transform
 from minidl.errors import ArgumentError, ShapeError
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = ["Normalize", "SubtractMean"]
 

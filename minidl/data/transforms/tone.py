@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.data.transforms.base import RandomlyApplied, at_least, rounded, whole
-from minidl.nn.settings import real
+from minidl.ops.checks import real
 
 __all__ = [
     "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize", "RandomPosterize",
