@@ -52,6 +52,16 @@ def add_finetune(commands: Any) -> None:
         "      minidl's own LeNet-5 for MNIST on scikit-learn's digits, ten of a class\n",
     )
     finetune.set_defaults(run=_finetune)
+    _add_material(finetune)
+    _add_recipe(finetune)
+    finetune.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="the folder to save in (default: runs/finetune-MODEL-IMAGES)",
+    )  # fmt: skip
+
+
+def _add_material(finetune: argparse.ArgumentParser) -> None:
+    """Add what is fine-tuned, and on what."""
     finetune.add_argument(
         "weights", nargs="?", metavar="WEIGHTS",
         help="a file of weights, of minidl's, Keras's, torchvision's or timm's",
@@ -66,6 +76,11 @@ def add_finetune(commands: Any) -> None:
         help="the network that the weights are of (default: known by the file)",
     )  # fmt: skip
     add_arguments(finetune, "with --model, what to make it with, such as '{\"width\": 0.25}'")
+    add_strict(finetune)
+
+
+def _add_recipe(finetune: argparse.ArgumentParser) -> None:
+    """Add how it is fine-tuned."""
     finetune.add_argument(
         "--epochs", type=whole, default=30, metavar="N",
         help="passes over the training images in fine-tuning (default: 30)",
@@ -88,16 +103,11 @@ def add_finetune(commands: Any) -> None:
     finetune.add_argument(
         "--no-scratch", action="store_true", help="leave out the training from scratch"
     )
-    add_strict(finetune)
     finetune.add_argument(
         "--seed", type=int, default=0, metavar="N",
         help="where all random numbers come from (default: 0)",
     )  # fmt: skip
     add_threads(finetune)
-    finetune.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
-        help="the folder to save in (default: runs/finetune-MODEL-IMAGES)",
-    )  # fmt: skip
 
 
 def _finetune(options: argparse.Namespace) -> int:

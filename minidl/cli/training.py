@@ -63,6 +63,21 @@ def add_train(commands: Any) -> None:
         "      (or test); a fifth of what isn't split is held out\n",
     )
     train.set_defaults(run=_train)
+    _add_material(train)
+    _add_recipe(train)
+    train.add_argument(
+        "--resume", action="store_true",
+        help="keep a checkpoint and curves.png after each epoch, and go on from the last "
+        "checkpoint there is",
+    )  # fmt: skip
+    train.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="the folder to save in, made if it isn't there (default: runs/MODEL-DATA)",
+    )  # fmt: skip
+
+
+def _add_material(train: argparse.ArgumentParser) -> None:
+    """Add what is trained, and on what."""
     train.add_argument(
         "--model", default="lenet5", metavar="NAME",
         help="a network of minidl.models (default: lenet5)",
@@ -85,6 +100,10 @@ def add_train(commands: Any) -> None:
         "--size", type=whole, metavar="N",
         help="height and width of images of your own (default: the network's)",
     )  # fmt: skip
+
+
+def _add_recipe(train: argparse.ArgumentParser) -> None:
+    """Add how it is trained."""
     train.add_argument(
         "--augment", action="store_true",
         help="alter the training images at random: shifts, crops, mirror images",
@@ -112,15 +131,6 @@ def add_train(commands: Any) -> None:
         help="where all random numbers come from; the same seed gives the same bits (default: 0)",
     )  # fmt: skip
     add_threads(train)
-    train.add_argument(
-        "--resume", action="store_true",
-        help="keep a checkpoint and curves.png after each epoch, and go on from the last "
-        "checkpoint there is",
-    )  # fmt: skip
-    train.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
-        help="the folder to save in, made if it isn't there (default: runs/MODEL-DATA)",
-    )  # fmt: skip
 
 
 def _train(options: argparse.Namespace) -> int:
