@@ -67,7 +67,7 @@ def columns_of(options: argparse.Namespace, path: Path) -> dict[str, str]:
 
     given = {"file_column": options.file_column, "label_column": options.label_column}
     columns = {name: value for name, value in given.items() if value is not None}
-    if columns and path.suffix.lower() not in TABLES:
+    if columns and path.suffix.lower() not in TABLES and not path.is_dir():
         raise ArgumentError(f"--file-column and --label-column are for .csv lists, not {path}")
     return columns
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.data.containers import check_no_containers
 from minidl.data.dataset import Dataset
 from minidl.data.images import Size, check_size, read_image
 from minidl.data.parts import check_no_parts, class_folders
@@ -98,7 +99,7 @@ class ImageFolder(ImageFiles):
 
     root: the folder. Images are found by their suffix in each sub-folder and below it, links
         included, and stand in the order of their names. What is hidden (starts with a dot) or has
-        another suffix is listed in `passed_over`.
+        another suffix is listed in `passed_over`, and so are masks beside their images.
     size, fit: as `minidl.data.images.read_image` takes them. Batches need one size for all.
     classes: their names in the order of their labels, where these must be those of another
         folder; otherwise the sub-folders' names, sorted.
@@ -119,6 +120,7 @@ class ImageFolder(ImageFiles):
         found = _class_folders(top)
         if classes is None:
             check_no_parts(top, found)
+            check_no_containers(top, found)
         names = found if classes is None else _same_classes(top, found, classes)
         scan = Scan(top)
         for each in sorted(top.iterdir()):

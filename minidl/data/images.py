@@ -22,7 +22,10 @@ FORMATS = {
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 UNMARKED = ("DIB", "TGA", "PCX", "ICO")  # known by the suffix alone: other bytes may look like them
 FITS = ("crop", "stretch", "short")
-DARKEST = 16  # of the upper 8 bits; what has no more holds 12 bits a pixel, or fewer
+# Of the upper 8 of 16 bits. What has no more than these holds 14 bits a pixel, or 12, or fewer: PNG
+# and TIFF don't tell, and scanners and cameras leave the upper bits empty.
+OF_14_BITS, OF_12_BITS = 63, 15
+SPECKS = 0.001  # of the pixels: dead ones, marks, text that was burnt in
 ORIENTATION = 0x0112  # EXIF's number of it
 BITS_PER_SAMPLE = 258  # TIFF's
 DEEP = "minidl: 16 bits"
@@ -41,12 +44,12 @@ def read_image(
         all of the image.
     Resizing is bilinear with antialiasing, Pillow's; a JPEG that is much larger is decoded at a
     half, quarter or eighth first, never below twice the size. Of 16 bits a pixel the upper 8 are
-    kept; transparency is dropped, and the colours below it show; of several frames the first is
-    taken.
+    kept, and of 12 in a TIFF that says so; transparency is dropped, and the colours below it show;
+    of several frames the first is taken.
     Raises FileFormatError for what is damaged, cut off, too large to be safe or no image, and for
-    pixels of unknown range: floats, 32-bit integers, 16-bit ones that use 12 bits or fewer, and
-    pictures that are drawn in their transparency alone. OSError where the system refuses,
-    ImportError without Pillow.
+    pixels of unknown range: floats, 32-bit integers, 16-bit ones that use 14 bits or fewer, or
+    but for specks 12 or fewer, and pictures that are drawn in their transparency alone. OSError
+    where the system refuses, ImportError without Pillow.
     """
     wanted = check_size(size, fit)
     image_module = _pillow()
@@ -205,12 +208,8 @@ def _rgb(image: Any) -> Any:
             found = image.convert("RGB")
         except ValueError as error:
             raise FileFormatError(f"its colours ({mode}) can't be made RGB: save it so") from error
-    if deep and (most := max(high for _, high in found.getextrema())) < DARKEST:
-        raise FileFormatError(
-            f"none of its 16-bit numbers is above {256 * most + 255:,} of 65,535, so that it may "
-            "hold fewer bits and would be taken as black: save it with 8 bits, scaled as is right "
-            "for it"
-        )
+    if deep:
+        _check_not_dark(found)
     if _is_drawn_in_alpha(image, found):
         raise FileFormatError(
             "its pixels all have one colour, and the picture is drawn in their transparency: save "
@@ -231,8 +230,27 @@ def _is_deep(image: Any) -> bool:
     return bool(image.info.get(DEEP))
 
 
+def _check_not_dark(found: Any) -> None:
+    """Raise FileFormatError where numbers of 16 bits seem to be of fewer, which look black."""
+    counts = np.asarray(found.histogram()).reshape(3, 256).sum(axis=0)
+    most = int(np.flatnonzero(counts).max())
+    bright = counts[OF_12_BITS + 1 :].sum()
+    if most > OF_14_BITS and bright > SPECKS * counts.sum():
+        return
+    if most > OF_14_BITS:
+        which, most = "almost none", OF_12_BITS
+    else:
+        which = "none"
+    raise FileFormatError(
+        f"{which} of its 16-bit numbers is above {256 * most + 255:,} of 65,535, so that it may "
+        "hold fewer bits and would be taken as black: save it with 8 bits, scaled as is right for "
+        "it, such as np.uint8(x >> 4) of 12 bits"
+    )
+
+
 def _grey_of_16_bits(image: Any) -> Any:
-    pixels = np.clip(np.asarray(image).astype(np.int64), 0, 2**16 - 1) >> 8
+    unused = 4 if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,) else 0
+    pixels = np.clip(np.asarray(image).astype(np.int64) << unused, 0, 2**16 - 1) >> 8
     return _pillow().fromarray(pixels.astype(np.uint8)).convert("RGB")
 
 

@@ -5,13 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from minidl.data.containers import MASK, containers, masks, unwrapped
 from minidl.data.folder import ImageFiles, ImageFolder
 from minidl.data.images import SUFFIXES, Size
-from minidl.data.listing import ImageList, sorted_classes
+from minidl.data.listing import ImageList, lists_images, repeats_folders, sorted_classes
 from minidl.data.packed import cifar10_parts, idx_parts, npz_parts
-from minidl.data.parts import PARTS, class_folders, part_folders, unwrapped
+from minidl.data.parts import PARTS, class_folders, part_folders, part_of
 from minidl.data.scanning import Scan
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -41,8 +42,10 @@ def image_parts(
 
     path: a folder with a sub-folder for each class; one with the folders train and val or test (or
         training, valid, testing, ...) of such; images named after their classes, such as cat.0.jpg;
-        Tiny-ImageNet's folder; a table (`ImageList`), with a column that tells parts or without;
-        an .npz file, such as Keras's mnist.npz; a folder of idx files or of CIFAR-10's.
+        Tiny-ImageNet's folder; a table (`ImageList`), with a column that tells parts or without, or
+        a folder with a table of its images, or with one for each part; an .npz file, such as
+        Keras's mnist.npz; a folder of idx files or of CIFAR-10's; a folder of nothing but one of
+        these, or with one in a folder images beside masks.
     size, fit: as `read_image` takes them.  file_column, label_column: as `ImageList`.
     All parts have the classes of the first. A part for testing without labels is in `passed_over`.
     Raises FileNotFoundError, ArgumentError or FileFormatError where labels or parts can't be told
@@ -52,23 +55,102 @@ def image_parts(
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     suffix = path.suffix.lower()
+    read = _Reader(size, fit, file_column, label_column)
     if path.is_file() and suffix in TABLES:
-        columns = {"file_column": file_column, "label_column": label_column}
-        return _of_table(ImageList(path, size=size, fit=fit, **columns))
-    if file_column or label_column:
-        raise ArgumentError(f"file_column and label_column are for tables, not for {path}")
-    if suffix == ".npz" and path.is_file():
-        return npz_parts(path, size, fit)
-    if not path.is_dir():
+        return _of_table(read.table(path))
+    if path.is_dir():
+        return _in_folder(path, read)
+    read.check_no_columns(path)
+    if suffix != ".npz":
         raise FileFormatError(
             f"{path}: expected a folder of images, a table ({', '.join(TABLES)}) or an .npz file"
         )
-    path = unwrapped(path)
-    for read in (cifar10_parts, idx_parts):
-        if found := read(path, size, fit):
+    return npz_parts(path, size, fit)
+
+
+class _Reader(NamedTuple):
+    """How images and tables are read."""
+
+    size: Size | None
+    fit: str
+    file_column: str | None
+    label_column: str | None
+
+    def table(
+        self, path: Path, root: Path | None = None, classes: Sequence[str] | None = None
+    ) -> ImageList:
+        return ImageList(path, root, classes=classes, **self._asdict())
+
+    def check_no_columns(self, path: Path) -> None:
+        if self.file_column or self.label_column:
+            raise ArgumentError(f"file_column and label_column are for tables, not for {path}")
+
+
+def _in_folder(path: Path, read: _Reader) -> dict[str, Any]:
+    root, beside = unwrapped(path, _tables)
+    folders = part_folders(root)
+    for arrays in (cifar10_parts, idx_parts):
+        if found := arrays(root, read.size, read.fit):
+            read.check_no_columns(path)
             return found
-    folders = part_folders(path)
-    return _of_folders(path, folders, size, fit) if folders else {ALL: _labelled(path, size, fit)}
+    if folders:
+        found = _of_folders(root, folders, read)
+    elif tables := _part_tables(root):
+        found = _of_part_tables(root, tables, read)
+    else:
+        images = _labelled(root, read)
+        found = _of_table(images) if isinstance(images, ImageList) else {ALL: images}
+    next(iter(found.values())).passed_over += beside
+    return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables in a folder that tell something of images in it, or in its sub-folders."""
+    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLES]
+    return [p for p in found if p.name[0] != "." and p.is_file() and lists_images(p)]
+
+
+def _part_tables(root: Path) -> dict[str, Path]:
+    """The table of each part, such as train.csv and test.csv, where there are several tables."""
+    tables = {path: part_of(path.stem) for path in _tables(root)}
+    if len(tables) < 2:
+        return {}
+    parts = {part: path for path, part in tables.items() if part is not None}
+    if len(parts) < len(tables) or "train" not in parts:
+        raise ArgumentError(
+            f"{root} has several tables of images, {', '.join(path.name for path in tables)}: give "
+            f"the one that tells their classes, such as {next(iter(tables))}"
+        )
+    return {part: parts[part] for part in PARTS if part in parts}
+
+
+def _of_part_tables(root: Path, tables: dict[str, Path], read: _Reader) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    over: list[tuple[str, str]] = []
+    for part, table in tables.items():
+        classes = found["train"].classes if found else None
+        try:
+            found[part] = read.table(table, classes=classes)
+        except FileFormatError as error:
+            if part != "test" or "expected a column 'label'" not in str(error):
+                raise
+            over.append((table.name, "without labels"))
+    paths = [path for images in found.values() for path in images.paths]
+    found["train"].passed_over += [*over, *_unlisted(root, paths)]
+    return found
+
+
+def _unlisted(root: Path, paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """(name, reason) of what lies in the folder of a table, and which the table doesn't list."""
+    names = class_folders(root)
+    over = [(name, MASK) for name in masks(names)]
+    listed = {*paths}
+    for folder in sorted({path.parent for path in paths}):
+        rest = [path for path in sorted(_files(folder)) if path not in listed]
+        over += [(path.relative_to(root).as_posix(), "not in the table") for path in rest]
+    holding = {path.relative_to(root).parts[0] for path in paths}
+    others = sorted({*names} - holding - {*masks(names)})
+    return [*over, *((name, "a folder of which the table lists no image") for name in others)]
 
 
 def _of_table(images: ImageList) -> dict[str, Any]:
@@ -86,9 +168,7 @@ def _of_table(images: ImageList) -> dict[str, Any]:
     return found
 
 
-def _of_folders(
-    root: Path, folders: dict[str, Path], size: Size | None, fit: str
-) -> dict[str, Any]:
+def _of_folders(root: Path, folders: dict[str, Path], read: _Reader) -> dict[str, Any]:
     found: dict[str, Any] = {}
     over: list[tuple[str, str]] = []
     taken = {folder.name for folder in folders.values()}
@@ -98,28 +178,78 @@ def _of_folders(
             over.append((each.name, reason))
     classes = None
     for part, folder in folders.items():
-        inside = unwrapped(folder)
+        inside, beside = unwrapped(folder, _tables, classes or ())
         if part == "test" and (count := _unlabelled(inside, classes or ())):
             over.append((f"{folder.name}, {count:,} images", "without labels"))
             continue
-        images = found[part] = _labelled(inside, size, fit, classes)
+        images = found[part] = _labelled(inside, read, classes)
         within = inside.relative_to(root).as_posix()
         images.passed_over = [(f"{within}/{name}", why) for name, why in images.passed_over]
+        images.passed_over += [(f"{folder.name}/{name}", why) for name, why in beside]
         images.root = root  # its images' names tell the part
         classes = images.classes
     found["train"].passed_over += over
     return found
 
 
-def _labelled(
-    folder: Path, size: Size | None, fit: str, classes: Sequence[str] | None = None
-) -> ImageFiles:
+def _labelled(folder: Path, read: _Reader, classes: Sequence[str] | None = None) -> ImageFiles:
     """The images of one folder with their labels, however it tells them."""
     if (folder / ANNOTATIONS).is_file():
-        return _annotated(folder, size, fit, classes)
-    if class_folders(folder):
-        return ImageFolder(folder, size=size, fit=fit, classes=classes)
-    return _by_name(folder, size, fit, classes)
+        return _annotated(folder, read, classes)
+    names = class_folders(folder)
+    holding = containers(names)
+    of_classes = [name for name in names if name not in {*holding, *masks(names)}]
+    if tables := _tables(folder):
+        if len(of_classes) < 2:
+            return _by_table(folder, tables, read, classes)
+        _check_folders_agree(folder, of_classes, tables)
+    read.check_no_columns(folder)
+    if len(holding) == 1 and not of_classes:
+        images = _labelled(folder / holding[0], read, classes)
+        over = [(f"{holding[0]}/{name}", why) for name, why in images.passed_over]
+        images.passed_over = [*over, *((name, MASK) for name in masks(names))]
+        return images
+    if holding and not of_classes:
+        raise ArgumentError(
+            f"{folder}: {', '.join(holding)} hold images of any class, and no table beside them "
+            "tells which: put one there with the columns file and label, or put the images of each "
+            f"class in a folder, such as {folder / 'cats'}"
+        )
+    if names:
+        return ImageFolder(folder, size=read.size, fit=read.fit, classes=classes)
+    return _by_name(folder, read, classes)
+
+
+def _by_table(
+    folder: Path, tables: list[Path], read: _Reader, classes: Sequence[str] | None
+) -> ImageList:
+    """Images that a table in their folder, or beside it, lists."""
+    if len(tables) > 1:
+        raise ArgumentError(
+            f"{folder} has several tables of images, {', '.join(path.name for path in tables)}: "
+            "leave the one that tells their classes, or move the others elsewhere"
+        )
+    images = read.table(tables[0], classes=classes)
+    texts = _texts(_files(folder))
+    if texts and all(texts) and _are_classes(texts):
+        raise ArgumentError(
+            f"both {tables[0]} and the names of the images beside it, such as "
+            f"{images.paths[0].name}, tell classes: give the table itself, or move it elsewhere "
+            "for the names to count"
+        )
+    images.passed_over += _unlisted(folder, images.paths)
+    return images
+
+
+def _check_folders_agree(folder: Path, names: list[str], tables: list[Path]) -> None:
+    """Raise ArgumentError unless a table of images beside folders of classes says the same."""
+    for table in tables:
+        if not repeats_folders(table):
+            raise ArgumentError(
+                f"{folder} has the folders {', '.join(names[:3])}{', ...' * (len(names) > 3)} and "
+                f"a table of their images, {table.name}, and either may tell the classes: give "
+                f"{table} itself if the table does, or move it elsewhere if the folders do"
+            )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -134,35 +264,32 @@ def _unlabelled(folder: Path, classes: Sequence[str]) -> int:
     if inside or (folder / ANNOTATIONS).is_file():
         return 0
     files = _files(folder)
-    found = [NUMBERED.fullmatch(file.stem) for file in files]
-    return 0 if all(match and match[1].strip() in classes for match in found) else len(files)
+    return 0 if all(text in classes for text in _texts(files)) else len(files)
 
 
-def _annotated(
-    folder: Path, size: Size | None, fit: str, classes: Sequence[str] | None
-) -> ImageFiles:
+def _annotated(folder: Path, read: _Reader, classes: Sequence[str] | None) -> ImageFiles:
     """Tiny-ImageNet's validation part: a table without a row of names, its first columns being file
     and class; images may have been sorted into folders of classes since."""
     inside = class_folders(folder)
     if "images" not in inside:
-        return ImageFolder(folder, size=size, fit=fit, classes=classes)
-    images = folder / "images"
-    return ImageList(
-        folder / ANNOTATIONS, images, size=size, fit=fit, file_column="file 1",
-        label_column="file 2", classes=classes,
-    )  # fmt: skip
+        return ImageFolder(folder, size=read.size, fit=read.fit, classes=classes)
+    read = read._replace(file_column="file 1", label_column="file 2")
+    return read.table(folder / ANNOTATIONS, folder / "images", classes)
 
 
-def _by_name(
-    folder: Path, size: Size | None, fit: str, classes: Sequence[str] | None
-) -> ImageFiles:
+def _texts(paths: Sequence[Path]) -> list[str]:
+    """The names of images without their numbers; empty where there is none."""
+    found = [NUMBERED.fullmatch(path.stem) for path in paths]
+    return [match[1].strip() if match else "" for match in found]
+
+
+def _by_name(folder: Path, read: _Reader, classes: Sequence[str] | None) -> ImageFiles:
     """Images named after their classes: cat.0.jpg, dog.0.jpg."""
     scan = Scan(folder)
     paths = scan.images(folder)
     if not paths:
         ImageFolder(folder)  # says what is missing
-    found = [NUMBERED.fullmatch(path.stem) for path in paths]
-    texts = [match[1].strip() if match else "" for match in found]
+    texts = _texts(paths)
     known = sorted_classes(texts)
     other = [path.name for path, text in zip(paths, texts, strict=True) if not text]
     told = not other and (classes is not None or _are_classes(texts))
@@ -181,7 +308,7 @@ def _by_name(
     names = list(known if classes is None else classes)
     number = {name: i for i, name in enumerate(names)}
     return ImageFiles(
-        folder, paths, [number[text] for text in texts], names, size=size, fit=fit,
+        folder, paths, [number[text] for text in texts], names, size=read.size, fit=read.fit,
         passed_over=scan.passed_over,
     )  # fmt: skip
 

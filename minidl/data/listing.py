@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from minidl.data.containers import masks
 from minidl.data.folder import ImageFiles
 from minidl.data.images import SUFFIXES, Size
 from minidl.data.parts import class_folders, part_of
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["ImageList", "sorted_classes"]
+__all__ = ["ImageList", "lists_images", "repeats_folders", "sorted_classes"]
 
 DELIMITERS = ",;\t|"
 FILE, LABEL = "file", "label"
+SOME = 50  # rows that tell whether a table lists images
 LABELS = {"label", "labels", "class", "classes", "class_name", "classname", "category", "target"}
 
 
@@ -24,7 +26,8 @@ class ImageList(ImageFiles):
     csv_path: a table, in CSV or with tabs, semicolons or bars between its columns. Its first row
         names them, unless it names an image.
     root: the folder that files are relative to; None: the table's own or, if they aren't there, the
-        sub-folder of it that has them. Names may lack their suffix.
+        sub-folder of it that has them, or the sub-folders that have some each. Names may lack their
+        suffix.
     size, fit: as `minidl.data.images.read_image` takes them.
     file_column, label_column: names of columns. None: "file" and "label" or, if there are none
         such, the only column that names files, and the only other one or the one with a name like
@@ -187,8 +190,47 @@ def _part_column(table: _Table, but: set[int]) -> int | None:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Where images may be: beside the table, or in a folder beside it."""
-    return [path.parent, *(path.parent / name for name in class_folders(path.parent))]
+    """Where images may be: beside the table, or in a folder beside it that isn't for masks."""
+    names = class_folders(path.parent)
+    beside = [path.parent / name for name in names if name not in masks(names)]
+    return [path.parent, *beside]
+
+
+def lists_images(path: Path) -> bool:
+    """Whether a table tells something of images: most of the first cells of a column name some."""
+    try:
+        table = _read(path)
+    except FileFormatError:
+        return False
+    if len(table.columns) < 2:
+        return False
+    folders = _folders(path)
+    known: dict[Path, dict[str, str | None]] = {}
+    for column in zip(*table.rows[:SOME], strict=True):
+        cells = {*column} - {""}
+        found = sum(
+            any(_place(folder, cell, known.setdefault(folder, {})) for folder in folders)
+            for cell in cells
+        )
+        if found > len(cells) / 2:
+            return True
+    return False
+
+
+def repeats_folders(path: Path) -> bool:
+    """Whether a column tells the sub-folder of each image, each by a word of its own."""
+    table, folders = _read(path), _folders(path)
+    try:
+        names = [row[_file_column(path, table, None, folders)] for row in table.rows]
+        _, places = _located(path, names, folders)
+    except (FileFormatError, FileNotFoundError, ArgumentError):
+        return False
+    tops = [place.relative_to(path.parent).parts[0] for place in places]
+    for cells in zip(*table.rows, strict=True):
+        pairs = {*zip(tops, cells, strict=True)}
+        if cells != tuple(names) and len(pairs) == len({*tops}) == len({*cells}) > 1:
+            return True
+    return False
 
 
 def _place(folder: Path, name: str, known: dict[str, str | None]) -> Path | None:
@@ -202,6 +244,7 @@ def _place(folder: Path, name: str, known: dict[str, str | None]) -> Path | None
     if (folder / name).is_file():
         return folder / name
     if not known and folder.is_dir():
+        known[""] = None  # it is filled, also if there are no images
         for file in os.listdir(folder):
             stem, suffix = os.path.splitext(file)
             if suffix.lower() in SUFFIXES:
@@ -234,6 +277,8 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
             "in the folder that is meant, or give that folder as root"
         )
     _, folder, places = best
+    if len(folders) > 1 and not whole:
+        folder, places = path.parent, _spread(path, names, folders)
     missing = [name for name, place in zip(names, places, strict=True) if place is None]
     if missing:
         raise FileNotFoundError(
@@ -242,6 +287,21 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
             "that folder as root"
         )
     return folder, [place for place in places if place is not None]
+
+
+def _spread(path: Path, names: list[str], folders: list[Path]) -> list[Path | None]:
+    """Where the images of all these names are, each in whichever of the folders has it."""
+    known: dict[Path, dict[str, str | None]] = {folder: {} for folder in folders}
+    places: list[Path | None] = []
+    for name in names:
+        found = [place for f in folders if (place := _place(f, name, known[f])) is not None]
+        if len(found) > 1:
+            raise ArgumentError(
+                f"{path}: {name} is both {found[0]} and {found[1]}: name the folder in the table, "
+                "or give the one that is meant as root"
+            )
+        places += found or [None]
+    return places
 
 
 def _once(path: Path, paths: list[Path], texts: list[str]) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from minidl.errors import ArgumentError
 
 __all__ = [
-    "PARTS", "check_no_parts", "class_folders", "is_system", "part_folders", "part_of", "unwrapped",
+    "PARTS", "check_no_parts", "class_folders", "is_system", "part_folders", "part_of",
 ]  # fmt: skip
 
 PARTS = ("train", "validation", "test")
@@ -54,13 +54,6 @@ def class_folders(root: Path) -> list[str]:
         each.name for each in root.iterdir()
         if not each.name.startswith(".") and not is_system(each) and each.is_dir()
     )  # fmt: skip
-
-
-def unwrapped(folder: Path) -> Path:
-    """The folder itself, or the one of the same name that is all there is in it, as in archives."""
-    while class_folders(folder) == [folder.name]:
-        folder = folder / folder.name
-    return folder
 
 
 def part_folders(root: Path) -> dict[str, Path]:

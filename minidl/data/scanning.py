@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from minidl.data.containers import MASK, mask_files, masks
 from minidl.data.images import SUFFIXES
 from minidl.data.parts import is_system
 from minidl.errors import ArgumentError
@@ -64,10 +65,15 @@ class Scan:
                 folder, f"the same folder as {before[0].relative_to(self.root).as_posix()}"
             )
             return
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+        with os.scandir(folder) as found_here:
+            entries = sorted(found_here, key=lambda entry: entry.name)
+            reasons = {entry.name: _why_not(entry) for entry in entries}
+            taken = [entry for entry in entries if reasons[entry.name] is None]
+            of_images = {*masks([entry.name for entry in taken if entry.is_dir()])}
+            of_images |= mask_files(entry.name for entry in taken if not entry.is_dir())
+            for entry in entries:
                 path = folder / entry.name
-                if reason := _why_not(entry):
+                if reason := MASK if entry.name in of_images else reasons[entry.name]:
                     self.pass_over(path, reason)
                 elif not entry.is_dir():
                     self._linked = self._linked or entry.is_symlink()

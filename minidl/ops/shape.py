@@ -99,13 +99,13 @@ def _(draw: Draw):
 )
 def join(*arrays, axis):
     """The arrays one after the other along an axis that exists. See `concatenate`."""
-    axis = one_axis("concatenate", axis, arrays[0].shape)
     try:
+        axis = one_axis("concatenate", axis, arrays[0].shape)
         np.concatenate([x[(slice(None),) * axis + (slice(0, 0),)] for x in arrays], axis)  # fits?
     except (ValueError, IndexError) as error:
         shapes = [x.shape for x in arrays]
         raise ShapeError(
-            f"concatenate: shapes {shapes} can't be joined along axis {axis}: {error}"
+            f"concatenate: shapes {shapes} can't be joined along axis {axis!r:.60}: {error}"
         ) from None
     dtype = np.result_type(*arrays)
     if any(x.dtype != dtype for x in arrays):  # integers of several kinds

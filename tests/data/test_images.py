@@ -246,14 +246,41 @@ def test_16_bits(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(grey.astype(np.uint16) * 257).save(path)
     np.testing.assert_array_equal(read_image(path), np.repeat(grey[..., None], 3, axis=2))
-    for scale, least in ((1, "255"), (16, "4,095")):  # 8 and 12 bits in 16
+    for scale in (1, 16, 64):  # 8, 12 and 14 bits in 16
         Image.fromarray(grey.astype(np.uint16) * scale).save(path)
         with pytest.raises(FileFormatError, match="none of its 16-bit numbers is above") as found:
             read_image(path)
-        assert f"above {least} of 65,535" in str(found.value) or grey.max() < 240
+        most = int(grey.max()) * scale // 256  # of the upper 8 bits
+        assert f"above {256 * most + 255:,} of 65,535" in str(found.value)
 
 
-@pytest.mark.parametrize("scale", [257, 16, 1])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_12_bits_with_specks(tmp_path, suffix):
+    """A dead pixel is no white; a drawing on black is a picture."""
+    deep = picture(40, 40)[..., 0].astype(np.uint16) * 16
+    deep[3, 4] = 65535
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(deep).save(path)
+    with pytest.raises(FileFormatError, match="almost none of its 16-bit numbers is above 4,095"):
+        read_image(path)
+    deep[:2] = 65535
+    Image.fromarray(deep).save(path)
+    np.testing.assert_array_equal(read_image(path)[..., 0], deep >> 8)
+
+
+def test_12_bits_that_the_file_tells(tmp_path):
+    """A TIFF of two pixels in three bytes: 0x123 and 0xFED of 0xFFF."""
+    entries = [
+        (256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 3),
+    ]  # fmt: skip
+    content = b"II*\0" + struct.pack("<I", 12) + bytes([0x12, 0x3F, 0xED, 0])
+    content += struct.pack("<H", len(entries))
+    content += b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    (tmp_path / "a.tif").write_bytes(content + bytes(4))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0, :, 0], [0x12, 0xFE])
+
+
+@pytest.mark.parametrize("scale", [257, 64, 16, 1])
 def test_16_bits_in_colour(tmp_path, scale):
     pixels = picture()
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels.astype(np.uint16) * scale)
