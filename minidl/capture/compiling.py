@@ -31,6 +31,14 @@ def compile(function: Any) -> Compiled:
     folded into the convolutions before them, weights packed once. The outputs are then within 1e-5
     of the largest; the model stays as it is, and a change of its weights is noticed.
 
+    Before a replay it is noticed, and the call recorded anew, where something has changed that the
+    function, and code of yours that it calls, can name: globals, closures, defaults, attributes,
+    NumPy arrays, what is in containers, os.environ; parameters, modes, hooks and attributes of
+    modules, and the forward of their classes. Not noticed: other methods and functions of minidl
+    or of other libraries when they are replaced, what their objects hold inside, files that the
+    function reads, the clock, the middle of containers of more than 256 items, and numbers of
+    arrays above 1 MB but for samples at equal distances. Pass these as arguments.
+
     While a call is recorded and proved, arrays that it uses, weights too, hold other numbers for
     moments and are put back: no other thread may use them meanwhile.
 

@@ -55,6 +55,7 @@ class Program:
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}  # their arrays weakly
         self._checked = -1  # of `changes`, when all was last seen to be as it was
         self.modules: dict[int, _Seen] = {}
+        self._forwards: dict[Any, Any] = {}  # of the modules' classes
         self.grads: dict[int, list[Any]] = {}  # tensor, first read, what it was, what it became
         self._set: list[tuple[int, Any, Any]] = []  # gradients as they were set, with their places
         self._made_here: set[int] = set()  # tensors that the call itself made, by id
@@ -176,6 +177,7 @@ class Program:
             self.modules |= {
                 id(part): _Seen(part) for part in module.modules() if id(part) not in self.modules
             }
+            self._forwards |= {type(part): type(part).forward for part in module.modules()}
         if module._forward_hooks:
             self.refused(
                 f"md.compile: a forward hook of {type(module).__name__} is Python that a replay "
@@ -232,6 +234,9 @@ class Program:
         """Whether all that the recording depended on, besides the inputs, is as it was."""
         if self._checked != changes[0] and not self._is_unchanged():
             return False
+        for kind, forward in self._forwards.items():
+            if kind.forward is not forward:
+                return False
         if self.befores and not all(what.holds() for _, what in self.befores):
             return False
         for tensor, read, was, _ in self.grads.values():

@@ -9,6 +9,7 @@ that one is recorded anew.
 import dis
 import functools
 import itertools
+import os
 import random
 import sys
 import sysconfig
@@ -26,6 +27,8 @@ __all__ = ["Surroundings", "alike"]
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), range, slice)
 MOST_ITEMS = 256  # of a container that are looked at: of a longer one, those at its ends
+DEEPEST = 32  # containers within containers
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}  # names of os
 MOST_BYTES = 1 << 20  # of an array that are read: of a larger one, numbers at equal distances
 FOREIGN = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 MISSING = object()
@@ -99,6 +102,7 @@ class Surroundings:
             if hasattr(x, "__wrapped__"):
                 self._meet(x.__wrapped__)
             if isinstance(x, Module):
+                self._meet(getattr(type(x), "forward", None))  # a patch of yours, perhaps
                 for part in vars(x).values():
                     if isinstance(part, Module):
                         self._meet(part)
@@ -109,6 +113,8 @@ class Surroundings:
     def _look_at_function(self, function: types.FunctionType) -> None:
         of_globals, of_attributes = _names(function.__code__)
         self._names |= of_attributes
+        if not ENVIRONMENT.isdisjoint(of_globals | of_attributes):
+            self._note("environ", vars(os), id(os))
         for name in of_globals & function.__globals__.keys():
             self._note(name, function.__globals__)
         closed = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -202,8 +208,11 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(of_globals), frozenset(of_attributes)
 
 
-def _content(x: Any, depth: int = 4, most_bytes: int = MOST_BYTES) -> Any:
-    """What of x can change while it remains the same object; None if nothing."""
+def _content(x: Any, most_bytes: int = MOST_BYTES, above: tuple[Any, ...] = ()) -> Any:
+    """What of x can change while it remains the same object; None if nothing.
+
+    above: the containers that hold it, for one may hold itself.
+    """
     if isinstance(x, np.ndarray):
         return _digest(x, most_bytes)
     if isinstance(x, np.random.Generator):
@@ -212,14 +221,18 @@ def _content(x: Any, depth: int = 4, most_bytes: int = MOST_BYTES) -> Any:
         return hash(x.getstate())
     if isinstance(x, itertools.count):
         return repr(x)
-    if isinstance(x, list | tuple | dict | set | deque) and depth:
-        most_bytes //= max(1, len(x))
-        return (len(x), *(_seen(part, depth, most_bytes) for part in _parts(x)))
+    if isinstance(x, os._Environ):
+        return dict(vars(x)["_data"])  # as the system has it: decoding takes longer than a call
+    if isinstance(x, list | tuple | dict | set | deque) and len(above) < DEEPEST:
+        if any(x is each for each in above):
+            return None
+        most_bytes, above = most_bytes // max(1, len(x)), (*above, x)
+        return (len(x), *(_seen(part, most_bytes, above) for part in _parts(x)))
     return None
 
 
-def _seen(x: Any, depth: int, most_bytes: int) -> Any:
-    return (x if isinstance(x, PLAIN) else id(x)), _content(x, depth - 1, most_bytes)
+def _seen(x: Any, most_bytes: int, above: tuple[Any, ...]) -> Any:
+    return x if isinstance(x, PLAIN) else (id(x), _content(x, most_bytes, above))
 
 
 def _parts(x: Any) -> Iterator[Any]:

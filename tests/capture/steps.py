@@ -101,6 +101,20 @@ class Training:
         return found
 
 
+def a_step(model, lr=0.05):
+    """A training step of a model on a batch alone: its squared outputs are made small."""
+    optimizer = optim.SGD(model.parameters(), lr)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def sgd(params):
     return optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-3, nesterov=True)
 

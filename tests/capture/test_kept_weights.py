@@ -1,7 +1,10 @@
 """What a compiled model keeps of its weights: made anew whenever they were written to, however."""
 
+import os
+
 import numpy as np
 import pytest
+from steps import a_step
 
 import minidl as md
 from minidl import nn, optim
@@ -26,19 +29,6 @@ def check(compiled, model):
     with md.no_grad():
         expected = model(X).data
     np.testing.assert_allclose(compiled(X).data, expected, rtol=0, atol=1e-5)
-
-
-def train_step(model, lr=0.05):
-    optimizer = optim.SGD(model.parameters(), lr)
-
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
 
 
 @primitive(flops=lambda output, x: 0)
@@ -79,11 +69,11 @@ def by_loading(model):
 
 
 def by_an_optimizer(model):
-    train_step(model)(X)
+    a_step(model)(X)
 
 
 def by_a_captured_step(model):
-    step = md.compile(train_step(model))
+    step = md.compile(a_step(model))
     for _ in range(4):
         step(X)
 
@@ -235,3 +225,44 @@ def test_a_layer_that_computes_something_else(change):
         check(compiled, model)
     change(model)
     check(compiled, model)
+
+
+class OfMinidls(nn.LeakyReLU):
+    pass
+
+
+@pytest.mark.parametrize("kind", [nn.LeakyReLU, OfMinidls])
+@pytest.mark.parametrize("train", [False, True])
+def test_another_forward_of_a_class(kind, train, monkeypatch):
+    """Of the layer's class, or of one that it inherits from; and what that one names is seen."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), kind()).eval()
+    compiled = md.compile((lambda x: model(x)) if train else model)
+    for _ in range(3):
+        check(compiled, model)
+    factors = [3.0]
+    monkeypatch.setattr(nn.LeakyReLU, "forward", lambda self, x: x * factors[0])
+    for _ in range(3):
+        check(compiled, model)
+    factors[0] = 5.0
+    check(compiled, model)
+    monkeypatch.undo()
+    check(compiled, model)
+
+
+class Configured(nn.Module):
+    def __init__(self):
+        self.layer, self.cfg = nn.Conv2d(3, 4, 3), {"a": [1, [2.0]]}
+
+    def forward(self, x):
+        return self.layer(x) * self.cfg["a"][1][0] * float(os.environ.get("MINIDL_TEST", "1"))
+
+
+def test_what_a_module_of_yours_looks_at(monkeypatch):
+    model = Configured().eval()
+    compiled = md.compile(model)
+    for _ in range(2):
+        for value in (2.0, 3.0):
+            model.cfg["a"][1][0] = value
+            check(compiled, model)
+        monkeypatch.setenv("MINIDL_TEST", "7")
+        check(compiled, model)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import sys
 import types
 
@@ -16,6 +17,8 @@ MODEL = nn.Linear(3, 2)
 X = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 SCALE, MASK = 1.0, np.ones(2, np.float32)
 SETTINGS, LAYERS = {"scale": 1.0, "deep": {"shift": [0.0, 1.0]}}, [MODEL, MODEL]
+DEEP = {"a": ({"b": [{"c": [[[[1.0]]]]}]},)}
+DEEP["itself"] = DEEP
 LARGE = np.ones((1 << 19, 2), np.float64)
 THEIRS = types.ModuleType("theirs")
 THEIRS.scale, THEIRS.__file__ = 1.0, "theirs.py"
@@ -104,7 +107,11 @@ def of_containers():
     def change_list():
         LAYERS[1] = nn.Linear(3, 2)
 
+    def change_deeper():
+        DEEP["a"][0]["b"][0]["c"][0][0][0][0] += 1
+
     yield lambda x: MODEL(x) * SETTINGS["scale"], change_dict
+    yield lambda x: MODEL(x) * DEEP["a"][0]["b"][0]["c"][0][0][0][0], change_deeper
     yield lambda x: MODEL(x) + SETTINGS["deep"]["shift"][1], change_deep
     yield lambda x: LAYERS[1](x), change_list
     arrays = [np.zeros(2, np.float32)]
@@ -131,15 +138,35 @@ def of_closures():
     yield md.compile(lambda x: MODEL(x) * scale), change
 
 
+def of_the_system():
+    def change():
+        os.environ["MINIDL_TEST_SCALE"] = str(scale() + 1)
+
+    def scale():
+        return float(os.environ.get("MINIDL_TEST_SCALE", "1"))
+
+    yield lambda x: MODEL(x) * scale(), change
+    yield lambda x: MODEL(x) * float(os.getenv("MINIDL_TEST_SCALE", "1")), change
+    environment = os.environ
+    yield lambda x: MODEL(x) * float(environment.get("MINIDL_TEST_SCALE", 1)), change
+
+
 CASES = {
     f"{make.__name__} {number}": (make, number)
-    for make, count in ((of_globals, 7), (of_objects, 10), (of_containers, 6), (of_closures, 3))
+    for make, count in (
+        (of_globals, 7),
+        (of_objects, 10),
+        (of_containers, 7),
+        (of_closures, 3),
+        (of_the_system, 3),
+    )
     for number in range(count)
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_next_call_computes_with_it(name):
+def test_the_next_call_computes_with_it(name, monkeypatch):
+    monkeypatch.setenv("MINIDL_TEST_SCALE", "1")
     make, number = CASES[name]
     function, change = next(itertools.islice(make(), number, None))
     compiled = md.compile(lambda x: function(x)) if isinstance(function, nn.Module) else None
@@ -157,7 +184,7 @@ def test_the_next_call_computes_with_it(name):
 
 
 def test_there_are_no_other_cases():
-    for make in (of_globals, of_objects, of_containers, of_closures):
+    for make in (of_globals, of_objects, of_containers, of_closures, of_the_system):
         assert len(list(make())) == sum(m is make for m, _ in CASES.values())
 
 
