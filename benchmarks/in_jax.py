@@ -123,8 +123,9 @@ def train_step(network: Network, batch: int, lr: float) -> Step:
     now = [trained, running, jax.tree.map(jnp.zeros_like, trained)]
     compiled = jax.jit(update, donate_argnums=(0, 1, 2))
 
-    def step() -> None:
+    def step() -> Any:
         now[:] = jax.block_until_ready(compiled(*now))
+        return now[0]
 
     return step
 

@@ -199,10 +199,12 @@ def test_following_the_advice():
     model = network()
     optimizer = optim.SGD(model.parameters(), 0.1)
     x = np.ones((5, 3), np.float32)
+    before = model[1].bias.data.copy()
     for _ in range(2):
         optimizer.zero_grad()
         model(x).sum().backward()
         optimizer.step()
+    np.testing.assert_allclose(model[1].bias.data, before - 2 * 0.1 * 5, rtol=1e-5)
 
 
 def test_an_average_between():

@@ -332,7 +332,10 @@ def test_symmetric_padding_for_same_with_stride_2_is_refused_with_a_remedy(paddi
 
 @pytest.mark.parametrize("padding", ["same", ((0, 1), (0, 1))])
 def test_the_same_padding_in_other_words_is_taken(padding, tmp_path):
-    md.load_weights(conv_norm(padding), block(tmp_path))
+    net = conv_norm(padding)
+    md.load_weights(net, block(tmp_path))
+    np.testing.assert_array_equal(net[0].weight.data, numbers(3, 3, 2, 3))
+    np.testing.assert_array_equal(net[1].running_var.data, np.abs(numbers(3, seed=3)))
 
 
 def test_another_stride_or_dilation_is_refused(tmp_path):

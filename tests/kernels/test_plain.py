@@ -21,7 +21,7 @@ sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "capture")!r},
 import json
 import numpy as np
 import minidl as md
-import test_determinism as determinism
+import kernel_cases
 from little_kernels import room_for
 from steps import Training, assert_same, batches, is_captured, train
 from minidl.kernels import _jit, _plain
@@ -31,21 +31,21 @@ assert _jit.machine()["own pool"] == (sys.argv[1] != "plain")
 found = {{}}
 for threads in sorted({{1, md.config.num_threads}}):
     md.set_num_threads(threads)
-    for case in determinism.KERNELS:
+    for case in kernel_cases.KERNELS:
         if case[0] in {FAMILIES!r}:
-            digest = determinism.run_kernel(*case)
+            digest = kernel_cases.run_kernel(*case)
             assert found.setdefault(str(case), digest) == digest
 
 random = np.random.default_rng(0)
 x, w = random.standard_normal((2, 9, 9, 3)), random.standard_normal((3, 3, 3, 5))
-found["conv2d"] = determinism.digest([md.ops.conv2d(x, w, padding=1)])
+found["conv2d"] = kernel_cases.digest([md.ops.conv2d(x, w, padding=1)])
 
 one, other = Training("small"), Training("small")
 step = md.compile(other.step)
 told = train(one, one.step, list(batches("small")))
 assert_same(train(other, step, list(batches("small"))), told)
 assert is_captured(step)
-found["training"] = [determinism.digest(arrays) for arrays in told[0]]
+found["training"] = [kernel_cases.digest(arrays) for arrays in told[0]]
 
 counts = np.zeros(3, np.int64)
 for parts in (3, -3):

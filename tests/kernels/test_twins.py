@@ -16,7 +16,8 @@ import pytest
 from guard import guarded, guarded_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twin_arguments import ARGUMENTS, column_arguments, conv_arguments
+from twin_arguments import ARGUMENTS, column_arguments
+from window_arguments import conv_arguments
 
 from minidl import kernels, reference
 from minidl.kernels import _jit, memory, winograd

@@ -20,12 +20,13 @@ from benchmarks.networks import (
     Depthwise,
     Flatten,
     Linear,
+    draw_state,
     leaves,
     planes_first,
     resnet18,
     state_shapes,
 )
-from minidl import nn
+from minidl import nn, optim
 from minidl.bench.processes import installed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +152,14 @@ def by_leaf(network, arrays):
     return [{name: next(arrays) for name in state_shapes(leaf)} for leaf in leaves(network.layers)]
 
 
+def drawn(network):
+    """minidl's network with the weights that every side of the benchmarks draws."""
+    model = in_minidl.build(network.layers)
+    arrays = [array for own in draw_state(network.layers) for array in own.values()]
+    model.load_state_dict(dict(zip(model.state_dict(), arrays, strict=True)))
+    return model
+
+
 if installed("jax"):
 
     @each
@@ -176,10 +185,24 @@ if installed("jax"):
             assert_close(buffer.data, np.asarray(theirs), 1e-9)
 
     def test_jax_steps():
+        """Two steps of training, and inference, from the weights that all sides draw."""
         from benchmarks import in_jax
 
-        in_jax.train_step(NETWORKS["lenet5"](), 2, 0.1)()
-        in_jax.inference(NETWORKS["lenet5"](), 2)()
+        network, model = NETWORKS["lenet5"](), drawn(NETWORKS["lenet5"]())
+        images, labels = np.asarray(in_jax._images(network, 2)), np.arange(2)
+        with md.no_grad():
+            expected = model.eval()(images).numpy()
+        assert_close(np.asarray(in_jax.inference(network, 2)()), expected, 1e-4)
+        step = in_jax.train_step(network, 2, 0.1)
+        optimizer = optim.SGD(model.train().parameters(), 0.1, momentum=0.9)
+        for _ in range(2):
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(model(images), labels).backward()
+            optimizer.step()
+            found = by_leaf(network, model.state_dict().values())
+            for own, theirs in zip(found, step(), strict=True):
+                for name, array in theirs.items():
+                    assert_close(own[name], np.asarray(array), 1e-4, name)
 
 
 if installed("onnx") and installed("onnxruntime"):
@@ -212,10 +235,14 @@ if installed("onnx") and installed("openvino"):
             assert_close(model(images).numpy(), expected, float32_tolerance(network))
 
     def test_openvino_steps():
-        from benchmarks import in_openvino
+        from benchmarks import in_openvino, onnx_graph
 
         in_openvino.set_threads(1)
-        in_openvino.inference(NETWORKS["lenet5"](), 2)()
+        network = NETWORKS["lenet5"]()
+        (scores,) = in_openvino.inference(network, 2)().values()
+        images = onnx_graph.images(network, 2).transpose(0, 2, 3, 1)
+        with md.no_grad():
+            assert_close(scores, drawn(network).eval()(images).numpy(), 1e-4)
 
 
 def test_torch_listens_to_avx2(monkeypatch):

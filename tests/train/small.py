@@ -7,7 +7,7 @@ import numpy as np
 
 import minidl as md
 from minidl import data, nn, optim
-from minidl.train import Trainer
+from minidl.train import Callback, Trainer
 
 ROWS, FEATURES, CLASSES = 22, 5, 3
 BATCH = 4  # 22 rows make five whole batches and one of 2 rows
@@ -128,3 +128,14 @@ def softmax_loss(outputs, labels):
     scores = outputs.astype(np.float64)
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+
+
+def trainer_of(model=None, **parts):
+    model = a_model() if model is None else model
+    return Trainer(model, parts.pop("optimizer", None) or an_optimizer(model), **parts)
+
+
+def assigned(name, hook):
+    callback = Callback()
+    setattr(callback, name, hook)
+    return callback
