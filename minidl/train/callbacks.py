@@ -1,10 +1,11 @@
 """Callbacks: small objects that a Trainer tells what it does."""
 
+import contextlib
 import math
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -13,7 +14,10 @@ from minidl.errors import ArgumentError
 from minidl.kernels import _notice
 from minidl.train.history import describe
 
-__all__ = ["Callback", "ProgressBar", "check_direction", "checked_mode", "monitored"]
+__all__ = [
+    "Callback", "ProgressBar", "changes_batches", "check_direction", "checked_mode", "monitored",
+    "telling",
+]  # fmt: skip
 
 
 class Callback:
@@ -155,3 +159,24 @@ def monitored(who: str, monitor: str, row: dict[str, Any]) -> float:
             f"{who}: monitor={monitor!r} is not a column of the history: {', '.join(row)}{mend}"
         )
     return float(row[monitor])
+
+
+def changes_batches(callback: Callback) -> bool:
+    """Whether a callback, or this one object of its class, may replace batches of images."""
+    own = "on_batch_begin" in vars(callback)
+    return own or getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
+
+
+@contextlib.contextmanager
+def telling(listeners: Sequence[Callback], trainer: Any, batches: int) -> Iterator[None]:
+    """Tell the listeners that training begins, and, however it ends, that it ended."""
+    begun: list[Callback] = []
+    with contextlib.ExitStack() as ends:  # each is told, even if another raises
+        try:
+            for listener in listeners:
+                listener.on_fit_begin(trainer, batches)
+                begun.append(listener)
+            yield
+        finally:
+            for listener in reversed(begun):  # the stack runs the last one first
+                ends.callback(listener.on_fit_end, trainer)

@@ -18,7 +18,8 @@ from minidl.train.progress import pair
 
 __all__ = [
     "check_callbacks", "check_held", "check_loader", "check_loss", "check_monitor",
-    "check_normalization", "check_optimizer", "check_parts", "check_watched",
+    "check_normalization", "check_optimizer", "check_parts", "check_plain", "check_steps",
+    "check_watched", "named_parameters",
 ]  # fmt: skip
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
@@ -56,14 +57,19 @@ def _described(part: Any) -> str:
 def _check_scheduler(scheduler: Any, optimizer: Any) -> None:
     if isinstance(scheduler, list | tuple):
         raise DTypeError(
-            f"Trainer expected one scheduler, got {len(scheduler)}: LinearWarmup(..., after=) "
-            "runs two, one after the other"
+            f"Trainer expected one scheduler, got {len(scheduler)}: lr_scheduler.SequentialLR "
+            "runs several, one after the other"
         )
     stepping = callable(getattr(scheduler, "step", None)) and hasattr(scheduler, "needs_metric")
     if inspect.isclass(scheduler) or not stepping or isinstance(scheduler, Optimizer):
         raise DTypeError(
             "Trainer expected a scheduler of minidl.optim.lr_scheduler, got "
             f"{_described(scheduler)}"
+        )
+    if scheduler.needs_metric and getattr(scheduler, "per_step", False):
+        raise ArgumentError(
+            f"Trainer: {type(scheduler).__name__} looks at a number that there is once an epoch: "
+            "leave its per_step False"
         )
     if isinstance(scheduler, LRScheduler) and scheduler.optimizer is not optimizer:
         raise ArgumentError(
@@ -91,7 +97,7 @@ def check_optimizer(who: str, model: Module, optimizer: Any, loss: Any) -> None:
     that aren't frozen are in it; and there is one.
     """
     check_held(who, model, optimizer, loss)
-    named, held = _named_parameters(model, loss), _held(optimizer)
+    named, held = named_parameters(model, loss), _held(optimizer)
     missed = [name for name, p in named.items() if p.requires_grad and id(p) not in held]
     if missed:
         raise ArgumentError(
@@ -107,7 +113,7 @@ def check_optimizer(who: str, model: Module, optimizer: Any, loss: Any) -> None:
 
 def check_held(who: str, model: Module, optimizer: Any, loss: Any) -> None:
     """Raise ArgumentError if the optimizer holds what is neither the model's nor the loss's."""
-    named, held = _named_parameters(model, loss), _held(optimizer)
+    named, held = named_parameters(model, loss), _held(optimizer)
     known = {id(p) for p in named.values()}
     strangers = [
         f"{p.shape} in group {i}"
@@ -125,7 +131,7 @@ def check_held(who: str, model: Module, optimizer: Any, loss: Any) -> None:
         )
 
 
-def _named_parameters(model: Module, loss: Any) -> dict[str, Any]:
+def named_parameters(model: Module, loss: Any) -> dict[str, Any]:
     """What may be trained: the model's parameters, and those of a loss that is a module."""
     own = loss.named_parameters() if isinstance(loss, Module) else ()
     return dict(model.named_parameters()) | {f"loss.{name}": p for name, p in own}
@@ -212,6 +218,18 @@ def check_monitor(scheduler: Any, monitor: str | None) -> None:
     check_direction(f"Trainer: {who}", monitor or "loss", mode)
 
 
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Raise ArgumentError where a schedule that counts steps ends before the training."""
+    total = getattr(scheduler, "total_steps", None)
+    if total is not None and getattr(scheduler, "per_step", False):
+        end = scheduler.last_epoch + steps
+        if end > total:
+            raise ArgumentError(
+                f"fit: {type(scheduler).__name__} has total_steps={total}, the training would make "
+                f"{end} steps: give it total_steps={end}"
+            )
+
+
 def check_watched(who: str, monitor: str | None, columns: Sequence[str]) -> None:
     """Raise ArgumentError for a column that no epoch will have."""
     if monitor is not None and monitor not in columns:
@@ -243,6 +261,15 @@ def check_loader(who: str, loader: Any) -> None:
     if type(loader) in (list, tuple):
         for batch in loader:
             pair(batch, who)
+
+
+def check_plain(who: str, loader: Any) -> None:
+    """Raise ArgumentError for a loader that alters its images at random."""
+    if getattr(loader, "augment", False):
+        raise ArgumentError(
+            f"{who} has augment=True, and augmentation is for training data only: make it with "
+            "augment=False"
+        )
 
 
 def check_normalization(who: str, model: Module, loader: Any) -> None:

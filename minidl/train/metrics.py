@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -309,3 +309,16 @@ def one_number(name: str, found: Any) -> float:
             f"shape {np.shape(found)}: take its mean"
         )
     return float(np.asarray(found).reshape(()))
+
+
+def measured(
+    loss: Any, metrics: Mapping[str, Metric], x: Any, outputs: np.ndarray, target: Any, value: float
+) -> tuple[int, dict[str, float]]:
+    """How many rows of a batch count, and the loss and metrics over them."""
+    target, rows = np.asarray(target), len(x)
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is not None and target.dtype.kind in "iu" and target.shape == outputs.shape[:1]:
+        counted = target != ignored
+        outputs, target, rows = outputs[counted], target[counted], int(counted.sum())
+    found = {name: one_number(name, metric(outputs, target)) for name, metric in metrics.items()}
+    return rows, {"loss": value} | found

@@ -123,7 +123,11 @@ def pair(batch: Any, who: str) -> tuple[Any, Any]:
 def save_progress(trainer: Any, path: str | os.PathLike[str]) -> None:
     """`Trainer.save`."""
     states = [[type(each).__name__, each.state_dict()] for each in _with_state(trainer)]
-    extra = {"trainer": trainer.progress.state_dict(), "callbacks": states}
+    extra = {
+        "trainer": trainer.progress.state_dict(),
+        "callbacks": states,
+        "accumulated": trainer.accumulation.state_dict(),
+    }
     save_checkpoint(path, **_parts(trainer), extra=extra)
 
 
@@ -131,13 +135,14 @@ def load_progress(trainer: Any, path: str | os.PathLike[str], strict: bool) -> N
     """`Trainer.resume`: all of it or, where anything is wrong, nothing."""
     parts, callbacks = _parts(trainer), _with_state(trainer)
     held = [part for part in parts.values() if part is not None]
-    with all_or_nothing([*held, *callbacks, generators]):
+    with all_or_nothing([*held, *callbacks, trainer.accumulation, generators]):
         extra = load_checkpoint(path, **parts, strict=strict)
         if not isinstance(extra, dict) or "trainer" not in extra:
             raise StateError(
                 f"{os.fspath(path)}: the checkpoint isn't a Trainer's: load it with "
                 "md.load_checkpoint"
             )
+        trainer.accumulation.load_state_dict(extra["accumulated"])
         states = list(extra["callbacks"])
         for each in callbacks:  # the first state of its class; a new callback has none
             found = next((state for state in states if state[0] == type(each).__name__), None)

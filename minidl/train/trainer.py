@@ -13,7 +13,8 @@ from minidl.capture import Compiled, is_own
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
-from minidl.train.callbacks import Callback, ProgressBar
+from minidl.train.accumulation import Accumulation
+from minidl.train.callbacks import Callback, ProgressBar, changes_batches, telling
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.checks import (
     check_callbacks,
@@ -24,11 +25,14 @@ from minidl.train.checks import (
     check_normalization,
     check_optimizer,
     check_parts,
+    check_plain,
+    check_steps,
     check_watched,
+    named_parameters,
 )  # fmt: skip
 from minidl.train.frozen_body import HeadOnly, gives_features, head_only
 from minidl.train.history import History
-from minidl.train.metrics import Means, Metric, by_name, one_number
+from minidl.train.metrics import Means, Metric, by_name, measured
 from minidl.train.progress import Progress, load_progress, pair, save_progress
 from minidl.train.stopping import EarlyStopping
 
@@ -43,10 +47,14 @@ class Trainer:
     metrics: names ("accuracy") or functions of outputs and targets; of the first outputs, where a
     model in training gives several, as googlenet(auxiliary=True) does. Rows whose label is the
     loss's ignore_index are left out.
-    scheduler: stepped after each epoch.  ema: averages that are updated after each step and used
-    for measuring.  callbacks: see `train.Callback`.
+    scheduler: stepped after each epoch or, if its `per_step` is True, as OneCycleLR's is, after
+    each step of the optimizer.  ema: averages that are updated after each step and used for
+    measuring.  callbacks: see `train.Callback`.
     monitor: the column of the history that a scheduler such as ReduceLROnPlateau is given; None for
         the validation loss or, without validation, the training loss.
+    accumulate: of how many batches a step of the optimizer takes the mean gradient, that of all
+        their rows; at the end of an epoch they may be fewer. But for batch normalization, whose
+        statistics are a batch's own, that is training on batches so many times as large.
     Raises DTypeError for parts of the wrong type and ArgumentError for what would train nothing, or
     silently something else: an optimizer that doesn't hold exactly what is to be trained, a
     scheduler of another optimizer, hooks of callbacks that are never called.
@@ -63,6 +71,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         *,
         monitor: str | None = None,
+        accumulate: int = 1,
     ) -> None:
         check_parts(model, optimizer, scheduler, ema)
         if monitor is not None:  # whether one is needed depends on what `fit` measures
@@ -75,6 +84,9 @@ class Trainer:
         self.ema = ema
         self.callbacks = check_callbacks(callbacks)
         check_loss(self.loss)
+        self.accumulation = Accumulation(
+            accumulate, self.loss, lambda: named_parameters(self.model, self.loss)
+        )
         if optimizer is not None:  # what is frozen, and needn't be in it, shows when `fit` begins
             check_held("Trainer", model, optimizer, self.loss)
         self.progress = Progress()
@@ -119,8 +131,11 @@ class Trainer:
         self._check_columns(listeners, validation)
         self.stopped = None
         done = self.progress.begin(loader) if self.epoch < epochs else 0
+        if done == 0:
+            self.accumulation.clear()
+        check_steps(self.scheduler, self.accumulation.steps(batches, epochs - self.epoch, done))
         shown = [*listeners, ProgressBar()] if progress else listeners
-        told = _told(shown, self, max(0, batches * (epochs - self.epoch) - done))
+        told = telling(shown, self, max(0, batches * (epochs - self.epoch) - done))
         with told:
             try:
                 if self.epoch < epochs:  # before a frozen body computes features
@@ -142,7 +157,7 @@ class Trainer:
             raise ArgumentError("fit: the loader has no batches (more rows, or drop_last=False)")
         if validation is not None:
             check_loader("fit: validation", validation)
-            _check_plain("fit: the validation loader", validation)
+            check_plain("fit: the validation loader", validation)
             if hasattr(validation, "__len__") and len(validation) == 0:
                 raise ArgumentError("fit: the validation loader has no batches")
         return batches
@@ -174,7 +189,7 @@ class Trainer:
 
     def _begin_head(self, epochs: int, loader: Any, validation: Any) -> None:
         """From here on the head alone runs, if nothing can tell the difference."""
-        seen = self.ema is not None or any(_changes_batches(each) for each in self.callbacks)
+        seen = self.ema is not None or any(changes_batches(each) for each in self.callbacks)
         if not seen and self.epoch < epochs and self.stopped is None:
             loaders = [loader] if validation is None else [loader, validation]
             self._head = head_only(self.model, loaders)
@@ -205,11 +220,10 @@ class Trainer:
     def _run_epoch(self, loader: Any, validation: Any, listeners: Sequence[Callback]) -> None:
         self._check_training(loader)
         start = time.perf_counter()
-        row: dict[str, Any] = {
-            "epoch": self.epoch + 1,
-            "lr": self.optimizer.param_groups[0]["lr"],
-        }
-        row |= self._train_epoch(loader, listeners)
+        means = self._train_epoch(loader, listeners)
+        # that at the end: when a schedule counts steps, a resumed epoch knows no other
+        lr = self.optimizer.param_groups[0]["lr"]
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "lr": lr, **means}
         if validation is not None:
             row |= {f"val_{n}": v for n, v in self.evaluate(validation).items()}
         self._step_scheduler(row)
@@ -240,11 +254,40 @@ class Trainer:
         for batch in progress.rest(loader):
             x, target = self._begin_batch(batch, listeners)
             outputs, loss = self._train_batch(x, target, listeners)
-            progress.means.add(*self._measured(x, outputs, target, loss))
+            if self._gathered(x, target, last=progress.batch + 1 == len(loader)):
+                self._step(listeners)
+            progress.means.add(*measured(self.loss, self.metrics, x, outputs, target, loss))
             progress.batch += 1
             for listener in listeners:
                 listener.on_batch_end(self, progress.means.result())
+        if self.accumulation.batches:  # a loader that ended before its length
+            self.accumulation.finish()
+            self._step(listeners)
         return progress.means.result()
+
+    def _gathered(self, x: Any, target: Any, last: bool) -> bool:
+        """Whether the gradients are those of a step: of as many batches as it takes."""
+        gathered = self.accumulation
+        if gathered.every == 1:
+            return True
+        params = (p for group in self.optimizer.param_groups for p in group["params"])
+        gathered.add(params, self.loss, x, target)
+        return gathered.finish() if last or gathered.batches == gathered.every else False
+
+    def _step(self, listeners: Sequence[Callback]) -> None:
+        """One step of the optimizer, the averages and a schedule that counts steps."""
+        for listener in listeners:
+            listener.on_backward_end(self)
+        if self.ema is None:
+            self._update(self._parts())
+        else:
+            self._move(self._parts())
+        if getattr(self.scheduler, "per_step", False):
+            self.scheduler.step()
+
+    def _parts(self) -> tuple[int, ...]:
+        """What isn't an argument of a captured call must be the same, or it is another call."""
+        return id(self.running), id(self.loss), id(self.optimizer), id(self.ema)
 
     def _begin_batch(self, batch: tuple[Any, Any], listeners: Sequence[Callback]) -> Any:
         """The batch, or what the listeners make of it, one after the other."""
@@ -262,11 +305,10 @@ class Trainer:
     def _train_batch(
         self, x: Any, target: Any, listeners: Sequence[Callback]
     ) -> tuple[np.ndarray, float]:
-        """One step of the optimizer; the outputs and the loss before it."""
-        # what isn't an argument of a captured call must be the same, or it is another call
-        parts = (id(self.running), id(self.loss), id(self.optimizer), id(self.ema))
+        """The outputs of a batch and its loss, with its gradients in the parameters."""
         capture = is_own(self.running) and is_own(self.loss)
-        outputs, loss = (self._gradients if capture else self._find_gradients)(x, target, parts)
+        find = self._gradients if capture else self._find_gradients
+        outputs, loss = find(x, target, self._parts())
         value = float(loss)
         if not math.isfinite(value):
             for listener in listeners:
@@ -276,12 +318,6 @@ class Trainer:
                 "lower the learning rate, look for bad data, or run under md.detect_anomaly() to "
                 "see which op it comes from"
             )
-        for listener in listeners:
-            listener.on_backward_end(self)
-        if self.ema is None:
-            self._update(parts)
-        else:
-            self._move(parts)
         main = outputs[0] if isinstance(outputs, tuple) else outputs
         return main.data, value
 
@@ -299,21 +335,9 @@ class Trainer:
         if self.ema is not None:
             self.ema.update()
 
-    def _measured(
-        self, x: Any, outputs: np.ndarray, target: Any, loss: float
-    ) -> tuple[int, dict[str, float]]:
-        """How many rows of a batch count, and the loss and metrics over them."""
-        target, rows = np.asarray(target), len(x)
-        ignored = getattr(self.loss, "ignore_index", None)
-        if ignored is not None and target.dtype.kind in "iu" and target.shape == outputs.shape[:1]:
-            counted = target != ignored
-            outputs, target, rows = outputs[counted], target[counted], int(counted.sum())
-        found = {
-            name: one_number(name, metric(outputs, target)) for name, metric in self.metrics.items()
-        }
-        return rows, {"loss": loss} | found
-
     def _step_scheduler(self, row: dict[str, float]) -> None:
+        if getattr(self.scheduler, "per_step", False):
+            return
         if self.scheduler is not None and self.scheduler.needs_metric:
             name = self.monitor or ("val_loss" if "val_loss" in row else "loss")
             self.scheduler.step(row[name])
@@ -323,21 +347,21 @@ class Trainer:
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
         check_loader("evaluate", loader)
-        _check_plain("evaluate: the loader", loader)
+        check_plain("evaluate: the loader", loader)
         means, module = Means(), self._taker(loader)
         with self._evaluating():
             for batch in loader:
                 x, target = pair(batch, "evaluate")
                 outputs = self._outputs_of(module, x)
                 loss = float(self.loss(outputs, target))
-                means.add(*self._measured(x, outputs.data, target, loss))
+                means.add(*measured(self.loss, self.metrics, x, outputs.data, target, loss))
         if not means.result():
             raise ArgumentError("evaluate: the loader has no batches")
         return means.result()
 
     def predict(self, loader: Any) -> np.ndarray:
         """The outputs (N, ...) for a loader of x, (x,) or (x, target), in evaluation mode."""
-        _check_plain("predict: the loader", loader)
+        check_plain("predict: the loader", loader)
         outputs, module = [], self._taker(loader)
         with self._evaluating():
             for batch in loader:
@@ -364,33 +388,3 @@ class Trainer:
         averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
         with evaluating(self.model), averaged:
             yield
-
-
-def _changes_batches(callback: Callback) -> bool:
-    """Whether a callback, or this one object of its class, may replace batches of images."""
-    own = "on_batch_begin" in vars(callback)
-    return own or getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
-
-
-def _check_plain(who: str, loader: Any) -> None:
-    """Raise ArgumentError for a loader that alters its images at random."""
-    if getattr(loader, "augment", False):
-        raise ArgumentError(
-            f"{who} has augment=True, and augmentation is for training data only: make it with "
-            "augment=False"
-        )
-
-
-@contextlib.contextmanager
-def _told(listeners: Sequence[Callback], trainer: Trainer, batches: int) -> Iterator[None]:
-    """Tell the listeners that training begins, and, however it ends, that it ended."""
-    begun: list[Callback] = []
-    with contextlib.ExitStack() as ends:  # each is told, even if another raises
-        try:
-            for listener in listeners:
-                listener.on_fit_begin(trainer, batches)
-                begun.append(listener)
-            yield
-        finally:
-            for listener in reversed(begun):  # the stack runs the last one first
-                ends.callback(listener.on_fit_end, trainer)

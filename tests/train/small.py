@@ -116,10 +116,10 @@ def train_by_hand(model, optimizer, loader, epochs, scheduler=None, ema=None):
 
 
 def assert_same_bits(got, expected):
-    """Two dicts of arrays."""
+    """Two dicts of arrays and numbers."""
     assert got.keys() == expected.keys()
     for name, array in expected.items():
-        assert got[name].dtype == array.dtype, name
+        assert np.asarray(got[name]).dtype == np.asarray(array).dtype, name
         np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 

@@ -34,7 +34,7 @@ from minidl.train import Callback, EarlyStopping, Trainer
         ({"scheduler": StepLR}, "a scheduler of .* got the class StepLR"),
         ({"scheduler": 3}, "a scheduler of .* got a int"),
         ({"scheduler": an_optimizer(a_model())}, "a scheduler of .* got a SGD"),
-        ({"scheduler": [1, 2]}, r"one scheduler, got 2: LinearWarmup\(\.\.\., after=\)"),
+        ({"scheduler": [1, 2]}, r"one scheduler, got 2: lr_scheduler\.SequentialLR"),
         ({"ema": optim.EMA}, "an optim.EMA, got the class EMA"),
         ({"ema": 0.99}, "an optim.EMA, got a float"),
         ({"callbacks": EarlyStopping()}, r"a list of callbacks, got a EarlyStopping: .*\[\.\.\.\]"),

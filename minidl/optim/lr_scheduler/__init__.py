@@ -2,11 +2,11 @@
 
 A scheduler writes each group's `lr`, starting from the group's own base rate, which it keeps there
 as "initial_lr". It is made at epoch 0, as `last_epoch` says; call `step` after each epoch, or after
-each batch if its `per_step` is True, as OneCycleLR's is: any other schedule counts batches once you
-write `scheduler.per_step = True`, and a Trainer then steps it so. But for ReduceLROnPlateau, rates
-follow from the base rate and the epoch, not from the rate before: no rounding piles up, a group
-added late joins in, and an `lr` written by hand lasts until the next step (write "initial_lr" for
-good).
+each step of the optimizer if its `per_step` is True, as OneCycleLR's is. Any other counts steps
+once you write `scheduler.per_step = True`; a Trainer steps a schedule as its `per_step` says. But
+for ReduceLROnPlateau, rates follow from the base rate and the epoch, not from the rate before: no
+rounding piles up, a group added late joins in, and an `lr` written by hand lasts until the next
+step (write "initial_lr" for good).
 """
 
 from minidl.optim.lr_scheduler import cosine, function, one_cycle, plateau, polynomial, sequence
