@@ -10,7 +10,8 @@ import numpy as np
 from minidl import nn, random
 from minidl.errors import ArgumentError
 from minidl.io.provenance import IMAGE, OTHER, ROWS
-from minidl.io.zeros import Flow, MisfitError, run_on_zeros
+from minidl.io.shapes import MisfitError
+from minidl.io.zeros import Flow, run_on_zeros
 from minidl.nn import Module
 
 __all__ = ["Flow", "follow"]
@@ -33,6 +34,8 @@ def follow(model: Module, input_shape: Any = None) -> Flow:
         given = (own,)
     with random.restored():
         if given is not None:
+            if input_shape is not None:
+                _check_batch(model, input_shape, given)
             try:
                 return run_on_zeros(model, given, guessed=False)
             except Exception as error:
@@ -48,6 +51,13 @@ def _given(shape: Any) -> tuple[tuple[int, ...], ...] | None:
     if shape is None:
         return None
     several = isinstance(shape, list) and all(isinstance(s, tuple | list) for s in shape)
+    first = shape[0] if several and shape else shape
+    if _plain(first) and len(first) > 1 and first[0] in (None, -1):
+        rest: Any = [tuple(s[1:]) for s in shape] if several else tuple(shape[1:])
+        raise ArgumentError(
+            f"input_shape={shape} has a batch axis first: give the shape of one example, "
+            f"input_shape={rest}"
+        )
     shapes = [tuple(s) for s in (shape if several else [shape])] if _plain(shape) else []
     if not shapes or not all(isinstance(n, int | np.integer) and n > 0 for s in shapes for n in s):
         raise ArgumentError(
@@ -59,6 +69,28 @@ def _given(shape: Any) -> tuple[tuple[int, ...], ...] | None:
 
 def _plain(shape: Any) -> bool:
     return isinstance(shape, tuple | list)
+
+
+def _check_batch(model: Module, input_shape: Any, given: tuple[tuple[int, ...], ...]) -> None:
+    """Raise ArgumentError for shapes that are likely to begin with a batch axis: without their
+    first axis the model runs on them, and with it doesn't, or just as well if it is 1."""
+    shorter = tuple(shape[1:] for shape in given)
+    if not all(len(shape) in (2, 4) for shape in given) or not _runs(model, shorter):
+        return
+    if all(shape[0] == 1 for shape in given) or not _runs(model, given):
+        meant: Any = list(shorter) if isinstance(input_shape, list) else shorter[0]
+        raise ArgumentError(
+            f"input_shape={input_shape} has a batch axis first: give the shape of one example, "
+            f"input_shape={meant}"
+        )
+
+
+def _runs(model: Module, shapes: tuple[tuple[int, ...], ...]) -> bool:
+    try:
+        run_on_zeros(model, shapes, guessed=False)
+    except Exception:  # whatever the forward of somebody's model raises
+        return False
+    return True
 
 
 # Which shapes to try
@@ -79,7 +111,7 @@ def _searched(model: Module) -> Flow:
             continue
         if flow is not None:
             return flow
-    return Flow(why=f"no shape was found that {type(model).__name__} runs on")
+    return Flow(why=f"no shape was found that {type(model).__name__} runs on", failed=True)
 
 
 def _inputs(model: Module) -> int | None:

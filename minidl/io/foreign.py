@@ -40,11 +40,16 @@ PIECE = 2**20  # bytes unpacked at a time
 
 @dataclass
 class Found:
-    """What a file holds. torch: its arrays have PyTorch's names and layouts, not minidl's."""
+    """What a file holds. torch: its arrays have PyTorch's names and layouts, not minidl's.
+
+    ending: what its network does to its outputs after the last layers with weights, as in
+    `effects`; None where the file doesn't tell.
+    """
 
     layers: list[Layer]
     torch: bool
     writer: str
+    ending: frozenset[str] | None = None
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Found:
@@ -93,7 +98,7 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
     backend, version = attributes.get("backend"), attributes.get("keras_version")
     found = []
-    known = in_graph(layers, texts[0], str(backend))
+    known, ending = in_graph(layers, texts[0], str(backend))
     for layer, place in zip(layers, known, strict=True):
         parts = keras.build(layer, read, str(backend))
         for part in parts:
@@ -101,9 +106,10 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
             part.settings |= own | place
         if len(parts) == 2 and "before" in place:  # a separable convolution
             parts[1].settings["before"] = frozenset({(parts[0].name, 0)})
+            parts[1].settings |= {"effects": frozenset(), "pads": (0, 0, 0, 0)}
         found += parts
     writer = f"Keras {version}" if version else "Keras"
-    return Found(found, False, f"{writer} on {backend}" if backend else writer)
+    return Found(found, False, f"{writer} on {backend}" if backend else writer, ending)
 
 
 @contextlib.contextmanager

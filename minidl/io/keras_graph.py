@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from minidl.io.effects import of_keras
 from minidl.io.keras import KerasLayer
+from minidl.io.provenance import Pads
 
 __all__ = ["in_graph"]
 
@@ -21,6 +23,8 @@ INPUT = "an input, not yet known to be which"
 DEPTH = 16  # of models within models
 
 MODELS = ("Functional", "Model", "Sequential")
+KEEPING = ("ZeroPadding2D", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "Add", "Rescaling")
+NORMALISED = ("BatchNormalization", "LayerNormalization")
 CONCATENATE = ("Concatenate", "Merge")
 SEPARABLE = ("SeparableConv2D", "SeparableConvolution2D")
 FEATURES = ("Dense", "Embedding", "SimpleRNN", "LSTM", "GRU", "Bidirectional")
@@ -47,6 +51,23 @@ class GraphNode:
     inputs: set[tuple[str, int]] = field(default_factory=set)
     channels_first: bool | str | None = False
     calls: int = 0
+    effects: frozenset[str] | None = None
+    pads: Pads | None = None
+    axis: Any = None
+    before: str = ""
+    axes: int = 0
+
+    def unlike(self, first: bool | None) -> str | None:
+        """What is otherwise here than in minidl, whose normalisations work on channels.
+
+        first: whether the images of the network have their channels first.
+        """
+        axis = self.axis[0] if isinstance(self.axis, list) and len(self.axis) == 1 else self.axis
+        image = self.axes == 4 or self.before in (IMAGE_FIRST, IMAGE_LAST)
+        if not image or not isinstance(axis, int) or first is None:
+            return None
+        own = {IMAGE_FIRST: 1, IMAGE_LAST: 3}.get(self.before, 1 if first else 3)
+        return None if axis % 4 == own else f"axis is {axis}, not that of the channels, {own}"
 
     @property
     def name(self) -> str:
@@ -60,25 +81,34 @@ class Value:
     order: str
     sources: frozenset[tuple[str, int]] = frozenset({("", 0)})
     lanes: int = 1
+    effects: frozenset[str] = frozenset()
+    axes: int = 0  # how many there are, with that of the batch; 0 where it isn't known
+    pads: Pads | None = (0, 0, 0, 0)  # zeros around an image since layers or pooling
 
 
-def in_graph(layers: list[KerasLayer], config: Any, backend: str) -> list[dict[str, Any]]:
+def in_graph(
+    layers: list[KerasLayer], config: Any, backend: str
+) -> tuple[list[dict[str, Any]], frozenset[str] | None]:
     """For each layer of a file what its model's configuration (JSON) tells of its place.
 
     before: the names of the layers before it, each with its place in what was joined.
     channels first: see GraphNode.  columns first: whether features that become an image have their
         channels first; None where that isn't known.
+    effects: what was done to its input since other layers; None where that isn't known.
+    unlike: how it computes otherwise than minidl's layers do.
+    Second, the effects of the model's outputs; None where they aren't known.
     """
     try:
         walk, text = _Walk(), json.loads(config)
-        walk.model(text, None, (), "", 0)
+        outputs = walk.model(text, None, (), "", 0)
+        ending = frozenset().union(*(value.effects for value in outputs))
         nodes = list(walk.nodes.values())
         columns = None if len(walk.firsts) > 1 else True in walk.firsts
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
         # Without a configuration channels come last, Keras's own choice, but in Theano's files.
         text = config if isinstance(config, str) else ""
         first = False if "channels_first" not in text and backend != "theano" else None
-        return [{"channels first": first, "columns first": first} for _ in layers]
+        return [{"channels first": first, "columns first": first} for _ in layers], None
     found = [_node_of(layer, nodes) for layer in layers]
     names = {
         node.name: f"{layer.name}.pointwise" if layer.kind == "separable" else layer.name
@@ -95,8 +125,11 @@ def in_graph(layers: list[KerasLayer], config: Any, backend: str) -> list[dict[s
             if pixels is None and columns is False:  # after some layer that isn't known here
                 pixels = False
             told.append({"channels first": pixels, "before": frozenset(before)})
+            told[-1]["effects"], told[-1]["pads"] = node.effects, node.pads
+            if (unlike := node.unlike(columns)) is not None:
+                told[-1]["unlike"] = unlike
         told[-1]["columns first"] = columns
-    return told
+    return told, ending
 
 
 def _node_of(layer: KerasLayer, nodes: list[GraphNode]) -> GraphNode | None:
@@ -148,7 +181,8 @@ class _Walk:
             calls = [] if layer["class_name"] == "InputLayer" else layer["inbound_nodes"]
             if not calls:
                 known = inputs is not None and name in given and given.index(name) < len(inputs)
-                value = inputs[given.index(name)] if known else Value(INPUT)
+                own = Value(INPUT, axes=_axes(layer["config"]))
+                value = inputs[given.index(name)] if known else own
                 made[name, 0] = [value]
             for i, call in enumerate(calls):
                 waiting.append((layer, at, i, _of_calls(call, once)))
@@ -180,13 +214,23 @@ class _Walk:
             node.channels_first = None
         else:
             node.channels_first = _pixels_first(before.order)
+        node.effects = before.effects if node.calls == 0 else None
+        node.axis = inner.get("axis") if kind in NORMALISED else None
+        node.pads = _padded(before.pads, kind, inner)
+        node.before, node.axes = before.order, before.axes
         node.calls += 1
         if kind != "Flatten" and ("data_format" in inner or "dim_ordering" in inner):
             self.firsts.add(_first(inner))
         order = _order_after(kind, inner, before.order)
+        done, shape = (
+            of_keras(kind, inner),
+            inner.get("batch_shape", inner.get("batch_input_shape")),
+        )
+        axes = len(shape) if isinstance(shape, list) else before.axes if kind in KEPT else 0
         if kind not in HOLDERS:
-            return [Value(order, before.sources, before.lanes)]
-        return [Value(order, frozenset({(node.name, 0)}))]
+            pads = _padded(before.pads, kind, inner) if kind in KEEPING else (0, 0, 0, 0)
+            return [Value(order, before.sources, before.lanes, before.effects | done, axes, pads)]
+        return [Value(order, frozenset({(node.name, 0)}), effects=done, axes=axes)]
 
 
 HOLDERS = {  # of weights
@@ -226,6 +270,34 @@ def _order_after(kind: str, settings: Any, before: str) -> str:
     return UNKNOWN
 
 
+def _padded(before: Pads | None, kind: str, settings: Any) -> Pads | None:
+    """All zeros around what a convolution works on, or around what another layer gives.
+
+    None where that isn't known, or hangs on the size of images.
+    """
+    if kind == "ZeroPadding2D":
+        (top, bottom), (left, right) = settings["padding"]
+        own = (top, bottom, left, right)
+    elif "kernel_size" not in settings or settings.get("padding") == "valid":
+        own = (0, 0, 0, 0)
+    elif settings.get("padding") == "same" and settings.get("strides") in ([1, 1], 1):
+        dilation = settings.get("dilation_rate", [1, 1])
+        whole = [d * (k - 1) for k, d in zip(settings["kernel_size"], dilation, strict=True)]
+        own = (whole[0] // 2, -(-whole[0] // 2), whole[1] // 2, -(-whole[1] // 2))
+    else:
+        return None
+    one = before or (0, 0, 0, 0)
+    return None if before is None else (
+        one[0] + own[0], one[1] + own[1], one[2] + own[2], one[3] + own[3]
+    )  # fmt: skip
+
+
+def _axes(settings: Any) -> int:
+    """How many axes an input has, with that of the batch; 0 where that isn't told."""
+    shape = settings.get("batch_shape", settings.get("batch_input_shape"))
+    return len(shape) if isinstance(shape, list) else 0
+
+
 def _first(settings: Any) -> bool | None:
     given = settings.get("data_format", settings.get("dim_ordering"))
     return {"channels_first": True, "th": True, "channels_last": False, "tf": False}.get(given)
@@ -250,7 +322,13 @@ def _together(values: list[Value], joined: bool) -> Value:
     if len(orders) > 1:  # features beside pixels are ordered as the pixels are
         orders -= {PLAIN, INPUT}
     order = orders.pop() if len(orders) == 1 else UNKNOWN
-    return Value(order, frozenset(sources), lanes)
+    done = frozenset().union(*(value.effects for value in values))
+    axes = {value.axes for value in values}
+    pads = {value.pads for value in values}
+    return Value(
+        order, frozenset(sources), lanes, done, axes.pop() if len(axes) == 1 else 0,
+        pads.pop() if len(pads) == 1 else None,
+    )  # fmt: skip
 
 
 def _name(row: Any) -> str:

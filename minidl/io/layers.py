@@ -5,13 +5,24 @@ as Keras has them), and knows its kind. `layers_of` makes them of a model; the r
 files make them of files.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minidl import nn
-from minidl.io.provenance import is_plain
+from minidl.io.placement import (
+    SAME,
+    TO_TORCH,
+    Placement,
+    from_channels_first,
+    known,
+    placed,
+    to_channels_first,
+)
+from minidl.io.provenance import reorder
+from minidl.io.shapes import is_ours
 from minidl.io.zeros import Flow, places
 from minidl.nn import Module
 
@@ -40,6 +51,16 @@ KINDS: tuple[tuple[type[Module], str], ...] = (
     (nn.LSTM, "lstm"),
     (nn.GRU, "gru"),
 )
+
+ORDERED = ("linear", "batch_norm", "layer_norm", "rnn", "lstm", "gru")  # they take features
+IMAGES = ("convolution", "depthwise", "transposed")
+NORMALISED = ("weight", "bias", "running_mean", "running_var")
+USUAL = {  # arrays that a layer of each kind has
+    **dict.fromkeys((*IMAGES, "linear"), ("weight", "bias")),
+    **dict.fromkeys(("batch_norm", "layer_norm"), NORMALISED),
+    **dict.fromkeys(("rnn", "lstm", "gru"), ("weight_ih", "weight_hh", "bias")),
+    "embedding": ("weight",),
+}
 
 # The axes of each kind's arrays, in their order.
 LAYOUTS = {
@@ -100,19 +121,34 @@ def layers_of(model: Module, flow: Flow | None = None) -> list[Layer]:
 
 
 def _orders(module: Module, name: str, flow: Flow) -> dict[str, Any]:
-    """The order of a layer's inputs and outputs in a network whose channels come first; see
-    `provenance.Order`."""
-    unseen = None if name not in flow.edges else ()
-    if isinstance(module, nn.BatchNorm2d | nn.Conv2d | nn.DepthwiseConv2d | nn.ConvTranspose2d):
-        return {}
-    if isinstance(module, nn.Embedding):
-        return {}
-    if _kind(module) == "other":
-        return {"rows": flow.rows.get(name, ())}
-    orders: dict[str, Any] = {"rows": flow.rows.get(name, unseen)}
-    if isinstance(module, nn.Linear):
-        orders["columns"] = flow.columns.get(name, unseen)
+    """The order of a layer's inputs and outputs, and of arrays that it uses otherwise than minidl's
+    layers do, in a network whose channels come first; see `Order` and `Placement`."""
+    kind, ours = _kind(module), is_ours(module)
+    # Channels of images are those of PyTorch but where a model makes them of pixels.
+    taken = kind in ORDERED or (kind in IMAGES and flow.failed)
+    unseen = None if taken and name not in flow.edges else ()
+    orders: dict[str, Any] = {"rows": unseen, "columns": unseen if kind == "linear" else ()}
+    if ours:
+        orders["rows"] = flow.rows.get(name, unseen)
+        orders["columns"] = flow.columns.get(name, orders["columns"])
+    usual = USUAL.get(kind, ())
+    orders["placed"] = {
+        role: _placement(value.data, (name, role), kind, flow)
+        for role, value in vars(module).items()
+        if isinstance(value, nn.Parameter | nn.Buffer)
+        if (name, role) in flow.uses or role not in usual
+    }
+    if kind in ("batch_norm", "layer_norm") and (name, "weight") in flow.uses:
+        orders["placed"] |= dict.fromkeys(usual, orders["placed"]["weight"])
     return orders
+
+
+def _placement(array: Any, key: tuple[str, str], kind: str, flow: Flow) -> Placement | None:
+    if array.size == 1 or array.dtype.kind not in "fc":
+        return SAME
+    found = placed(flow.uses.get(key, ()), kind)
+    orders = found.orders.values() if found else ()
+    return found if all(flow.settled(order) is not None for order in orders) else None
 
 
 def _kind(module: Module) -> str:
@@ -131,11 +167,6 @@ def _settings(module: Module) -> dict[str, Any]:
 
 # PyTorch's layouts
 
-TO_TORCH = {
-    "convolution": (3, 2, 0, 1),  # (kh, kw, in/groups, out) -> (out, in/groups, kh, kw)
-    "transposed": (3, 2, 0, 1),  # (kh, kw, out/groups, in) -> (in, out/groups, kh, kw)
-    "linear": (1, 0),  # (in, out) -> (out, in)
-}
 ZRH_TO_RZN = (1, 0, 2)  # a GRU's gates, and the same order back
 
 
@@ -145,14 +176,12 @@ def to_torch(layer: Layer) -> dict[str, np.ndarray]:
         return _recurrent_to_torch(layer)
     arrays = dict(layer.arrays)
     weight = arrays.get("weight")
-    if weight is None:
-        return arrays
-    if layer.kind == "depthwise":
+    if layer.kind == "depthwise" and weight is not None:
         kh, kw, channels, multiplier = weight.shape
         # (kh, kw, C, m) -> (C, m, kh, kw) -> (C * m, 1, kh, kw)
         arrays["weight"] = weight.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw)
     arrays |= reordered(layer, arrays, False)
-    if layer.kind in TO_TORCH:
+    if layer.kind in TO_TORCH and weight is not None:
         arrays["weight"] = arrays["weight"].transpose(TO_TORCH[layer.kind])
     return arrays
 
@@ -170,7 +199,7 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
         found = {"weight": np.ones_like(mean), "bias": np.zeros_like(mean), **found}
     weight = found.get("weight")
     if weight is None:
-        return found
+        return found | reordered(like, found, True)
     if like.kind == "depthwise" and weight.ndim == 4:
         multiplier = like.arrays["weight"].shape[3]
         if weight.shape[1] == 1 and weight.shape[0] % multiplier == 0:
@@ -195,45 +224,46 @@ def reordered(
     """
     rows, columns = layer.settings.get("rows", ()), layer.settings.get("columns", ())
     found = {}
-    if layer.kind == "linear":
-        for role, array in arrays.items():
-            if role == "weight" and array.ndim == 2:
-                array = _reorder(_reorder(array, rows, channels_first).T, columns, channels_first).T
-            elif role == "bias":
-                array = _reorder(array, columns, channels_first)
-            found[role] = array
-    elif layer.kind in ("batch_norm", "layer_norm"):
-        for role, array in arrays.items():
-            found[role] = _reorder(array, rows, channels_first)
+    for role, array in arrays.items():
+        placement = layer.settings.get("placed", {}).get(role, SAME)
+        if placement is not None and not placement.same:
+            found[role] = (
+                to_channels_first(array, placement)
+                if not channels_first
+                else from_channels_first(array, layer.arrays[role].shape, placement)
+                if role in layer.arrays
+                else array
+            )
+        elif layer.kind in ("batch_norm", "layer_norm"):
+            found[role] = reorder(array, rows, channels_first)
+        elif layer.kind == "linear" and role == "weight" and array.ndim == 2:
+            array = reorder(array, rows, channels_first)
+            found[role] = reorder(array.T, columns, channels_first).T
+        elif layer.kind == "linear" and role == "bias":
+            found[role] = reorder(array, columns, channels_first)
     return found
 
 
-def _reorder(array: np.ndarray, order: Any, channels_first: bool) -> np.ndarray:
-    """An array (features, ...) in the other order of its features."""
-    if not order or is_plain(order) or len(array) != sum(c * p for c, p in order):
-        return array
-    parts, start = [], 0
-    for channels, pixels in order:
-        part = array[start : start + channels * pixels]
-        split = (channels, pixels) if channels_first else (pixels, channels)
-        # (C, H*W, ...) -> (H*W, C, ...), or back
-        parts.append(part.reshape(*split, *part.shape[1:]).swapaxes(0, 1).reshape(part.shape))
-        start += channels * pixels
-    return np.concatenate(parts)
+def unknown_order(layer: Layer, arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What isn't known of the order of a layer's features, in words.
 
-
-def unknown_order(layer: Layer) -> str | None:
-    """What isn't known of the order of a layer's features, in words."""
+    arrays: those that are to be put in order, as they are in PyTorch or here.
+    """
+    for role, placement in layer.settings.get("placed", {}).items():
+        if role in arrays and not known(arrays[role], layer.arrays[role].shape, placement):
+            return f"{layer.name}.{role}" if layer.name else role
+    things = "channels" if layer.kind in IMAGES else "features"
     for side, what in (("rows", "takes"), ("columns", "gives")):
         if layer.settings.get(side, ()) is None:
-            return f"{layer.name or 'the model itself'} ({layer.kind}): the features it {what}"
+            return f"{layer.name or 'the model itself'} ({layer.kind}): the {things} it {what}"
     return None
 
 
-def unordered(unknown: list[str], whose: str, flow: Flow) -> str:
+def unordered(unknown: list[str], whose: str, flow: Flow, otherwise: str) -> str:
     """What is wrong where the order of features isn't known, and what settles it.
 
-    unknown: from `unknown_order`.  whose: such as "PyTorch flattens".
+    unknown: from `unknown_order`.  whose: such as "PyTorch flattens".  otherwise: what else can be
+    done.
     """
     if flow.why:
         how = (
@@ -244,13 +274,13 @@ def unordered(unknown: list[str], whose: str, flow: Flow) -> str:
         how = (
             f"a run on a guessed input of shape {flow.inputs[0]} didn't tell. Give input_shape=, "
             "the shape of one example that the model takes, such as (H, W, C), or (F,) for rows; a "
-            "part that forward doesn't run is loaded and saved by itself"
+            f"part that forward doesn't run is loaded and saved by itself; or {otherwise}"
         )
     else:
         how = (
-            "a run of the model didn't tell. If the order is the same in both, use "
-            "model.load_state_dict or model.state_dict; a part that forward doesn't run is loaded "
-            "and saved by itself"
+            "a run of the model didn't tell. Let it order them as PyTorch does, channels before "
+            "pixels, such as x.transpose(0, 3, 1, 2) before a reshape; a part that forward doesn't "
+            f"run is loaded and saved by itself; or {otherwise}"
         )
     return (
         f"{whose} images in the order (C, H, W), minidl in (H, W, C), and which order these have "

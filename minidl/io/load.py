@@ -6,7 +6,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from minidl.errors import ArgumentError, DTypeError
+import numpy as np
+
+from minidl.errors import DTypeError
 from minidl.io.dataflow import follow
 from minidl.io.foreign import Found, read_file
 from minidl.io.guarded import MAX_BYTES
@@ -53,17 +55,15 @@ def load_weights(
     order: match by their order layers that nothing else tells apart; otherwise they are refused.
     Names that all begin with "module.", "model." or "_orig_mod.", as PyTorch's wrappers make them,
     are read without it.
-    Raises FileFormatError for files that can't be read, StateError for names, shapes and settings
-    (eps, "same" padding) that don't match, OSError where the system refuses.
+    Raises DTypeError for arguments of other types, FileFormatError for files that can't be read,
+    StateError for names, shapes and settings (eps, "same" padding) that don't match, OSError where
+    the system refuses.
     """
     check_module(model, "load_weights")
-    if isinstance(path, Mapping):
-        raise DTypeError(
-            "load_weights expected a file, got a dict: model.load_state_dict(state) takes minidl's "
-            "own names and layouts. Of PyTorch's, models.create(NAME, weights=state) makes a "
-            "network of minidl.models; for others, safetensors.numpy.save_file(state, "
-            "'weights.safetensors') writes a file that load_weights takes"
-        )
+    _check_path(path)
+    for name, flag in (("strict", strict), ("order", order)):
+        if not isinstance(flag, bool | np.bool_):
+            raise DTypeError(f"load_weights: {name} is True or False, got {flag!r:.80}")
     of_layer = _renamer(prefix, rename)
     with naming(path):
         if identify(path) == MINIDL:
@@ -111,7 +111,23 @@ def load_found(
     if source is not None:
         network.image_format = source.image_format
     matched = [(p.slot.name, p.layer.settings["old name"], p.how) for p in pairing.pairs]
-    return report._replace(matched=matched)
+    return report._replace(matched=matched, notes=pairing.notes)
+
+
+def _check_path(path: Any) -> None:
+    """Raise DTypeError for what isn't the path of a file."""
+    if isinstance(path, Mapping):
+        raise DTypeError(
+            "load_weights expected a file, got a dict: model.load_state_dict(state) takes minidl's "
+            "own names and layouts. Of PyTorch's, models.create(NAME, weights=state) makes a "
+            "network of minidl.models; for others, safetensors.numpy.save_file(state, "
+            "'weights.safetensors') writes a file that load_weights takes"
+        )
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise DTypeError(
+            f"load_weights expected the path of a file second, got {type(path).__name__}: "
+            "load_weights(model, 'weights.h5')"
+        )
 
 
 WRAPPERS = ("module.", "model.", "_orig_mod.")  # DataParallel's, Lightning's, torch.compile's
@@ -135,9 +151,18 @@ def unwrapped(found: Found, own: set[str]) -> Found:
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:
     """What gives a name in the file its name in the model, or None to leave it out."""
     if not isinstance(prefix, str):
-        raise ArgumentError(f"load_weights: prefix is a dotted name, got {prefix!r}")
+        raise DTypeError(f"load_weights: prefix is a dotted name, got {prefix!r:.80}")
     if rename is not None and not isinstance(rename, Mapping) and not callable(rename):
-        raise ArgumentError(f"load_weights: rename is a dict or a function, got {rename!r}")
+        raise DTypeError(
+            f"load_weights: rename is a dict or a function, got {rename!r:.80}: such as "
+            '{"fc": "head", "aux": None}, from a name in the file to that in the model'
+        )
+    for old, new in rename.items() if isinstance(rename, Mapping) else ():
+        if not isinstance(old, str) or not isinstance(new, str | None):
+            raise DTypeError(
+                "load_weights: rename maps names to names, or to None to leave out, got "
+                f"{old!r:.80}: {new!r:.80}"
+            )
     start = f"{prefix.rstrip('.')}." if prefix else ""
 
     def new_name(name: str) -> str | None:
@@ -163,7 +188,13 @@ def _of_arrays(of_layer: Callable[[str], str | None]) -> Callable[[str], str | N
 
 def _renamed(name: str, rename: Any) -> str | None:
     if not isinstance(rename, Mapping):
-        return rename(name)
+        new = rename(name)
+        if not isinstance(new, str | None):
+            raise DTypeError(
+                f"load_weights: rename gives a name, or None to leave out, got {new!r:.80} for "
+                f"{name!r}"
+            )
+        return new
     parts = name.split(".")
     for count in range(len(parts), 0, -1):  # the longest name given wins
         head, rest = ".".join(parts[:count]), parts[count:]

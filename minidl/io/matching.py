@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import ArgumentError, StateError
+from minidl.io.computation import check_computation
 from minidl.io.foreign import Found
 from minidl.io.layers import Layer, from_torch, layers_of, reordered, unknown_order, unordered
 from minidl.io.pairing import Pair, Pairing, pair_up
+from minidl.io.placement import SAME, Placement
 from minidl.io.provenance import is_plain
 from minidl.io.zeros import Flow
 from minidl.nn import Module
@@ -48,6 +50,7 @@ def match(
     if pairing.undecided and strict:
         raise StateError(_undecided(pairing.undecided, found.torch))
     _check_settings(pairing.pairs)
+    pairing.notes = check_computation(pairing, found, flow, strict)
     _with_orders(pairing.pairs, model, found.torch, flow)
     convert = _from_torch if found.torch else _from_keras
     converted = [(pair.slot, pair.layer, convert(pair.layer, pair.slot)) for pair in pairing.pairs]
@@ -101,13 +104,15 @@ def _with_orders(pairs: list[Pair], model: Module, torch: bool, flow: Callable[[
 
     Raises StateError where that can't be known, and matters.
     """
-    asked = [pair for pair in pairs if torch or _first(pair.layer, "rows") is not False or
-             _first(pair.layer, "columns") is not False]  # fmt: skip
-    if not any(pair.slot.kind in ORDERED for pair in asked):
+    asked = [pair for pair in pairs if torch or pair.layer.settings.get("channels first", False) is
+             not False or _first(pair.layer, "columns") is not False]  # fmt: skip
+    if not asked:
         return
     seen = flow()
     orders = {layer.name: layer.settings for layer in layers_of(model, seen)}
-    unknown = []
+    unknown: list[str] = []
+    without: dict[str, None] = {}
+    parts: list[str] = []
     for pair in asked:
         settings = pair.slot.settings
         for side in ("rows", "columns"):
@@ -117,14 +122,28 @@ def _with_orders(pairs: list[Pair], model: Module, torch: bool, flow: Callable[[
             if first == "turned":  # here, too, unless the model flattens an image as it is
                 first = False if order is None else None
             settings[side] = order if first else () if first is False or is_plain(order) else None
-        if (what := unknown_order(pair.slot)) is not None:
+        settings["placed"] = {
+            role: _there(placement, True if torch else _first(pair.layer, "rows"))
+            for role, placement in orders[pair.slot.name]["placed"].items()
+        }
+        if (what := unknown_order(pair.slot, pair.layer.arrays)) is not None:
             unknown.append(what)
+            without[pair.layer.settings["old name"]] = None
+            parts += pair.slot.names()
     if unknown:
         whose = "PyTorch flattens" if torch else "the file's network, with channels first, flattens"
-        raise StateError(f"load_weights: {unordered(unknown, whose, seen)}")
+        otherwise = (
+            f"leave them out, rename={without} and strict=False, and set them yourself in minidl's "
+            f"order, as in model.{parts[0]}.data[...] = array"
+        )
+        raise StateError(f"load_weights: {unordered(unknown, whose, seen, otherwise)}")
 
 
-ORDERED = ("linear", "batch_norm", "layer_norm", "rnn", "lstm", "gru", "other")
+def _there(placement: Placement | None, first: bool | str | None) -> Placement | None:
+    """How an array stands in the file's network, whose channels may come first."""
+    if first is False or (placement is not None and placement.same):
+        return SAME
+    return placement if first is True else None
 
 
 def _first(layer: Layer, side: str) -> bool | str | None:

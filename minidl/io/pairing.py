@@ -35,12 +35,13 @@ class Pair:
 class Pairing:
     """pairs: in the model's order.  rest: the file's layers without one.
 
-    undecided: those that only their order would tell apart.
+    undecided: those that only their order would tell apart.  notes: for the report.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     rest: list[Layer] = field(default_factory=list)
     undecided: list[Pair] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -50,9 +50,10 @@ def save_weights(
         )
     flow = follow(model, input_shape) if format == "safetensors" else None
     layers = layers_of(model, flow)
-    unknown = [what for layer in layers if (what := unknown_order(layer)) is not None]
+    unknown = [what for layer in layers if (what := unknown_order(layer, layer.arrays)) is not None]
     if flow is not None and unknown:
-        raise StateError(f"save_weights: {unordered(unknown, 'PyTorch flattens', flow)}")
+        otherwise = 'save minidl\'s own format, format="minidl"'
+        raise StateError(f"save_weights: {unordered(unknown, 'PyTorch flattens', flow, otherwise)}")
     write_layers(layers, path, format, model, compression)
 
 

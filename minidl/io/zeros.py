@@ -3,7 +3,6 @@
 They only give zeros of the right shape, and tell what they took.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,17 +13,15 @@ from minidl import nn
 from minidl.autograd import no_grad, register_op_hook
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ShapeError, StateError
-from minidl.geometry import output_size, pad_pair, transposed_output_size
-from minidl.io.provenance import IMAGE, OTHER, ROWS, Order, Row, Tracker, Value, as_image
+from minidl.io import effects
+from minidl.io.axes import is_image, plain_features
+from minidl.io.provenance import IMAGE, OTHER, ROWS, Order, Pads, Row, Use, Value
+from minidl.io.shapes import shaped
+from minidl.io.tracker import Tracker
 from minidl.nn import Module
 from minidl.nn.modes import shadow
 
-__all__ = ["Flow", "MisfitError", "places", "run_on_zeros"]
-
-SAME = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.LogSoftmax,
-    nn.Dropout, nn.Identity, nn.LocalResponseNorm,
-)  # fmt: skip
+__all__ = ["Flow", "places", "run_on_zeros"]
 
 
 @dataclass
@@ -32,24 +29,30 @@ class Flow:
     """What a run showed. inputs: the shapes of one example that it ran on; guessed: by trying.
 
     rows, columns: for each layer that ran on rows of features, their order; None where unknown.
+    uses: by module and role, for arrays that a module uses otherwise than minidl's layers do.
     edges: for each layer that ran, those it took its inputs from.
-    why: why there was no run, or "".
+    effects: for each layer that ran once, what was done to its input since other layers.
+    ending: the same of the outputs.  pads: all zeros around what a convolution takes.
+    why: why there was no run, or "".  failed: it was tried.
     """
 
     inputs: tuple[tuple[int, ...], ...] = ()
     guessed: bool = False
     rows: dict[str, Order] = field(default_factory=dict)
     columns: dict[str, Order] = field(default_factory=dict)
+    uses: dict[tuple[str, str], list[Use]] = field(default_factory=dict)
     edges: dict[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
+    effects: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    ending: frozenset[str] = frozenset()
+    pads: dict[str, Pads] = field(default_factory=dict)
     why: str = ""
+    failed: bool = False
 
-
-class MisfitError(ShapeError):
-    """A layer got `got` features, not `expected`. count: they are as many as an image is large."""
-
-    def __init__(self, who: str, expected: int, got: int, count: bool) -> None:
-        super().__init__(f"{who} takes {expected} features, got {got}")
-        self.more, self.count = got > expected, count
+    def settled(self, order: Order) -> Order:
+        """An order, unless it hangs on the size of images that was only guessed."""
+        images = [part for part in order or () if 1 not in part]
+        # other sizes of images may make up as many features
+        return None if self.guessed and len(order or ()) > 1 and images else order
 
 
 def places(module: Module, name: str = "") -> Iterator[tuple[str, Module]]:
@@ -75,6 +78,7 @@ def run_on_zeros(model: Module, shapes: Sequence[tuple[int, ...]], guessed: bool
         for ours, theirs in ((flow.rows, more.rows), (flow.columns, more.columns)):
             for name in theirs.keys() - flow.edges.keys():
                 ours[name] = theirs[name]
+        flow.uses = {**more.uses, **flow.uses}
         flow.edges = {**more.edges, **flow.edges}
     return flow
 
@@ -104,7 +108,9 @@ def _run_once(
         x = np.zeros((2, *shape), np.float32)
         kind = {1: ROWS, 3: IMAGE}.get(len(shape), OTHER)
         rows = (Row(shape[0], raw=guessed),) if kind == ROWS else ()
-        value = Value(kind, rows, exact=kind == OTHER, sources=frozenset({("", 0)}))
+        steps = len(shape) == 2  # (T, C); what more axes are can't be known
+        doubtful = kind == OTHER and len(shape) > 2
+        value = Value(kind, rows, doubtful, steps or not shape, sources=frozenset({("", 0)}))
         run.tracker.put(x, value)
         inputs.append(Tensor(x))
     with no_grad(), register_op_hook(run.tracker.op), np.errstate(all="ignore"):
@@ -126,31 +132,40 @@ class _Run:
         self.edges: dict[str, set[tuple[str, int]]] = {}
         self.takes: list[tuple[str, Value | None]] = []
         self.gives: dict[str, list[Row]] = {}
+        self.effects: dict[str, frozenset[str] | None] = {}
+        self.pads: dict[str, Pads] = {}
         for name, module in places(twin):
             self.names.setdefault(id(module), []).append(name)
+        self.names_of = {names[0]: names for names in self.names.values()}
         for module in twin.modules():
             name = self.names[id(module)][0]
-            shaped = _SHAPES.get(type(module))
-            if shaped is not None:
-                vars(module)["forward"] = self._told(module, name, shaped)
+            if (shape := shaped(module)) is not None:
+                vars(module)["forward"] = self._told(module, name, shape)
                 module.register_forward_hook(_nothing)  # so that a Sequential runs it apart
             else:
-                for value in vars(module).values():
+                for role, value in vars(module).items():
                     if isinstance(value, nn.Parameter | nn.Buffer):
-                        self.tracker.users[id(value.data)] = name
+                        self.tracker.own(value.data, name, role)
 
-    def _told(self, module: Module, name: str, shaped: Any) -> Callable[..., Any]:
+    def _told(self, module: Module, name: str, shape: Any) -> Callable[..., Any]:
         def forward(x: Any, *more: Any, **settings: Any) -> Any:
             array = x.data if isinstance(x, Tensor) else np.asarray(x)
             value = self.tracker.get(array)
-            return shaped(self, module, name, array, value, *more, **settings)
+            return shape(self, module, name, array, value, *more, **settings)
 
         return forward
 
-    def give(self, name: str, value: Value | None, shape: tuple[int, ...], made: Value) -> Tensor:
-        """An output of the layer `name`, which took `value`."""
+    def give(
+        self, name: str, module: Any, value: Value | None, shape: tuple[int, ...], made: Value
+    ) -> Tensor:
+        """An output of the layer `name`, which took `value`; of one without arrays, if it is ""."""
         output = np.zeros(shape, np.float32)
+        done = effects.of_layer(module, shape)
+        before = effects.with_scale(value.effects, value.scale) if value else frozenset({"?"})
+        made = replace(made, effects=done if name else before | done)
         if name:
+            known = name not in self.effects or self.effects[name] == before
+            self.effects[name] = before if known else None
             self.edges.setdefault(name, set()).update(value.sources if value else {("", 0)})
             made = replace(made, sources=frozenset({(name, 0)}), lanes=1)
         elif value is not None:
@@ -158,30 +173,53 @@ class _Run:
         self.tracker.put(output, made)
         return Tensor(output)
 
+    def take_image(self, name: str, value: Value | None) -> None:
+        """Note whether the channels that a layer takes are the same in the other network."""
+        if value is not None and (value.mixed or not (value.axes is None or is_image(value.axes))):
+            self.takes.append((name, None))
+
+    def normalised(self, name: str, shape: tuple[int, ...], value: Value | None, x: Any) -> None:
+        """Note how the weights of a layer stand that normalises several axes."""
+        known = value or Value(OTHER, doubtful=True)
+        for role in ("weight", "bias"):
+            use = Use("layer_norm", 1, shape, True, known, known, x.shape)
+            self.tracker.uses.setdefault((name, role), []).append(use)
+
     def flow(self, inputs: tuple[tuple[int, ...], ...]) -> Flow:
         """What was seen, once the run is over."""
         flow = Flow(inputs, self.guessed)
-        for name, value in self.takes + list(self.tracker.seen):
-            order = None
-            if value is None or value.kind == ROWS:
-                order = value.order if value else None
-            elif not value.doubtful:
-                order = ()
-            images = [part for part in order or () if 1 not in part]
-            if self.guessed and len(order or ()) > 1 and images:
-                order = None  # other sizes of images may make up as many features
-            _add(flow.rows, name, order)
+        for name, value in self.takes:
+            _add(flow.rows, name, flow.settled(_order(value)))
         for name, rows in self.gives.items():
             for row in rows:
                 _add(flow.columns, name, row.order)
+        flow.effects = {
+            each: done for name, done in self.effects.items() for each in self.names_of[name]
+        }
+        flow.pads = dict(self.pads)
+        flow.ending = frozenset(self.tracker.ending)
+        flow.columns |= dict.fromkeys(self.tracker.mixed & self.edges.keys())
         flow.edges = {name: frozenset(sources) for name, sources in self.edges.items()}
-        for name, _ in self.tracker.seen:
+        for (name, role), uses in self.tracker.uses.items():
+            flow.uses[name, role] = uses
             flow.edges.setdefault(name, frozenset())
         for names in self.names.values():
             for table in (flow.rows, flow.columns, flow.edges):
                 if names[0] in table:
                     table.update(dict.fromkeys(names, table[names[0]]))  # type: ignore[arg-type]
+            for (name, role), uses in list(flow.uses.items()):
+                if name == names[0]:
+                    flow.uses |= {(each, role): uses for each in names}
         return flow
+
+
+def _order(value: Value | None) -> Order:
+    """The order of the features that a layer takes from the last axis of an activation."""
+    if value is None or value.kind == ROWS:
+        return value.order if value else None
+    if value.axes is not None:
+        return () if plain_features(value.axes) else None
+    return None if value.doubtful else ()
 
 
 def _add(table: dict[str, Order], name: str, order: Order) -> None:
@@ -191,139 +229,3 @@ def _add(table: dict[str, Order], name: str, order: Order) -> None:
 
 def _nothing(*call: Any) -> None:
     return None
-
-
-# What each layer makes of its input
-
-
-def _same(run: _Run, module: Any, name: str, x: Any, value: Any, *more: Any) -> Any:
-    output = np.zeros(x.shape, np.float32)
-    if value is not None:
-        run.tracker.put(output, value)
-    return Tensor(output)
-
-
-def _linear(run: _Run, module: Any, name: str, x: Any, value: Any) -> Any:
-    if x.ndim < 2 or x.shape[-1] != module.in_features:
-        raise MisfitError(f"Linear {name}", module.in_features, (x.shape or (0,))[-1], x.ndim == 2)
-    run.takes.append((name, value))
-    made = Value(OTHER, exact=True)
-    if x.ndim == 2:
-        row = Row(module.out_features)
-        for earlier in run.gives.setdefault(name, []):  # of another call, in the same order
-            earlier.unite(row)
-        run.gives[name].append(row)
-        made = Value(ROWS, (row,))
-    elif x.ndim == 4:
-        made = Value(IMAGE, doubtful=True)
-    return run.give(name, value, (*x.shape[:-1], module.out_features), made)
-
-
-def _norm(run: _Run, module: Any, name: str, x: Any, value: Any, residual: Any = None) -> Any:
-    if isinstance(module, nn.LayerNorm):
-        shape = tuple(module.shape)
-        if x.shape[x.ndim - len(shape) :] != shape:
-            raise MisfitError(f"LayerNorm {name}", math.prod(shape), x[:1].size, x.ndim == 2)
-        if x.ndim == 2 or len(shape) > 1:
-            run.takes.append((name, value if len(shape) == 1 or value.kind == OTHER else None))
-    else:
-        if x.ndim != module.axes or x.shape[-1] != module.channels:
-            raise MisfitError(f"BatchNorm {name}", module.channels, x.shape[-1], x.ndim == 2)
-        if x.ndim == 2:
-            run.takes.append((name, value))
-    made = value if value is not None else Value(IMAGE if x.ndim == 4 else OTHER, doubtful=True)
-    if x.ndim == 4 and made.kind == ROWS:
-        made = as_image(made, x.shape)
-    output = run.give(name, value, x.shape, made)
-    return output if residual is None else output + residual
-
-
-def _image(value: Any, x: Any) -> Value:
-    """What a layer over images gives: an image, in order again."""
-    if value is not None:
-        as_image(value, x.shape)
-    return Value(IMAGE)
-
-
-def _check_channels(who: str, x: Any, channels: int) -> None:
-    if x.ndim != 4 or x.shape[3] != channels:
-        raise MisfitError(who, channels, x.shape[-1] if x.ndim else 0, count=False)
-
-
-def _convolution(run: _Run, module: Any, name: str, x: Any, value: Any) -> Any:
-    depthwise = isinstance(module, nn.DepthwiseConv2d)
-    _check_channels(f"convolution {name}", x, module.channels if depthwise else module.in_channels)
-    size, kernel, stride, dilation = (
-        x.shape[1:3],
-        module.kernel_size,
-        module.stride,
-        module.dilation,
-    )
-    padding = pad_pair(module.padding, kernel, stride, dilation, size)
-    if isinstance(module, nn.ConvTranspose2d):
-        size = _transposed_size(module, size)
-    else:
-        size = output_size(name, size, kernel, stride, padding, dilation)
-    out = module.channels * module.multiplier if depthwise else module.out_channels
-    return run.give(name, value, (len(x), *size, out), _image(value, x))
-
-
-def _transposed_size(module: Any, size: Any) -> tuple[int, int]:
-    if module.padding == "same":
-        return size[0] * module.stride[0], size[1] * module.stride[1]
-    padding = pad_pair(module.padding, module.kernel_size, module.stride, module.dilation, size)
-    made = transposed_output_size(
-        "ConvTranspose2d", size, module.kernel_size, module.stride, padding, module.dilation
-    )
-    return made[0] + module.output_padding[0], made[1] + module.output_padding[1]
-
-
-def _pooled(run: _Run, module: Any, name: str, x: Any, value: Any) -> Any:
-    _check_channels(f"pooling {name}", x, x.shape[-1])
-    kernel, stride = module.kernel_size, module.stride
-    padding = pad_pair(module.padding, kernel, stride, (1, 1), x.shape[1:3])
-    size = output_size(name, x.shape[1:3], kernel, stride, padding, (1, 1), module.ceil_mode)
-    return run.give("", value, (len(x), *size, x.shape[3]), _image(value, x))
-
-
-def _global_pooled(run: _Run, module: Any, name: str, x: Any, value: Any) -> Any:
-    _check_channels(f"pooling {name}", x, x.shape[-1])
-    image = _image(value, x)
-    if module.keepdims:
-        return run.give("", value, (len(x), 1, 1, x.shape[3]), image)
-    row = Row(x.shape[3], (x.shape[3], 1))
-    return run.give("", value, (len(x), x.shape[3]), Value(ROWS, (row,)))
-
-
-def _embedded(run: _Run, module: Any, name: str, x: Any, value: Any) -> Any:
-    made = Value(OTHER, exact=True) if x.ndim != 1 else Value(ROWS, (Row(module.dim),))
-    return run.give(name, value, (*x.shape, module.dim), made)
-
-
-def _recurrent(run: _Run, module: Any, name: str, x: Any, value: Any, state: Any = None) -> Any:
-    if x.ndim != 3 or x.shape[2] != module.input_size:
-        raise MisfitError(
-            f"recurrent layer {name}", module.input_size, (x.shape or (0,))[-1], False
-        )
-    run.takes.append((name, value))
-    steps = run.give(name, value, (*x.shape[:2], module.hidden_size), Value(OTHER, exact=True))
-
-    def last() -> Any:
-        row = Value(ROWS, (Row(module.hidden_size, (module.hidden_size, 1)),))
-        return run.give(name, value, (len(x), module.hidden_size), row)
-
-    return steps, (last(), last()) if isinstance(module, nn.LSTM) else last()
-
-
-_SHAPES: dict[type[Module], Any] = {
-    **dict.fromkeys(SAME, _same),
-    nn.Linear: _linear,
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm), _norm),
-    **dict.fromkeys(
-        (nn.Conv2d, nn.PointwiseConv2d, nn.DepthwiseConv2d, nn.ConvTranspose2d), _convolution
-    ),
-    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d), _pooled),
-    nn.GlobalAvgPool2d: _global_pooled,
-    nn.Embedding: _embedded,
-    **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), _recurrent),
-}

@@ -63,6 +63,7 @@ class LoadReport(NamedTuple):
     matched: for a file of another library, (layer of the model, layer of the file, how) of each
     that was matched, where how is "name", "graph", "shape", "numbers" or "order"; see
     `md.load_weights`.
+    notes: what else differs between the file's network and the model, such as a last softmax.
     """
 
     loaded: list[str]
@@ -70,6 +71,7 @@ class LoadReport(NamedTuple):
     unexpected: list[str]
     misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
     matched: Sequence[tuple[str, str, str]] = ()
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} loaded"]
@@ -80,7 +82,7 @@ class LoadReport(NamedTuple):
             pairs = [f"{ours} <- {theirs}" for ours, theirs, by in self.matched if by == how]
             listed = f": {', '.join(pairs)}" if how == "order" else ""
             lines.append(f"layers matched by {how}: {len(pairs)}{listed}")
-        return "\n  ".join(lines)
+        return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 class Module:

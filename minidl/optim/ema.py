@@ -135,13 +135,15 @@ class EMA:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from where `state_dict` was taken.
 
+        A state without `decayed` is of a version of minidl that didn't correct for the start: it
+        goes on without the correction, as there.
         Raises one StateError that lists every missing, unexpected and misshaped name, and then
         leaves the averages as they were.
         """
         rules = {f"averages.{name}": array_like(array) for name, array in self._averages.items()}
         numbers = {"decay": BELOW_ONE, "decayed": FRACTION}
-        values = load("EMA.load_state_dict", state, {**numbers, **rules})
-        self.decay, self._decayed = values["decay"], values["decayed"]
+        values = load("EMA.load_state_dict", state, {**numbers, **rules}, optional=("decayed",))
+        self.decay, self._decayed = values["decay"], values.get("decayed", 0.0)
         self._averages = {name: values[f"averages.{name}"] for name in self._averages}
 
 

@@ -268,3 +268,15 @@ def test_says_that_the_model_has_changed(call):
 def test_refuses(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_a_state_of_before_the_correction_goes_on_without_it():
+    """Such a state has no `decayed`; average = decay * average + (1 - decay) * parameter."""
+    p = Tensor(np.array([4.0, 8.0]), requires_grad=True)
+    ema = EMA([p], decay=0.9)
+    ema.load_state_dict({"decay": 0.5, "averages": {"0": np.array([2.0, 0.0])}})
+    ema.update()
+    np.testing.assert_allclose(ema.state_dict()["averages"]["0"], [3.0, 4.0], rtol=1e-12)
+    p.data[...] = 0.0
+    ema.update()
+    np.testing.assert_allclose(ema.state_dict()["averages"]["0"], [1.5, 2.0], rtol=1e-12)

@@ -1,0 +1,151 @@
+"""What Keras's networks do between their layers is held against the model's."""
+
+import numpy as np
+import pytest
+from keras_models import L, assert_close, filled, functional, keras, outputs, sequential
+from test_keras_files import pytestmark, write
+
+import minidl as md
+from minidl import nn
+from minidl.errors import StateError
+
+__all__ = ["pytestmark"]
+WHOLE = pytest.mark.parametrize("name", ["whole.h5", "whole.keras"])
+SHAPE = (8, 8, 3)
+x = np.random.default_rng(1).standard_normal((3, *SHAPE)).astype(np.float32)
+
+
+class Scaled(nn.Sequential):
+    def forward(self, x):
+        return super().forward((x - 127.5) / 127.5)
+
+
+def theirs(*between, first=(), activation=None, **settings):
+    return sequential(
+        SHAPE, *first, L.Conv2D(4, 3, activation=activation, **settings), *between, L.Flatten(),
+        L.Dense(5),
+    )  # fmt: skip
+
+
+def ours(*between, activation=None, kind=nn.Sequential, size=36, padding=0):
+    return kind(
+        nn.Conv2d(3, 4, 3, activation=activation, padding=padding), *between, nn.Flatten(),
+        nn.Linear(4 * size, 5),
+    )  # fmt: skip
+
+
+SAME = {
+    "relu": (lambda: theirs(activation="relu"), lambda: ours(nn.ReLU())),
+    "relu as a layer": (lambda: theirs(L.ReLU()), lambda: ours(activation="relu")),
+    "relu6": (lambda: theirs(L.ReLU(max_value=6)), lambda: ours(nn.ReLU6())),
+    "a slope": (lambda: theirs(L.LeakyReLU(negative_slope=0.2)), lambda: ours(nn.LeakyReLU(0.2))),
+    "elu": (lambda: theirs(L.ELU(0.5)), lambda: ours(nn.ELU(0.5))),
+    "pooling": (lambda: theirs(L.AveragePooling2D(2)), lambda: ours(nn.AvgPool2d(2), size=9)),
+    "global": (
+        lambda: theirs(L.GlobalAveragePooling2D()),
+        lambda: ours(nn.AvgPool2d(6), size=1),
+    ),
+    "scaled": (
+        lambda: theirs(first=[L.Rescaling(1 / 127.5, offset=-1)]),
+        lambda: ours(kind=Scaled),
+    ),
+    "dropout and the like": (lambda: theirs(L.Dropout(0.3), L.GaussianNoise(0.1)), lambda: ours()),
+}  # fmt: skip
+OTHER = {
+    "relu or none": (lambda: theirs(activation="relu"), lambda: ours(), "relu in the file"),
+    "tanh or relu": (lambda: theirs(activation="tanh"), lambda: ours(nn.ReLU()), "relu here, tanh"),
+    "none or relu": (lambda: theirs(), lambda: ours(activation="relu"), "relu here, nothing"),
+    "up to 4": (lambda: theirs(L.ReLU(4)), lambda: ours(nn.ReLU()), "relu up to 4 in the file"),
+    "another slope": (lambda: theirs(L.LeakyReLU()), lambda: ours(nn.LeakyReLU()),
+                      "slope 0.01 here, leaky_relu with slope 0.3"),
+    "swish or relu": (lambda: theirs(activation="swish"), lambda: ours(nn.ReLU()), "relu here"),
+    "another pooling": (lambda: theirs(L.MaxPooling2D(2)), lambda: ours(nn.AvgPool2d(2), size=9),
+                        r"average pooling \(2, 2\) by \(2, 2\) here, max pooling"),
+    "another global pooling": (
+        lambda: theirs(L.GlobalMaxPooling2D()), lambda: ours(nn.GlobalAvgPool2d(), size=1),
+        "global average pooling here, global max pooling",
+    ),
+    "not scaled": (lambda: theirs(first=[L.Rescaling(1 / 255)]), lambda: ours(),
+                   r"before 0: nothing of the kind here, x \* 0.003922 \+ 0 in the file"),
+    "scaled otherwise": (lambda: theirs(first=[L.Rescaling(1 / 255)]), lambda: ours(kind=Scaled),
+                         r"x \* 0.007843 \+ -1 here"),
+    "padded": (lambda: theirs(L.GlobalAveragePooling2D(), padding="same"),
+               lambda: ours(nn.GlobalAvgPool2d(), size=1), "padding is 0"),
+    "padded before": (
+        lambda: theirs(L.GlobalAveragePooling2D(), first=[L.ZeroPadding2D(1)]),
+        lambda: ours(nn.GlobalAvgPool2d(), size=1), "padding is 0"),
+}  # fmt: skip
+
+
+@WHOLE
+@pytest.mark.parametrize("case", SAME)
+def test_the_same_in_other_words_loads(case, name, tmp_path):
+    keras_net, our_net = SAME[case]
+    module, model = filled(keras_net()), our_net()
+    report = md.load_weights(model, write(module, tmp_path, name))
+    assert not report.notes
+    assert_close(outputs(model, x), outputs(module, x))
+
+
+@WHOLE
+@pytest.mark.parametrize("case", OTHER)
+def test_something_else_is_refused_or_listed(case, name, tmp_path):
+    keras_net, our_net, text = OTHER[case]
+    module, model = filled(keras_net()), our_net()
+    path, before = write(module, tmp_path, name), model.state_dict()
+    with pytest.raises(StateError, match=text):
+        md.load_weights(model, path)
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+    report = md.load_weights(model, path, strict=False)
+    assert "note: " in str(report)
+    assert len(report.loaded) == 4
+
+
+@WHOLE
+def test_a_last_softmax_is_told(name, tmp_path):
+    def net(activation):
+        return sequential(SHAPE, L.Flatten(), L.Dense(5, activation=activation))
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    report = md.load_weights(model, write(filled(net("softmax")), tmp_path, name))
+    assert report.notes == ["at the end: nothing of the kind here, softmax in the file"]
+    assert not md.load_weights(model, write(filled(net(None)), tmp_path, name)).notes
+    with pytest.raises(StateError, match=r"at the end: .*relu in the file"):
+        md.load_weights(model, write(filled(net("relu")), tmp_path, name))
+
+
+@WHOLE
+def test_a_normalisation_of_rows_of_pixels(name, tmp_path):
+    module = filled(functional(SHAPE, L.Conv2D(8, 1), L.BatchNormalization(axis=1)))
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, 1e-3))
+    with pytest.raises(StateError, match="axis is 1, not that of the channels, 3"):
+        md.load_weights(model, write(module, tmp_path, name))
+    module = filled(functional((8,), L.Dense(8), L.BatchNormalization(axis=1)))
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8, 1e-3))
+    md.load_weights(model, write(module, tmp_path, name))
+    rows = x.reshape(-1, 8)
+    assert_close(outputs(model, rows), outputs(module, rows))
+
+
+@WHOLE
+def test_branches(name, tmp_path):
+    start = keras.Input(SHAPE)
+    a = L.Conv2D(4, 1, activation="relu", name="a")(start)
+    b = L.Conv2D(4, 1, activation="tanh", name="b")(start)
+    y = L.Dense(5, name="c")(L.GlobalAveragePooling2D()(L.Add()([a, b])))
+
+    class Net(nn.Module):
+        def __init__(self, second):
+            self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1, activation=second)
+            self.c = nn.Linear(4, 5)
+
+        def forward(self, x):
+            return self.c((md.nn.functional.relu(self.a(x)) + self.b(x)).mean(axis=(1, 2)))
+
+    module, model = filled(keras.Model(start, y)), Net("tanh")
+    path = write(module, tmp_path, name)
+    md.load_weights(model, path)
+    assert_close(outputs(model, x), outputs(module, x))
+    with pytest.raises(StateError, match=r"before c: sigmoid here, tanh in the file"):
+        md.load_weights(Net("sigmoid"), path)
