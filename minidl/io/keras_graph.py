@@ -278,11 +278,14 @@ def _padded(before: Pads | None, kind: str, settings: Any) -> Pads | None:
     if kind == "ZeroPadding2D":
         (top, bottom), (left, right) = settings["padding"]
         own = (top, bottom, left, right)
-    elif "kernel_size" not in settings or settings.get("padding") == "valid":
+    elif kind in KEEPING or settings.get("padding") == "valid":
         own = (0, 0, 0, 0)
     elif settings.get("padding") == "same" and settings.get("strides") in ([1, 1], 1):
         dilation = settings.get("dilation_rate", [1, 1])
-        whole = [d * (k - 1) for k, d in zip(settings["kernel_size"], dilation, strict=True)]
+        kernel = settings.get("kernel_size")
+        if not isinstance(kernel, list) or not isinstance(dilation, list):
+            return None
+        whole = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         own = (whole[0] // 2, -(-whole[0] // 2), whole[1] // 2, -(-whole[1] // 2))
     else:
         return None

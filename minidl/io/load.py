@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import DTypeError
+from minidl.errors import ArgumentError, DTypeError
 from minidl.io.dataflow import follow
 from minidl.io.foreign import Found, read_file
 from minidl.io.guarded import MAX_BYTES
@@ -55,15 +55,16 @@ def load_weights(
     order: match by their order layers that nothing else tells apart; otherwise they are refused.
     Names that all begin with "module.", "model." or "_orig_mod.", as PyTorch's wrappers make them,
     are read without it.
-    Raises DTypeError for arguments of other types, FileFormatError for files that can't be read,
-    StateError for names, shapes and settings (eps, "same" padding) that don't match, OSError where
-    the system refuses.
+    Raises DTypeError or ArgumentError for arguments of other types, FileFormatError for files that
+    can't be read, StateError for names, shapes and settings (eps, "same" padding) that don't match,
+    and for what else a whole Keras model does otherwise between its layers, OSError where the
+    system refuses.
     """
     check_module(model, "load_weights")
     _check_path(path)
     for name, flag in (("strict", strict), ("order", order)):
         if not isinstance(flag, bool | np.bool_):
-            raise DTypeError(f"load_weights: {name} is True or False, got {flag!r:.80}")
+            raise ArgumentError(f"load_weights: {name} is True or False, got {flag!r:.80}")
     of_layer = _renamer(prefix, rename)
     with naming(path):
         if identify(path) == MINIDL:
@@ -151,15 +152,15 @@ def unwrapped(found: Found, own: set[str]) -> Found:
 def _renamer(prefix: str, rename: Any) -> Callable[[str], str | None]:
     """What gives a name in the file its name in the model, or None to leave it out."""
     if not isinstance(prefix, str):
-        raise DTypeError(f"load_weights: prefix is a dotted name, got {prefix!r:.80}")
+        raise ArgumentError(f"load_weights: prefix is a dotted name, got {prefix!r:.80}")
     if rename is not None and not isinstance(rename, Mapping) and not callable(rename):
-        raise DTypeError(
+        raise ArgumentError(
             f"load_weights: rename is a dict or a function, got {rename!r:.80}: such as "
             '{"fc": "head", "aux": None}, from a name in the file to that in the model'
         )
     for old, new in rename.items() if isinstance(rename, Mapping) else ():
         if not isinstance(old, str) or not isinstance(new, str | None):
-            raise DTypeError(
+            raise ArgumentError(
                 "load_weights: rename maps names to names, or to None to leave out, got "
                 f"{old!r:.80}: {new!r:.80}"
             )
@@ -190,7 +191,7 @@ def _renamed(name: str, rename: Any) -> str | None:
     if not isinstance(rename, Mapping):
         new = rename(name)
         if not isinstance(new, str | None):
-            raise DTypeError(
+            raise ArgumentError(
                 f"load_weights: rename gives a name, or None to leave out, got {new!r:.80} for "
                 f"{name!r}"
             )

@@ -120,6 +120,8 @@ class Tracker:
     def _reshaped(self, x: Any, value: Value, output: Any) -> Value:
         axes = value.axes_of(x.shape)
         if axes is not None and output.ndim != 2:
+            if output.shape[:1] != x.shape[:1]:
+                self.broken = f"a reshape from {x.shape} to {output.shape} changes the batch"
             return _rearranged(value, reshaped(axes, output.shape), x, output)
         if x.ndim and (not output.ndim or output.shape[0] != x.shape[0]):
             if value.kind != OTHER and output.ndim > 1:
@@ -161,7 +163,7 @@ def _rearranged(value: Value, axes: Axes | None, x: Any, output: Any) -> Value:
     (N, H, W, C) -> (N, H * W, C) is PyTorch's flatten(2).transpose(1, 2).
     """
     if axes is None:
-        return Value(OTHER, doubtful=True, mixed=output.shape[-1] != x.shape[-1])
+        return Value(OTHER, doubtful=True, mixed=True)
     if len(axes) == 4 and axes == image_axes(output.shape, "nchw"):
         return replace(value, kind=PLANES, axes=None)
     if is_image(axes):

@@ -72,7 +72,8 @@ def test_frozen_layers_of_a_nested_model_that_keras_lists_last(named_inside, tmp
     at = "base/" if named_inside else ""
     inner = {"class_name": "Sequential", "config": {"name": "base", "layers": [
         layer("Conv2D", n, data_format="channels_last") for n in ("first", "second")]}}  # fmt: skip
-    config = model({**inner, "name": "base"}, layer("Dense", "fc"), kind="Sequential")
+    pool = layer("GlobalAveragePooling2D", "pool", data_format="channels_last")
+    config = model({**inner, "name": "base"}, pool, layer("Dense", "fc"), kind="Sequential")
     arrays = {
         "base": {f"{at}{n}/kernel:0": numbers(1, 1, 3, 3, seed=i)
                  for i, n in ((2, "second"), (1, "first"))},

@@ -362,5 +362,7 @@ def test_a_bias_is_taken_out_of_the_running_mean_behind_it(rename, tmp_path):
 
 
 def test_a_bias_before_an_activation_stays_and_is_reported(tmp_path):
+    net = conv_norm(bias=False)
+    net[0].activation = "relu"
     with pytest.raises(StateError, match=r"unexpected: 0\.bias"):
-        md.load_weights(conv_norm(bias=False), block(tmp_path, activation="relu"))
+        md.load_weights(net, block(tmp_path, activation="relu"))
