@@ -21,15 +21,25 @@ __all__ = [
 Effects = frozenset[str]
 NONE: Effects = frozenset()
 UNKNOWN = "?"
+OR = " or "  # between two names for one thing
 NEAR = 1e-6
 ENDINGS = frozenset({"softmax", "log_softmax", "sigmoid"})  # probabilities of scores
 
 
 def differ(ours: Effects | None, theirs: Effects | None) -> str | None:
     """How two sets differ, in words; None where they don't, or it can't be known."""
-    if ours is None or theirs is None or UNKNOWN in ours | theirs or ours == theirs:
+    if ours is None or theirs is None or UNKNOWN in ours | theirs:
+        return None
+    ours = frozenset(_either(effect, theirs) for effect in ours)
+    if ours == theirs:
         return None
     return f"{_listed(ours - theirs)} here, {_listed(theirs - ours)} in the file"
+
+
+def _either(effect: str, theirs: Effects) -> str:
+    """One of the names that an effect has, that of the file if it is there."""
+    names = effect.split(OR)
+    return next((name for name in names if name in theirs), names[0])
 
 
 def _listed(effects: Effects) -> str:
@@ -103,8 +113,8 @@ ODD = {  # of which Keras's layers may be made, or nobody knows
 
 
 def _pooled(kind: str, kernel: Any, stride: Any, made: Sequence[int]) -> Effects:
-    whole = len(made) == 4 and tuple(made[1:3]) == (1, 1)
-    return frozenset({f"global {kind} pooling" if whole else _pooling(kind, kernel, stride)})
+    whole = f"{OR}global {kind} pooling" if tuple(made[1:3]) == (1, 1) else ""
+    return frozenset({_pooling(kind, kernel, stride) + whole})
 
 
 def of_layer(module: Any, made: Sequence[int]) -> Effects:
