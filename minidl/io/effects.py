@@ -23,7 +23,7 @@ NONE: Effects = frozenset()
 UNKNOWN = "?"
 OR = " or "  # between two names for one thing
 NEAR = 1e-6
-ENDINGS = frozenset({"softmax", "log_softmax", "sigmoid"})  # probabilities of scores
+ENDINGS = frozenset({"softmax", "log_softmax", "sigmoid", f"sigmoid{OR}silu"})  # probabilities
 
 
 def differ(ours: Effects | None, theirs: Effects | None) -> str | None:
@@ -48,14 +48,23 @@ def _listed(effects: Effects) -> str:
 
 def of_activation(name: Any, slope: float) -> Effects:
     """An activation of a layer. slope: of leaky_relu."""
-    plain = {"relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax"}
     if name in (None, "linear"):
         return NONE
     if not isinstance(name, str):
         return frozenset({UNKNOWN})
-    if name in ("swish", "silu"):  # x * sigmoid(x)
-        return frozenset({"sigmoid"})
+    plain = (
+        "relu",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "softmax",
+        "log_softmax",
+        "silu",
+        "hardswish",
+        "mish",
+    )
     known = {"leaky_relu": _leaky(slope), "elu": _elu(1.0)} | {each: each for each in plain}
+    known |= {"swish": "silu", "hard_swish": "hardswish", "hard_silu": "hardswish"}
     return frozenset({known.get(name, UNKNOWN)})
 
 
@@ -89,8 +98,10 @@ def with_scale(effects: Effects, scale: tuple[float, float]) -> Effects:
 
 def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: Any) -> Effects:
     """An op of a model's forward on an array of `shape`, which gave one of shape `made`."""
-    if name in ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax"):
+    if name in ("relu", "relu6", "tanh", "softmax", "log_softmax", "silu", "hardswish", "mish"):
         return frozenset({name})
+    if name == "sigmoid":  # silu(x) = x * sigmoid(x)
+        return frozenset({f"sigmoid{OR}silu"})
     if name == "leaky_relu":
         return frozenset({_leaky(settings.get("slope", 0.01))})
     if name == "elu":
@@ -100,6 +111,10 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
     if name in ("max_pooling", "avg_pooling"):
         kernel, stride = settings["kernel_size"], settings["stride"]
         return _pooled("max" if name == "max_pooling" else "average", kernel, stride, made)
+    if name.startswith("adaptive_"):
+        kind = "average" if name == "adaptive_average" else "max"
+        whole = tuple(made[1:3]) == (1, 1)
+        return frozenset({f"global {kind} pooling" if whole else UNKNOWN})
     if name in ("mean", "max") and len(shape) == 4 and math.prod(made[1:-1]) == 1:
         return frozenset({f"global {'average' if name == 'mean' else 'max'} pooling"})
     return frozenset({UNKNOWN}) if name in ODD else NONE
@@ -107,8 +122,7 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
 
 ODD = {  # of which Keras's layers may be made, or nobody knows
     "matrix_product", "linear_activation", "convolution", "convolution_input_grad", "softplus",
-    "exp", "log", "sqrt", "abs",
-    "sign", "power", "where",
+    "hardsigmoid", "prelu", "exp", "log", "sqrt", "abs", "sign", "power", "where",
 }  # fmt: skip
 
 

@@ -342,9 +342,10 @@ def _elementwise(known: list[tuple[Any, Value]], output: Any) -> Value:
     if output.ndim == 4:
         if len(rows) == len(same) == len(known) and len({v.rows for v in rows}) == 1:
             return rows[0]
+        whole = [v for x, v in known if x.shape == output.shape]  # beside means and the like
+        if whole and all(v.axes is not None and v.axes == whole[0].axes for v in whole):
+            return whole[0]
         images = [as_image(v, x.shape) for x, v in known if x.ndim == 4]
-        if images and all(v.axes is not None and v.axes == images[0].axes for v in images):
-            return images[0]
         kind = PLANES if any(v.kind == PLANES for v in images) else IMAGE
         mixed = kind == PLANES and any(v.kind != PLANES for v in images)
         doubtful = mixed or not images or any(v.doubtful for v in images)

@@ -250,3 +250,28 @@ def test_there_and_back_gives_the_same_outputs(name, tmp_path):
     other.load_state_dict(load_file(path))
     ours, theirs = outputs(other, model)
     assert_close(ours, theirs, "outputs")
+
+
+LAYERS = [
+    [("GroupNorm", 2, 8)], [("PReLU", 8)], [("PReLU",)],
+    [("PixelShuffle", 2), ("Conv2d", 2, 4, 1)],
+    [("AdaptiveAvgPool2d", (2, 3))], [("AdaptiveMaxPool2d", (3, 2))], [("SiLU",)],
+    [("ReflectionPad2d", 1), ("Softplus",)], [("LayerNorm", None)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+def test_layers_before_flattened_pixels(layers, tmp_path):
+    def net(library):
+        made, first = [library.Conv2d(3, 8, 3)], library is t
+        for kind, *settings in layers:
+            given = settings if settings != [None] else [(8, 4, 3) if first else (4, 3, 8)]
+            made.append(getattr(library, kind)(*given))
+        x = np.zeros((1, 3, 6, 5) if first else (1, 6, 5, 3), np.float32)
+        size = rows((t if first else nn).Sequential(*made)(torch.from_numpy(x) if first else x))
+        return library.Sequential(*made, library.Flatten(), library.Linear(size.shape[1], 5))
+
+    module, model = filled(net(t)), net(nn)
+    save_file(module.state_dict(), tmp_path / "x.safetensors")
+    md.load_weights(model, tmp_path / "x.safetensors", input_shape=(6, 5, 3))
+    assert_close(*outputs(module, model), "outputs")
