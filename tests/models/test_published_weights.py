@@ -2,6 +2,7 @@
 
 import csv
 
+import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -29,23 +30,79 @@ def square(image):
     return image.crop((left, top, left + side, top + side))
 
 
+def middle(image):
+    """The middle of an image, 224x224, when its short side has 256 pixels."""
+    scale = 256 / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    image = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    left, top = (image.width - 224) // 2, (image.height - 224) // 2
+    return image.crop((left, top, left + 224, top + 224))
+
+
+def accuracy(model, shared_data, prepare):
+    """Top-1 and top-5 on a hundred photographs of as many classes."""
+    with (shared_data / "imagenet_100" / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    x = np.stack([prepare(Image.open(shared_data / "imagenet_100" / row["file"])) for row in rows])
+    with md.no_grad():
+        scores = model(x).data
+    best = np.argsort(-scores, axis=1)[:, :5]
+    right = best == np.array([[int(row["index"])] for row in rows])
+    return right[:, 0].mean(), right.any(axis=1).mean()
+
+
 @pytest.fixture(scope="module")
 def mobilenet(shared_data):
     return models.create("mobilenet_v1", width=0.25, weights=shared_data / MOBILENET).eval()
 
 
 def test_mobilenet_knows_photographs(mobilenet, shared_data):
-    """Keras's weights for width 0.25, on a hundred photographs of as many classes."""
-    with (shared_data / "imagenet_100" / "labels.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    photographs = [Image.open(shared_data / "imagenet_100" / row["file"]) for row in rows]
-    x = np.stack([prepared(square(p), mobilenet.image_format, 256) for p in photographs])
-    with md.no_grad():
-        scores = mobilenet(x).data
-    best = np.argsort(-scores, axis=1)[:, :5]
-    right = best == np.array([[int(row["index"])] for row in rows])
-    assert right[:, 0].mean() == pytest.approx(0.59, abs=0.011)
-    assert right.any(axis=1).mean() == pytest.approx(0.87, abs=0.011)
+    """Keras's weights for width 0.25."""
+    wanted = mobilenet.image_format
+    found = accuracy(mobilenet, shared_data, lambda photo: prepared(square(photo), wanted, 256))
+    assert found == pytest.approx((0.59, 0.87), abs=0.011)
+
+
+def test_efficientnet_lite0_knows_photographs(shared_data):
+    """Google's weights, with the names of the package that brings them to PyTorch."""
+    model = models.load(
+        shared_data / "efficientnet_lite0_imagenet" / "efficientnet_lite0_fp16.safetensors"
+    ).eval()
+    assert model.architecture[0] == "efficientnet_lite0"
+    wanted = model.image_format
+    found = accuracy(model, shared_data, lambda photo: prepared(middle(photo), wanted))
+    assert found == pytest.approx((0.87, 0.97), abs=0.011)
+
+
+ROLES = ["depthwise_kernel", "kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"]
+
+
+def published_by_keras(path, arrays):
+    """A file as Keras 2 wrote it, of arrays by "layer/weight"."""
+    arrays = dict(sorted(arrays.items(), key=lambda item: ROLES.index(item[0].split("/")[1])))
+    layers = list(dict.fromkeys(name.partition("/")[0] for name in arrays))
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.1.4"
+        for layer in layers:
+            own = [name for name in arrays if name.partition("/")[0] == layer]
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{name}:0".encode() for name in own]
+            for name in own:
+                group[f"{name}:0"] = arrays[name]
+
+
+def test_mobilenet_of_width_075_knows_photographs(shared_data, tmp_path):
+    """Keras's arrays, which were stored by their names in another kind of file."""
+    folder = shared_data / "mobilenet_v1_0.75_224_imagenet"
+    stored = safetensors.numpy.load_file(folder / "mobilenet_v1_0.75_224_fp16.safetensors")
+    arrays = {name: array.astype(np.float32) for name, array in stored.items()}
+    published_by_keras(tmp_path / "x.h5", arrays)
+    model = models.load(tmp_path / "x.h5").eval()
+    assert model.architecture[1]["width"] == 0.75
+    wanted = model.image_format
+    found = accuracy(model, shared_data, lambda photo: prepared(middle(photo), wanted))
+    assert found == pytest.approx((0.82, 0.96), abs=0.011)
 
 
 PHOTOS = [("cheetah.jpg", 293), ("keras_squeezenet_cat.jpeg", 281)]  # cheetah, tabby

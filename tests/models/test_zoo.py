@@ -42,7 +42,8 @@ DOCUMENTED = documented()
 SMALL = {"alexnet": 67, "zfnet": 63, "plain_cnn": 8, "lenet5": None}
 DEEP = {
     "resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2", "densenet161", "densenet169",
-    "densenet201", "senet154", "vgg19_bn",
+    "densenet201", "senet154", "vgg19_bn", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+    "efficientnet_b4",
 }  # fmt: skip
 LIGHT = [name for name in models.list() if name not in DEEP]  # each family has a smaller one
 LARGE = 20_000_000  # parameters, which take a while to the disk
@@ -269,6 +270,10 @@ def test_other_errors_are_told_as_they_are():
         (lambda: models.preact_resnet_cifar(51), "preact_resnet_cifar: depth must be 6n"),
         (lambda: models.mobilenet_v1(width=0), "width must be a number above 0"),
         (lambda: models.mobilenet_v1(width=0.001), "out_channels must be a whole number from 1"),
+        (
+            lambda: models.shufflenet_v2(width=1.25),
+            r"width must be one of \[0\.5, 1\.0",
+        ),
         (lambda: models.resnet50(stride_in="5x5"), "stride_in must be '3x3' or '1x1'"),
         (lambda: models.alexnet(towers=5), "groups"),
         (lambda: models.alphago_policy().replace_head(3), "no layer that scores classes"),
