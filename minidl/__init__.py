@@ -12,18 +12,26 @@ from typing import TYPE_CHECKING, Any
 from minidl import errors, ops
 from minidl.autograd import (
     Tensor,
+    arange,
     detect_anomaly,
     enable_grad,
     from_numpy,
+    full,
     grad,
     hessian,
     jacobian,
     jvp,
     no_grad,
+    ones,
+    rand,
+    randn,
     register_op_hook,
     tensor,
+    zeros,
 )
 from minidl.config import config, set_num_threads
+from minidl.ops import concatenate as cat
+from minidl.ops import einsum, maximum, minimum, stack, where
 from minidl.random import manual_seed
 from minidl.version import __version__
 
@@ -38,16 +46,20 @@ __all__ = [
     "Tensor",
     "__version__",
     "analysis",
+    "arange",
     "autograd",
     "capture",
+    "cat",
     "compile",
     "config",
     "data",
     "detect_anomaly",
+    "einsum",
     "enable_grad",
     "errors",
     "from_numpy",
     "functional_call",
+    "full",
     "grad",
     "gradcheck",
     "hessian",
@@ -58,18 +70,26 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "manual_seed",
+    "maximum",
+    "minimum",
     "models",
     "nn",
     "no_grad",
+    "ones",
     "ops",
     "optim",
+    "rand",
+    "randn",
     "register_op_hook",
     "save_checkpoint",
     "save_weights",
     "set_num_threads",
+    "stack",
     "summary",
     "tensor",
     "train",
+    "where",
+    "zeros",
 ]
 
 _FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")

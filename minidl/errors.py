@@ -14,6 +14,8 @@ __all__ = [
     "StateError",
     "FileFormatError",
     "CaptureError",
+    "CallError",
+    "MissingAttributeError",
 ]
 
 
@@ -51,3 +53,11 @@ class FileFormatError(MinidlError, ValueError):
 
 class CaptureError(StateError):
     """A call can't be captured: replayed, it would not compute what it computes when called."""
+
+
+class CallError(MinidlError, TypeError):
+    """A function is called with an argument that it doesn't have."""
+
+
+class MissingAttributeError(MinidlError, AttributeError):
+    """An attribute or method that minidl doesn't have, or calls otherwise."""

@@ -4,7 +4,7 @@
 shuffling) comes from `generator()`, whose state a checkpoint can save.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from minidl.errors import ArgumentError, StateError
 from minidl.recording import before
 
-__all__ = ["manual_seed", "generator", "get_state", "restored", "seed", "set_state"]
+__all__ = ["drawn", "manual_seed", "generator", "get_state", "restored", "seed", "set_state"]
 
 _generator = np.random.Generator(np.random.PCG64())
 
@@ -56,25 +56,30 @@ def restored() -> Iterator[None]:
         set_state(state)
 
 
+def drawn(draw: Callable[[np.random.Generator], Any]) -> np.ndarray:
+    """draw(generator()) as an array; a captured call draws it anew, before all else."""
+    made = _Drawn(draw)
+    before(made)
+    return made.array
+
+
 def seed() -> np.ndarray:
     """A seed for what draws its numbers itself, (1,) of uint64; a captured call draws it anew."""
-    drawn = _Seed(np.empty(1, np.uint64))
-    drawn.advance()
-    before(drawn)
-    return drawn.array
+    return drawn(lambda generator: generator.integers(2**64, size=1, dtype=np.uint64))
 
 
-class _Seed:
-    """The drawing of a seed, as a captured call does it again."""
+class _Drawn:
+    """A drawing, as a captured call does it again."""
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+    def __init__(self, draw: Callable[[np.random.Generator], Any]) -> None:
+        self._draw = draw
+        self.array = np.asarray(draw(_generator))
 
     def holds(self) -> bool:
         return True
 
     def advance(self) -> None:
-        self.array[:] = _generator.integers(2**64, size=1, dtype=np.uint64)
+        self.array[...] = self._draw(_generator)
 
     def save(self) -> dict[str, Any]:
         return get_state()

@@ -227,7 +227,11 @@ CASES = {
     "conv_pool": [conv_pool_arguments()],
     "optim": [optim_arguments()],
     "elementwise": [
-        {"add_to": (normal(90_001), normal(90_001)), "add": (normal(90_001), normal(90_001))}
+        {
+            "add_to": (normal(90_001), normal(90_001)),
+            "add": (normal(90_001), normal(90_001)),
+            "erf": (normal(90_001),),
+        }
     ],
     "copy": [copy_arguments()],
     "fold": [fold_arguments()],

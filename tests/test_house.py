@@ -14,7 +14,7 @@ ROOT = Path(minidl.__file__).parent
 
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
-    {"errors", "version"},
+    {"errors", "foreign", "version"},
     {"config", "random", "geometry", "recording", "exposed"},
     {"reference", "kernels"},
     {"autograd"},

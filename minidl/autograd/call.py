@@ -1,23 +1,22 @@
 """A recorded call of a primitive: the tape's node, and the vjp rules it runs."""
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.autograd.engine import Node, Output, mode
-from minidl.autograd.held import Hold, hold
-from minidl.autograd.tensor import Tensor, grad, ops
+from minidl.autograd.engine import Output
+from minidl.autograd.grads import grad
+from minidl.autograd.holding import Holding
+from minidl.autograd.modes import caller, check_finite, mode
+from minidl.autograd.tensor import Tensor, ops
 from minidl.autograd.unit import unit
 from minidl.errors import GradError
-from minidl.exposed import owner
 from minidl.recording import here
 
-__all__ = ["NUMBERS", "Call", "Rule", "check_finite"]
+__all__ = ["NUMBERS", "Call", "Rule"]
 
-ARRAYS = (np.ndarray, Tensor, list, tuple)  # what settings hold that others may write to
 RESERVED = ("output", "needs")
 NUMBERS = (np.ndarray, np.generic, float, int)  # what a primitive or its rule may return
 
@@ -37,10 +36,10 @@ class Rule:
                 )
 
 
-class Call(Node):
+class Call(Holding):
     """One recorded call of a primitive, with just what its rules want."""
 
-    __slots__ = ("held", "kept", "op", "place", "rules", "shapes")
+    __slots__ = ("place", "rules", "shapes")
 
     def __init__(
         self,
@@ -55,74 +54,15 @@ class Call(Node):
         super().__init__(parents, len(output) if isinstance(output, tuple) else None)
         self.op, self.rules = op, rules
         self.shapes = [None if x is None else x.shape for x in arrays]
-        self.place = _caller() if mode.detecting else ""
+        self.place = caller() if mode.detecting else ""
         named = zip(op.array_names, (arrays,) if op.variadic else arrays, strict=True)
         sources = {**settings, **dict(zip(op.saves, saved, strict=True)), **dict(named)}
         sources["output"] = output
         self.kept = {name: sources[name] for name in op.kept_for(rules)}
-        self.held: list[tuple[str, tuple[int, ...], Hold, int]] = []  # name, shape, ...
-
-    def hold(self, inputs: Sequence[Any], output: Any) -> None:
-        """See to it that what was kept stays as it is, until it is freed.
-
-        Arrays that the caller gave, or that tensors share with others' memory, are copied.
-        """
-        names, kept = self.op.array_names, self.kept
-        for name, x in zip(names, (inputs,) if self.op.variadic else inputs, strict=True):
-            if name in kept and self.op.variadic:
-                kept[name] = [self._hold(name, *pair) for pair in zip(kept[name], x, strict=True)]
-            elif name in kept:
-                kept[name] = self._hold(name, kept[name], x)
-        for name in self.op.settings:
-            if isinstance(kept.get(name), ARRAYS):
-                kept[name] = _copied(kept[name])
-        made = [y for y in (output if self.outputs else (output,)) if y is not None]
-        for y in made:
-            if y.base is not None:
-                self._hold_views(y, inputs)
-        for name in ("output", *self.op.saves):
-            if kept.get(name) is not None:
-                self._hold_outputs(kept[name], made)
-
-    def _hold_outputs(self, value: Any, made: Sequence[np.ndarray]) -> None:
-        """Of what was kept besides the inputs, what is an output: nobody sees anything else."""
-        for array in value if isinstance(value, tuple) else (value,):
-            if isinstance(array, np.ndarray) and any(owner(array) is owner(y) for y in made):
-                self._hold("the output", array)
-
-    def _hold_views(self, output: np.ndarray, inputs: Sequence[Any]) -> None:
-        """Of a leaf's memory that the output shows: others will need it, and look whether it was
-        changed; this call itself doesn't."""
-        memory = owner(output)
-        for x in inputs:
-            if isinstance(x, Tensor) and (x._node is None or x._shown) and owner(x._data) is memory:
-                self.held.append(("", output.shape, *hold(output, True)))
-
-    def _hold(self, name: str, array: Any, x: Any = None) -> Any:
-        if not isinstance(array, np.ndarray):
-            return array
-        others: bool | None = isinstance(x, Tensor) and x._shown
-        if isinstance(x, np.ndarray):
-            return array.copy()
-        if isinstance(x, Tensor) and x._node is None:
-            is_parameter = type(x) is not Tensor and array.base is None
-            if not is_parameter and not x._requires_grad:
-                return array.copy()
-            others = None if is_parameter else True
-        self.held.append((name, array.shape, *hold(array, others)))
-        return array
-
-    def _check_held(self) -> None:
-        for name, shape, held, writes in self.held:
-            if name and held.changes() != writes:
-                raise GradError(
-                    f"backward(): the gradient of {self.op.name} needs {name}, of shape "
-                    f"{shape}, as it was in the forward pass, but {held.by} has "
-                    "written to it since: call backward() before, or run the forward pass again"
-                )
+        self.held = []
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
-        self._check_held()
+        self.check_held()
         if self.op.is_yours:  # its rules, and they get what was kept
             self.op.expose(self.kept.values())
         on_tensors = any(isinstance(part, Tensor) for part in (g if self.outputs else (g,)))
@@ -244,54 +184,10 @@ class Call(Node):
             check_finite(array, f"the gradient of {self.op.name}{where} has")
         return part
 
-    def free(self) -> None:
-        super().free()
-        self.kept = {}
-        self._release()
-
-    def _release(self) -> None:
-        for *_, held, _ in self.held:
-            held.release()
-        self.held = []
-
-    def __del__(self) -> None:
-        if getattr(self, "held", None):
-            self._release()
-
     def __repr__(self) -> str:
         return str(self.op.name)
-
-
-def _copied(setting: Any) -> Any:
-    """A setting with copies of its arrays and lists, such as indices."""
-    if isinstance(setting, Tensor):
-        return Tensor(setting.data.copy())
-    if isinstance(setting, np.ndarray):
-        return setting.copy()
-    if type(setting) is list or (
-        type(setting) is tuple and any(isinstance(part, ARRAYS) for part in setting)
-    ):
-        return type(setting)(map(_copied, setting))
-    return setting
 
 
 def _is_other(now: np.ndarray, kept: np.ndarray) -> bool:
     """Whether a leaf's array was replaced; one that was converted for the op isn't known."""
     return now is not kept and now.dtype == kept.dtype and now.shape == kept.shape
-
-
-def check_finite(array: np.ndarray | None, who: str) -> None:
-    if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
-        what = "a NaN" if np.isnan(array).any() else "an infinity"
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise GradError(
-            f"detect_anomaly: {who} {what}, first at index {first} of shape {array.shape}"
-        )
-
-
-def _caller() -> str:
-    """file:line of the innermost frame outside minidl."""
-    frame = sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("minidl."):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,17 +1,22 @@
 """Tensors from arrays and numbers."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
-from minidl.errors import DTypeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.foreign import advised
+from minidl.geometry import unpacked
+from minidl.random import drawn
 from minidl.recording import again
 
-__all__ = ["from_numpy", "tensor"]
+__all__ = ["arange", "from_numpy", "full", "ones", "rand", "randn", "tensor", "zeros"]
 
 
+@advised
 def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `a`.
 
@@ -39,6 +44,95 @@ def from_numpy(a: np.ndarray, requires_grad: bool = False) -> Tensor:
             f"from_numpy() expected an ndarray, got {type(a).__name__}: use md.tensor() to copy it"
         )
     return Tensor(_numbers(a, "from_numpy()"), requires_grad)
+
+
+@advised
+def full(
+    size: int | Sequence[int], fill_value: float, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of shape `size` with `fill_value` everywhere.
+
+    dtype: None for that of the value: floats become `md.config.default_dtype`, integers int64.
+    """
+    shape = _shape("full", (size,))
+    if isinstance(fill_value, np.ndarray | Tensor | list | tuple):
+        raise DTypeError(f"full() expected one number, got {type(fill_value).__name__}")
+    return _made("full", lambda kind: np.full(shape, fill_value, kind), dtype, requires_grad)
+
+
+@advised
+def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros: zeros(2, 3) or zeros((2, 3)), of `md.config.default_dtype` by default."""
+    shape = _shape("zeros", size)
+    return _made("zeros", lambda kind: np.zeros(shape, kind), _float(dtype), requires_grad)
+
+
+@advised
+def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones: ones(2, 3) or ones((2, 3)), of `md.config.default_dtype` by default."""
+    shape = _shape("ones", size)
+    return _made("ones", lambda kind: np.ones(shape, kind), _float(dtype), requires_grad)
+
+
+@advised
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from `start` to before `end` in steps of `step`; arange(end) begins at 0.
+
+    dtype: None for int64 where all three are whole, else `md.config.default_dtype`.
+    """
+    bounds: Any = (0, start, step) if end is None else (start, end, step)
+    if step == 0:
+        raise ArgumentError("arange() expected a step other than 0")
+    return _made("arange", lambda kind: np.arange(*bounds, dtype=kind), dtype, requires_grad)
+
+
+@advised
+def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor drawn uniformly from [0, 1) by the generator that `md.manual_seed` seeds."""
+    shape, kind = _shape("rand", size), _drawn_dtype("rand", dtype)
+    array = drawn(lambda generator: generator.random(shape, kind))
+    return Tensor(array, requires_grad)
+
+
+@advised
+def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor drawn from the standard Gaussian by the generator that `md.manual_seed` seeds."""
+    shape, kind = _shape("randn", size), _drawn_dtype("randn", dtype)
+    array = drawn(lambda generator: generator.standard_normal(shape, kind))
+    return Tensor(array, requires_grad)
+
+
+def _shape(who: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of both zeros(2, 3) and zeros((2, 3))."""
+    shape = unpacked(size)
+    for n in shape:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise ShapeError(f"{who}() expected a shape of whole numbers from 0 up, got {shape}")
+    return tuple(map(int, shape))
+
+
+def _float(dtype: Any) -> Any:
+    return config.default_dtype if dtype is None else dtype
+
+
+def _drawn_dtype(who: str, dtype: Any) -> Any:
+    if _float(dtype) not in (np.float32, np.float64):
+        raise DTypeError(f"{who}() draws float32 or float64, got {dtype}: use .astype()")
+    return np.dtype(_float(dtype))
+
+
+def _made(who: str, make: Callable[[Any], Any], dtype: Any, requires_grad: bool) -> Tensor:
+    if dtype is None and make(None).dtype == np.float64:
+        dtype = config.default_dtype
+    array = again(lambda: make(dtype))
+    return Tensor(_numbers(array, f"{who}()"), requires_grad)
 
 
 def _numbers(array: np.ndarray, who: str) -> np.ndarray:

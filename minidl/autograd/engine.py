@@ -6,71 +6,19 @@ gradient is wanted. Nodes are numbered as they are made, so "newest first" is a 
 and the pass needs no recursion.
 """
 
-import contextlib
 import heapq
 import itertools
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl import kernels
+from minidl.autograd.modes import enable_grad, no_grad
 from minidl.errors import GradError
 from minidl.recording import again, step
 
-__all__ = ["Node", "Output", "mode", "no_grad", "enable_grad", "detect_anomaly", "run"]
-
-
-class _Mode(threading.local):
-    """What this thread records: each thread has its own."""
-
-    recording = True
-    detecting = False
-
-
-mode = _Mode()
-
-
-class _Switch(contextlib.ContextDecorator):
-    """A context manager, or decorator, that sets one attribute of `mode` for a while."""
-
-    _attribute: str
-    _value: bool
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def _recreate_cm(self) -> "_Switch":
-        return type(self)()  # a decorated function may run in several threads at once
-
-    def __enter__(self) -> None:
-        self._before.append(getattr(mode, self._attribute))
-        setattr(mode, self._attribute, self._value)
-
-    def __exit__(self, *exception: object) -> None:
-        setattr(mode, self._attribute, self._before.pop())
-
-
-class no_grad(_Switch):
-    """Inside, nothing is recorded: results need no gradient and keep nothing alive."""
-
-    _attribute, _value = "recording", False
-
-
-class enable_grad(_Switch):
-    """Inside, recording is on again, even within `no_grad`."""
-
-    _attribute, _value = "recording", True
-
-
-class detect_anomaly(_Switch):
-    """Inside, the first NaN or infinity in an output or gradient raises a GradError naming the op.
-
-    Costs a look at every number; for hunting a bug, not for training.
-    """
-
-    _attribute, _value = "detecting", True
+__all__ = ["Node", "Output", "run"]
 
 
 _order = itertools.count()
@@ -222,10 +170,10 @@ def _is_new(g: Any, part: Any) -> bool:
     in many places. `vjp` promises that it is nothing else."""
     if isinstance(g, tuple):
         return all(_is_new(each, part) for each in g)
-    if part is g or (isinstance(part, np.ndarray) and not part.flags.writeable):
-        return False
-    base, owner = getattr(part, "base", None), getattr(g, "base", None)
-    return base is None or (base is not g and base is not owner)
+    if part is g or not isinstance(part, np.ndarray):
+        return part is not g
+    base, owner = part.base, getattr(g, "base", None)
+    return part.flags.writeable and (base is None or (base is not g and base is not owner))
 
 
 def _parents(node: Node) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import engine
-from minidl.autograd.tensor import Tensor, grad
+from minidl.autograd.grads import grad
+from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, GradError
 
 __all__ = ["gradcheck"]

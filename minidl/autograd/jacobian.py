@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.engine import enable_grad
-from minidl.autograd.tensor import Tensor, grad, ops
+from minidl.autograd.grads import grad
+from minidl.autograd.modes import enable_grad
+from minidl.autograd.tensor import Tensor, ops
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 __all__ = ["hessian", "jacobian", "jvp"]

@@ -10,6 +10,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample
 from minidl.autograd.tensor import Tensor, ops
 from minidl.autograd.watched import plain, shown
 from minidl.errors import DTypeError
+from minidl.foreign import check_names
 from minidl.recording import here
 
 __all__ = ["Op", "check_arrays", "composite"]
@@ -67,9 +68,13 @@ class Op:
                 f"{self.name} expected a Tensor or ndarray as {self.array_names[0]}, got "
                 f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
             )
-        if here.recorder is None or here.recorder.depth:
-            return self.function(*inputs, **settings)
-        return self._recorded(inputs, settings)
+        try:
+            if here.recorder is None or here.recorder.depth:
+                return self.function(*inputs, **settings)
+            return self._recorded(inputs, settings)
+        except TypeError:
+            check_names(self.name, self.__signature__.parameters, settings)
+            raise
 
     def _recorded(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """The op with arrays as tensors, so that all it does with them is done by ops."""
@@ -87,7 +92,9 @@ class Op:
         for i, x in enumerate(found):
             if isinstance(x, Tensor):
                 found[i] = shown(x._data, 3)
-        return type(result)(found) if isinstance(result, tuple | list) else found[0]
+        if not isinstance(result, tuple | list):
+            return found[0]
+        return getattr(type(result), "_make", type(result))(found)  # of a NamedTuple, its maker
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -29,16 +29,17 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.call import NUMBERS, Call, Rule, check_finite
+from minidl.autograd.call import NUMBERS, Call, Rule
 from minidl.autograd.dtypes import as_arrays
-from minidl.autograd.engine import mode
 from minidl.autograd.held import show
 from minidl.autograd.hooks import op_hooks
+from minidl.autograd.modes import check_finite, mode
 from minidl.autograd.op import Op
 from minidl.autograd.tensor import Tensor
 from minidl.autograd.unit import unit
 from minidl.autograd.watched import plain, shown
 from minidl.errors import DTypeError, GradError
+from minidl.foreign import check_names
 from minidl.recording import here
 
 __all__ = ["Primitive", "primitive"]
@@ -102,10 +103,14 @@ class Primitive(Op):
         arrays, with_tensors = as_arrays(self, inputs, self._any_dtype)
         if self.is_yours or op_hooks:
             self.expose(arrays)
-        if here.recorder is None:
-            result = self.function(*arrays, **settings)
-        else:
-            result = self._as_unit(inputs, arrays, settings)
+        try:
+            if here.recorder is None:
+                result = self.function(*arrays, **settings)
+            else:
+                result = self._as_unit(inputs, arrays, settings)
+        except TypeError:
+            check_names(self.name, self.__signature__.parameters, settings)
+            raise
         saved = ()
         if self.saves:
             result, *saved = result

@@ -1,32 +1,27 @@
 """Tensor: an ndarray that remembers how it was made.
 
-Its methods are names for primitives, which `minidl.ops` declares and enters into `ops` below.
+Its operators (`Operators`) and most of its methods (`minidl.ops.methods`) are ops.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minidl import kernels
-from minidl.autograd import engine
 from minidl.autograd.copying import Copied
 from minidl.autograd.held import show
+from minidl.autograd.operators import Operators, ops
 from minidl.autograd.watched import Watched, is_yours, plain, shown
-from minidl.errors import ArgumentError, DTypeError, GradError, ShapeError
-from minidl.geometry import check_swap, unpacked
-from minidl.recording import again, changed, here, refuse, step
+from minidl.errors import DTypeError, GradError, ShapeError
+from minidl.foreign import TENSOR, Count, missing
+from minidl.recording import changed, here, refuse
 
-__all__ = ["Tensor", "grad", "ops"]
+__all__ = ["Tensor", "ops"]
 
-ops: dict[str, Callable[..., Any]] = {}
-"""Every op of the library by name."""
-
-Axis = int | Sequence[int] | None
 READS = "reads numbers that a replay computes anew: do it outside, with what the call returns"
 
 
-class Tensor(Copied):
+class Tensor(Operators, Copied):
     """An array with a gradient.
 
     data: the ndarray; not to be written to between a forward pass and its backward pass, which
@@ -107,12 +102,21 @@ class Tensor(Copied):
         changed()
         self._requires_grad = bool(wanted)
 
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Set `requires_grad` and return the tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
     @property
     def edge(self) -> Any:
         """Where its gradient goes: the node that made it, itself for a leaf, or None."""
         if self._node is not None:
             return self._node
         return self if self._requires_grad else None
+
+    @property
+    def T(self) -> "Tensor":  # noqa: N802
+        return ops["transpose"](self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +132,10 @@ class Tensor(Copied):
 
     @property
     def size(self) -> int:
-        return self._data.size
+        return Count(self._data.size)
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(type(self).__name__, name, TENSOR)
 
     def numpy(self) -> np.ndarray:
         """The ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
@@ -150,6 +157,11 @@ class Tensor(Copied):
         if self.size != 1:
             raise ShapeError(f"item() expected a tensor of one element, got shape {self.shape}")
         return self._data.item()
+
+    def tolist(self) -> Any:
+        """Its numbers as Python's, in nested lists."""
+        refuse("tolist() of a tensor", READS)
+        return self._data.tolist()
 
     def detach(self) -> "Tensor":
         """The same data as a tensor outside the graph."""
@@ -195,206 +207,6 @@ class Tensor(Copied):
         `md.grad(..., create_graph=True)`.
         Raises GradError for a tensor that isn't a scalar, needs no gradient, or was freed.
         """
-        root = (self.edge, _first_gradient(self, g, False, "backward()"))
-        for leaf, total in engine.run([root], None, retain_graph, create_graph=False).items():
-            _add_gradient(leaf, total)
+        from minidl.autograd.grads import backward  # which knows Tensor
 
-    def __add__(self, other: Any) -> "Tensor":
-        return ops["add"](self, other)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return ops["subtract"](self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return ops["subtract"](other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return ops["multiply"](self, other)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return ops["divide"](self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return ops["divide"](other, self)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return ops["power"](self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return ops["power"](other, self)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return ops["matmul"](self, other)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return ops["matmul"](other, self)
-
-    def __neg__(self) -> "Tensor":
-        return ops["negative"](self)
-
-    def __abs__(self) -> "Tensor":
-        return ops["abs"](self)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    # Comparison: element by element, bool tensors without a gradient
-
-    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return ops["equal"](self, other)
-
-    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return ops["not_equal"](self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return ops["less"](self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return ops["less_equal"](self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return ops["greater"](self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return ops["greater_equal"](self, other)
-
-    __hash__ = object.__hash__  # by identity, since == compares elements
-
-    # Shape
-
-    def __getitem__(self, key: Any) -> "Tensor":
-        return ops["getitem"](self, key=key)
-
-    def reshape(self, *shape: Any) -> "Tensor":
-        """The same numbers in another shape; one length may be -1."""
-        return ops["reshape"](self, shape=unpacked(shape))
-
-    def transpose(self, *axes: Any) -> "Tensor":
-        """The axes in another order; without arguments, reversed. See `geometry.check_swap`."""
-        check_swap(axes, self.ndim)
-        return ops["transpose"](self, axes=unpacked(axes) or None)
-
-    @property
-    def T(self) -> "Tensor":  # noqa: N802
-        return self.transpose()
-
-    def astype(self, dtype: Any) -> "Tensor":
-        """The same numbers in another dtype; gradients pass between float dtypes."""
-        return ops["astype"](self, dtype=dtype)
-
-    # Elementwise
-
-    def exp(self) -> "Tensor":
-        return ops["exp"](self)
-
-    def log(self) -> "Tensor":
-        return ops["log"](self)
-
-    def sqrt(self) -> "Tensor":
-        return ops["sqrt"](self)
-
-    abs = __abs__
-
-    def clip(self, low: float | None = None, high: float | None = None) -> "Tensor":
-        return ops["clip"](self, low=low, high=high)
-
-    # Reductions, over one axis, several, or all
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return ops["sum"](self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return ops["mean"](self, axis=axis, keepdims=keepdims)
-
-    def var(self, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
-        """The variance; `ddof=1` divides by n - 1, as NumPy spells it."""
-        return ops["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
-
-    def max(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        """The largest; equal ones share the gradient."""
-        return ops["max"](self, axis=axis, keepdims=keepdims)
-
-    def min(self, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        """The smallest; equal ones share the gradient."""
-        return ops["min"](self, axis=axis, keepdims=keepdims)
-
-    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return ops["logsumexp"](self, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None) -> "Tensor":
-        """Where the (first) largest stands; an integer tensor without a gradient."""
-        return Tensor(again(lambda: np.asarray(self._data.argmax(axis))))
-
-
-def _add_gradient(leaf: Tensor, array: np.ndarray) -> None:
-    grad = leaf.grad
-    if grad is None:
-        leaf.grad = array
-    elif grad.flags.carray and grad.dtype.kind == "f":
-        kernels.use("elementwise").add_to(grad, array)
-    else:
-        step(lambda: np.add(grad, array, out=grad))
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    *,
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-) -> list[Tensor | None]:
-    """Gradients of the sum of `outputs` with respect to each of `inputs`, as Tensors.
-
-    outputs, inputs: a Tensor or a sequence of them.
-    grad_outputs: for outputs that are no scalars, a gradient (or None) for each.
-    retain_graph: keep the graph for another pass; None: only with `create_graph`.
-    create_graph: record the computation, so that the results can be differentiated again.
-    Leaves `.grad` alone. An input that no output depends on gets None.
-    Raises GradError for an output or input that needs no gradient, or a graph that was freed.
-    """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = list(inputs) if isinstance(inputs, tuple | list) else [inputs]  # type: ignore[list-item]
-    starts = [grad_outputs] * len(outputs) if grad_outputs is None else list(grad_outputs)
-    if len(starts) != len(outputs):
-        raise ArgumentError(
-            f"grad() expected a gradient for each of {len(outputs)} outputs, got {len(starts)}"
-        )
-    for position, x in enumerate(inputs):
-        if not isinstance(x, Tensor):
-            raise DTypeError(f"grad() expected Tensors as inputs, got {type(x).__name__}")
-        if not x.requires_grad:
-            raise GradError(f"grad(): input {position} has requires_grad=False")
-    roots = [
-        (output.edge, _first_gradient(output, g, create_graph, "grad()"))
-        for output, g in zip(outputs, starts, strict=True)
-    ]
-    retain = create_graph if retain_graph is None else retain_graph
-    found = engine.run(roots, {x.edge for x in inputs}, retain, create_graph)
-    totals = [found.get(x.edge) for x in inputs]
-    return [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in totals]
-
-
-def _first_gradient(output: Tensor, g: Any, as_tensor: bool, who: str) -> Any:
-    """The gradient to start from at `output`: `g` checked, or 1 for a scalar."""
-    if not output.requires_grad:
-        raise GradError(
-            f"{who}: the output needs no gradient: nothing it was made from has "
-            "requires_grad=True, or it was made under no_grad()"
-        )
-    if g is None:
-        if output.size != 1:
-            raise GradError(
-                f"{who} expected a scalar, got shape {output.shape}: "
-                "reduce it (for example with .sum() or .mean()), or pass its gradient"
-            )
-        g = np.ones(output.shape, output.dtype)
-    array = g.data if isinstance(g, Tensor) else np.asarray(g, output.dtype)
-    if array.shape != output.shape or array.dtype != output.dtype:
-        raise ShapeError(
-            f"{who} expected a gradient like the output, {output.dtype} of shape {output.shape}, "
-            f"got {array.dtype} of shape {array.shape}"
-        )
-    if not as_tensor:
-        return array
-    return g if isinstance(g, Tensor) else Tensor(array)
+        backward(self, g, retain_graph)

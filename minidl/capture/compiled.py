@@ -16,8 +16,8 @@ import numpy as np
 
 from minidl import random
 from minidl.autograd import Tensor
-from minidl.autograd.engine import mode, no_grad
 from minidl.autograd.hooks import op_hooks
+from minidl.autograd.modes import mode, no_grad
 from minidl.capture.arguments import signature, with_arrays
 from minidl.capture.folding import record_model
 from minidl.capture.program import Program

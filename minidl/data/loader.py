@@ -12,6 +12,7 @@ import numpy as np
 from minidl import random
 from minidl.data.dataset import Dataset
 from minidl.errors import ArgumentError, DTypeError, StateError
+from minidl.foreign import Advising
 
 __all__ = ["DataLoader"]
 
@@ -21,7 +22,7 @@ Job = tuple[np.ndarray, tuple[int, ...]]  # the items of a batch, and the seed o
 Transform = Callable[[np.ndarray, np.random.Generator | None], np.ndarray]
 
 
-class DataLoader:
+class DataLoader(Advising):
     """Iterate over `dataset` in batches; each `iter()` is one epoch.
 
     batch_size: items in a batch; the last batch of an epoch may be smaller, or with `drop_last`

@@ -136,16 +136,18 @@ def _first_layers(model: Module) -> list[tuple[str, tuple[int, ...]]]:
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             found[IMAGE, (module.in_channels,)] = None
-        elif isinstance(module, nn.DepthwiseConv2d | nn.BatchNorm2d):
+        elif isinstance(module, nn.DepthwiseConv2d):
             found[IMAGE, (module.channels,)] = None
+        elif isinstance(module, nn.BatchNorm2d):
+            found[IMAGE, (module.num_features,)] = None
         elif isinstance(module, nn.Linear):
             found[ROWS, (module.in_features,)] = None
             found[OTHER, (3, module.in_features)] = None
         elif isinstance(module, nn.BatchNorm1d):
-            found[ROWS, (module.channels,)] = None
+            found[ROWS, (module.num_features,)] = None
         elif isinstance(module, nn.LayerNorm):
-            found[OTHER, tuple(module.shape)] = None
-            found[OTHER, (3, *module.shape)] = None
+            found[OTHER, module.normalized_shape] = None
+            found[OTHER, (3, *module.normalized_shape)] = None
         elif isinstance(module, nn.RNN | nn.LSTM | nn.GRU):
             found[OTHER, (3, module.input_size)] = None
         elif isinstance(module, nn.Embedding):

@@ -75,7 +75,7 @@ def _linear(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
 
 def _norm(run: Any, module: Any, name: str, x: Any, value: Any, residual: Any = None) -> Any:
     if isinstance(module, nn.LayerNorm):
-        shape = tuple(module.shape)
+        shape = module.normalized_shape
         if x.shape[x.ndim - len(shape) :] != shape:
             raise MisfitError(f"LayerNorm {name}", math.prod(shape), x[:1].size, x.ndim == 2)
         if len(shape) > 1:
@@ -83,8 +83,8 @@ def _norm(run: Any, module: Any, name: str, x: Any, value: Any, residual: Any = 
         elif x.ndim == 2:
             run.takes.append((name, value))
     else:
-        if x.ndim != module.axes or x.shape[-1] != module.channels:
-            raise MisfitError(f"BatchNorm {name}", module.channels, x.shape[-1], x.ndim == 2)
+        if x.ndim != module.axes or x.shape[-1] != module.num_features:
+            raise MisfitError(f"BatchNorm {name}", module.num_features, x.shape[-1], x.ndim == 2)
         if x.ndim == 2:
             run.takes.append((name, value))
         else:
@@ -181,8 +181,8 @@ def _global_pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
 
 
 def _embedded(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
-    made = Value(OTHER, exact=True) if x.ndim != 1 else Value(ROWS, (Row(module.dim),))
-    return run.give(name, module, value, (*x.shape, module.dim), made)
+    made = Value(OTHER, exact=True) if x.ndim != 1 else Value(ROWS, (Row(module.embedding_dim),))
+    return run.give(name, module, value, (*x.shape, module.embedding_dim), made)
 
 
 def _recurrent(run: Any, module: Any, name: str, x: Any, value: Any, state: Any = None) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from minidl.io import effects
 from minidl.io.axes import Axes, blended, image_axes, is_image, plain_features, reshaped
 from minidl.io.provenance import IMAGE, OTHER, PLANES, ROWS, Owner, Row, Use, Value, is_plain
+from minidl.ops.indexing import is_basic
 
 __all__ = ["Tracker", "as_image"]
 
@@ -65,7 +66,7 @@ class Tracker:
     def _made_of(self, owner: Owner, op: str, array: Any, output: Any) -> None:
         """An array made of a module's own is its own, too."""
         who, shape, plain = owner
-        kept = op in ("reshape", "broadcast_to") or op not in MOVING | REDUCTIONS | MIXING
+        kept = op in ("reshape", "broadcast_to") or op not in MOVING | REDUCTIONS | MIXING | ORDERS
         kept = kept and (_core(output.shape) == _core(array.shape) or op == "broadcast_to")
         made = self.owners.get(id(output), frozenset())
         self.owners[id(output)] = made | {(who, shape if kept else output.shape, plain and kept)}
@@ -108,6 +109,8 @@ class Tracker:
             made = _reduced(x, value, output)
         elif name in MIXING:
             made = _mixed(value, output)
+        elif name in ORDERS:
+            made = _unknown(output)
         else:
             made = _elementwise(known, output)
         made = _from_all(_fitting(made, output), [v for _, v in known])
@@ -143,6 +146,7 @@ class Tracker:
 
 
 REDUCTIONS = {"sum", "mean", "max", "min", "logsumexp", "var", "sum_to"}
+ORDERS = {"argsort", "cumsum"}  # whose outputs depend on the order of their inputs
 MIXING = {  # whose outputs are other features than their inputs
     "matrix_product", "matmul", "linear", "linear_activation", "embedding", "scatter_add",
     "rnn", "lstm", "gru",
@@ -293,6 +297,10 @@ def _joined(known: list[tuple[Any, Value]], axis: int, output: Any, arrays: Sequ
 
 
 def _cut(x: Any, value: Value, output: Any, key: Any) -> Value:
+    parts = key if isinstance(key, tuple) else (key,)
+    backwards = any(isinstance(part, slice) and (part.step or 1) < 0 for part in parts)
+    if backwards or not is_basic(key):  # elements in another order
+        return _unknown(output)
     if output.shape == x.shape:
         return value
     if value.kind != ROWS:

@@ -58,7 +58,7 @@ class Flow:
 def places(module: Module, name: str = "") -> Iterator[tuple[str, Module]]:
     """Every place in the tree; a module in two places comes twice, as it does in `state_dict`."""
     yield name, module
-    for child_name, child in module.children():
+    for child_name, child in module.named_children():
         if not child_name:
             raise StateError(f"a file can't store the name '' of a part of {type(module).__name__}")
         yield from places(child, f"{name}.{child_name}" if name else child_name)

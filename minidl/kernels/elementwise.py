@@ -1,6 +1,7 @@
 """Elementwise work on large arrays. Shapes and names as in `minidl.reference.elementwise`."""
 
 import functools
+import math
 
 import numpy as np
 
@@ -24,6 +25,13 @@ def _sum(part, x, y, total):
         target[i] = a[i] + b[i]
 
 
+@kernel
+def _erf(part, x, y):
+    source, target = x[part * PART : (part + 1) * PART], y[part * PART : (part + 1) * PART]
+    for i in range(source.size):
+        target[i] = math.erf(source[i])
+
+
 def add_to(total: np.ndarray, x: np.ndarray) -> None:
     """total += x, of one shape and dtype; total is C-contiguous."""
     parts = sized(-(-total.size // PART), total.size)
@@ -36,3 +44,11 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     parts = sized(-(-total.size // PART), total.size)
     _sum(parts, contiguous(x).reshape(-1), contiguous(y).reshape(-1), total.reshape(-1))
     return total
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """The error function of each element."""
+    x = contiguous(x)
+    y = empty(x.shape, x.dtype)
+    _erf(sized(-(-x.size // PART), x.size), x.reshape(-1), y.reshape(-1))
+    return y

@@ -28,7 +28,7 @@ def fully_convolutional(network: Network) -> nn.Sequential:
     """
     known = (nn.Linear, nn.Flatten, nn.GlobalAvgPool2d, nn.Conv2d, *EVERYWHERE)
     if not isinstance(network, Network) or not all(
-        isinstance(layer, known) for _, layer in network.classifier.children()
+        isinstance(layer, known) for layer in network.classifier.children()
     ):
         raise ArgumentError(
             f"fully_convolutional expected a network with a body and a head of layers in a row, "
@@ -41,7 +41,7 @@ def fully_convolutional(network: Network) -> nn.Sequential:
     with no_grad():
         window = shadow(body, hooks=False).eval()(images).shape[1:3]
     head: list[Module] = []
-    for _, layer in network.classifier.children():
+    for layer in network.classifier.children():
         if isinstance(layer, nn.GlobalAvgPool2d):
             head.append(nn.AvgPool2d(window, 1))
             window = (1, 1)

@@ -179,7 +179,7 @@ def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear 
     layers = [
         (parent, name, layer)
         for parent in head.modules()
-        for name, layer in parent.children()
+        for name, layer in parent.named_children()
         if next(layer.parameters(), None) is not None and not next(layer.children(), None)
     ]
     parent, name, last = layers[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
+from minidl.foreign import advice, advised
 from minidl.io.foreign import Found, read_file
 from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import layers_of
@@ -64,7 +65,7 @@ def register(
 
         @wraps(maker)
         def make(*args: Any, **kwargs: Any) -> Network:
-            model = maker(*args, **kwargs)
+            model = advised(maker)(*args, **kwargs)
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             try:
@@ -106,7 +107,9 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     try:
         inspect.signature(_makers[name]).bind(**kwargs)
     except TypeError as error:
-        raise ArgumentError(f"models.create({name!r}): {error}") from error
+        known = inspect.signature(_makers[name]).parameters
+        hint = "".join(f": {advice(word, known)}" for word in kwargs if word not in known)
+        raise ArgumentError(f"models.create({name!r}): {error}{hint}") from error
     if weights is None:
         return _made(name, kwargs)
     if isinstance(weights, Mapping):

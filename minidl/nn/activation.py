@@ -50,12 +50,12 @@ class ReLU6(_Activation):
 
 
 class LeakyReLU(_Activation):
-    """x, times `slope` where it is negative."""
+    """x, times `negative_slope` where it is negative."""
 
     function = ops.leaky_relu
 
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = real("LeakyReLU", "slope", slope)
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = real("LeakyReLU", "negative_slope", negative_slope)
 
 
 class PReLU(Module):

@@ -35,7 +35,7 @@ class ModuleList(Module):
         return sum(1 for _ in self.children())
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self.children())
+        return self.children()
 
     def __getitem__(self, index: Any) -> Any:
         modules = list(self)
@@ -76,7 +76,7 @@ class ModuleDict(Module):
         return (module for _, module in self.items())
 
     def items(self) -> Iterator[tuple[str, Module]]:
-        return self.children()
+        return self.named_children()
 
     def __getitem__(self, name: str) -> Module:
         found = dict(self.items())

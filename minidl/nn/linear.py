@@ -53,20 +53,21 @@ def options(layer: Any) -> str:
 
 
 class Embedding(Module):
-    """Rows of a table.  Integers of any shape -> (*shape, dim).
+    """Rows of a table.  Integers of any shape -> (*shape, embedding_dim).
 
-    weight: (num, dim), Gaussian at the start.
+    weight: (num_embeddings, embedding_dim), Gaussian at the start.
     """
 
     function = ops.embedding
 
-    def __init__(self, num: int, dim: int) -> None:
-        self.num, self.dim = positive("Embedding", "num", num), positive("Embedding", "dim", dim)
-        self.weight = new_parameter(num, dim)
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        self.num_embeddings = positive("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = positive("Embedding", "embedding_dim", embedding_dim)
+        self.weight = new_parameter(num_embeddings, embedding_dim)
         init.normal(self.weight)
 
     def forward(self, indices: Any) -> Any:
         return ops.embedding(indices, self.weight)
 
     def extra_repr(self) -> str:
-        return f"{self.num}, {self.dim}"
+        return f"{self.num_embeddings}, {self.embedding_dim}"

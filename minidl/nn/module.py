@@ -1,7 +1,7 @@
 """Module: a layer or network, whose state is a tree of named arrays."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from minidl.autograd.hooks import HookHandle
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, StateError
+from minidl.foreign import MODULE, Advising, missing
 from minidl.recording import changed, here
 
 __all__ = ["Module", "Parameter", "Buffer", "LoadReport"]
@@ -85,7 +86,7 @@ class LoadReport(NamedTuple):
         return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-class Module:
+class Module(Advising):
     """Base of all layers and networks: give `forward`, and assign parts to attributes.
 
         class Net(nn.Module):
@@ -106,6 +107,9 @@ class Module:
     family = "other"  # or "convolution", "linear", "normalization", "pooling"
     function: Any = None  # the op that it calls with its settings and parameters, if it is one
     _forward_hooks: tuple[Any, ...] | list[Any] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:
         """What the module computes. Subclasses give it; callers call the module itself."""
@@ -148,6 +152,11 @@ class Module:
         changed()
         object.__setattr__(self, name, value)
 
+    if not TYPE_CHECKING:  # an attribute that isn't there is mypy's to find
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing(type(self).__name__, name, MODULE)
+
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, inputs, output)` after every forward; what it returns, if anything,
         replaces the output. Use the result's `.remove()`, or a `with`, to end it."""
@@ -160,7 +169,11 @@ class Module:
 
     # The tree
 
-    def children(self) -> Iterator[tuple[str, "Module"]]:
+    def children(self) -> Iterator["Module"]:
+        """The direct parts."""
+        return (module for _, module in self.named_children())
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the direct parts."""
         own = tuple(vars(self).items())  # of now: what is done to it meanwhile doesn't matter
         return ((name, part) for name, part in own if isinstance(part, Module))
@@ -173,7 +186,7 @@ class Module:
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
-                for child_name, child in module.children():
+                for child_name, child in module.named_children():
                     yield from walk(child, f"{name}.{child_name}" if name else child_name)
 
         return walk(self, prefix)
@@ -186,7 +199,7 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, kind):
                 yield name, value
-        for child_name, child in self.children():
+        for child_name, child in self.named_children():
             for name, value in child._named_state(kind):
                 yield f"{child_name}.{name}", value
 
@@ -324,7 +337,7 @@ class Module:
         def walk(module: Module) -> None:
             if id(module) not in seen:
                 seen.add(id(module))
-                for _, child in module.children():
+                for child in module.children():
                     walk(child)
                 fn(module)
 
@@ -354,7 +367,9 @@ class Module:
         extra = self.extra_repr()
         if self.frozen:
             extra = f"{extra}, frozen" if extra else "frozen"
-        lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in self.children()]
+        lines = [
+            f"({key}): {child!r}".replace("\n", "\n  ") for key, child in self.named_children()
+        ]
         if not lines:
             return f"{name}({extra})"
         body = "\n  ".join([extra, *lines] if extra else lines)

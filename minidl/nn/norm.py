@@ -24,21 +24,21 @@ class _BatchNorm(Module):
 
     def __init__(
         self,
-        channels: int,
+        num_features: int,
         eps: float = 1e-5,
         momentum: float = 0.1,
         *,
         activation: str | None = None,
     ) -> None:
         who = type(self).__name__
-        self.channels = positive(who, "channels", channels)
+        self.num_features = positive(who, "num_features", num_features)
         self.eps, self.momentum = real(who, "eps", eps), real(who, "momentum", momentum)
         if self.eps < 0 or not 0 <= self.momentum <= 1:
             raise ArgumentError(
                 f"{who}: eps must be 0 or more and momentum from 0 to 1, got {eps} and {momentum}"
             )
         self.activation = check_activation(who, activation)
-        self.weight, self.bias = new_parameter(channels), new_parameter(channels)
+        self.weight, self.bias = new_parameter(num_features), new_parameter(num_features)
         self.weight.data[...], self.bias.data[...] = 1, 0
         self.running_mean = Buffer(np.zeros_like(self.bias.data))
         self.running_var = Buffer(np.ones_like(self.bias.data))
@@ -46,12 +46,12 @@ class _BatchNorm(Module):
     def forward(self, x: Any, residual: Any = None) -> Any:
         who = type(self).__name__
         check_array(who, x)
-        if x.ndim != self.axes or x.shape[-1] != self.channels:
+        if x.ndim != self.axes or x.shape[-1] != self.num_features:
             hint = ""
-            if x.ndim == self.axes == 4 and x.shape[1] == self.channels:
+            if x.ndim == self.axes == 4 and x.shape[1] == self.num_features:
                 hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
             raise ShapeError(
-                f"{who} expected {self.layout.format(self.channels)}, got {x.shape}{hint}"
+                f"{who} expected {self.layout.format(self.num_features)}, got {x.shape}{hint}"
             )
         if residual is not None and residual.shape != x.shape:
             raise ShapeError(
@@ -71,12 +71,12 @@ class _BatchNorm(Module):
         )
 
     def extra_repr(self) -> str:
-        text = f"{self.channels}, eps={self.eps:g}, momentum={self.momentum:g}"
+        text = f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"
         return text if self.activation is None else f"{text}, activation={self.activation!r}"
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of features.  (N, channels) -> (N, channels).
+    """Batch normalisation of features.  (N, num_features) -> (N, num_features).
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
@@ -88,7 +88,7 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images.  (N, H, W, channels) -> (N, H, W, channels).
+    """Batch normalisation of images.  (N, H, W, num_features) -> (same).
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
@@ -100,35 +100,35 @@ class BatchNorm2d(_BatchNorm):
 
 
 class LayerNorm(Module):
-    """Each row normalised over its last axes.  (..., *shape) -> (..., *shape).
+    """Each row normalised over its last axes.  (..., *normalized_shape) -> the same.
 
-    shape: an int or several; weight, bias: of that shape.
+    normalized_shape: an int or several; weight, bias: of that shape.
     Source: Ba et al. 2016, "Layer Normalization".
     """
 
     family = "normalization"
     function = ops.layer_norm
 
-    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
-        sizes = shape if isinstance(shape, tuple | list) else (shape,)
-        self.shape = tuple(positive("LayerNorm", "shape", n) for n in sizes)
-        self.eps = real("LayerNorm", "eps", eps)
-        if not self.shape or self.eps < 0:
-            raise ArgumentError(
-                f"LayerNorm: shape must have an axis and eps be 0 or more, got {shape} and {eps}"
-            )
-        self.weight, self.bias = (
-            new_parameter(*self.shape),
-            new_parameter(*self.shape),
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        given = (
+            normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
         )
+        self.normalized_shape = tuple(positive("LayerNorm", "normalized_shape", n) for n in given)
+        self.eps = real("LayerNorm", "eps", eps)
+        if not self.normalized_shape or self.eps < 0:
+            raise ArgumentError(
+                "LayerNorm: normalized_shape must have an axis and eps be 0 or more, got "
+                f"{normalized_shape} and {eps}"
+            )
+        self.weight, self.bias = (new_parameter(*self.normalized_shape) for _ in range(2))
         self.weight.data[...], self.bias.data[...] = 1, 0
 
     def forward(self, x: Any) -> Any:
         check_array("LayerNorm", x)
-        return ops.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.shape}, eps={self.eps:g}"
+        return f"{self.normalized_shape}, eps={self.eps:g}"
 
 
 class LocalResponseNorm(Module):

@@ -6,6 +6,7 @@ The ops that a file lists in its `__all__` are public.
 from minidl.autograd.op import Op
 from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
+from minidl.ops.along import *
 from minidl.ops.comparison import *
 from minidl.ops.conv import *
 from minidl.ops.conv_pool import *
@@ -13,12 +14,14 @@ from minidl.ops.conv_transpose import *
 from minidl.ops.cross_entropy import *
 from minidl.ops.depthwise import *
 from minidl.ops.dropout import *
+from minidl.ops.einsum import *
 from minidl.ops.elementwise import *
 from minidl.ops.gate import *
 from minidl.ops.group_norm import *
 from minidl.ops.indexing import *
 from minidl.ops.linalg import *
 from minidl.ops.loss import *
+from minidl.ops.moments import *
 from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
@@ -26,5 +29,7 @@ from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
 from minidl.ops.shape import *
 from minidl.ops.upsample import *
+from minidl.ops.views import *
+from minidl.ops import methods  # noqa: F401 isort:skip (gives Tensor its methods, when all ops are there)
 
 __all__ = sorted(name for name, op in globals().items() if isinstance(op, Op))

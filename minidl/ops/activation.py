@@ -79,14 +79,17 @@ def _(g, output):
 
 
 @primitive(
-    flops=_each, oracle=lambda torch, x, slope=0.01: torch.nn.functional.leaky_relu(x, slope)
+    flops=_each,
+    oracle=lambda torch, x, negative_slope=0.01: torch.nn.functional.leaky_relu(x, negative_slope),
 )
-def leaky_relu(x, *, slope=0.01):
-    """x, times `slope` where it is negative.  Source: Maas et al. 2013."""
-    return np.where(x > 0, x, x * real("leaky_relu", "slope", slope))
+def leaky_relu(x, *, negative_slope=0.01):
+    """x, times `negative_slope` where it is negative.  Source: Maas et al. 2013."""
+    return np.where(x > 0, x, x * real("leaky_relu", "negative_slope", negative_slope))
 
 
-leaky_relu.vjp("x")(lambda g, x, slope: where(x > 0, g, g * slope))
+@leaky_relu.vjp("x")
+def _(g, x, negative_slope):
+    return where(x > 0, g, g * negative_slope)
 
 
 @primitive(flops=_each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))

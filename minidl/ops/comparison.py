@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import DTypeError, ShapeError
@@ -14,8 +15,12 @@ __all__ = [
     "equal",
     "greater",
     "greater_equal",
+    "isnan",
     "less",
     "less_equal",
+    "masked_fill",
+    "maximum",
+    "minimum",
     "not_equal",
     "where",
 ]
@@ -118,6 +123,105 @@ def _(draw: Draw):
     yield sample(draw.mask(2, 3), draw.normal(2, 3), draw.normal(2, 3))
     yield sample(draw.mask(3), draw.normal(2, 1), draw.normal(1, 3))
     yield sample(draw.mask(2, 3), draw.normal(2, 3), 0.0)
+
+
+@primitive(flops=each, oracle=lambda torch, x: torch.isnan(x), any_dtype=True)
+def isnan(x):
+    """Return whether each element is a NaN, as booleans without a gradient."""
+    return np.isnan(x)
+
+
+@primitive(
+    flops=each, oracle=lambda torch, x, y: torch.maximum(*_tensors(torch, x, y)), any_dtype=True
+)
+def maximum(x, y):
+    """The larger of x and y, element by element; a NaN wins. Equal ones share the gradient."""
+    check_broadcast("maximum", x, y)
+    return np.maximum(x, y)
+
+
+@primitive(
+    flops=each, oracle=lambda torch, x, y: torch.minimum(*_tensors(torch, x, y)), any_dtype=True
+)
+def minimum(x, y):
+    """The smaller of x and y, element by element; a NaN wins. Equal ones share the gradient."""
+    check_broadcast("minimum", x, y)
+    return np.minimum(x, y)
+
+
+def _tensors(torch, *inputs):
+    return [
+        x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=torch.float64) for x in inputs
+    ]
+
+
+def _chosen(g, chosen, equal):
+    """The gradient of the one that was chosen; half of it where both are equal."""
+    return where(equal, 0.5 * g, where(chosen, g, 0.0))
+
+
+maximum.vjp("x")(lambda g, x, y: _chosen(g, x > y, x == y))
+maximum.vjp("y")(lambda g, x, y: _chosen(g, y > x, x == y))
+minimum.vjp("x")(lambda g, x, y: _chosen(g, x < y, x == y))
+minimum.vjp("y")(lambda g, x, y: _chosen(g, y < x, x == y))
+
+
+@composite(oracle=lambda torch, x, mask, value: x.masked_fill(mask, value), labels=("mask",))
+def masked_fill(x, mask, value):
+    """x, but `value`, a number or a tensor without axes, where `mask` is true.
+
+    mask: booleans of a shape that broadcasts to that of x.
+    """
+    check_arrays("masked_fill", x=x, mask=mask)
+    if mask.dtype != bool:
+        raise DTypeError(f"masked_fill expected a mask of booleans, got {mask.dtype}")
+    if np.ndim(value) != 0:
+        raise ShapeError(
+            f"masked_fill expected a number as value, got shape {np.shape(value)}: use where()"
+        )
+    pairs = zip(mask.shape[::-1], x.shape[::-1], strict=False)
+    if mask.ndim > x.ndim or any(n not in (1, whole) for n, whole in pairs):
+        raise ShapeError(f"masked_fill: a mask of shape {mask.shape} doesn't fit x of {x.shape}")
+    return where(mask, value, x)
+
+
+@isnan.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3))
+    yield sample(np.array([np.nan, 1, np.inf], draw.dtype))
+
+
+@maximum.samples
+@minimum.samples
+def _(draw: Draw):
+    x = draw.distinct(2, 2, 3)
+    yield sample(x[0], x[1])
+    yield sample(x, draw.normal(3))
+    yield sample(draw.nonzero(2, 3), 0.1)
+    yield sample(draw.nonzero(0, 3), draw.nonzero(3))
+
+
+@masked_fill.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3), draw.mask(2, 3), -1.5)
+    yield sample(draw.normal(2, 3), draw.mask(3), np.array(2, draw.dtype))
+
+
+@masked_fill.errors
+def _(draw: Draw):
+    x = draw.normal(2, 3)
+    yield ErrorInput(sample(x, draw.mask(2), 0.0), ShapeError, r"mask of shape \(2,\)")
+    yield ErrorInput(sample(x, draw.normal(2, 3), 0.0), DTypeError, "booleans, got float32")
+    yield ErrorInput(sample(x, draw.mask(2, 3), x), ShapeError, "a number as value")
+
+
+@maximum.errors
+@minimum.errors
+def _(draw: Draw):
+    x = draw.normal(2, 3)
+    yield ErrorInput(sample(x, draw.normal(2, 4)), ShapeError, r"\(2, 3\) and \(2, 4\) don't broad")
+    yield ErrorInput(sample(x, x.astype(np.float64)), DTypeError, "float32 and float64")
+    yield ErrorInput(sample(x, [1.0, 2.0, 3.0]), DTypeError, "got list.*md.tensor")
 
 
 @primitive(

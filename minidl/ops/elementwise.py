@@ -3,8 +3,11 @@
 The rules don't care for broadcasting: the tape sums a gradient to its input's shape.
 """
 
+import math
+
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -24,6 +27,9 @@ __all__ = [
     "abs",
     "sign",
     "clip",
+    "sin",
+    "cos",
+    "erf",
 ]
 
 
@@ -142,21 +148,6 @@ def _(draw: Draw):
     yield sample(2.0, draw.normal(2, 3))
 
 
-@add.errors
-@subtract.errors
-@multiply.errors
-@divide.errors
-@power.errors
-def _(draw: Draw):
-    x = draw.normal(2, 3)
-    yield ErrorInput(sample(x, draw.normal(2, 4)), ShapeError, r"\(2, 3\) and \(2, 4\) don't broad")
-    yield ErrorInput(sample(x, x.astype(np.float64)), DTypeError, "float32 and float64")
-    yield ErrorInput(sample(x, np.arange(3)), DTypeError, "got int64.*beside float32")
-    yield ErrorInput(sample(x, [1.0, 2.0, 3.0]), DTypeError, "got list.*md.tensor")
-    yield ErrorInput(sample(x, np.array([None] * 3)), DTypeError, "got object")
-    yield ErrorInput(sample(x, x.astype(np.float16)), DTypeError, "float16")
-
-
 # Functions
 
 
@@ -206,24 +197,51 @@ def sign(x):
 sign.vjp("x")(lambda g: 0.0 * g)
 
 
-@primitive(flops=each, oracle=lambda torch, x, low, high: torch.clamp(x, low, high), any_dtype=True)
-def clip(x, *, low=None, high=None):
-    """x, but `low` where it is less and `high` where it is more: numbers, None for no bound."""
-    if low is None and high is None:
-        raise ArgumentError("clip expected a low or a high bound, got neither")
-    for name, bound in (("low", low), ("high", high)):
+@primitive(flops=each, oracle=lambda torch, x, min, max: torch.clamp(x, min, max), any_dtype=True)
+def clip(x, *, min=None, max=None):
+    """x, but `min` where it is less and `max` where it is more: numbers, None for no bound."""
+    if min is None and max is None:
+        raise ArgumentError("clip expected min or max, got neither")
+    for name, bound in (("min", min), ("max", max)):
         if bound is not None:
             real("clip", name, bound, finite=False)
-    if low is not None and high is not None and low > high:
-        raise ArgumentError(f"clip: the low bound {low} is more than the high one {high}")
-    return np.clip(x, low, high).astype(x.dtype, copy=False)
+    if min is not None and max is not None and min > max:
+        raise ArgumentError(f"clip: min {min} is more than max {max}")
+    return np.clip(x, min, max).astype(x.dtype, copy=False)
 
 
 @clip.vjp("x")
-def _(g, x, low, high):
-    if low is not None:
-        g = where(x >= low, g, 0.0)
-    return g if high is None else where(x <= high, g, 0.0)
+def _(g, x, min, max):
+    if min is not None:
+        g = where(x >= min, g, 0.0)
+    return g if max is None else where(x <= max, g, 0.0)
+
+
+@primitive(flops=each, oracle=lambda torch, x: torch.sin(x))
+def sin(x):
+    """The sine of x in radians."""
+    return np.sin(x)
+
+
+sin.vjp("x")(lambda g, x: g * cos(x))
+
+
+@primitive(flops=each, oracle=lambda torch, x: torch.cos(x))
+def cos(x):
+    """The cosine of x in radians."""
+    return np.cos(x)
+
+
+cos.vjp("x")(lambda g, x: -g * sin(x))
+
+
+@primitive(flops=each, oracle=lambda torch, x: torch.erf(x))
+def erf(x):
+    """The error function: 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
+    return kernels.use("elementwise").erf(x)
+
+
+erf.vjp("x")(lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 
 @exp.samples
@@ -250,14 +268,26 @@ def _(draw: Draw):
 
 @clip.samples
 def _(draw: Draw):
-    yield sample(draw.nonzero(4, 5), low=-0.1, high=0.1)
-    yield sample(draw.nonzero(4, 5), low=0.1, high=None)
-    yield sample(draw.nonzero(4, 5), low=None, high=0.1)
+    yield sample(draw.nonzero(4, 5), min=-0.1, max=0.1)
+    yield sample(draw.nonzero(4, 5), min=0.1, max=None)
+    yield sample(draw.nonzero(4, 5), min=None, max=0.1)
+
+
+@sin.samples
+@cos.samples
+@erf.samples
+def _(draw: Draw):
+    yield sample(draw.normal(2, 3))
+    yield sample(draw.normal(3, 0, 2))
+    yield sample(4 * draw.normal(4))
 
 
 @exp.errors
 @log.errors
 @sqrt.errors
+@sin.errors
+@cos.errors
+@erf.errors
 def _(draw: Draw):
     yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64.*astype")
     yield ErrorInput(sample("text"), DTypeError, "got str")
@@ -271,5 +301,23 @@ def _(draw: Draw):
 
 @clip.errors
 def _(draw: Draw):
-    yield ErrorInput(sample(draw.normal(3)), ArgumentError, "a low or a high bound")
-    yield ErrorInput(sample(draw.normal(3), low=1.0, high=0.5), ArgumentError, "1.0 is more than")
+    yield ErrorInput(sample(draw.normal(3)), ArgumentError, "min or max, got neither")
+    yield ErrorInput(sample(draw.normal(3), min=1.0, max=0.5), ArgumentError, "min 1.0 is more")
+    yield ErrorInput(
+        sample(draw.normal(3), min=draw.normal(3)), ArgumentError, "min must be a number, got"
+    )
+
+
+@add.errors
+@subtract.errors
+@multiply.errors
+@divide.errors
+@power.errors
+def _(draw: Draw):
+    x = draw.normal(2, 3)
+    yield ErrorInput(sample(x, draw.normal(2, 4)), ShapeError, r"\(2, 3\) and \(2, 4\) don't broad")
+    yield ErrorInput(sample(x, x.astype(np.float64)), DTypeError, "float32 and float64")
+    yield ErrorInput(sample(x, np.arange(3)), DTypeError, "got int64.*beside float32")
+    yield ErrorInput(sample(x, [1.0, 2.0, 3.0]), DTypeError, "got list.*md.tensor")
+    yield ErrorInput(sample(x, np.array([None] * 3)), DTypeError, "got object")
+    yield ErrorInput(sample(x, x.astype(np.float16)), DTypeError, "float16")

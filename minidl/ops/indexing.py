@@ -15,7 +15,15 @@ from minidl.recording import step
 __all__ = ["embedding", "getitem", "scatter_add"]
 
 MANY = 256  # numbers that are added up in their own dtype
-_BASIC = (slice, int, np.integer)  # indices that name no element twice
+
+
+def is_basic(key: Any) -> bool:
+    """Whether an index is made of slices and numbers, so that it names no element twice."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(
+        part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)
+        for part in parts
+    )
 
 
 def _ndarray_key(key: Any) -> Any:
@@ -70,8 +78,7 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
 def scatter_add(x, *, key, shape):
     """The transpose of x[key]: zeros of `shape`, with x added at [key]."""
     key, shape = _ndarray_key(key), lengths("scatter_add", "shape", shape)
-    parts = key if isinstance(key, tuple) else (key,)
-    once = all(part is None or part is Ellipsis or isinstance(part, _BASIC) for part in parts)
+    once = is_basic(key)
     # the same element may be named many times: long sums of float32 lose digits
     long = not once and x.dtype.kind == "f" and x.size > MANY
     try:
@@ -148,12 +155,15 @@ def _(draw: Draw):
 def embedding(indices, weight):
     """Rows of a table.
 
-    indices: integers of any shape; weight: (num, dim).  Returns (*indices.shape, dim).
+    indices: integers of any shape; weight: (num_embeddings, embedding_dim).
+    Returns (*indices.shape, embedding_dim).
     Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
     """
     check_arrays("embedding", indices=indices, weight=weight)
     if weight.ndim != 2:
-        raise ShapeError(f"embedding expected a weight (num, dim), got shape {weight.shape}")
+        raise ShapeError(
+            f"embedding expected a weight (num_embeddings, embedding_dim), got shape {weight.shape}"
+        )
     rows = indices.data if isinstance(indices, Tensor) else indices
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding expected integer indices, got {rows.dtype}")
@@ -179,4 +189,4 @@ def _(draw: Draw):
 def _(draw: Draw):
     yield ErrorInput(sample(np.array([0, 5]), draw.normal(5, 3)), ArgumentError, "0 to 4, got 5")
     yield ErrorInput(sample(np.array([0.5]), draw.normal(5, 3)), DTypeError, "got float64")
-    yield ErrorInput(sample(np.array([0]), draw.normal(5)), ShapeError, r"\(num, dim\), got")
+    yield ErrorInput(sample(np.array([0]), draw.normal(5)), ShapeError, r"embedding_dim\), got")

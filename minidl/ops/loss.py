@@ -222,7 +222,7 @@ def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be more than 0, got {delta}")
     distance = abs(prediction - target)
-    near = clip(distance, high=delta)  # where the distance is infinite its square has no say
+    near = clip(distance, max=delta)  # where the distance is infinite its square has no say
     losses = 0.5 * near * near + delta * (distance - near)
     return reduced("huber_loss", losses, reduction)
 

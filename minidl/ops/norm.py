@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.autograd.engine import mode
+from minidl.autograd.modes import mode
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
@@ -21,8 +21,8 @@ from minidl.ops.activation import (
 )
 from minidl.ops.checks import check_float, flag, lengths, real
 from minidl.ops.elementwise import add, multiply, negative, power, sqrt
+from minidl.ops.moments import var as variance
 from minidl.ops.reduce import mean, sum
-from minidl.ops.reduce import var as variance
 from minidl.recording import again, owns
 
 __all__ = ["batch_norm", "layer_norm", "local_response_norm"]
@@ -55,7 +55,7 @@ def _batch_norm_composition(
     activation: Any = None,
 ) -> Any:
     axes = tuple(range(x.ndim - 1))
-    centre, var = mean(x, axis=axes), variance(x, axis=axes)
+    centre, var = mean(x, axis=axes), variance(x, axes, correction=0)
     y = (x - centre) / sqrt(var + eps) * weight + bias
     return activate(y if residual is None else y + residual, activation), centre, var
 
@@ -257,13 +257,14 @@ def batch_norm(
         x, shape, weight, bias, eps
     )
 )
-def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
-    """Each row normalised over its last axes, those of `shape`; then w*x + b.
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Each row normalised over its last axes, those of `normalized_shape`; then w*x + b.
 
-    x: (..., *shape); weight, bias: of `shape`.
+    x: (..., *normalized_shape); weight, bias: of that shape.
     Source: Ba et al. 2016, "Layer Normalization", equation 4.
     """
-    shape, eps = lengths("layer_norm", "shape", shape), real("layer_norm", "eps", eps)
+    shape = lengths("layer_norm", "normalized_shape", normalized_shape)
+    eps = real("layer_norm", "eps", eps)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(f"layer_norm expected last axes of shape {shape}, got shape {x.shape}")
     axes = tuple(range(-len(shape), 0))

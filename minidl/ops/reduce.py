@@ -11,15 +11,27 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
-from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import check_float, flag, lengths, real, reduced_axes
+from minidl.errors import ArgumentError, ShapeError
+from minidl.ops.checks import check_float, flag, lengths, reduced_axes
 from minidl.ops.comparison import astype
 from minidl.ops.elementwise import exp
+from minidl.ops.shape import join, reshape, transpose
 
-__all__ = ["sum", "mean", "var", "max", "min", "logsumexp", "broadcast_to", "sum_to"]
+__all__ = [
+    "all",
+    "any",
+    "broadcast_to",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "sum",
+    "sum_to",
+]
 
 
-def _count(who: str, axis: Any, shape: Sequence[int]) -> int:
+def count_of(who: str, axis: Any, shape: Sequence[int]) -> int:
     """How many elements are reduced to one; an error where there is none."""
     count = math.prod(shape[a] for a in reduced_axes(who, axis, shape))
     if count == 0:
@@ -97,13 +109,13 @@ def mean(x, *, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
     check_float("mean", x)
     keepdims = flag("mean", "keepdims", keepdims)
-    share = 1.0 / _count("mean", axis, x.shape)
+    share = 1.0 / count_of("mean", axis, x.shape)
     return array_sum(x, reduced_axes("mean", axis, x.shape), keepdims, share)
 
 
 @mean.vjp("x")
 def _(g, x_shape, axis):
-    share = 1.0 / _count("mean", axis, x_shape)
+    share = 1.0 / count_of("mean", axis, x_shape)
     if isinstance(g, Tensor):
         g = g * share
     else:
@@ -112,20 +124,62 @@ def _(g, x_shape, axis):
     return broadcast_to(_spread(g, x_shape, axis), shape=x_shape)
 
 
-@composite(
-    oracle=lambda torch, x, axis=None, keepdims=False, ddof=0: torch.var(
-        x, axis, correction=ddof, keepdim=keepdims
-    )
+def _torch_prod(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """torch.prod takes one axis."""
+    for a in sorted((a % x.ndim for a in _several(axis, x.ndim)), reverse=True):
+        x = torch.prod(x, a, keepdims)
+    return x
+
+
+def _several(axis: Any, ndim: int) -> Any:
+    return range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+
+
+@composite(oracle=_torch_prod)
+def prod(x, axis=None, keepdims=False):
+    """The product over `axis`; 1 over no elements. Its gradients hold where elements are 0 too."""
+    axes, keepdims = reduced_axes("prod", axis, x.shape), flag("prod", "keepdims", keepdims)
+    others = tuple(a for a in range(x.ndim) if a not in axes)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    count = math.prod(x.shape[a] for a in axes)
+    if x.dtype.kind in "iub" and x.dtype.itemsize < 8:
+        x = astype(x, dtype=np.int64)
+    total = transpose(x, axes=(*axes, *others)) if axes else x
+    total = reshape(total, shape=(count, math.prod(x.shape[a] for a in others)))
+    while count > 1:  # halves, one times the other
+        half, odd = divmod(count, 2)
+        rest = [total[2 * half :]] if odd else []
+        total = join(total[:half] * total[half : 2 * half], *rest, axis=0)
+        count = half + odd
+    total = total if count else total.sum(axis=0) + 1
+    shape = kept if keepdims else tuple(x.shape[a] for a in others)
+    return reshape(total, shape=shape)
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: (
+        torch.all(x) if axis is None else torch.all(x, axis, keepdims)
+    ),
+    any_dtype=True,
 )
-def var(x, *, axis=None, keepdims=False, ddof=0):
-    """The variance over `axis`: the squares' sum divided by n - ddof."""
-    check_float("var", x)
-    count = _count("var", axis, x.shape)
-    ddof = real("var", "ddof", ddof)
-    if ddof >= count:
-        raise ArgumentError(f"var: ddof {ddof:g} leaves nothing of {count} elements to divide by")
-    centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) * (1.0 / (count - ddof))
+def all(x, *, axis=None, keepdims=False):
+    """Return whether all elements over `axis` are true, or not 0, as booleans."""
+    axes, keepdims = reduced_axes("all", axis, x.shape), flag("all", "keepdims", keepdims)
+    return np.all(x, axis=axes, keepdims=keepdims)
+
+
+@primitive(
+    flops=_input_size,
+    oracle=lambda torch, x, axis=None, keepdims=False: (
+        torch.any(x) if axis is None else torch.any(x, axis, keepdims)
+    ),
+    any_dtype=True,
+)
+def any(x, *, axis=None, keepdims=False):
+    """Return whether any element over `axis` is true, or not 0, as booleans."""
+    axes, keepdims = reduced_axes("any", axis, x.shape), flag("any", "keepdims", keepdims)
+    return np.any(x, axis=axes, keepdims=keepdims)
 
 
 @primitive(
@@ -138,7 +192,7 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
 )
 def max(x, *, axis=None, keepdims=False):
     """The largest over `axis`; equal ones share the gradient."""
-    _count("max", axis, x.shape)
+    count_of("max", axis, x.shape)
     keepdims = flag("max", "keepdims", keepdims)
     return np.max(x, axis=reduced_axes("max", axis, x.shape), keepdims=keepdims)
 
@@ -153,7 +207,7 @@ def max(x, *, axis=None, keepdims=False):
 )
 def min(x, *, axis=None, keepdims=False):
     """The smallest over `axis`; equal ones share the gradient."""
-    _count("min", axis, x.shape)
+    count_of("min", axis, x.shape)
     keepdims = flag("min", "keepdims", keepdims)
     return np.min(x, axis=reduced_axes("min", axis, x.shape), keepdims=keepdims)
 
@@ -174,7 +228,7 @@ def _(g, x, output, axis):
 )
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, with the maximum taken out first so that nothing overflows."""
-    _count("logsumexp", axis, x.shape)
+    count_of("logsumexp", axis, x.shape)
     axes = reduced_axes("logsumexp", axis, x.shape)
     top = np.max(x, axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # all -inf: log(0), not a NaN
@@ -190,7 +244,9 @@ def _(g, x, output, axis):
 
 @sum.samples
 @mean.samples
-@var.samples
+@prod.samples
+@all.samples
+@any.samples
 @logsumexp.samples
 def _(draw: Draw):
     yield sample(draw.normal(2, 3))
@@ -214,17 +270,13 @@ def _(draw: Draw):
 @mean.errors
 @max.errors
 @logsumexp.errors
+@prod.errors
+@all.errors
+@any.errors
 def _(draw: Draw):
     yield ErrorInput(sample(draw.normal(2, 3), axis=2), ShapeError, r"axis 2 .* shape \(2, 3\)")
     yield ErrorInput(sample(draw.normal(2, 3), axis=(0, 0)), ArgumentError, "twice")
     yield ErrorInput(sample(draw.normal(2, 3), axis=0.5), ArgumentError, "whole numbers")
-
-
-@var.errors
-def _(draw: Draw):
-    yield ErrorInput(sample(draw.normal(1, 3), axis=0, ddof=1), ArgumentError, "ddof 1")
-    yield ErrorInput(sample(draw.normal(0, 3), axis=0), ShapeError, "over no elements")
-    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
 
 
 @min.errors

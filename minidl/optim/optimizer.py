@@ -11,6 +11,7 @@ from minidl import kernels
 from minidl.autograd import Tensor
 from minidl.autograd.held import written
 from minidl.errors import ArgumentError, StateError
+from minidl.foreign import Advising, advice
 from minidl.optim._checks import (
     alike,
     array_like,
@@ -44,7 +45,7 @@ Flag = Annotated[bool, FLAG]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
-class Optimizer:
+class Optimizer(Advising):
     """Base class: holds the groups and the state; a subclass gives the update rule.
 
     params: an iterable of float tensors, or of dicts `{"params": [...], "lr": ..., ...}` whose
@@ -64,6 +65,7 @@ class Optimizer:
     def __init__(self, params: Params) -> None: ...
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls.settings = getattr(cls.__init__, "settings", cls.settings)
 
     def _begin(self, params: Params, defaults: dict[str, Any]) -> None:
@@ -118,7 +120,7 @@ class Optimizer:
         missing = [name for name in self.settings if name not in group]
         if unknown:
             raise ArgumentError(
-                f"{who} got the unknown setting {unknown[0]!r}: it knows {', '.join(self.settings)}"
+                f"{who} got the unknown setting {unknown[0]!r}: {advice(unknown[0], self.settings)}"
             )
         if missing:
             raise ArgumentError(

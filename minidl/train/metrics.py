@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.foreign import METRICS
 from minidl.nn.settings import positive
 
 __all__ = [
@@ -95,9 +96,14 @@ def by_name(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
     for metric in metrics:
         function = _named(metric) if isinstance(metric, str) else metric
         if not callable(function) or isinstance(function, type):
+            known = METRICS.get(metric) if isinstance(metric, str) else None
             raise ArgumentError(
-                f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r} "
-                "(or 'rank5' and the like, for the five best classes)"
+                f"Trainer: metrics are functions or names of {list(BY_NAME)}, got {metric!r}"
+                + (
+                    f": use {known!r}"
+                    if known
+                    else " (or 'rank5' and the like, for the five best classes)"
+                )
             )
         name = metric if isinstance(metric, str) else _name(metric)
         if name in found or name in COLUMNS or name.startswith("val_"):

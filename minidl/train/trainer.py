@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.capture import Compiled, is_own
 from minidl.errors import ArgumentError, GradError
+from minidl.foreign import Advising, advised
 from minidl.nn import CrossEntropyLoss, Module
 from minidl.nn.modes import evaluating
 from minidl.train.accumulation import Accumulation
@@ -39,7 +40,7 @@ from minidl.train.stopping import EarlyStopping
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(Advising):
     """Trains a model on batches (x, target) and measures it.
 
     optimizer: over all of the model that isn't frozen; None for a trainer that only measures.
@@ -107,6 +108,7 @@ class Trainer:
         """A row an epoch."""
         return self.progress.history
 
+    @advised
     def fit(
         self, loader: Any, epochs: int, validation: Any = None, progress: bool = True
     ) -> History:

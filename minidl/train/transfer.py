@@ -232,7 +232,7 @@ def _classifier(views: list[tuple[np.ndarray, np.ndarray]], seed: int) -> Linear
 
 def _half(network: Network) -> str:
     """The layer or block that ends the first half of the body, by those that learn."""
-    children = network.features.children()
+    children = network.features.named_children()
     parts = [name for name, part in children if next(part.parameters(), None) is not None]
     return f"features.{parts[(len(parts) - 1) // 2]}"
 

@@ -140,10 +140,12 @@ def test_indexing():
 def test_methods_agree_with_numpy():
     a = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 4))
     x = md.tensor(a)
-    for name in ("sum", "mean", "var", "max", "min"):
+    for name in ("sum", "mean", "var", "std", "max", "min"):
         for settings in ({}, {"axis": 1}, {"axis": (0, 2), "keepdims": True}, {"axis": -1}):
+            own = {"correction": 0} if name in ("var", "std") else {}
             expected = getattr(np, name)(a, **settings)
-            np.testing.assert_allclose(getattr(x, name)(**settings).data, expected, rtol=1e-13)
+            found = getattr(x, name)(**settings, **own)
+            np.testing.assert_allclose(found.data, expected, rtol=1e-13)
     for name in ("exp", "log", "sqrt", "abs"):
         np.testing.assert_allclose(getattr(x, name)().data, getattr(np, name)(a), rtol=1e-13)
     np.testing.assert_array_equal(x.clip(0.7, 1).data, a.clip(0.7, 1))

@@ -248,7 +248,7 @@ class Branch(nn.Module):
         self.head = nn.Linear(4, 4)
 
     def forward(self, x: Any) -> Any:
-        for _, layer in self.children():
+        for layer in self.children():
             x = layer(x)
         return x
 

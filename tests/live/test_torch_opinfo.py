@@ -23,6 +23,7 @@ from torch_samples import (
     torch,
 )
 
+import minidl as md
 from minidl import errors, ops
 from minidl.nn import functional as F
 
@@ -127,11 +128,12 @@ def pad(x, pad, mode="constant", value=None):
     return F.pad(x, widths=widths, value=0.0 if value is None else value)
 
 
-def var(x, dim=None, unbiased=None, *, correction=None, keepdim=False):
+def variance(op, x, dim=None, unbiased=None, *, correction=None, keepdim=False):
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    ddof = int(unbiased) if unbiased is not None else 1 if correction is None else correction
-    return ops.var(x, axis=all_axes(dim), ddof=ddof, keepdims=keepdim)
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    return op(x, axis=all_axes(dim), correction=correction, keepdims=keepdim)
 
 
 def dropout(x, p=0.5, training=True):
@@ -153,10 +155,17 @@ def transpose(x, first, second):
     return ops.transpose(x, axes=tuple(axes))
 
 
-def expand(x, *shape):
-    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-    unless(-1 in shape)
-    return ops.broadcast_to(x, shape=tuple(shape))
+def of_tensors(op):
+    def call(x, y):
+        unless(not isinstance(y, md.Tensor))
+        return op(x, y)
+
+    return call
+
+
+def prod(x, dim=None, keepdim=False):
+    unless(dim is None and x.size > 100)  # of float32, too small a number
+    return x.prod(dim, keepdim)
 
 
 def reduction(op):
@@ -184,7 +193,7 @@ ADAPTERS = {
     "abs": Adapter(abs),
     "sign": Adapter(ops.sign),
     "nn.functional.hardtanh": Adapter(lambda x, min_val=-1.0, max_val=1.0: (
-        x.clip(min_val, max_val)
+        x.clamp(min_val, max_val)
     )),
     "eq": Adapter(lambda x, y: x == y),
     "ne": Adapter(lambda x, y: x != y),
@@ -195,17 +204,45 @@ ADAPTERS = {
     "where": Adapter(lambda x, condition, y: ops.where(condition, x, y)),
     "sum": Adapter(reduction(ops.sum), NO_AXES),
     "mean": Adapter(reduction(ops.mean), f"{NO_AXES}|{EMPTY}"),
-    "var": Adapter(var, f"{NO_AXES}|leaves nothing of"),
+    "var": Adapter(partial(variance, ops.var), f"{NO_AXES}|leaves nothing of|{EMPTY}"),
+    "std": Adapter(partial(variance, ops.std), f"{NO_AXES}|leaves nothing of|{EMPTY}"),
+    "prod": Adapter(prod, NO_AXES),
+    "all": Adapter(reduction(ops.all), NO_AXES),
+    "any": Adapter(reduction(ops.any), NO_AXES),
+    "argmax": Adapter(reduction(ops.argmax), f"{NO_AXES}|{EMPTY}"),
+    "argmin": Adapter(reduction(ops.argmin), f"{NO_AXES}|{EMPTY}"),
+    "cumsum": Adapter(lambda x, dim: x.cumsum(dim), NO_AXES),
+    "argsort": Adapter(lambda x, dim=-1, descending=False, stable=False: (
+        x.argsort(dim, descending)
+    ), NO_AXES),
+    "sort": Adapter(lambda x, dim=-1, descending=False, stable=False: (
+        x.sort(dim, descending)
+    ), NO_AXES),
+    "gather": Adapter(
+        lambda x, dim, index: x.gather(dim, index), f"{NO_AXES}|no longer along the others"
+    ),
+    "sin": Adapter(lambda x: x.sin()),
+    "cos": Adapter(lambda x: x.cos()),
+    "erf": Adapter(lambda x: x.erf()),
+    "isnan": Adapter(lambda x: x.isnan()),
+    "maximum": Adapter(of_tensors(ops.maximum)),
+    "minimum": Adapter(of_tensors(ops.minimum)),
+    "masked_fill": Adapter(lambda x, mask, value: x.masked_fill(mask, value), "doesn't fit x"),
+    "einsum": Adapter(lambda operands, equation: ops.einsum(equation, *operands)),
+    "clone": Adapter(lambda x: x.clone()),
+    "flatten": Adapter(lambda x, start_dim=0, end_dim=-1: x.flatten(start_dim, end_dim)),
+    "squeeze": Adapter(lambda x, *dims: x.squeeze(*dims), f"{NO_AXES}|isn't of length 1"),
+    "unsqueeze": Adapter(lambda x, dim: x.unsqueeze(dim)),
     "amax": Adapter(reduction(ops.max), f"{NO_AXES}|{EMPTY}"),
     "amin": Adapter(reduction(ops.min), f"{NO_AXES}|{EMPTY}"),
     "logsumexp": Adapter(reduction(ops.logsumexp), f"{NO_AXES}|{EMPTY}"),
-    "broadcast_to": Adapter(expand),
-    "expand": Adapter(expand),
+    "broadcast_to": Adapter(lambda x, shape: ops.broadcast_to(x, shape=tuple(shape))),
+    "expand": Adapter(lambda x, *shape: x.expand(*shape)),
     "sum_to_size": Adapter(lambda x, *shape: ops.sum_to(
         x, shape=tuple(shape[0] if shape and isinstance(shape[0], tuple | list) else shape)
     )),
     "reshape": Adapter(lambda x, shape: x.reshape(shape)),
-    "permute": Adapter(lambda x, dims: ops.transpose(x, axes=tuple(dims))),
+    "permute": Adapter(lambda x, dims: x.permute(dims)),
     "transpose": Adapter(transpose),
     "cat": Adapter(lambda arrays, dim=0: ops.concatenate(arrays, axis=dim), "can't be joined"),
     "stack": Adapter(lambda arrays, dim=0: ops.stack(arrays, axis=dim)),
@@ -225,7 +262,7 @@ ADAPTERS = {
     "nn.functional.relu": Adapter(lambda x: F.relu(x)),
     "nn.functional.relu6": Adapter(lambda x: F.relu6(x)),
     "nn.functional.leaky_relu": Adapter(
-        lambda x, negative_slope=0.01: F.leaky_relu(x, slope=negative_slope)
+        lambda x, negative_slope=0.01: F.leaky_relu(x, negative_slope=negative_slope)
     ),
     "nn.functional.elu": Adapter(lambda x, alpha=1.0: F.elu(x, alpha=alpha)),
     "sigmoid": Adapter(lambda x: F.sigmoid(x)),

@@ -117,8 +117,8 @@ ACTIVATIONS = [
     LayerInfo(nn.ReLU6, [Case(with_(), [uniform(-1, 7, 4, 5)], order=2)], not_floats),
     LayerInfo(
         nn.LeakyReLU,
-        elementwise(nonzero, {}, {"slope": 0.3}),
-        [*not_floats, *number_errors("slope")],
+        elementwise(nonzero, {}, {"negative_slope": 0.3}),
+        [*not_floats, *number_errors("negative_slope")],
     ),
     LayerInfo(
         nn.ELU, elementwise(nonzero, {}, {"alpha": 0.5}), [*not_floats, *number_errors("alpha")]
@@ -178,7 +178,9 @@ def batch_norms(*shape: int) -> list[Case]:
 
 def batch_norm_errors(layout: str) -> Iterator[ErrorCase]:
     for wrong in (0, 2.0, True, None):
-        yield ErrorCase(with_(wrong), ArgumentError, f"channels must be a whole number .*{wrong}")
+        yield ErrorCase(
+            with_(wrong), ArgumentError, f"num_features must be a whole number .*{wrong}"
+        )
     for settings in ({"eps": -1}, {"momentum": 2}, {"momentum": float("nan")}, {"eps": None}):
         yield ErrorCase(with_(3, **settings), ArgumentError, "d: (eps|momentum) must be ")
     yield ErrorCase(with_(3, activation="swish"), ArgumentError, "d: activation must be None or")
@@ -221,9 +223,13 @@ NORMS = [
             Case(with_((5,)), [normal(1, 3, 5)]),
         ],
         [
-            ErrorCase(with_(0), ArgumentError, "LayerNorm: shape must be a whole number"),
-            ErrorCase(with_((3, 1.5)), ArgumentError, "LayerNorm: shape must be .* got 1.5"),
-            ErrorCase(with_(()), ArgumentError, "LayerNorm: shape must have an axis"),
+            ErrorCase(
+                with_(0), ArgumentError, "LayerNorm: normalized_shape must be a whole number"
+            ),
+            ErrorCase(
+                with_((3, 1.5)), ArgumentError, "LayerNorm: normalized_shape must be .* got 1.5"
+            ),
+            ErrorCase(with_(()), ArgumentError, "LayerNorm: normalized_shape must have an axis"),
             ErrorCase(with_(3, eps=-1.0), ArgumentError, "eps be 0 or more, got 3 and -1.0"),
             ErrorCase(with_(4), ShapeError, r"\(4,\), got shape \(2, 5\)", [float32(2, 5)]),
             ErrorCase(with_(3), DTypeError, "got uint8", [bytes_(2, 3)]),
@@ -286,8 +292,8 @@ SHAPES = [
             Case(with_(5, 3), [exactly(np.array([[1, 3], [3, 3]], np.uint8))]),
         ],
         [
-            ErrorCase(with_(0, 3), ArgumentError, "Embedding: num must be"),
-            ErrorCase(with_(3, 0), ArgumentError, "Embedding: dim must be"),
+            ErrorCase(with_(0, 3), ArgumentError, "Embedding: num_embeddings must be"),
+            ErrorCase(with_(3, 0), ArgumentError, "Embedding: embedding_dim must be"),
             ErrorCase(with_(5, 3), ArgumentError, "from 0 to 4, got 5", [np.array([0, 5])]),
             ErrorCase(with_(5, 3), ArgumentError, "from 0 to 4, got -1", [np.array([-1])]),
             ErrorCase(with_(5, 3), DTypeError, "integer indices, got float32", [float32(2)]),

@@ -31,7 +31,7 @@ def by_name(case: Case, layer: nn.Module) -> dict[str, Any]:
     if settings.get("bias") in (True, False):
         settings["bias"] = None
     if case.cls is nn.LayerNorm:
-        settings["shape"] = layer.weight.shape
+        settings["normalized_shape"] = layer.weight.shape
     settings |= dict(layer.named_parameters()) | dict(layer.named_buffers())
     names = inspect.signature(FUNCTIONS[case.cls]).parameters
     return {name: value for name, value in settings.items() if name in names}

@@ -133,7 +133,7 @@ def test_hooks_belong_to_one_module():
 
 def test_sequential_is_indexable():
     model = three()
-    parts = [part for _, part in model.children()]
+    parts = list(model.children())
     assert len(model) == 3
     assert [*model] == parts
     assert model[0] is parts[0]
@@ -244,3 +244,14 @@ def test_evaluating_ends_as_it_began():
         assert not model(np.ones((2, 2), np.float32)).requires_grad
         raise KeyError
     assert [module.training for module in model.modules()] == [True, True, False, True]
+
+
+def test_children_are_modules_and_named_children_pairs():
+    """As in PyTorch: the direct parts alone, in order; a part in two places comes twice."""
+    inner = nn.Sequential(nn.Linear(2, 3))
+    model = nn.Sequential(inner, nn.ReLU(), inner)
+    assert [id(part) for part in model.children()] == [id(model[i]) for i in range(3)]
+    assert [(name, id(part)) for name, part in model.named_children()] == [
+        ("0", id(inner)), ("1", id(model[1])), ("2", id(inner))
+    ]  # fmt: skip
+    assert list(nn.ReLU().children()) == list(nn.ReLU().named_children()) == []

@@ -26,7 +26,7 @@ NO_ERRORS = {
     "gating", "greater", "greater_equal", "join", "label_cross_entropy", "less",
     "less_equal", "linear_activation", "linear_weight_grad", "matrix_product", "max_pooling",
     "max_pooling_gather", "max_pooling_scatter", "not_equal", "picked_rows", "scale_shift",
-    "where",
+    "where", "clone", "isnan",
 }  # fmt: skip
 
 

@@ -46,14 +46,34 @@ def arrays_and_axes(draw):
     return draw(arrays(shape)), axis, draw(st.booleans())
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "var", "max", "min"])
+REDUCTIONS = {
+    "sum": {}, "mean": {}, "max": {}, "min": {}, "prod": {}, "all": {}, "any": {},
+    "var": {"correction": 0}, "std": {"correction": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
 @given(case=arrays_and_axes())
 def test_reductions_are_numpys(name, case):
     x, axis, keepdims = case
-    found = getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+    found = getattr(ops, name)(x, axis=axis, keepdims=keepdims, **REDUCTIONS[name])
     expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@given(data=st.data())
+def test_einsum_is_numpys(data):
+    """Up to three operands of random axes, diagonals and axes of length 1 among them."""
+    lengths = {letter: data.draw(st.integers(1, 3)) for letter in "abcd"}
+    letters = st.text("abcd", max_size=4)
+    parts = data.draw(st.lists(letters, min_size=1, max_size=3))
+    result = data.draw(st.permutations(sorted(set("".join(parts)))))
+    result = "".join(result[: data.draw(st.integers(0, len(result)))])
+    operands = [data.draw(arrays(tuple(lengths[letter] for letter in part))) for part in parts]
+    equation = f"{','.join(parts)}->{result}"
+    expected = np.einsum(equation, *operands)
+    np.testing.assert_allclose(ops.einsum(equation, *operands), expected, rtol=1e-10, atol=1e-10)
 
 
 @given(case=arrays_and_axes())

@@ -128,7 +128,7 @@ A, B = Tensor(np.ones(2), True), Tensor(np.ones(3), True)
         (
             lambda: optim.SGD([{"params": [A], "learning_rate": 1}], lr=0.1),
             ArgumentError,
-            "group 0, got the unknown setting 'learning_rate': it knows lr, momentum, dampening, ",
+            "group 0, got the unknown setting 'learning_rate': use lr=",
         ),
         (
             lambda: optim.SGD([{"params": [A]}, {"params": [B], "lr": -1}], lr=0.1),
@@ -151,9 +151,13 @@ def test_every_setting_is_checked(kind):
 
 @pytest.mark.parametrize("kind", OPTIMIZERS, ids=title)
 def test_says_which_settings_there_are(kind):
-    match = f"{kind.__name__}: got an unexpected keyword argument 'learning_rate'; it takes params"
+    match = f"{kind.__name__} got an unexpected keyword argument 'learning_rate': use lr="
     with pytest.raises(TypeError, match=match):
         kind([A], learning_rate=0.1)
+    with pytest.raises(
+        TypeError, match="unexpected keyword argument 'colour': it takes params, lr"
+    ):
+        kind([A], colour=0.1)
     with pytest.raises(TypeError, match=f"{kind.__name__}: too many positional arguments"):
         kind([A], 0.1, 0.9)
 

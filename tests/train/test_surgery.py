@@ -64,7 +64,7 @@ def frozen(model):
 def test_what_ran_when_a_block_ends_is_frozen_and_no_more(name, zoo):
     model, ended = zoo[name]
     modules = dict(model.named_modules())
-    for block in (f"features.{part}" for part, _ in model.features.children()):
+    for block in (f"features.{part}" for part, _ in model.features.named_children()):
         ran = {each for each in ended[: ended.index(block) + 1] if leaf(modules[each])}
         names = freeze_to(model, block)
         assert set(names) == set(frozen(model)) == ran

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.foreign import Advising
 from minidl.ops.checks import real
 
 __all__ = ["RandomTransform", "Transform"]
@@ -16,7 +17,7 @@ Samples = Sequence[dict[str, Any]]
 Errors = Sequence[tuple[dict[str, Any], str]]
 
 
-class Transform:
+class Transform(Advising):
     """A change to batches of images: `transform(images, rng)` -> images.
 
     images: (N, H, W, C), uint8 or float32; they aren't changed, but may come back as they are.

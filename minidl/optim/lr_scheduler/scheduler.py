@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from minidl.errors import ArgumentError, DTypeError
+from minidl.foreign import Advising
 from minidl.optim._checks import load
 from minidl.optim._settings import Rule, check, real, several, whole
 from minidl.optim.optimizer import COUNT, FROM_ZERO, Optimizer
@@ -30,7 +31,7 @@ CountFromOne = Annotated[int, COUNT_FROM_ONE]
 CountsFromOne = Annotated[Iterable[int], COUNTS_FROM_ONE]
 
 
-class LRScheduler:
+class LRScheduler(Advising):
     """Base class: holds the settings as attributes, counts epochs and saves the count.
 
     needs_metric: whether `step` wants the number that training is judged by.
@@ -46,6 +47,7 @@ class LRScheduler:
     _saved: ClassVar[dict[str, Rule]] = {"last_epoch": COUNT}
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls.settings = getattr(cls.__init__, "settings", cls.settings)
         cls.optional = getattr(cls.__init__, "optional", cls.optional)
 
