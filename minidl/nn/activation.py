@@ -6,11 +6,11 @@ from minidl import ops
 from minidl.autograd.primitive import Primitive
 from minidl.nn.module import Module, Parameter
 from minidl.nn.settings import positive
-from minidl.ops.activation import check_beta
+from minidl.ops.activation import check_approximate, check_beta
 from minidl.ops.checks import real
 
 __all__ = [
-    "ELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",
+    "ELU", "GELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",
     "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
 ]  # fmt: skip
 
@@ -109,6 +109,18 @@ class Hardswish(_Activation):
     """x * relu6(x + 3) / 6."""
 
     function = ops.hardswish
+
+
+class GELU(_Activation):
+    """x times the share of a normal distribution below x.
+
+    approximate: "none", or "tanh" for a formula that is close to it.
+    """
+
+    function = ops.gelu
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = check_approximate("GELU", approximate)
 
 
 class Softplus(_Activation):

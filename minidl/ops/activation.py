@@ -1,5 +1,6 @@
 """Activations. The gradient of relu and its kin at a kink is that of the flat side."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +14,11 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.checks import real, reduced_axes
 from minidl.ops.comparison import where
-from minidl.ops.elementwise import exp
+from minidl.ops.elementwise import erf, exp
 from minidl.ops.reduce import array_sum, sum, sum_to
 
 __all__ = [
-    "elu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish", "prelu", "relu",
+    "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish", "prelu", "relu",
     "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
@@ -203,6 +204,48 @@ def _(g, x):
     return where(_on_ramp(x), g * (2 * x + 3) / 6, where(high, g, 0.0))
 
 
+APPROXIMATIONS = ("none", "tanh")
+
+
+def check_approximate(who: str, approximate: str) -> str:
+    """`approximate` itself, or an error unless it is one of APPROXIMATIONS."""
+    if approximate not in APPROXIMATIONS:
+        raise ArgumentError(
+            f"{who}: approximate must be one of {APPROXIMATIONS}, got {approximate!r}"
+        )
+    return approximate
+
+
+@primitive(
+    flops=lambda output, x, **settings: 8 * x.size,
+    oracle=lambda torch, x, approximate="none": torch.nn.functional.gelu(
+        x, approximate=approximate
+    ),
+)
+def gelu(x, *, approximate="none"):
+    """x * P(X <= x) for a standard normal X; "tanh": by tanh(sqrt(2/pi) * (x + 0.044715 x^3)).
+
+    Source: Hendrycks and Gimpel 2016.
+    """
+    if check_approximate("gelu", approximate) == "tanh":
+        return x * (1 + np.tanh(_gelu_inner(x))) / 2
+    return x * (1 + erf.function(x * math.sqrt(0.5))) / 2
+
+
+def _gelu_inner(x: Any) -> Any:
+    return (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+
+
+@gelu.vjp("x")
+def _(g, x, approximate):
+    if approximate == "tanh":
+        t = tanh(_gelu_inner(x))
+        slope = (1 + 3 * 0.044715 * x * x) * math.sqrt(2 / math.pi)
+        return g * ((1 + t) / 2 + x * (1 - t * t) * slope / 2)
+    density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return g * ((1 + erf(x * math.sqrt(0.5))) / 2 + x * density)
+
+
 def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
     return torch.nn.functional.prelu(torch.movedim(x, -1, 1), weight).movedim(1, -1)
 
@@ -267,7 +310,8 @@ def _(g, output, axis):
 BY_NAME: dict[str, Op] = {
     op.name: op
     for op in (
-        relu, relu6, leaky_relu, elu, sigmoid, hardsigmoid, tanh, silu, hardswish, mish, softplus
+        relu, relu6, leaky_relu, elu, gelu, sigmoid, hardsigmoid, tanh, silu, hardswish, mish,
+        softplus,
     )
 }  # fmt: skip
 """What layers take as `activation=`: activations of one array, with their usual settings."""
@@ -331,6 +375,13 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(3, 4), beta=2.5)
 
 
+@gelu.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4))
+    yield sample(draw.normal(2, 3) * 5)
+    yield sample(draw.normal(3, 4), approximate="tanh")
+
+
 @prelu.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(3, 4), draw.normal(4))
@@ -367,6 +418,14 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
 def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
     yield ErrorInput(sample(draw.normal(3), beta=0.0), ArgumentError, "beta must be more than 0")
+
+
+@gelu.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
+    yield ErrorInput(
+        sample(draw.normal(3), approximate="sigmoid"), ArgumentError, "approximate must"
+    )
 
 
 @prelu.errors

@@ -68,7 +68,7 @@ def convolution_errors(*channels: int) -> Iterator[ErrorCase]:
         yield ErrorCase(
             with_(*channels, 3, dilation=dilation), ArgumentError, "2d: dilation must be"
         )
-    for activation in ("gelu", "ReLU", nn.ReLU, 1):
+    for activation in ("swish", "ReLU", nn.ReLU, 1):
         text = r"2d: activation must be None or one of \['relu', 'relu6', .*, got "
         yield ErrorCase(with_(*channels, 3, activation=activation), ArgumentError, text)
     for wrong in (0, -3, 1.5, True, None):

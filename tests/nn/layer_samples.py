@@ -141,6 +141,14 @@ ACTIVATIONS = [
     LayerInfo(nn.Hardswish, elementwise(distinct), not_floats),
     LayerInfo(nn.Mish, elementwise(normal), not_floats),
     LayerInfo(
+        nn.GELU,
+        elementwise(normal, {}, {"approximate": "tanh"}),
+        [
+            *not_floats,
+            ErrorCase(with_("erf"), ArgumentError, "GELU: approximate must be one of .* got 'erf'"),
+        ],
+    ),
+    LayerInfo(
         nn.Softplus,
         elementwise(normal, {}, {"beta": 0.5}),
         [
