@@ -32,7 +32,7 @@ class ConvBlock(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         stride: int = 1,
         padding: Any = None,
         groups: int = 1,
@@ -145,8 +145,10 @@ def conv_relu(
     )
 
 
-def _keeping(kernel_size: int) -> int:
+def _keeping(kernel_size: int | tuple[int, int]) -> Any:
     """The padding with which a convolution of stride 1 keeps the size."""
+    if isinstance(kernel_size, tuple):
+        return tuple(_keeping(size) for size in kernel_size)
     if positive("a convolution", "kernel_size", kernel_size) % 2 == 0:
         raise ArgumentError(f"kernel_size must be odd, so that maps keep their size: {kernel_size}")
     return (kernel_size - 1) // 2

@@ -1,6 +1,7 @@
 """The zoo against Keras Applications: every form of file, and the names of all its layers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,6 +48,9 @@ CASES = {
     "DenseNet121": Case(
         "DenseNet121", "densenet121", (64, 75), IMAGENET, forms=(FORMS[0], FORMS[3])
     ),
+    "Xception": Case(
+        "Xception", "xception", (71, 80), replace(SIGNED, size=299), forms=(FORMS[0], FORMS[3])
+    ),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -57,6 +61,7 @@ def images(case: Case, seed: int = 1) -> Array:
 
 
 def application(case: Case, **settings: Any) -> Any:
+    keras.utils.clear_session()  # layers without names are numbered from the first
     return getattr(applications, case.keras)(
         weights=None,
         classes=CLASSES,
@@ -111,6 +116,11 @@ def assert_close(got: Array, expected: Array, what: str) -> None:
 RENAMED = {
     "resnet50": {"predictions": "probs"},
     "densenet121": {"conv1_conv": "conv1/conv", "conv1_bn": "conv1/bn", "predictions": "fc1000"},
+    "xception": {
+        f"{kind}{last}": f"{kind}_{number}"
+        for kind in ("conv2d", "batch_normalization")
+        for number, last in enumerate(("", "_1", "_2", "_3"), 1)
+    },
 }
 
 
