@@ -216,3 +216,17 @@ def test_a_permute_before_flatten(turn, tmp_path):
     )  # fmt: skip
     md.load_weights(net, path)
     same(net.fc.weight, numbers(24, 2) if turn else turned(numbers(24, 2), 4, 6))
+
+
+@md.autograd.primitive(flops=lambda output, x: x.size)
+def backwards(x):
+    """An op of a user's that orders features anew, which nothing tells."""
+    return np.ascontiguousarray(x[:, ::-1])
+
+
+def test_an_op_of_yours_on_flattened_pixels(tmp_path):
+    head = {"conv": nn.Conv2d(2, 3, 3), "head": nn.Linear(3 * 4, 5)}
+    net = Net(lambda self, x: self.head(backwards(rows(self.conv(x)))), **head)
+    save_file(torch_state(net), tmp_path / "w.safetensors")
+    with pytest.raises(StateError, match=r"head \(linear\): the features it takes"):
+        md.load_weights(net, tmp_path / "w.safetensors", input_shape=(4, 4, 2))

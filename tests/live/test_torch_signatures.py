@@ -20,6 +20,9 @@ CONVENTIONS = {
     "nn.CrossEntropyLoss: ignore_index",  # none, rather than -100
     "nn.functional.cross_entropy: ignore_index",
     "ops.cross_entropy: ignore_index",
+    "nn.NLLLoss: ignore_index",
+    "nn.functional.nll_loss: ignore_index",
+    "ops.nll_loss: ignore_index",
     "nn.Softmax: axis",  # the last, rather than one guessed from the shape
     "nn.LogSoftmax: axis",
     "nn.functional.softmax: axis",

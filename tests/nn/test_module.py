@@ -134,7 +134,7 @@ def test_loading_copies_and_converts():
     state = {name: array + 1 for name, array in other.state_dict().items()}
     wide = {name: array.astype(np.float64) for name, array in state.items() if name != "1.count"}
     state |= wide
-    assert model.load_state_dict(state) == (NAMES, [], [], [], ())
+    assert model.load_state_dict(state) == nn.LoadReport(NAMES, [], [], [])
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, state[name].astype(array.dtype))
         assert array.dtype == (np.int64 if name == "1.count" else np.float32)
