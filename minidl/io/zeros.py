@@ -105,7 +105,7 @@ def _run_once(
     run = _Run(twin, guessed)
     inputs = []
     for shape in shapes:
-        x = np.zeros((2, *shape), np.float32)
+        x = np.zeros((2, *shape), run.dtype)
         kind = {1: ROWS, 3: IMAGE}.get(len(shape), OTHER)
         rows = (Row(shape[0], raw=guessed),) if kind == ROWS else ()
         steps = len(shape) == 2  # (T, C); what more axes are can't be known
@@ -127,6 +127,7 @@ class _Run:
 
     def __init__(self, twin: Module, guessed: bool) -> None:
         self.guessed = guessed
+        self.dtype = next((p.dtype for p in twin.parameters()), np.dtype(np.float32))
         self.tracker = Tracker()
         self.names: dict[int, list[str]] = {}
         self.edges: dict[str, set[tuple[str, int]]] = {}
@@ -159,7 +160,7 @@ class _Run:
         self, name: str, module: Any, value: Value | None, shape: tuple[int, ...], made: Value
     ) -> Tensor:
         """An output of the layer `name`, which took `value`; of one without arrays, if it is ""."""
-        output = np.zeros(shape, np.float32)
+        output = np.zeros(shape, self.dtype)
         done = effects.of_layer(module, shape)
         before = effects.with_scale(value.effects, value.scale) if value else frozenset({"?"})
         made = replace(made, effects=done if name else before | done)

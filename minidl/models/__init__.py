@@ -2,6 +2,7 @@
 
 from minidl.models.alexnet import alexnet, zfnet
 from minidl.models.alphago import alphago_policy
+from minidl.models.convnext import convnext_tiny
 from minidl.models.convolutional import fully_convolutional
 from minidl.models.densenet import densenet121, densenet161, densenet169, densenet201
 from minidl.models.efficientnet import (
@@ -39,16 +40,16 @@ from minidl.models.vgg import (
 from minidl.models.xception import xception
 
 __all__ = [
-    "AuxiliaryLoss", "ImageFormat", "LeNet5", "Network", "alexnet", "alphago_policy", "create",
-    "deeper_googlenet", "densenet121", "densenet161", "densenet169", "densenet201",
-    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
-    "efficientnet_lite0", "fully_convolutional", "googlenet", "googlenet_bn", "inception_v3",
-    "lenet5", "list", "load", "minigooglenet", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large",
-    "mobilenet_v3_small", "nin", "nin_cifar", "plain_cnn", "preact_resnet", "preact_resnet_cifar",
-    "pretrained", "regnet_y_400mf", "resnet101", "resnet110", "resnet152", "resnet18", "resnet20",
-    "resnet32", "resnet34", "resnet44", "resnet50", "resnet56", "resnext101_32x8d",
-    "resnext50_32x4d", "se_resnet50", "se_resnext50_32x4d", "senet154", "shufflenet_v2",
-    "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg11_lrn", "vgg13", "vgg13_bn",
-    "vgg16", "vgg16_bn", "vgg16c", "vgg16c_bn", "vgg19", "vgg19_bn", "wide_resnet50_2", "xception",
-    "zfnet",
+    "AuxiliaryLoss", "ImageFormat", "LeNet5", "Network", "alexnet", "alphago_policy",
+    "convnext_tiny", "create", "deeper_googlenet", "densenet121", "densenet161", "densenet169",
+    "densenet201", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+    "efficientnet_b4", "efficientnet_lite0", "fully_convolutional", "googlenet", "googlenet_bn",
+    "inception_v3", "lenet5", "list", "load", "minigooglenet", "mobilenet_v1", "mobilenet_v2",
+    "mobilenet_v3_large", "mobilenet_v3_small", "nin", "nin_cifar", "plain_cnn", "preact_resnet",
+    "preact_resnet_cifar", "pretrained", "regnet_y_400mf", "resnet101", "resnet110", "resnet152",
+    "resnet18", "resnet20", "resnet32", "resnet34", "resnet44", "resnet50", "resnet56",
+    "resnext101_32x8d", "resnext50_32x4d", "se_resnet50", "se_resnext50_32x4d", "senet154",
+    "shufflenet_v2", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg11_lrn", "vgg13",
+    "vgg13_bn", "vgg16", "vgg16_bn", "vgg16c", "vgg16c_bn", "vgg19", "vgg19_bn", "wide_resnet50_2",
+    "xception", "zfnet",
 ]  # fmt: skip

@@ -40,6 +40,7 @@ MOBILE = {
         partial(zoo.shufflenet_v2, (48, 96, 192, 1024)), "shufflenet_v2", settings={"width": 0.5}
     ),
     "regnet_y_400mf": Case(zoo.regnet_y_400mf, "regnet_y_400mf"),
+    "convnext_tiny": Case(zoo.convnext_tiny, "convnext_tiny"),
 }
 
 

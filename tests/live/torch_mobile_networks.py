@@ -260,3 +260,38 @@ def regnet_y_400mf(num_classes=1000):
         stages[f"block{stage}"] = named(**blocks)
     stem = layer(3, 32, 3, 2, act=nn.ReLU)
     return named(stem=stem, trunk_output=named(**stages), pool=mean(), fc=nn.Linear(n, num_classes))
+
+
+class PlanarNorm(nn.LayerNorm):
+    """Over the channels, which come first."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Next(nn.Module):
+    """torchvision's CNBlock without stochastic depth."""
+
+    def __init__(self, n):
+        super().__init__()
+        deep, swap = nn.Conv2d(n, n, 7, padding=3, groups=n), nn.Identity()
+        full = nn.Linear(n, 4 * n), nn.GELU(), nn.Linear(4 * n, n)
+        self.block = nn.Sequential(deep, swap, nn.LayerNorm(n, eps=1e-6), *full)
+        self.layer_scale = nn.Parameter(torch.linspace(0.3, 0.7, n)[:, None, None])
+
+    def forward(self, x):
+        y = self.block[1:](self.block[0](x).movedim(1, -1)).movedim(-1, 1)
+        return x + y * self.layer_scale
+
+
+def convnext_tiny(num_classes=1000):
+    """torchvision's convnext_tiny."""
+    norm, n = partial(PlanarNorm, eps=1e-6), 96
+    layers = [nn.Sequential(nn.Conv2d(3, n, 4, 4), norm(n))]
+    for width, depth in ((96, 3), (192, 3), (384, 9), (768, 3)):
+        if width != n:
+            layers.append(nn.Sequential(norm(n), nn.Conv2d(n, width, 2, 2)))
+            n = width
+        layers.append(nn.Sequential(*[Next(n) for _ in range(depth)]))
+    head = nn.Sequential(norm(n), nn.Flatten(), nn.Linear(n, num_classes))
+    return named(features=nn.Sequential(*layers), pool=nn.AdaptiveAvgPool2d(1), classifier=head)

@@ -54,6 +54,7 @@ PUBLISHED = [
     ("shufflenet_v2", {"width": 1.5}, 3_503_624, 0.30e9, 1e7),
     ("shufflenet_v2", {"width": 2.0}, 7_393_996, 0.58e9, 1e7),
     ("regnet_y_400mf", {}, 4_344_144, 0.40e9, 1e7),
+    ("convnext_tiny", {}, 28_589_128, 4.46e9, 1e7),
     ("inception_v3", {}, 23_834_568, 5.71e9, 1e7),
     ("inception_v3", {"auxiliary": True}, 27_161_264, None, 1),
     ("xception", {}, 22_910_480 - 54_528, None, 1),  # Keras's count has running statistics in it
