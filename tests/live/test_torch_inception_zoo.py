@@ -64,3 +64,9 @@ def test_inception_with_its_auxiliary_head(float64):
     total = sum(w * loss(e, torch.from_numpy(target)) for w, e in zip((1, 0.3), expected))
     ours = models.AuxiliaryLoss()(scores, target)
     assert ours.item() == pytest.approx(total.item(), rel=1e-9)
+    total.backward()
+    ours.backward()
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    wanted = created(case, arrays(net.state_dict() | gradients), auxiliary=True).state_dict()
+    for name, parameter in model.named_parameters():
+        assert_close(parameter.grad, wanted[name], 1e-6, f"gradient of {name}")

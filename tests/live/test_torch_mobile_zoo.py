@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from zoo_compare import Case, check_outputs, check_step, created, made, named
 
+from minidl import models
 from minidl.models.efficientnet import GOOGLE
 from minidl.models.sources import IMAGENET
 
@@ -51,6 +52,7 @@ def test_a_file_of_pytorch_computes_the_same(name, tmp_path):
     save_file(named(case, net.state_dict()), path)
     model = created(case, path)
     assert model.image_format == case.image_format
+    assert models.load(path).architecture == model.architecture
     check_outputs(case, net, model, contrast=4.0, apart=0.005)
 
 
