@@ -27,7 +27,9 @@ def check_computation(
     if seen.why:
         return [f"activations and pooling weren't compared with the file's: {seen.why}"]
     wrong = [what for pair in told if (what := _different(pair, seen)) is not None]
-    notes: list[str] = []
+    unsure = [p.slot.name for p in told if effects.unsure(
+        seen.effects.get(p.slot.name), p.layer.settings["effects"])]  # fmt: skip
+    notes = [f"what comes before it wasn't compared: {', '.join(unsure)}"] if unsure else []
     if not pairing.rest and (what := effects.differ(seen.ending, found.ending)) is not None:
         one, two = (e - effects.ENDINGS for e in (seen.ending, found.ending or frozenset()))
         (notes if one == two else wrong).append(f"at the end: {what}")
@@ -47,7 +49,7 @@ def _different(pair: Pair, seen: Flow) -> str | None:
     if what is not None:
         return f"before {name}: {what}"
     ours, theirs = seen.pads.get(slot.name), settings.get("pads")
-    if slot.kind not in ("convolution", "depthwise") or pair.layer.kind != slot.kind:
+    if slot.kind not in ("convolution", "depthwise", "transposed") or pair.layer.kind != slot.kind:
         return None
     if ours is None or theirs is None or ours == theirs:
         return None

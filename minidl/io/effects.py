@@ -5,6 +5,7 @@ both. UNKNOWN stands for what isn't known here, so that nothing can be said.
 """
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 from minidl.io.provenance import Pads, Value
 
 __all__ = [
-    "ENDINGS", "UNKNOWN", "differ", "of_activation", "of_keras", "of_layer", "of_op", "padded",
-    "scaled", "with_scale",
+    "ENDINGS", "MERGES", "UNKNOWN", "differ", "of_activation", "of_keras", "of_layer", "of_merge",
+    "of_op", "padded", "pooled", "scaled", "unsure", "with_scale",
 ]  # fmt: skip
 
 Effects = frozenset[str]
@@ -30,6 +31,8 @@ def differ(ours: Effects | None, theirs: Effects | None) -> str | None:
     """How two sets differ, in words; None where they don't, or it can't be known."""
     if ours is None or theirs is None or UNKNOWN in ours | theirs:
         return None
+    if "silu" in theirs and "silu" not in ours:  # written as x * sigmoid(x)
+        ours = ours - {"multiply"}
     ours = frozenset(_either(effect, theirs) for effect in ours)
     if ours == theirs:
         return None
@@ -44,6 +47,11 @@ def _either(effect: str, theirs: Effects) -> str:
 
 def _listed(effects: Effects) -> str:
     return " and ".join(sorted(effects)) or "nothing of the kind"
+
+
+def unsure(ours: Effects | None, theirs: Effects | None) -> bool:
+    """Whether something was done to numbers of which it can't be known if it is the same."""
+    return ours is None or theirs is None or UNKNOWN in ours | theirs
 
 
 def of_activation(name: Any, slope: float) -> Effects:
@@ -65,7 +73,10 @@ def of_activation(name: Any, slope: float) -> Effects:
     )
     known = {"leaky_relu": _leaky(slope), "elu": _elu(1.0)} | {each: each for each in plain}
     known |= {"swish": "silu", "hard_swish": "hardswish", "hard_silu": "hardswish"}
-    return frozenset({known.get(name, UNKNOWN)})
+    return frozenset({known.get(name, UNKNOWN if name in BUILT else name)})
+
+
+BUILT = ("softplus", "hard_sigmoid", "hardsigmoid", "exponential", "prelu")  # of ops, perhaps
 
 
 def _leaky(slope: Any) -> str:
@@ -82,8 +93,9 @@ def _up_to(low: Any, high: Any) -> str:
     return "relu" if high is None else "relu6" if high == 6 else f"relu up to {float(high):.4g}"
 
 
-def _pooling(kind: str, kernel: Any, stride: Any) -> str:
-    return f"{kind} pooling {tuple(kernel)} by {tuple(stride)}"
+def _pooling(kind: str, kernel: Any, stride: Any, around: bool) -> str:
+    more = " of padded images" if around and any(map(operator.gt, kernel, stride)) else ""
+    return f"{kind} pooling {tuple(kernel)} by {tuple(stride)}{more}"
 
 
 def with_scale(effects: Effects, scale: tuple[float, float]) -> Effects:
@@ -91,6 +103,13 @@ def with_scale(effects: Effects, scale: tuple[float, float]) -> Effects:
     a, b = scale
     plain = abs(a - 1) < NEAR and abs(b) < NEAR
     return effects if plain else effects | {f"x * {a:.4g} + {b:.4g}"}
+
+
+def of_merge(name: str, activations: int) -> Effects:
+    """An op of several activations."""
+    merges = {"add": "add", "multiply": "multiply", "subtract": "subtract", "gating": "multiply"}
+    more = {"add"} if name == "gating" and activations > 2 else set()  # its residual
+    return frozenset({merges[name], *more}) if activations > 1 and name in merges else NONE
 
 
 # minidl's
@@ -109,8 +128,10 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
     if name == "clip":
         return frozenset({_up_to(settings.get("low"), settings.get("high"))})
     if name in ("max_pooling", "avg_pooling"):
-        kernel, stride = settings["kernel_size"], settings["stride"]
-        return _pooled("max" if name == "max_pooling" else "average", kernel, stride, made)
+        kind, around = "max" if name == "max_pooling" else "average", np.any(settings["padding"])
+        return pooled(kind, settings["kernel_size"], settings["stride"], bool(around), made)
+    if name == "getitem" and tuple(shape) != tuple(made) and len(shape) == 4:
+        return frozenset({UNKNOWN})
     if name.startswith("adaptive_"):
         kind = "average" if name == "adaptive_average" else "max"
         whole = tuple(made[1:3]) == (1, 1)
@@ -126,17 +147,19 @@ ODD = {  # of which Keras's layers may be made, or nobody knows
 }  # fmt: skip
 
 
-def _pooled(kind: str, kernel: Any, stride: Any, made: Sequence[int]) -> Effects:
-    whole = f"{OR}global {kind} pooling" if tuple(made[1:3]) == (1, 1) else ""
-    return frozenset({_pooling(kind, kernel, stride) + whole})
+def pooled(
+    kind: str, kernel: Any, stride: Any, around: bool | None, made: Sequence[int]
+) -> Effects:
+    """Pooling. around: whether there are zeros around the image; None where that isn't told."""
+    known = [around] if around is not None else [False, True]
+    names = dict.fromkeys(_pooling(kind, kernel, stride, each) for each in known)
+    whole = [f"global {kind} pooling"] if tuple(made[1:3]) == (1, 1) else []
+    return frozenset({OR.join([*names, *whole])})
 
 
 def of_layer(module: Any, made: Sequence[int]) -> Effects:
     """One of minidl's layers without weights, which gave an array of shape `made`."""
     name = type(module).__name__
-    if name in ("MaxPool2d", "AvgPool2d"):
-        kind = "max" if name == "MaxPool2d" else "average"
-        return _pooled(kind, module.kernel_size, module.stride, made)
     settings = {key: vars(module)[key] for key in ("slope", "alpha") if key in vars(module)}
     ops = {
         "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "ELU": "elu", "Tanh": "tanh",
@@ -144,10 +167,11 @@ def of_layer(module: Any, made: Sequence[int]) -> Effects:
     }  # fmt: skip
     if name in ops:
         return of_op(ops[name], settings, made, made)
-    fixed = {
-        "GlobalAvgPool2d": "global average pooling", "LocalResponseNorm": UNKNOWN,
-        "Upsample": "upsampling",
-    }  # fmt: skip
+    if name == "Upsample":
+        scale, corners = module.scale_factor, " by corners" if module.align_corners else ""
+        scale = scale if isinstance(scale, tuple | list) else (scale, scale)
+        return frozenset({_upsampling(scale, module.mode + corners)})
+    fixed = {"GlobalAvgPool2d": "global average pooling", "LocalResponseNorm": UNKNOWN}
     return frozenset({fixed[name]}) if name in fixed else NONE
 
 
@@ -187,11 +211,12 @@ def scaled(made: Value, name: str, arrays: Sequence[Any], value: Value) -> Value
 # Keras's
 
 KEPT = {
-    "ActivityRegularization", "Add", "AlphaDropout", "Average", "Concatenate", "Dropout", "Flatten",
-    "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "Maximum", "Merge", "Minimum",
-    "Multiply", "Permute", "RepeatVector", "Reshape", "SpatialDropout2D", "Subtract",
-    "ZeroPadding2D", "Cropping2D",
+    "ActivityRegularization", "AlphaDropout", "Concatenate", "Dropout", "Flatten",
+    "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "Permute", "RepeatVector",
+    "Reshape", "SpatialDropout2D", "ZeroPadding2D",
 }  # fmt: skip
+MERGES = {"Add": "add", "Multiply": "multiply", "Subtract": "subtract"}
+CHANGING = ("Normalization", "Resizing", "CenterCrop", "Cropping2D", "UnitNormalization")
 WITH_ACTIVATION = {
     "Conv2D", "Convolution2D", "AtrousConvolution2D", "DepthwiseConv2D", "Conv2DTranspose",
     "Deconvolution2D", "SeparableConv2D", "SeparableConvolution2D", "Dense", "Activation",
@@ -199,10 +224,17 @@ WITH_ACTIVATION = {
 PLAIN = {"BatchNormalization", "LayerNormalization", "Embedding", "SimpleRNN", "LSTM", "GRU"}
 
 
-def of_keras(kind: str, settings: Mapping[str, Any]) -> Effects:
-    """A layer of Keras's, or of one with weights, what it does to its outputs at last."""
-    if kind in KEPT or kind in PLAIN:
+def of_keras(kind: str, settings: Mapping[str, Any], around: bool = False) -> Effects:
+    """A layer of Keras's, or of one with weights, what it does to its outputs at last.
+
+    around: whether there are zeros around the images that it takes.
+    """
+    if kind in KEPT or kind in PLAIN or kind.startswith("Random"):
         return NONE
+    if kind in MERGES:
+        return frozenset({MERGES[kind]})
+    if kind == "TimeDistributed":
+        return of_keras(settings["layer"]["class_name"], settings["layer"]["config"])
     if kind in WITH_ACTIVATION:
         return of_activation(settings.get("activation"), 0.2)
     if kind == "ReLU":
@@ -215,8 +247,9 @@ def of_keras(kind: str, settings: Mapping[str, Any]) -> Effects:
         return frozenset({"softmax"})
     if kind in ("MaxPooling2D", "AveragePooling2D"):
         kernel = settings["pool_size"]
-        stride = settings.get("strides") or kernel
-        return frozenset({_pooling("max" if kind[0] == "M" else "average", kernel, stride)})
+        stride, same = settings.get("strides") or kernel, settings.get("padding") == "same"
+        kind = "max" if kind[0] == "M" else "average"
+        return frozenset({_pooling(kind, kernel, stride, same or around)})
     if kind in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
         return frozenset({f"global {'max' if kind[6] == 'M' else 'average'} pooling"})
     if kind == "Rescaling":
@@ -224,7 +257,14 @@ def of_keras(kind: str, settings: Mapping[str, Any]) -> Effects:
         if not isinstance(scale, int | float) or not isinstance(offset, int | float):
             return frozenset({UNKNOWN})
         return with_scale(NONE, (scale, offset))
-    return frozenset({"upsampling" if kind == "UpSampling2D" else UNKNOWN})
+    if kind == "UpSampling2D":
+        size, mode = settings.get("size", [2, 2]), settings.get("interpolation", "nearest")
+        return frozenset({_upsampling(size, mode)})
+    return frozenset({kind if kind in CHANGING else UNKNOWN})
+
+
+def _upsampling(scale: Sequence[float], mode: str) -> str:
+    return f"{mode} upsampling {tuple(float(each) for each in scale)}"
 
 
 def _keras_relu(settings: Mapping[str, Any]) -> Effects:

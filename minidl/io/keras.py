@@ -364,7 +364,7 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
     strides = given.get("strides", given.get("subsample"))
     strided = isinstance(strides, list) and any(stride not in (1, None) for stride in strides)
     same = given.get("padding", given.get("border_mode")) == "same"
-    plain = layer.config.class_name in ("Conv2D", "DepthwiseConv2D")
+    plain = layer.config.class_name in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose")
     return {
         "steps": {"stride": strides, "dilation": given.get("dilation_rate")} if plain else {},
         "strided same": strides if same and strided else None,

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from minidl.io.effects import of_keras
+from minidl.io.effects import MERGES, of_keras
+from minidl.io.effects import UNKNOWN as UNCOMPARED
 from minidl.io.keras import KerasLayer
 from minidl.io.provenance import Pads
 
@@ -101,7 +102,7 @@ def in_graph(
     try:
         walk, text = _Walk(), json.loads(config)
         outputs = walk.model(text, None, (), "", 0)
-        ending = frozenset().union(*(value.effects for value in outputs))
+        ending = frozenset().union(*(v.effects for v in outputs)) if outputs else None
         nodes = list(walk.nodes.values())
         columns = None if len(walk.firsts) > 1 else True in walk.firsts
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
@@ -222,11 +223,10 @@ class _Walk:
         if kind != "Flatten" and ("data_format" in inner or "dim_ordering" in inner):
             self.firsts.add(_first(inner))
         order = _order_after(kind, inner, before.order)
-        done, shape = (
-            of_keras(kind, inner),
-            inner.get("batch_shape", inner.get("batch_input_shape")),
-        )
-        axes = len(shape) if isinstance(shape, list) else before.axes if kind in KEPT else 0
+        done = of_keras(kind, inner, before.pads is None or any(before.pads))
+        if kind in MERGES and len(values) == 1:  # with a number, perhaps
+            done = frozenset({UNCOMPARED})
+        axes = _axes(inner) or (before.axes if kind in KEPT else 0)
         if kind not in HOLDERS:
             pads = _padded(before.pads, kind, inner) if kind in KEEPING else (0, 0, 0, 0)
             return [Value(order, before.sources, before.lanes, before.effects | done, axes, pads)]
@@ -280,12 +280,16 @@ def _padded(before: Pads | None, kind: str, settings: Any) -> Pads | None:
         own = (top, bottom, left, right)
     elif kind in KEEPING or settings.get("padding") == "valid":
         own = (0, 0, 0, 0)
-    elif settings.get("padding") == "same" and settings.get("strides") in ([1, 1], 1):
+    elif settings.get("padding") == "same" and (
+        settings.get("strides") in ([1, 1], 1) or kind == "Conv2DTranspose"
+    ):
         dilation = settings.get("dilation_rate", [1, 1])
         kernel = settings.get("kernel_size")
         if not isinstance(kernel, list) or not isinstance(dilation, list):
             return None
-        whole = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        strides = settings["strides"] if kind == "Conv2DTranspose" else [1, 1]
+        sizes = zip(kernel, strides, dilation, strict=True)
+        whole = [max(0, d * (k - 1) + 1 - stride) for k, stride, d in sizes]
         own = (whole[0] // 2, -(-whole[0] // 2), whole[1] // 2, -(-whole[1] // 2))
     else:
         return None

@@ -1,6 +1,7 @@
 """The shape of what minidl's layers give, and what is known of it, while they compute nothing."""
 
 import math
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -100,8 +101,12 @@ def _norm(run: Any, module: Any, name: str, x: Any, value: Any, residual: Any = 
 
 def _activated(run: Any, module: Any, output: Any) -> Any:
     """With the effect of a layer's own activation."""
+    return _done(run, output, effects.of_activation(getattr(module, "activation", None), 0.01))
+
+
+def _done(run: Any, output: Any, done: frozenset[str]) -> Any:
+    """With what was done to it."""
     value = run.tracker.get(output.data)
-    done = effects.of_activation(getattr(module, "activation", None), 0.01)
     if value is not None and done:
         run.tracker.put(output.data, replace(value, effects=value.effects | done))
     return output
@@ -136,13 +141,25 @@ def _convolution(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
         size = output_size(name, size, kernel, stride, padding, dilation)
     run.take_image(name, value)
     changing = isinstance(module.padding, str) and tuple(stride) != (1, 1)  # with the image's size
+    own: tuple[int, ...] = (*padding[0], *padding[1])
+    if isinstance(module, nn.ConvTranspose2d):
+        changing, own = False, _cut_off(module, own)
     if value is not None and value.pads is not None and not changing:
-        both = zip(value.pads, (*padding[0], *padding[1]), strict=True)
-        run.pads[name] = tuple(before + own for before, own in both)
+        run.pads[name] = tuple(map(operator.add, value.pads, own))
     out = module.channels * module.multiplier if depthwise else module.out_channels
     _image(value, x)
     output = run.give(name, module, value, (len(x), *size, out), Value(IMAGE))
     return _activated(run, module, output)
+
+
+def _cut_off(module: Any, padding: tuple[int, ...]) -> tuple[int, ...]:
+    """What a transposed convolution cuts off: top, bottom, left, right."""
+    if module.padding == "same":
+        sizes = zip(module.kernel_size, module.stride, module.dilation, strict=True)
+        whole = [max(0, d * (k - 1) + 1 - s) for k, s, d in sizes]
+        return (whole[0] // 2, -(-whole[0] // 2), whole[1] // 2, -(-whole[1] // 2))
+    more = module.output_padding
+    return (padding[0], padding[1] - more[0], padding[2], padding[3] - more[1])
 
 
 def _transposed_size(module: Any, size: Any) -> tuple[int, int]:
@@ -160,7 +177,12 @@ def _pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
     kernel, stride = module.kernel_size, module.stride
     padding = pad_pair(module.padding, kernel, stride, (1, 1), x.shape[1:3])
     size = output_size(name, x.shape[1:3], kernel, stride, padding, (1, 1), module.ceil_mode)
-    return run.give("", module, value, (len(x), *size, x.shape[3]), _image(value, x))
+    shape = (len(x), *size, x.shape[3])
+    before = value.pads if value is not None else (0, 0, 0, 0)
+    around = None if module.ceil_mode or before is None else bool(np.any(padding) or any(before))
+    kind = "max" if isinstance(module, nn.MaxPool2d) else "average"
+    output = run.give("", module, value, shape, _image(value, x))
+    return _done(run, output, effects.pooled(kind, kernel, stride, around, shape))
 
 
 def _upsampled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:

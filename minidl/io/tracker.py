@@ -117,6 +117,7 @@ class Tracker:
             made = _elementwise(known, output)
         made = _from_all(_fitting(made, output), [v for _, v in known])
         done = effects.of_op(name, settings, x.shape, output.shape)
+        done |= effects.of_merge(name, len({id(a) for a, _ in known}))
         made = replace(
             made, effects=made.effects | done, pads=effects.padded(known, name, settings)
         )

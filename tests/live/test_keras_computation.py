@@ -41,6 +41,14 @@ SAME = {
     "a slope": (lambda: theirs(L.LeakyReLU(negative_slope=0.2)), lambda: ours(nn.LeakyReLU(0.2))),
     "elu": (lambda: theirs(L.ELU(0.5)), lambda: ours(nn.ELU(0.5))),
     "pooling": (lambda: theirs(L.AveragePooling2D(2)), lambda: ours(nn.AvgPool2d(2), size=9)),
+    "pooling of a padded image": (
+        lambda: theirs(L.ReLU(), L.ZeroPadding2D(1), L.MaxPooling2D(3, 2)),
+        lambda: ours(nn.ReLU(), nn.MaxPool2d(3, 2, 1), size=9),
+    ),
+    "upsampling": (
+        lambda: theirs(L.UpSampling2D(2)), lambda: ours(nn.Upsample(scale_factor=2), size=144),
+    ),
+    "swish": (lambda: theirs(activation="swish"), lambda: ours(nn.SiLU())),
     "global": (
         lambda: theirs(L.GlobalAveragePooling2D()),
         lambda: ours(nn.AvgPool2d(6), size=1),
@@ -64,6 +72,24 @@ OTHER = {
     "another global pooling": (
         lambda: theirs(L.GlobalMaxPooling2D()), lambda: ours(nn.GlobalAvgPool2d(), size=1),
         "global average pooling here, global max pooling",
+    ),
+    "gelu or relu": (lambda: theirs(activation="gelu"), lambda: ours(nn.ReLU()), "relu here, gelu"),
+    "normalized": (
+        lambda: theirs(first=[L.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.2, 0.3, 0.4])]),
+        lambda: ours(), "before 0: nothing of the kind here, Normalization in the file",
+    ),
+    "cropped": (
+        lambda: theirs(L.Cropping2D(1), L.GlobalAveragePooling2D()),
+        lambda: ours(nn.GlobalAvgPool2d(), size=1), "Cropping2D",
+    ),
+    "pooling of padded images": (
+        lambda: theirs(L.MaxPooling2D(3, 2, padding="same"), L.GlobalMaxPooling2D()),
+        lambda: ours(nn.MaxPool2d(3, 2), nn.GlobalAvgPool2d(), size=1), "of padded images",
+    ),
+    "upsampling by lines": (
+        lambda: theirs(L.UpSampling2D(2, interpolation="bilinear")),
+        lambda: ours(nn.Upsample(scale_factor=2), size=144),
+        r"nearest upsampling .* here, bilinear",
     ),
     "not scaled": (lambda: theirs(first=[L.Rescaling(1 / 255)]), lambda: ours(),
                    r"before 0: nothing of the kind here, x \* 0.003922 \+ 0 in the file"),
@@ -149,3 +175,36 @@ def test_branches(name, tmp_path):
     assert_close(outputs(model, x), outputs(module, x))
     with pytest.raises(StateError, match=r"before c: sigmoid here, tanh in the file"):
         md.load_weights(Net("sigmoid"), path)
+
+
+@WHOLE
+def test_a_transposed_convolution_that_cuts_off_otherwise(name, tmp_path):
+    module = filled(sequential(SHAPE, L.Conv2DTranspose(4, 3, strides=2, padding="same")))
+    path = write(module, tmp_path, name)
+    for padding in (0, 1):
+        with pytest.raises(StateError, match=r"0: padding is .*, in the file \(0, 1, 0, 1\)"):
+            md.load_weights(nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2, padding)), path)
+    model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2, "same"))
+    md.load_weights(model, path)
+    assert_close(outputs(model, x), outputs(module, x))
+
+
+@WHOLE
+def test_two_branches_that_are_multiplied(name, tmp_path):
+    class Net(nn.Module):
+        def __init__(self, added):
+            vars(self)["added"] = added
+            self.a, self.b, self.c = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            a, b = self.a(x), self.b(x)
+            return self.c(a + b if self.added else a * b)
+
+    start = keras.Input(SHAPE)
+    both = L.Multiply()([L.Conv2D(4, 1, name="a")(start), L.Conv2D(4, 1, name="b")(start)])
+    module, model = filled(keras.Model(start, L.Conv2D(2, 1, name="c")(both))), Net(False)
+    path = write(module, tmp_path, name)
+    md.load_weights(model, path)
+    assert_close(outputs(model, x), outputs(module, x))
+    with pytest.raises(StateError, match="before c: add here, multiply in the file"):
+        md.load_weights(Net(True), path)
