@@ -122,7 +122,7 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
     if name == "sigmoid":  # silu(x) = x * sigmoid(x)
         return frozenset({f"sigmoid{OR}silu"})
     if name == "leaky_relu":
-        return frozenset({_leaky(settings.get("slope", 0.01))})
+        return frozenset({_leaky(settings.get("negative_slope", 0.01))})
     if name == "elu":
         return frozenset({_elu(settings.get("alpha", 1.0))})
     if name == "clip":
@@ -160,7 +160,9 @@ def pooled(
 def of_layer(module: Any, made: Sequence[int]) -> Effects:
     """One of minidl's layers without weights, which gave an array of shape `made`."""
     name = type(module).__name__
-    settings = {key: vars(module)[key] for key in ("slope", "alpha") if key in vars(module)}
+    settings = {
+        key: vars(module)[key] for key in ("negative_slope", "alpha") if key in vars(module)
+    }
     ops = {
         "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "ELU": "elu", "Tanh": "tanh",
         "Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "log_softmax",

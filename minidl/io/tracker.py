@@ -302,7 +302,8 @@ def _joined(known: list[tuple[Any, Value]], axis: int, output: Any, arrays: Sequ
 def _cut(x: Any, value: Value, output: Any, key: Any) -> Value:
     parts = key if isinstance(key, tuple) else (key,)
     backwards = any(isinstance(part, slice) and (part.step or 1) < 0 for part in parts)
-    if backwards or not is_basic(key):  # elements in another order
+    anew = backwards or not is_basic(key)  # elements in another order
+    if anew and (value.kind != IMAGE or output.ndim != 4):  # of pixels it is the same one there
         return _unknown(output)
     if output.shape == x.shape:
         return value
