@@ -50,7 +50,7 @@ def shaped(module: Module) -> Any:
 
 
 def _same(run: Any, module: Any, name: str, x: Any, value: Any, *more: Any) -> Any:
-    output = np.zeros(x.shape, np.float32)
+    output = np.zeros(x.shape, run.dtype)
     if value is not None:
         done = effects.of_layer(module, x.shape)
         run.tracker.put(output, replace(value, effects=value.effects | done))
