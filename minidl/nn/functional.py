@@ -15,6 +15,7 @@ from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
+from minidl.ops.softmax import *
 from minidl.ops.upsample import *
 
 __all__ = sorted(name for name, op in globals().items() if isinstance(op, Op))

@@ -28,6 +28,7 @@ from minidl.ops.pool import *
 from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
 from minidl.ops.shape import *
+from minidl.ops.softmax import *
 from minidl.ops.upsample import *
 from minidl.ops.views import *
 from minidl.ops import methods  # noqa: F401 isort:skip (gives Tensor its methods, when all ops are there)

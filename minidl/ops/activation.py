@@ -12,14 +12,14 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import real, reduced_axes
+from minidl.ops.checks import real
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import erf, exp
-from minidl.ops.reduce import array_sum, sum, sum_to
+from minidl.ops.reduce import sum_to
 
 __all__ = [
-    "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish", "prelu", "relu",
-    "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "mish", "prelu", "relu",
+    "relu6", "sigmoid", "silu", "softplus", "tanh",
 ]  # fmt: skip
 
 FUSED = ("relu", "relu6")
@@ -268,45 +268,6 @@ prelu.vjp("x")(lambda g, x, weight: where(x > 0, g, g * weight))
 prelu.vjp("weight")(lambda g, x, weight_shape: sum_to(where(x > 0, 0.0, g * x), shape=weight_shape))
 
 
-def _one_axis(who: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    axes = reduced_axes(who, axis, shape)
-    if len(axes) != 1 or shape[axes[0]] == 0:
-        raise ShapeError(f"{who} expected one axis that isn't empty, got {axis} of shape {shape}")
-    return axes
-
-
-@primitive(
-    flops=lambda output, x, **settings: 5 * x.size,
-    oracle=lambda torch, x, axis=-1: torch.softmax(x, axis),
-)
-def softmax(x, *, axis=-1):
-    """exp(x) / sum(exp(x)) along `axis`, with the maximum taken out first."""
-    axes = _one_axis("softmax", axis, x.shape)
-    e = np.exp(x - x.max(axis=axes, keepdims=True))
-    return e / array_sum(e, axes, keepdims=True)
-
-
-@softmax.vjp("x")
-def _(g, output, axis):
-    return (g - sum(g * output, axis=axis, keepdims=True)) * output
-
-
-@primitive(
-    flops=lambda output, x, **settings: 5 * x.size,
-    oracle=lambda torch, x, axis=-1: torch.log_softmax(x, axis),
-)
-def log_softmax(x, *, axis=-1):
-    """log(softmax(x)) without losing the small ones."""
-    axes = _one_axis("log_softmax", axis, x.shape)
-    shifted = x - x.max(axis=axes, keepdims=True)
-    return shifted - np.log(array_sum(np.exp(shifted), axes, keepdims=True))
-
-
-@log_softmax.vjp("x")
-def _(g, output, axis):
-    return g - exp(output) * sum(g, axis=axis, keepdims=True)
-
-
 BY_NAME: dict[str, Op] = {
     op.name: op
     for op in (
@@ -390,15 +351,6 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(0, 3), draw.normal(3))
 
 
-@softmax.samples
-@log_softmax.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(3, 4))
-    yield sample(draw.normal(2, 3, 4), axis=1)
-    yield sample(draw.normal(2, 3) * 3, axis=0)
-    yield sample(draw.normal(0, 3))
-
-
 @relu.errors
 @relu6.errors
 @leaky_relu.errors
@@ -433,11 +385,3 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(
         sample(draw.normal(2, 3), draw.normal(2)), ShapeError, r"shape \(1,\) or \(3,\)"
     )
-
-
-@softmax.errors
-@log_softmax.errors
-def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(draw.normal(2, 3), axis=2), ShapeError, "axis 2")
-    yield ErrorInput(sample(draw.normal(2, 3), axis=(0, 1)), ShapeError, "one axis")
-    yield ErrorInput(sample(draw.normal(2, 0)), ShapeError, "isn't empty")

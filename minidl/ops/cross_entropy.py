@@ -12,13 +12,13 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.activation import log_softmax
 from minidl.ops.checks import check_float, lengths, real
 from minidl.ops.elementwise import add, multiply
 from minidl.ops.indexing import getitem
 from minidl.ops.loss import check_reduction, reduced
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape
+from minidl.ops.softmax import log_softmax
 from minidl.recording import again
 
 __all__ = ["cross_entropy", "nll_loss"]
