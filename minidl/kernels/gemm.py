@@ -32,6 +32,7 @@ from minidl.kernels.transpose import transposed
 DEPTH = 256  # of a panel
 PANEL_COLUMNS = 128  # with DEPTH 128 kB of float32: it stays in the L2 cache
 STRIPS = 4  # tiles of rows copied together: whole cache lines are read
+ROWS_A_COPY = 4  # of b, copied together into a panel
 DEPTH_A_CHUNK = 1024
 ROWS_A_PART = 768
 LONGEST = 32 * 1024  # sum that one chunk adds up: longer ones lose digits
@@ -43,50 +44,51 @@ NUMBERS_A_WORK = 2  # of b, that take as long as handling a number does elsewher
 
 
 @helper
-def _pack(b, row_step, column_step, first, depth, column, count, panel, at, width, one, square):
-    """panel[at + k*width + i] = b[first + k, column + i], 0 from `count` columns on.
+def _pack(b, row_step, column_step, first, depth, column, count, panel, width, lines, square):
+    """panel[j, k, i] = b[first + k, column + j*width + i], 0 from `count` columns on.
 
-    b lies by rows (column_step 1) or by columns (row_step 1). one, square: tiles of one vector, and
-    of as many as it has lanes.
+    b lies by rows (column_step 1) or by columns (row_step 1). lines, square: tiles of some rows of
+    `width`, and of as many rows of one vector as it has lanes.
     """
+    start, at_once = first * row_step + column * column_step, len(steps(1, lines))
+    if column_step == 1:  # in the order in which b lies
+        for k in range(0, depth, at_once):
+            at, last, whole = start + k * row_step, depth - 1 - k, count // width
+            b_rows, rows = clipped(row_step, last, lines), clipped(width, last, lines)
+            for j in range(whole):
+                store(load(b, at + j * width, b_rows, lines), panel, (j * depth + k) * width, rows)
+            if whole * width < count:
+                rest = load_part(b, at + whole * width, b_rows, lines, count - whole * width)
+                store(rest, panel, (whole * depth + k) * width, rows)
+        return
     lanes = len(steps(1, square))
-    for i in range(0, width, lanes):
-        start, left = first * row_step + (column + i) * column_step, count - i
-        k = 0
-        if column_step == 1 and left >= lanes:
-            for k in range(depth):
-                store(load(b, start + k * row_step, (0,), one), panel, at + k * width + i, (0,))
-            continue
-        if column_step == 1:
-            for k in range(depth):
-                row = load_part(b, start + k * row_step, (0,), one, max(0, left))
-                store(row, panel, at + k * width + i, (0,))
-            continue
-        if left >= lanes:
+    for i in range(0, -(-count // width) * width, lanes):
+        at, to, k = start + i * column_step, i // width * width * depth + i % width, 0
+        if count - i >= lanes:
             for k in range(0, depth - lanes + 1, lanes):
-                block = transposed(load(b, start + k, steps(column_step, square), square))
-                store(block, panel, at + k * width + i, steps(width, square))
+                block = transposed(load(b, at + k, steps(column_step, square), square))
+                store(block, panel, to + k * width, steps(width, square))
             k = depth // lanes * lanes
         for rest in range(k, depth):
             for j in range(lanes):
-                number = b[start + rest + j * column_step] if j < left else panel.dtype.type(0)
-                panel[at + rest * width + i + j] = number
+                number = b[at + rest + j * column_step] if j < count - i else panel.dtype.type(0)
+                panel[to + rest * width + j] = number
 
 
 @helper
-def _copy_strips(a, at, k_step, depth, left, strips, strip_size, rows, wide, line):
+def _copy_strips(a, at, k_step, depth, left, strips, strip_size, rows, lanes, group, line):
     """strips[t, k, i] = row i of tile t of `a` in column k, for STRIPS tiles of `left` rows in all.
 
-    Of the last rows more is copied than there is; nobody reads it.
+    Behind the last row stands what lies there; nobody reads it. group, line: tiles of a part of
+    each strip, and of one.
     """
-    if left >= (STRIPS - 1) * rows + wide:
-        for k in range(depth):
-            for t in range(STRIPS):
-                numbers = load(a, at + k * k_step + t * rows, (0,), line)
-                store(numbers, strips, t * strip_size + k * rows, (0,))
-        return
-    for t in range(min(STRIPS, (left + rows - 1) // rows)):
-        for k in range(depth):
+    read = (STRIPS - 1) * rows + lanes  # numbers of a column
+    inside = max(0, min(depth, (a.size - at - read) // k_step + 1))
+    for k in range(inside):
+        numbers = load(a, at + k * k_step, steps(rows, group), group)
+        store(numbers, strips, k * rows, steps(strip_size, group))
+    for k in range(inside, depth):
+        for t in range(min(STRIPS, (left + rows - 1) // rows)):
             place = at + k * k_step + t * rows
             numbers = load_part(a, place, (0,), line, left - t * rows)
             store(numbers, strips, t * strip_size + k * rows, (0,))
@@ -116,23 +118,22 @@ def _product(rows, vectors, lanes, turned):
         panel = np.empty(blocks * width * deepest, c.dtype)
         strip_size = rows * deepest + strip_vectors * lanes
         strips = np.empty(STRIPS * strip_size if turned else 0, c.dtype)
-        zero, one = zeros(c, rows, vectors, lanes), zeros(c, 1, 1, lanes)
-        square = zeros(c, lanes, 1, lanes)
+        zero = zeros(c, rows, vectors, lanes)
+        lines, square = zeros(c, ROWS_A_COPY, vectors, lanes), zeros(c, lanes, 1, lanes)
+        group = zeros(c, STRIPS, strip_vectors, lanes)
         line = zeros(c, 1, strip_vectors, lanes)
         for k in range(first, stop, DEPTH):
             size = min(DEPTH, stop - k)
-            for j in range(blocks):
-                _pack(
-                    b, b_row, b_column, k, size, column + j * width, columns - j * width,
-                    panel, j * size * width, width, one, square,
-                )  # fmt: skip
+            _pack(
+                b, b_row, b_column, k, size, column, columns, panel, width, lines, square,
+            )  # fmt: skip
             for tile in range((last_row - row + rows - 1) // rows):
                 i = row + tile * rows
                 strip = tile % STRIPS * strip_size
                 if turned and strip == 0:
                     _copy_strips(
                         a, i + k * k_step, k_step, size, last_row - i, strips, strip_size, rows,
-                        strip_vectors * lanes, line,
+                        strip_vectors * lanes, group, line,
                     )  # fmt: skip
                 for j in range(blocks):
                     at = (chunk * m + i) * n + column + j * width

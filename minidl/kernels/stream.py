@@ -12,25 +12,45 @@ import numpy as np
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
-from minidl.kernels._jit import WORK_A_NUMBER, kernel, sized
+from minidl.kernels._jit import WORK_A_NUMBER, helper, kernel, sized
 from minidl.kernels.copy import contiguous, fill
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import accumulate, accumulate_part, finish, resume, tile_shape
 from minidl.kernels.offsets import runs
-from minidl.kernels.packing import padded
 from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 
 __all__ = ["weight_sums"]
 
 # Rows of a tile whose rows lie side by side and so need few registers for their places.
-ROWS_IN_RUNS = {1: 27, 2: 12, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
+ROWS_IN_RUNS = {1: 27, 2: 11, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
 # Summed at a time: loading and storing a tile costs little, x and dy stay in the cache for all
 # tiles, and no sum of float32 is so long that it loses digits.
 PIXELS_AT_ONCE = 256
-FEW_TILES = 16  # with fewer, threads share out rows of pixels in CHUNKS, each with its own sum
+# Of weights so few and pixels so many, threads share out rows of pixels, in chunks with sums of
+# their own, each of which copies what it pads once; otherwise they share out tiles.
+FEW_NUMBERS, FEWEST_PIXELS = 64 * 1024, 8 * 1024
 CHUNKS = 16
 PIXELS_A_CHUNK = PIXELS_AT_ONCE**2  # at most, for the same reason
+
+
+@helper
+def _copy_window(x, first, rows, image, window):
+    """Rows of images with zeros around them, from row `first` of the first image on.
+
+    image: rows, numbers in a row, rows above and numbers to the left; rows and numbers with zeros.
+    """
+    height, length, top, left, padded_height, padded_length = image
+    for row in range(rows):
+        number, y = (first + row) // padded_height, (first + row) % padded_height - top
+        line = window[row * padded_length : (row + 1) * padded_length]
+        if 0 <= y < height:
+            at = (number * height + y) * length
+            line[:left] = 0
+            line[left : left + length] = x[at : at + length]
+            line[left + length :] = 0
+        else:
+            line[:] = 0
 
 
 @functools.cache
@@ -38,15 +58,19 @@ def _stream(groups_of_rows, run, vectors, lanes):
     width, rows = vectors * lanes, groups_of_rows * run
 
     @kernel
-    def stream(part, x, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
+    def stream(part, x, image, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
         """dw[chunk] += sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
+        image: as in _copy_window, where there is padding: what a few rows of pixels need is copied.
         taps: where runs of taps start behind a window's start, then where in dw.
         sizes: groups, x's and dy's channels in a group, row tiles and column blocks a group, rows
-        of pixels at a time, chunks of rows, and parts that share the tiles of a chunk.
+        of pixels at a time, chunks of rows, parts that share the tiles of a chunk, and rows of x
+        that a window and the rows of pixels at a time span.
         """
-        groups, inputs, outputs, row_tiles, blocks, rows_at_once, chunks, shares = sizes
+        groups, inputs, outputs, row_tiles, blocks, rows_at_once, chunks, shares, reach, span = (
+            sizes
+        )
         tiles = groups * blocks * row_tiles
         channels = groups * outputs
         dw_size = dw.size // chunks
@@ -54,25 +78,31 @@ def _stream(groups_of_rows, run, vectors, lanes):
         last_row = len(x_starts) * (chunk + 1) // chunks
         zero = zeros(dw, rows, vectors, lanes)
         one = zeros(dw, 1, vectors, lanes)
+        window = np.empty(span * image[5], x.dtype)
+        pixels = x if span == 0 else window
         for start in range(len(x_starts) * chunk // chunks, last_row, rows_at_once):
-            stop = min(last_row, start + rows_at_once)
+            stop, origin = min(last_row, start + rows_at_once), 0
+            if span > 0:
+                origin = x_starts[start]
+                rows_there = (x_starts[stop - 1] - origin) // image[5] + reach
+                _copy_window(x, origin // image[5], rows_there, image, window)
             for tile in range(tiles * share // shares, tiles * (share + 1) // shares):
                 block, row_tile = tile // row_tiles, tile % row_tiles
                 group, j = block // blocks, block % blocks
                 first = group * outputs + j * width
-                count = outputs - j * width
+                count, behind = outputs - j * width, group * inputs - origin
                 acc = zero
                 places = runs(taps, row_tile * groups_of_rows, 1, groups_of_rows, run)
                 if count >= width:
                     for row in range(start, stop):
                         acc = accumulate(
-                            acc, x, x_starts[row] + group * inputs, places, x_step,
+                            acc, pixels, x_starts[row] + behind, places, x_step,
                             dy, row * dy_row * channels + first, channels, dy_row,
                         )  # fmt: skip
                 else:
                     for row in range(start, stop):
                         acc = accumulate_part(
-                            acc, x, x_starts[row] + group * inputs, places, x_step,
+                            acc, pixels, x_starts[row] + behind, places, x_step,
                             dy, row * dy_row * channels + first, channels, dy_row, count,
                         )  # fmt: skip
                 at = chunk * dw_size + first
@@ -128,6 +158,7 @@ class _Plan(NamedTuple):
 
     stream: Any
     starts: np.ndarray
+    image: tuple[int, ...]
     taps: np.ndarray
     sizes: tuple[int, ...]
     chunks: int
@@ -136,25 +167,34 @@ class _Plan(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _plan(
     shape: tuple[int, ...], dy_shape: tuple[int, ...], kernel_size: Pair, stride: Pair,
-    dilation: Pair, groups: int, itemsize: int, threads: int,
+    padding: Padding, dilation: Pair, groups: int, itemsize: int, threads: int,
 ) -> _Plan:  # fmt: skip
-    (n, h, w, c), (_, oh, ow, k) = shape, dy_shape
+    (n, h, w, c), (_, oh, ow, k), ((top, bottom), (left, right)) = shape, dy_shape, padding
     used, outputs = c // groups, k // groups
     tile = tile_shape(outputs, itemsize)
+    high, wide = h + top + bottom, w + left + right
     taps, row_tiles, groups_of_rows, run = _tap_table(
-        kernel_size, dilation, w, c, used, k, ROWS_IN_RUNS[tile.vectors]
+        kernel_size, dilation, wide, c, used, k, ROWS_IN_RUNS[tile.vectors]
     )
     blocks = -(-outputs // tile.width)
     tiles = groups * blocks * row_tiles
     # by shape alone, never by threads
-    chunks = max(1 if tiles >= FEW_TILES else min(n, CHUNKS), n * oh * ow // PIXELS_A_CHUNK)
-    chunks = min(chunks, n * oh)
-    shares = min(tiles, threads) if tiles >= FEW_TILES else 1
-    image, row = np.divmod(np.arange(n * oh), oh)
-    starts = (image * h + row * stride[0]) * w * c
-    at_once = -(-PIXELS_AT_ONCE // ow)
-    sizes = (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares)
-    return _Plan(_stream(groups_of_rows, run, *tile[1:]), starts, taps, sizes, chunks)
+    all_pixels, numbers = n * oh * ow, kernel_size[0] * kernel_size[1] * used * k
+    pays = numbers <= FEW_NUMBERS and all_pixels >= FEWEST_PIXELS
+    chunks = min(CHUNKS, all_pixels // (8 * PIXELS_AT_ONCE)) if pays else 1
+    chunks = min(n * oh, max(chunks, all_pixels // PIXELS_A_CHUNK))
+    shares = min(tiles, threads if chunks < CHUNKS else -(-threads // chunks))
+    number, row = np.divmod(np.arange(n * oh), oh)
+    rows = number * high + row * stride[0]
+    rows_a_chunk = -(-n * oh // chunks)
+    at_once = -(-rows_a_chunk // -(-rows_a_chunk * ow // PIXELS_AT_ONCE))  # equal shares
+    reach = (kernel_size[0] - 1) * dilation[0] + 1
+    last = np.minimum(np.arange(n * oh) + at_once, n * oh) - 1
+    span = 0 if padding == ((0, 0), (0, 0)) else int((rows[last] - rows).max()) + reach
+    sizes = (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares, reach, span)
+    image = (h, w * c, top, left * c, high, wide * c)
+    sums = _stream(groups_of_rows, run, *tile[1:])
+    return _Plan(sums, rows * wide * c, image, taps, sizes, chunks)
 
 
 def weight_sums(
@@ -165,20 +205,21 @@ def weight_sums(
 
     x: (N, H, W, C); dy: (N, OH, OW, K), not empty; shape: kh*kw*C/groups*K numbers in this order.
     """
-    x, dy = padded(x, padding), contiguous(dy)
+    x, dy = contiguous(x), contiguous(dy)
     plan = _plan(
-        x.shape, dy.shape, kernel_size, stride, dilation, groups, x.itemsize, config.num_threads
-    )
+        x.shape, dy.shape, kernel_size, stride, padding, dilation, groups, x.itemsize,
+        config.num_threads,
+    )  # fmt: skip
     chunks = () if plan.chunks == 1 else (plan.chunks,)
     dw = empty((*chunks, *shape), x.dtype)
     db = empty((*chunks, dy.shape[3] if with_bias else 0), x.dtype)
     fill(dw, 0)
     fill(db, 0)
     work = dy.size * (dw.size // plan.chunks // dy.shape[3])
-    parts = sized(plan.chunks * plan.sizes[-1], work // WORK_A_NUMBER)
+    parts = sized(plan.chunks * plan.sizes[7], work // WORK_A_NUMBER)
     plan.stream(
-        parts, x.reshape(-1), plan.starts, stride[1] * x.shape[3], plan.taps, dy.reshape(-1),
-        dy.shape[2], dw.reshape(-1), db.reshape(-1), plan.sizes,
+        parts, x.reshape(-1), plan.image, plan.starts, stride[1] * x.shape[3], plan.taps,
+        dy.reshape(-1), dy.shape[2], dw.reshape(-1), db.reshape(-1), plan.sizes,
     )  # fmt: skip
     if chunks:  # summed in their order
         dw = sum_axis(dw.reshape(1, plan.chunks, -1), 1.0).reshape(shape)

@@ -83,7 +83,7 @@ def test_convolution(vectors):
 def test_sums_over_pixels(vectors):
     rows = stream.ROWS_IN_RUNS[vectors]
     sums = stream._stream(1, rows, vectors, LANES[4])
-    lines = hottest(sums, FLAT, TABLE, WORD, TABLE, FLAT, WORD, FLAT, FLAT, numbers(8))
+    lines = hottest(sums, FLAT, numbers(6), TABLE, WORD, TABLE, FLAT, WORD, FLAT, FLAT, numbers(10))
     check(lines, rows * vectors)
 
 
