@@ -143,11 +143,22 @@ def winograd_arguments(m, images, channels, outputs):
 def conv_pool_arguments():
     x, geometry = normal(IMAGES, *SIZE, CHANNELS), ((1, 1), PADDING, (1, 1), 1)
     w, rgb = normal(3, 3, CHANNELS, OUTPUTS), np.ascontiguousarray(x[..., :3])
-    y, indices = conv2d_relu_max_pool(rgb, normal(3, 3, 3, OUTPUTS), None, *geometry)
+    y, indices = conv2d_relu_max_pool(rgb, normal(3, 3, 3, OUTPUTS), None, *geometry, True)
     return {
-        "conv2d_relu_max_pool": (x, w, normal(OUTPUTS), *geometry),
+        "conv2d_relu_max_pool": (x, w, normal(OUTPUTS), *geometry, True),
         "conv2d_relu_max_pool_weight_grad": (rgb, normal(*y.shape), indices, (3, 3), *geometry),
-    }
+        "conv2d_relu_max_pool_input_grad": (
+            normal(*y.shape), indices, normal(3, 3, 3, OUTPUTS), SIZE, *geometry,
+        ),
+    }  # fmt: skip
+
+
+FEW = (1, 1), PADDING, (1, 1), 1
+
+
+def few_channels_arguments():
+    x, w = normal(IMAGES, *SIZE, 1), normal(3, 3, 1, 3)
+    return {"conv2d_relu_max_pool": (x, w, normal(3), *FEW, True)}
 
 
 def elementwise_cases():
@@ -218,13 +229,16 @@ CASES = {
         conv_arguments((3, 2), (1, 2), (2, 1), 4),
         conv_arguments((1, 1), (1, 1), (1, 1), 1),
     ],
-    "conv": [fused_conv_arguments((3, 3), (1, 1), (1, 1), 1)],
+    "conv": [
+        fused_conv_arguments((3, 3), (1, 1), (1, 1), 1),
+        {"conv2d": (normal(IMAGES, *SIZE, 1), normal(3, 3, 1, 3), None, "relu", *FEW)},
+    ],
     "direct": [
         fused_conv_arguments((3, 3), (1, 1), (1, 1), 1),
         fused_conv_arguments((3, 2), (1, 2), (2, 1), 4),
     ],
     "winograd": [winograd_arguments(4, 9, 40, 33), winograd_arguments(2, 2, 3, 200)],
-    "conv_pool": [conv_pool_arguments()],
+    "conv_pool": [conv_pool_arguments(), few_channels_arguments()],
     "optim": [optim_arguments()],
     "elementwise": [
         {

@@ -7,9 +7,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from minidl.kernels._jit import inlined
 from minidl.kernels.simd import I1, I32, I64, Tile, intrinsic
 
-__all__ = ["add_products", "load_where", "slide", "store_numbers", "where_beaten", "where_number"]
+__all__ = [
+    "add_products", "finish_numbers", "load_where", "slide", "where_beaten", "where_number",
+]  # fmt: skip
 
 
 def _spread(builder: Any, value: Any, lanes: int) -> Any:
@@ -173,8 +176,23 @@ def _masked(builder: Any, name: str, vector: Any, result: Any, values: Any) -> A
 
 
 @intrinsic
-def store_numbers(typing, tile, array, at, offsets, count):
-    """Write the first `count` whole numbers, 0 or more, of row i to an array of integers."""
+def _store_numbers(typing, tile, array, at, offsets):
+    """Write the whole numbers, 0 or more, of row i to an array of integers."""
+
+    def generate(context, builder, signature, arguments):
+        everything = I64(tile.vectors * tile.lanes)
+        places = _integers(context, builder, array, [*arguments[1:], everything], tile)
+        for n, (pointer, _, vector) in enumerate(places):
+            number = builder.fptoui(builder.extract_value(arguments[0], n), vector)
+            builder.store(number, pointer, align=vector.element.width // 8)
+
+    places = types.UniTuple(types.intp, tile.rows)
+    return types.void(tile, array, types.intp, places), generate
+
+
+@intrinsic
+def _store_numbers_part(typing, tile, array, at, offsets, count):
+    """`_store_numbers` of the first `count` of each row."""
 
     def generate(context, builder, signature, arguments):
         places = _integers(context, builder, array, arguments[1:], tile)
@@ -184,6 +202,15 @@ def store_numbers(typing, tile, array, at, offsets, count):
 
     places = types.UniTuple(types.intp, tile.rows)
     return types.void(tile, array, types.intp, places, types.intp), generate
+
+
+@inlined
+def finish_numbers(tile, array, at, rows, count, width):
+    """Write the first `count` of `width` whole numbers, 0 or more, of each row to integers."""
+    if count >= width:
+        _store_numbers(tile, array, at, rows)
+    else:
+        _store_numbers_part(tile, array, at, rows, count)
 
 
 @intrinsic

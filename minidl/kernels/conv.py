@@ -6,7 +6,7 @@ Shapes and names as in the twin, `minidl.reference.conv`. `choose.py` chooses.
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels import choose, depthwise, direct, gemm, grouped, im2col, winograd
+from minidl.kernels import choose, depthwise, direct, gemm, grouped, im2col, planar, winograd
 from minidl.kernels.activation import activate
 from minidl.kernels.copy import contiguous
 from minidl.kernels.reduce import column_sums
@@ -19,7 +19,9 @@ def conv2d(
     """activation(the convolution of x with weight + bias). (N, OH, OW, K)."""
     n, h, w, c = x.shape
     size = output_size("conv2d", (h, w), weight.shape[:2], stride, padding, dilation)
-    algorithm = choose.algorithm(n, size, weight.shape, stride, padding, dilation, groups)
+    algorithm = choose.algorithm(
+        n, size, weight.shape, stride, padding, dilation, groups, x.itemsize
+    )
     if algorithm == choose.GEMM:
         rows = contiguous(x).reshape(-1, c)  # (N*H*W, C)
         y = gemm.product(rows, weight[0, 0], bias, activation)
@@ -29,6 +31,8 @@ def conv2d(
     if algorithm == choose.DEPTHWISE:
         filters = _filters(weight, groups)
         return depthwise.depthwise_conv2d(x, filters, bias, activation, stride, padding, dilation)
+    if algorithm == choose.PLANAR:
+        return planar.conv2d(x, weight, bias, activation, stride, padding, dilation)
     if algorithm == choose.IM2COL:
         y = im2col.conv2d(x, weight, stride, padding, dilation, groups)
         return activate(y if bias is None else y + bias, activation)
@@ -42,7 +46,9 @@ def conv2d_input_grad(
 ) -> np.ndarray:  # fmt: skip
     """The gradient of conv2d for x: (N, *input_size, C)."""
     n, oh, ow, k = dy.shape
-    algorithm = choose.algorithm(n, input_size, weight.shape, stride, padding, dilation, groups)
+    algorithm = choose.algorithm(
+        n, input_size, weight.shape, stride, padding, dilation, groups, dy.itemsize
+    )
     if algorithm == choose.GEMM:
         rows = contiguous(dy).reshape(-1, k)  # (N*H*W, K)
         dx = gemm.matmul(rows, weight[0, 0].T)
@@ -64,7 +70,7 @@ def conv2d_weight_grad(
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     n, oh, ow, k = dy.shape
     shape = (*kernel_size, x.shape[3] // groups, k)
-    algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups)
+    algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups, x.itemsize)
     if algorithm == choose.DEPTHWISE:
         dw, db = depthwise.depthwise_conv2d_weight_grad(
             x, dy, kernel_size, stride, padding, dilation, with_bias

@@ -5,14 +5,16 @@ a window, so that what is pooled away never leaves the registers.
 """
 
 import functools
+import math
+from typing import Any
 
 import numpy as np
 from numba import types
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels import choose, winograd
+from minidl.kernels import choose, planar, winograd
 from minidl.kernels._jit import WORK_A_NUMBER, inlined, kernel, sized
-from minidl.kernels._window_tiles import store_numbers
+from minidl.kernels._window_tiles import finish_numbers
 from minidl.kernels.copy import contiguous, copied
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import begin, finish, tile_shape
@@ -22,6 +24,8 @@ from minidl.kernels.reduce import column_sums, sum_axis
 from minidl.kernels.relu_pool import OFF, relu_max_pool
 from minidl.kernels.simd import (
     LANES,
+    MANY_REGISTERS,
+    VECTOR_BYTES,
     Tile,
     column,
     fma,
@@ -30,12 +34,15 @@ from minidl.kernels.simd import (
     load_part,
     maximum,
     spread,
+    store,
     store_part,
     where_positive,
     zeros,
 )
 
 MOST_VECTORS = 12  # of a sum over maxima
+STRIP = 9 if MANY_REGISTERS else 10  # vectors of a frame that are summed at a time
+STRIP_BYTES = 40 * 1024  # of weights, which stay in the L1 cache
 CHUNKS = 16  # of images, each with sums of its own, for threads to share
 PIXELS_A_SUM = 256  # longer sums of float32 lose digits
 
@@ -94,7 +101,8 @@ def _pooling(rows, vectors, lanes):
             best, which = pooled(acc)
             places = take(y_rows, tile * windows, few)
             finish(maximum(best, spread(0.0, best)), y, to, places, count, width)
-            store_numbers(which, indices, to, places, count)
+            if indices.size > 0:
+                finish_numbers(which, indices, to, places, count, width)
 
     return convolve_and_pool
 
@@ -124,26 +132,42 @@ def _tables(
 
 def conv2d_relu_max_pool(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
-    stride: Pair, padding: Padding, dilation: Pair, groups: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """relu(the convolution of x with weight + bias), pooled 2x2; and the indices of relu_max_pool.
-
-    (N, OH // 2, OW // 2, K), twice.
+    stride: Pair, padding: Padding, dilation: Pair, groups: int, with_indices: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
+    """relu(the convolution of x with weight + bias), pooled 2x2; and, if asked, the indices of
+    relu_max_pool. (N, OH // 2, OW // 2, K), twice.
     """
-    kh, kw, c, k = weight.shape
+    kh, kw, _, k = weight.shape
     size = output_size("conv2d", x.shape[1:3], (kh, kw), stride, padding, dilation)
-    algorithm = choose.algorithm(len(x), size, weight.shape, stride, padding, dilation, groups)
+    algorithm = choose.algorithm(
+        len(x), size, weight.shape, stride, padding, dilation, groups, x.itemsize, True
+    )
     if algorithm == choose.WINOGRAD:
         m = choose.winograd_size()
-        return relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))
+        y, indices = relu_max_pool(winograd.conv2d(x, weight, bias, None, padding, m))
+        return y, indices if with_indices else None
+    y = empty((len(x), size[0] // 2, size[1] // 2, k), x.dtype)
+    indices = empty(y.shape if with_indices else (0,), np.uint8)
+    if y.size == 0:
+        pass
+    elif algorithm == choose.PLANAR:
+        planar.conv2d_relu_max_pool(x, weight, bias, stride, padding, dilation, y, indices)
+    else:
+        _pool_windows(x, weight, bias, stride, padding, dilation, groups, y, indices)
+    return y, indices if with_indices else None
+
+
+def _pool_windows(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int, y: np.ndarray, indices: np.ndarray,
+) -> None:  # fmt: skip
+    """What `conv2d_relu_max_pool` does where lanes are channels."""
+    kh, kw, c, k = weight.shape
     shape = tile_shape(k // groups, x.itemsize)
     shape = shape._replace(rows=shape.rows // 4 * 4)
-    y = empty((len(x), size[0] // 2, size[1] // 2, k), x.dtype)
-    indices = empty(y.shape, np.uint8)
-    if y.size == 0:
-        return y, indices
     x = padded(x, padding)
     packed, start = packed_forward(weight, bias, groups, shape)
+    size = output_size("conv2d", x.shape[1:3], (kh, kw), stride, ((0, 0), (0, 0)), dilation)
     tables = _tables(x.shape, size, (kh, kw), stride, dilation, groups, k, shape.rows)
     tiles = len(tables[0]) // shape.rows
     sizes = (
@@ -155,7 +179,6 @@ def conv2d_relu_max_pool(
         parts, x.reshape(-1), packed.reshape(-1), start, y.reshape(-1), indices.reshape(-1),
         *tables, sizes,
     )  # fmt: skip
-    return y, indices
 
 
 @inlined
@@ -237,3 +260,108 @@ def conv2d_relu_max_pool_weight_grad(
     )  # fmt: skip
     dw = sum_axis(dw.reshape(1, chunks, -1), 1.0).reshape(k, kh, kw, c)
     return copied(dw.transpose(1, 2, 3, 0)), column_sums(db)  # (kh, kw, C, K), (K,)
+
+
+@kernel
+def _fill_frames(part, weight, frames):
+    """frames[strip, place, k, row, number] = the weights by which an output of channel k, at one of
+    four places in its window, depends on the pixels that the window sees; 0 on those it doesn't.
+
+    A part is a place and a channel. A frame's rows lie in strips, (column, channel) in a row.
+    """
+    kh, kw, c, outputs = weight.shape
+    rows = frames.shape[3]
+    place, k = part // outputs, part % outputs
+    down, right = place // 2, place % 2
+    for i in range(frames.shape[0] * rows):
+        line = frames[i // rows, place, k, i % rows]
+        line[:] = 0
+        if 0 <= i - down < kh:
+            for j in range(kw):
+                for n in range(c):
+                    line[(j + right) * c + n] = weight[i - down, j, n, k]
+
+
+@functools.cache
+def _scatter(rows, vectors, lanes):
+    width = vectors * lanes
+
+    @kernel
+    def scatter(part, dy, indices, frames, dx, sizes):
+        """One image's dx: for each window a frame, the sum over channels of dy * their weights.
+
+        A strip of frames' rows at a time: what it needs of their weights stays in the L1 cache.
+        sizes: strips; windows and their channels; columns and padding of x.
+        """
+        strips, oh, ow, outputs, columns, top, left = sizes
+        _, h, w, c = dx.shape
+        line = columns * c
+        image = np.zeros((2 * oh + strips * rows) * line + width, dx.dtype)
+        count, frame = oh * ow * outputs, rows * width
+        grads, places = np.empty(count, dx.dtype), np.empty(count, np.int64)
+        for i in range(count):
+            index = indices[part * count + i]
+            grads[i] = dy[part * count + i] if index < OFF else 0
+            places[i] = index * outputs * frame if index < OFF else 0
+        nothing, one = zeros(dx, rows, vectors, lanes), zeros(dx, 1, 1, lanes)
+        frame_rows, image_rows = steps(width, nothing), steps(line, nothing)
+        for strip in range(strips):
+            for p in range(oh):
+                at = p * ow * outputs
+                to = (2 * p + strip * rows) * line
+                for _ in range(ow):
+                    acc, first = nothing, strip * 4 * outputs * frame
+                    for _ in range(outputs):
+                        weights = load(frames, first + entry(places, at), frame_rows, acc)
+                        acc = fma(column(grads, at, (0,), one), weights, acc)
+                        at, first = at + 1, first + frame
+                    store(acc + load(image, to, image_rows, acc), image, to, image_rows)
+                    to += 2 * c
+        for i in range(h):
+            source = image[((i + top) * columns + left) * c :]
+            target = dx[part, i].reshape(-1)
+            for j in range(w * c):
+                target[j] = source[j]
+
+    return scatter
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of any content, each of whose vectors lies in one line of the cache."""
+    size, number = math.prod(shape), np.dtype(dtype).itemsize
+    room = np.empty(size + VECTOR_BYTES // number, dtype)
+    first = -room.ctypes.data % VECTOR_BYTES // number
+    return room[first : first + size].reshape(shape)
+
+
+def conv2d_relu_max_pool_input_grad(
+    dy: np.ndarray, indices: np.ndarray, weight: np.ndarray, input_size: Pair,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> np.ndarray | None:  # fmt: skip
+    """The gradient for x, (N, *input_size, C), from the maxima alone; None for a shape that is
+    better done by undoing the pooling.
+
+    A gradient that is infinite or NaN may make NaNs as far as its window sees.
+    """
+    kh, kw, c, k = weight.shape
+    n, oh, ow, _ = dy.shape
+    lanes = LANES[dy.itemsize]
+    vectors = -(-(kw + 1) * c // lanes)
+    if not stride == dilation == (1, 1) or groups > 1 or vectors > STRIP or dy.size == 0:
+        return None
+    rows = min(STRIP // vectors, kh + 1)
+    strips = -(-(kh + 1) // rows)
+    rows = -(-(kh + 1) // strips)
+    if 4 * k * rows * vectors * lanes * dy.itemsize > STRIP_BYTES:
+        return None
+    frames = _aligned((strips, 4, k, rows, vectors * lanes), dy.dtype)
+    _fill_frames(sized(4 * k, frames.size), contiguous(weight), frames)
+    (top, _), (left, right) = padding
+    dx = empty((n, *input_size, c), dy.dtype)
+    sizes = (strips, oh, ow, k, input_size[1] + left + right, top, left)
+    parts = sized(n, dy.size * strips * rows * vectors * lanes // WORK_A_NUMBER)
+    _scatter(rows, vectors, lanes)(
+        parts, contiguous(dy).reshape(-1), indices.reshape(-1), frames.reshape(-1), dx,
+        sizes,
+    )  # fmt: skip
+    return dx

@@ -12,7 +12,7 @@ import numpy as np
 from minidl.geometry import Padding, Pair, corner
 from minidl.kernels._jit import inlined, kernel
 from minidl.kernels._sliding import taps_of, tiles
-from minidl.kernels._window_tiles import store_numbers, where_beaten, where_number
+from minidl.kernels._window_tiles import finish_numbers, where_beaten, where_number
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import finish
@@ -41,7 +41,7 @@ def _max_tile(zero, x, at, shape, up, tile, y, indices, to, count, full):
             tap = where_beaten(source, best, here, tap)
             best = where_beaten(source, best, source, best)
     finish(best, y, to, targets, count, full)
-    store_numbers(tap, indices, to, targets, count)
+    finish_numbers(tap, indices, to, targets, count, full)
 
 
 @inlined

@@ -14,14 +14,17 @@ __all__ = ["transposed", "turned"]
 
 @intrinsic
 def transposed(typing, tile):
-    """The transpose of a square tile: as many rows as lanes, one vector each."""
-    if tile.vectors != 1 or tile.rows != tile.lanes:
+    """The transpose of a square tile: as many rows as lanes, one vector each.
+
+    Of a tile of fewer rows, a divisor of its lanes: of each square in it.
+    """
+    if tile.vectors != 1 or tile.lanes % tile.rows:
         raise TypeError(f"transposed() expected a square tile, got {tile}")
 
     def generate(context, builder, signature, arguments):
         rows = [builder.extract_value(arguments[0], i) for i in range(tile.rows)]
         lanes, half = range(tile.lanes), 1
-        while half < tile.lanes:  # exchange the off-diagonal quarters of ever larger blocks
+        while half < tile.rows:  # exchange the off-diagonal quarters of ever larger blocks
             low = [n if not n & half else tile.lanes + (n ^ half) for n in lanes]
             high = [n | half if not n & half else tile.lanes + n for n in lanes]
             for i in range(tile.rows):

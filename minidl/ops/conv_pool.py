@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minidl import kernels
+from minidl.autograd.modes import mode
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, Sample, sample
 from minidl.geometry import output_size
@@ -41,27 +42,28 @@ def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
 def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation, groups):
     """max_pool2d(relu(convolution(...)), 2): what is pooled away is never stored."""
     return kernels.use("conv_pool").conv2d_relu_max_pool(
-        x, weight, bias, stride, padding, dilation, groups
+        x, weight, bias, stride, padding, dilation, groups, mode.recording
     )
 
 
 @convolution_relu_max_pool.vjp("x", "weight", "bias")
 def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    found = None  # the gradients for weight and bias, where the maxima alone give them sooner
+    size, fast = x.shape[1:3], kernels.use("conv_pool")
+    dx = sums = None  # the gradients, those for weight and bias together, from the maxima alone
+    if needs[0]:
+        dx = fast.conv2d_relu_max_pool_input_grad(g, indices, weight, size, **settings)
     if needs[1]:
-        found = kernels.use("conv_pool").conv2d_relu_max_pool_weight_grad(
-            x, g, indices, weight.shape[:2], **settings
+        sums = fast.conv2d_relu_max_pool_weight_grad(x, g, indices, weight.shape[:2], **settings)
+    if (dx is None and needs[0]) or (sums is None and any(needs[1:])):
+        outputs = output_size("conv2d", size, weight.shape[:2], stride, padding, dilation)
+        g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, outputs)
+        missing = (needs[0] and dx is None, *(n and sums is None for n in needs[1:]))
+        rest = all_gradients(
+            convolution_input_grad, convolution_weight_grad, g, x, weight, missing, **settings
         )
-        if found is not None and not needs[0]:
-            return None, *found
-    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
-    g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, size)
-    if found is None:
-        return all_gradients(
-            convolution_input_grad, convolution_weight_grad, g, x, weight, needs, **settings
-        )
-    return convolution_input_grad(g, weight, input_size=x.shape[1:3], **settings), *found
+        dx, sums = rest[0] if dx is None else dx, rest[1:] if sums is None else sums
+    return dx, *(sums or (None, None))
 
 
 def conv2d_relu_max_pool(

@@ -3,19 +3,19 @@
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.reference.conv import conv2d, conv2d_weight_grad
+from minidl.reference.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from minidl.reference.relu_pool import relu_max_pool, relu_max_pool_grad
 
 
 def conv2d_relu_max_pool(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
-    stride: Pair, padding: Padding, dilation: Pair, groups: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """relu(the convolution of x with weight + bias), pooled 2x2; and the indices of relu_max_pool.
-
-    (N, OH // 2, OW // 2, K), twice.
+    stride: Pair, padding: Padding, dilation: Pair, groups: int, with_indices: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
+    """relu(the convolution of x with weight + bias), pooled 2x2; and, if asked, the indices of
+    relu_max_pool. (N, OH // 2, OW // 2, K), twice.
     """
-    return relu_max_pool(conv2d(x, weight, bias, None, stride, padding, dilation, groups))
+    y, indices = relu_max_pool(conv2d(x, weight, bias, None, stride, padding, dilation, groups))
+    return y, indices if with_indices else None
 
 
 def conv2d_relu_max_pool_weight_grad(
@@ -30,3 +30,16 @@ def conv2d_relu_max_pool_weight_grad(
     size = output_size("conv2d", x.shape[1:3], kernel_size, stride, padding, dilation)
     dy = relu_max_pool_grad(dy, indices, size)
     return conv2d_weight_grad(x, dy, kernel_size, stride, padding, dilation, groups, True)  # type: ignore[return-value]
+
+
+def conv2d_relu_max_pool_input_grad(
+    dy: np.ndarray, indices: np.ndarray, weight: np.ndarray, input_size: Pair,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+) -> np.ndarray | None:  # fmt: skip
+    """The gradient for x, (N, *input_size, C).
+
+    The fast kernel says None to shapes that it leaves to the convolution's own gradient.
+    """
+    size = output_size("conv2d", input_size, weight.shape[:2], stride, padding, dilation)
+    dy = relu_max_pool_grad(dy, indices, size)
+    return conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)

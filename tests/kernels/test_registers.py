@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 
-from minidl.kernels import direct, gemm, stream
+from minidl.kernels import conv_pool, direct, gemm, planar, stream
 from minidl.kernels._jit import sources
 from minidl.kernels.microkernel import ROWS, Shape
 from minidl.kernels.simd import LANES, MANY_REGISTERS
@@ -84,6 +84,24 @@ def test_sums_over_pixels(vectors):
     rows = stream.ROWS_IN_RUNS[vectors]
     sums = stream._stream(1, rows, vectors, LANES[4])
     lines = hottest(sums, FLAT, numbers(6), TABLE, WORD, TABLE, FLAT, WORD, FLAT, FLAT, numbers(10))
+    check(lines, rows * vectors)
+
+
+IMAGES = numba.float32[:, :, :, ::1]
+BYTES = numba.uint8[::1]
+
+
+def test_pixels_in_lanes():
+    channels = planar.CHANNELS
+    make = planar._pooling(2, channels, channels, LANES[4])
+    lines = hottest(make, IMAGES, FLAT, FLAT, FLAT, BYTES, TABLE, numbers(10))
+    check(lines, 4 * channels)
+
+
+def test_frames_of_maxima():
+    rows, vectors = (3, 3) if MANY_REGISTERS else (2, 5)
+    scatter = conv_pool._scatter(rows, vectors, LANES[4])
+    lines = hottest(scatter, FLAT, BYTES, FLAT, IMAGES, numbers(7))
     check(lines, rows * vectors)
 
 

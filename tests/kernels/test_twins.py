@@ -24,7 +24,7 @@ from minidl.kernels import _jit, memory, winograd
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
-    "choose", "memory", "microkernel", "offsets", "packing", "simd", "stream", "tables",
+    "choose", "memory", "microkernel", "offsets", "packing", "planar", "simd", "stream", "tables",
     "transpose", "winograd_tiles",
 }  # fmt: skip
 FAMILIES = [

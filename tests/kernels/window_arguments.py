@@ -57,7 +57,7 @@ def conv_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     image, kernel, stride, padding, dilation, size = draw(windows())
     n, groups = draw(st.integers(0, 3)), draw(st.integers(1, 3))
-    c, k = draw(st.integers(1, 4)), groups * draw(st.integers(1, 4))
+    c, k = draw(st.integers(1, 4)), groups * draw(st.sampled_from([1, 2, 3, 4, 6, 9]))
     x, y, w = (n, *image, c * groups), (n, *size, k), (*kernel, c, k)
     geometry = (stride, padding, dilation, groups)
     if name == "conv2d":
@@ -106,21 +106,26 @@ def conv_pool_arguments(draw, name):
     (top, bottom), (left, right) = padding  # at least a window of outputs
     more = ((top + 2 * dilation[0], bottom + 3), (left + 2 * dilation[1], right + 3))
     stride = draw(st.sampled_from([(1, 1), (2, 1)]))
-    if name == "conv2d_relu_max_pool_weight_grad":
-        return maxima_arguments(x, w, stride, more, (dilation[0], 1))
+    if name != "conv2d_relu_max_pool":
+        return maxima_arguments(name, x, w, stride, more, (dilation[0], 1))
     bias = np.linspace(-1, 1, w.shape[3], dtype=w.dtype) if draw(st.booleans()) else None
-    return x, w, bias, stride, more, dilation, groups
+    return x, w, bias, stride, more, dilation, groups, draw(st.booleans())
 
 
-def maxima_arguments(x, w, stride, padding, dilation):
-    """Of shapes whose weight gradient comes from the maxima alone."""
+def maxima_arguments(name, x, w, stride, padding, dilation):
+    """Of shapes whose gradients come from the maxima alone."""
     from minidl.reference.conv_pool import conv2d_relu_max_pool
 
     x = x if len(x) else np.ones((1, *x.shape[1:]), x.dtype)
-    x, geometry = x[..., :2], (stride, padding, dilation, 1)
+    for_input = name == "conv2d_relu_max_pool_input_grad"
+    steps = ((1, 1), padding, (1, 1)) if for_input else (stride, padding, dilation)
+    x, geometry = x[..., :2], (*steps, 1)
     w = np.resize(w, (*w.shape[:2], x.shape[3], w.shape[3]))
-    y, indices = conv2d_relu_max_pool(x, w, None, *geometry)
-    return x, y + y.dtype.type(1), indices, w.shape[:2], *geometry
+    y, indices = conv2d_relu_max_pool(x, w, None, *geometry, True)
+    dy = y + y.dtype.type(1)
+    if for_input:
+        return dy, indices, w, x.shape[1:3], *geometry
+    return x, dy, indices, w.shape[:2], *geometry
 
 
 @st.composite
