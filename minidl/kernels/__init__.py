@@ -1,6 +1,6 @@
 """The engine room: ndarrays in, ndarrays out. Numba lives only here.
 
-Every file has a twin in `minidl.reference`, with the same names and signatures in plain NumPy.
+What the ops call has a twin in `minidl.reference`, with the same name and signature in plain NumPy.
 Nothing is compiled, nor Numba imported, before a kernel is first asked for.
 """
 
