@@ -192,17 +192,27 @@ def load(name: str, code: bytes, symbols: bytes) -> Any:
     return codegen.unserialize_library((name, "object", (code, symbols)))
 
 
-def key(function: Callable[..., Any], kinds: Any, flags: Any) -> str:
-    """A file name that tells this function, compiled so for this CPU, from all others."""
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    plain = [c if isinstance(c, int | float | str | tuple) else type(c).__name__ for c in cells]
+def _identity(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """What tells a function from others: its code, and all that it closes over, helpers too."""
     code = function.__code__
     constants = [c for c in code.co_consts if isinstance(c, int | float | str | tuple)]
+    closed = [_closed_over(cell.cell_contents) for cell in function.__closure__ or ()]
+    return (
+        function.__module__, function.__qualname__, code.co_code, code.co_names, constants, closed
+    )  # fmt: skip
+
+
+def _closed_over(value: Any) -> Any:
+    if isinstance(value, int | float | str | tuple):
+        return value
+    helper = getattr(value, "py_func", None)  # of a function that Numba compiles
+    return type(value).__name__ if helper is None else _identity(helper)
+
+
+def key(function: Callable[..., Any], kinds: Any, flags: Any) -> str:
+    """A file name that tells this function, compiled so for this CPU, from all others."""
     magic = cpu_target.target_context.codegen().magic_tuple()
-    text = repr((
-        function.__module__, function.__qualname__, code.co_code, code.co_names, constants, plain,
-        [str(kind) for kind in kinds], sorted(flags), magic,
-    ))  # fmt: skip
+    text = repr((_identity(function), [str(kind) for kind in kinds], sorted(flags), magic))
     family = function.__module__.rsplit(".", 1)[-1]
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
     return f"{family}.{function.__name__}-{digest}"

@@ -160,6 +160,16 @@ def make(number=2, kind=np.float32):
     return _notice.compiled_count() - before  # whether it was compiled
 
 
+def test_helpers_of_helpers_tell_kernels_apart():
+    def made(number):
+        inner = _jit.helper(lambda x: x * number)
+        return _jit.helper(lambda x: inner(x) + 1.0).py_func
+
+    one, same, other = made(2.0), made(2.0), made(3.0)
+    keys = [_entry.key(function, (), ()) for function in (one, same, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_a_kernel_is_compiled_once_for_each_kind(folder):
     assert [make(), make(), make(kind=np.float64), make(), make(kind=np.float64)] == [1, 0, 1, 0, 0]
     assert [make(3), make(2), make(3)] == [1, 0, 0]
