@@ -106,7 +106,10 @@ def test_bad_arguments(arguments, message):
         (["--size", "32"], "--size is for images of your own: digits has its own"),
         (["--data", "cifar"], "there is no cifar"),
         (["--model", "lenet"], "there is no network 'lenet': did you mean lenet5.*"),
-        (["--arguments", '{"depth": 3}'], ".*unexpected keyword argument 'depth'"),
+        (
+            ["--arguments", '{"depth": 3}'],
+            ".*unexpected keyword argument 'depth': it takes num_classes, in_channels",
+        ),
         (["--data", "cifar10", "--data-dir", "no"], "cifar10: there is no folder no"),
     ],
 )

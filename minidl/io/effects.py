@@ -16,7 +16,7 @@ from minidl.io.provenance import Pads, Value
 
 __all__ = [
     "ENDINGS", "MERGES", "UNKNOWN", "differ", "of_activation", "of_keras", "of_layer", "of_merge",
-    "of_op", "padded", "pooled", "scaled", "unsure", "with_scale",
+    "of_op", "of_whole", "padded", "pooled", "scaled", "unsure", "with_scale",
 ]  # fmt: skip
 
 Effects = frozenset[str]
@@ -133,11 +133,11 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
     if name == "getitem" and tuple(shape) != tuple(made) and len(shape) == 4:
         return frozenset({UNKNOWN})
     if name.startswith("adaptive_"):
-        kind = "average" if name == "adaptive_average" else "max"
         whole = tuple(made[1:3]) == (1, 1)
-        return frozenset({f"global {kind} pooling" if whole else UNKNOWN})
+        kind = "average" if name == "adaptive_average" else "max"
+        return of_whole(kind, shape) if whole else frozenset({UNKNOWN})
     if name in ("mean", "max") and len(shape) == 4 and math.prod(made[1:-1]) == 1:
-        return frozenset({f"global {'average' if name == 'mean' else 'max'} pooling"})
+        return of_whole("average" if name == "mean" else "max", shape)
     return frozenset({UNKNOWN}) if name in ODD else NONE
 
 
@@ -157,6 +157,12 @@ def pooled(
     return frozenset({OR.join([*names, *whole])})
 
 
+def of_whole(kind: str, shape: Sequence[int]) -> Effects:
+    """Pooling of the whole of images of `shape`: also by one window of their size."""
+    size = shape[1:3]
+    return frozenset({f"global {kind} pooling{OR}{_pooling(kind, size, size, False)}"})
+
+
 def of_layer(module: Any, made: Sequence[int]) -> Effects:
     """One of minidl's layers without weights, which gave an array of shape `made`."""
     name = type(module).__name__
@@ -173,8 +179,7 @@ def of_layer(module: Any, made: Sequence[int]) -> Effects:
         scale, corners = module.scale_factor, " by corners" if module.align_corners else ""
         scale = scale if isinstance(scale, tuple | list) else (scale, scale)
         return frozenset({_upsampling(scale, module.mode + corners)})
-    fixed = {"GlobalAvgPool2d": "global average pooling", "LocalResponseNorm": UNKNOWN}
-    return frozenset({fixed[name]}) if name in fixed else NONE
+    return frozenset({UNKNOWN}) if name == "LocalResponseNorm" else NONE
 
 
 def padded(known: list[tuple[Any, Value]], name: str, settings: Any) -> Pads | None:

@@ -196,10 +196,13 @@ def _upsampled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
 def _global_pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
     _check_channels(f"pooling {name}", x, x.shape[-1])
     image = _image(value, x)
+    whole = effects.of_whole("average", x.shape)
     if module.keepdims:
-        return run.give("", module, value, (len(x), 1, 1, x.shape[3]), image)
+        output = run.give("", module, value, (len(x), 1, 1, x.shape[3]), image)
+        return _done(run, output, whole)
     row = Row(x.shape[3], (x.shape[3], 1))
-    return run.give("", module, value, (len(x), x.shape[3]), Value(ROWS, (row,)))
+    output = run.give("", module, value, (len(x), x.shape[3]), Value(ROWS, (row,)))
+    return _done(run, output, whole)
 
 
 def _embedded(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:

@@ -209,7 +209,7 @@ APPROXIMATIONS = ("none", "tanh")
 
 def check_approximate(who: str, approximate: str) -> str:
     """`approximate` itself, or an error unless it is one of APPROXIMATIONS."""
-    if approximate not in APPROXIMATIONS:
+    if not isinstance(approximate, str) or approximate not in APPROXIMATIONS:
         raise ArgumentError(
             f"{who}: approximate must be one of {APPROXIMATIONS}, got {approximate!r}"
         )

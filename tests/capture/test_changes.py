@@ -9,6 +9,8 @@ from steps import NETWORKS, Training, assert_same, batches, train
 import minidl as md
 from minidl import nn, optim
 from minidl.errors import ArgumentError, GradError
+from minidl.optim._settings import set_by_signature
+from minidl.optim.optimizer import FromZero, Params
 
 SCENARIOS = {}
 
@@ -290,10 +292,8 @@ def test_gradients_in_arrays_of_another_order():
 class Counting(optim.Optimizer):
     """A rule of one's own, in NumPy, that counts as it likes."""
 
-    settings = optim.SGD.settings
-
-    def __init__(self, params):
-        super().__init__(params, lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False)
+    @set_by_signature
+    def __init__(self, params: Params, lr: FromZero = 0.1) -> None: ...
 
     def _update(self, p, grad, state, group, numbers):
         state["steps"] = state.get("steps", 0) + 1
