@@ -294,7 +294,7 @@ def test_what_evaluate_refuses(tmp_path, images):
         ("expected names in UTF-8", whole, folder, "--classes", folder / "ant" / "00.png"),
         ("no.txt: No such file", whole, folder, "--classes", tmp_path / "no.txt"),
         ("there is no folder .*x to write", whole, folder, "--json", tmp_path / "x" / "f.json"),
-        ("are for .csv lists", whole, folder, "--label-column", "x"),
+        ("are for tables, not for", whole, folder, "--label-column", "x"),
     ):  # fmt: skip
         done = minidl("evaluate", *arguments)
         assert (done.status, done.out) == (2, ""), arguments

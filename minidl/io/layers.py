@@ -132,14 +132,14 @@ def _orders(module: Module, name: str, flow: Flow) -> dict[str, Any]:
         orders["rows"] = flow.rows.get(name, unseen)
         orders["columns"] = flow.columns.get(name, orders["columns"])
     usual = USUAL.get(kind, ())
-    orders["placed"] = {
+    orders["placements"] = {
         role: _placement(value.data, (name, role), kind, flow)
         for role, value in vars(module).items()
         if isinstance(value, nn.Parameter | nn.Buffer)
         if (name, role) in flow.uses or role not in usual
     }
     if kind in ("batch_norm", "layer_norm") and (name, "weight") in flow.uses:
-        orders["placed"] |= dict.fromkeys(usual, orders["placed"]["weight"])
+        orders["placements"] |= dict.fromkeys(usual, orders["placements"]["weight"])
     return orders
 
 
@@ -227,7 +227,7 @@ def reordered(
     rows, columns = layer.settings.get("rows", ()), layer.settings.get("columns", ())
     found = {}
     for role, array in arrays.items():
-        placement = layer.settings.get("placed", {}).get(role, SAME)
+        placement = layer.settings.get("placements", {}).get(role, SAME)
         if placement is not None and not placement.same:
             found[role] = (
                 to_channels_first(array, placement)
@@ -251,7 +251,7 @@ def unknown_order(layer: Layer, arrays: Mapping[str, np.ndarray]) -> str | None:
 
     arrays: those that are to be put in order, as they are in PyTorch or here.
     """
-    for role, placement in layer.settings.get("placed", {}).items():
+    for role, placement in layer.settings.get("placements", {}).items():
         if role in arrays and not known(arrays[role], layer.arrays[role].shape, placement):
             return f"{layer.name}.{role}" if layer.name else role
     things = "channels" if layer.kind in IMAGES else "features"

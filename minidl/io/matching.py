@@ -122,9 +122,9 @@ def _with_orders(pairs: list[Pair], model: Module, torch: bool, flow: Callable[[
             if first == "turned":  # here, too, unless the model flattens an image as it is
                 first = False if order is None else None
             settings[side] = order if first else () if first is False or is_plain(order) else None
-        settings["placed"] = {
+        settings["placements"] = {
             role: _there(placement, True if torch else _first(pair.layer, "rows"))
-            for role, placement in orders[pair.slot.name]["placed"].items()
+            for role, placement in orders[pair.slot.name]["placements"].items()
         }
         if (what := unknown_order(pair.slot, pair.layer.arrays)) is not None:
             unknown.append(what)

@@ -1,6 +1,7 @@
 """Trainer: the training loop."""
 
 import contextlib
+import functools
 import math
 import os
 import time
@@ -86,7 +87,7 @@ class Trainer(Advising):
         self.callbacks = check_callbacks(callbacks)
         check_loss(self.loss)
         self.accumulation = Accumulation(
-            accumulate, self.loss, lambda: named_parameters(self.model, self.loss)
+            accumulate, self.loss, functools.partial(named_parameters, model, self.loss)
         )
         if optimizer is not None:  # what is frozen, and needn't be in it, shows when `fit` begins
             check_held("Trainer", model, optimizer, self.loss)
