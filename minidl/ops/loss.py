@@ -139,11 +139,20 @@ def sigmoid_focal_loss(logits, target, *, alpha=0.25, gamma=2.0, reduction="mean
     return reduced(who, losses, reduction)
 
 
-@composite(
-    oracle=lambda torch, prediction, target, log_target=False, reduction="mean": (
-        torch.nn.functional.kl_div(prediction, target, log_target=log_target, reduction=reduction)
+def _torch_kl_div(
+    torch: Any, prediction: Any, target: Any, log_target: bool = False, reduction: str = "mean"
+) -> Any:
+    if reduction != "mean":
+        return torch.nn.functional.kl_div(
+            prediction, target, log_target=log_target, reduction=reduction
+        )
+    losses = torch.nn.functional.kl_div(  # of a mean, torch warns that it will be another one day
+        prediction, target, log_target=log_target, reduction="none"
     )
-)
+    return losses.mean()
+
+
+@composite(oracle=_torch_kl_div)
 def kl_div(prediction, target, *, log_target=False, reduction="mean"):
     """target * (log(target) - prediction): how far the distribution exp(prediction) is from target.
 

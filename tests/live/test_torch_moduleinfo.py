@@ -143,7 +143,13 @@ def cross_entropy(
 
 
 def on_labels(layer: Any, x: Any, target: Any) -> Any:
-    return layer(x, target if target.dtype.kind == "f" else target.data)
+    x, target = classes_last(x), target.data if target.dtype.kind != "f" else classes_last(target)
+    return layer(x, target)
+
+
+def classes_last(x: Any) -> Any:
+    """(N, C, ...) as (N, ..., C)."""
+    return x.transpose(0, *range(2, x.ndim), 1) if x.ndim > 2 else x
 
 
 def plain_loss(kind):

@@ -110,9 +110,15 @@ def interpolate(
     )
 
 
+def classes_last(x):
+    """(N, C, ...) as (N, ..., C)."""
+    return x.transpose(0, *range(2, x.ndim), 1) if x.ndim > 2 else x
+
+
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    x = classes_last(x)
     if target.dtype.kind == "f":
-        ignore_index = None if ignore_index == -100 else ignore_index
+        ignore_index, target = None if ignore_index == -100 else ignore_index, classes_last(target)
     else:
         target = target.data
     return F.cross_entropy(
@@ -270,7 +276,7 @@ ADAPTERS = {
     "nn.functional.logsigmoid": Adapter(lambda x: -F.softplus(-x)),
     "softmax": Adapter(lambda x, dim: F.softmax(x, axis=dim), NO_AXES),
     "log_softmax": Adapter(lambda x, dim: F.log_softmax(x, axis=dim), NO_AXES),
-    "nn.functional.cross_entropy": Adapter(cross_entropy, rf"{EMPTY}|\(N, classes\)"),
+    "nn.functional.cross_entropy": Adapter(cross_entropy, rf"{EMPTY}|\(N, classes\)|sum to 1 over"),
     "nn.functional.binary_cross_entropy_with_logits": Adapter(
         loss(F.binary_cross_entropy_with_logits)
     ),

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'minidl[
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 
 
-@pytest.mark.filterwarnings("ignore:var.*degrees of freedom:UserWarning")
+@pytest.mark.filterwarnings("ignore:(var|std).*degrees of freedom:UserWarning")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("index", range(len(cases())), ids=[str(case) for case in cases()])
 def test_agrees_with_torch(index, dtype):
