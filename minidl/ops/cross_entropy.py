@@ -134,8 +134,6 @@ def cross_entropy(
                 f"{who} expected probabilities of the logits' dtype {logits.dtype}, got "
                 f"{array.dtype}: use .astype()"
             )
-        if logits.ndim > 2:
-            again(lambda: _check_sums(who, array))
         if label_smoothing:
             kept = multiply(target, 1 - label_smoothing)
             target = add(kept, label_smoothing / logits.shape[-1])
@@ -143,17 +141,6 @@ def cross_entropy(
         return reduced(who, losses, reduction)
     _check_labels(who, logits, array)
     return _from_labels(logits, array, weight, ignore_index, label_smoothing, reduction)
-
-
-def _check_sums(who: str, probabilities: np.ndarray) -> None:
-    """An error unless they sum to 1 over the last axis: of maps with the channels first, whose
-    shape may be the same, they don't."""
-    if not np.allclose(probabilities.sum(axis=-1), 1, atol=1e-3):
-        raise ArgumentError(
-            f"{who} expected class probabilities that sum to 1 over the last axis of "
-            f"{probabilities.shape}: if these have their channels first, transpose them and the "
-            "scores"
-        )
 
 
 def _class_weights(who: str, logits: Any, weight: Any) -> Any:
@@ -337,8 +324,6 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(draw.normal(3), t[:1]), ShapeError, r"\(N, classes\)")
     first = sample(draw.normal(2, 3, 4, 5), draw.integers(3, 2, 4, 5))
     yield ErrorInput(first, ShapeError, "the scores look channels-first")
-    maps = draw.normal(2, 3, 4, 5)
-    yield ErrorInput(sample(maps, abs(maps)), ArgumentError, "sum to 1 over the last axis")
     maps = sample(draw.normal(2, 4, 5, 3), draw.integers(3, 2, 4, 5) + 3)
     yield ErrorInput(maps, ArgumentError, r"got \d at \(0, 0, 0\)")
     yield ErrorInput(sample(x[:0], t[:0]), ShapeError, "a loss over nothing")

@@ -276,7 +276,7 @@ ADAPTERS = {
     "nn.functional.logsigmoid": Adapter(lambda x: -F.softplus(-x)),
     "softmax": Adapter(lambda x, dim: F.softmax(x, axis=dim), NO_AXES),
     "log_softmax": Adapter(lambda x, dim: F.log_softmax(x, axis=dim), NO_AXES),
-    "nn.functional.cross_entropy": Adapter(cross_entropy, rf"{EMPTY}|\(N, classes\)|sum to 1 over"),
+    "nn.functional.cross_entropy": Adapter(cross_entropy, rf"{EMPTY}|\(N, classes\)"),
     "nn.functional.binary_cross_entropy_with_logits": Adapter(
         loss(F.binary_cross_entropy_with_logits)
     ),
