@@ -44,9 +44,10 @@ class Tracker:
         """What `register_op_hook` calls."""
         known = [(a, v) for a in arrays if (v := self.get(a)) is not None]
         if known and id(output) not in {id(a) for a, _ in known}:
-            unknown = op.is_yours and known[0][1].kind == ROWS  # it may order features anew
-            made = self._result(op.name, known, settings, output, arrays)
-            self.put(output, _unknown(output) if unknown else made)
+            if op.is_yours and known[0][1].kind == ROWS:  # it may order features anew
+                self.put(output, _unknown(output))
+            else:
+                self.put(output, self._result(op.name, known, settings, output, arrays))
         for position, array in enumerate(arrays):
             for owner in self.owners.get(id(array), ()):
                 if known:

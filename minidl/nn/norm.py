@@ -7,7 +7,7 @@ import numpy as np
 from minidl import ops
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn.module import Buffer, Module, new_parameter
-from minidl.nn.settings import check_array, positive
+from minidl.nn.settings import channels_first_hint, check_array, positive
 from minidl.ops.activation import check_activation
 from minidl.ops.checks import real
 
@@ -47,9 +47,7 @@ class _BatchNorm(Module):
         who = type(self).__name__
         check_array(who, x)
         if x.ndim != self.axes or x.shape[-1] != self.num_features:
-            hint = ""
-            if x.ndim == self.axes == 4 and x.shape[1] == self.num_features:
-                hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
+            hint = channels_first_hint(x, self.num_features) if self.axes == 4 else ""
             raise ShapeError(
                 f"{who} expected {self.layout.format(self.num_features)}, got {x.shape}{hint}"
             )

@@ -7,7 +7,7 @@ import numpy as np
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["check_array", "check_channels", "positive"]
+__all__ = ["channels_first_hint", "check_array", "check_channels", "positive"]
 
 
 def positive(who: str, name: str, value: Any) -> int:
@@ -30,7 +30,14 @@ def check_channels(who: str, x: Any, channels: int) -> None:
     """An error unless x has so many channels, on its last axis."""
     if x.ndim and x.shape[-1] == channels:
         return
-    hint = ""
+    raise ShapeError(
+        f"{who} expected {channels} channels on the last axis, got {x.shape}"
+        f"{channels_first_hint(x, channels)}"
+    )
+
+
+def channels_first_hint(x: Any, channels: int) -> str:
+    """What an error adds where images seem to have their channels first, or ""."""
     if x.ndim == 4 and x.shape[1] == channels:
-        hint = ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
-    raise ShapeError(f"{who} expected {channels} channels on the last axis, got {x.shape}{hint}")
+        return ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
+    return ""

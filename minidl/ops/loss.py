@@ -71,6 +71,11 @@ def _weights(who: str, name: str, weight: Any, shape: tuple[int, ...], dtype: An
     return again(lambda: given.astype(dtype))
 
 
+def _binary_terms(logits: Any, target: Any) -> tuple[Any, Any]:
+    """-target * log(sigmoid(x)) and -(1 - target) * log(1 - sigmoid(x))."""
+    return target * softplus(-logits), (1 - target) * softplus(logits)
+
+
 def _torch_bce(
     torch: Any, logits: Any, target: Any, weight: Any = None, pos_weight: Any = None,
     reduction: str = "mean",
@@ -94,10 +99,10 @@ def binary_cross_entropy_with_logits(
     """
     who = "binary_cross_entropy_with_logits"
     _check_same(who, logits, target)
-    positive = target * softplus(-logits)
+    positive, negative = _binary_terms(logits, target)
     if pos_weight is not None:
         positive *= _weights(who, "pos_weight", pos_weight, logits.shape, logits.dtype)
-    losses = positive + (1 - target) * softplus(logits)
+    losses = positive + negative
     if weight is not None:
         losses *= _weights(who, "weight", weight, logits.shape, logits.dtype)
     return reduced(who, losses, reduction)
@@ -130,7 +135,8 @@ def sigmoid_focal_loss(logits, target, *, alpha=0.25, gamma=2.0, reduction="mean
         raise ArgumentError(
             f"{who}: gamma must be 0 or more and alpha from 0 to 1 or None, got {gamma} and {alpha}"
         )
-    losses = target * softplus(-logits) + (1 - target) * softplus(logits)
+    positive, negative = _binary_terms(logits, target)
+    losses = positive + negative
     if gamma:
         missed = target * sigmoid(-logits) + (1 - target) * sigmoid(logits)
         losses *= power(missed, gamma)
