@@ -1,9 +1,15 @@
 """What a network is made of, and what a run gave: summaries, drawings, plots, reports."""
 
 from minidl.analysis.drawing import draw
-from minidl.analysis.plots import plot_activations, plot_filters, plot_receptive_fields
+from minidl.analysis.plots import (
+    plot_activations,
+    plot_filters,
+    plot_receptive_fields,
+    plot_saliency,
+)
 from minidl.analysis.report import report
 from minidl.analysis.receptive import ReceptiveField, receptive_fields
+from minidl.analysis.saliency import grad_cam, occlusion
 from minidl.analysis.summaries import Row, Summary, summary
 from minidl.analysis.trace import Node, trace
 
@@ -13,9 +19,12 @@ __all__ = [
     "Row",
     "Summary",
     "draw",
+    "grad_cam",
+    "occlusion",
     "plot_activations",
     "plot_filters",
     "plot_receptive_fields",
+    "plot_saliency",
     "receptive_fields",
     "report",
     "summary",

@@ -1,7 +1,7 @@
 """Pictures of what a network has learnt and does (extra `plots`): filters, maps, fields."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from minidl.nn import Module
 from minidl.nn.modes import shadow
 from minidl.nn.settings import positive
 
-__all__ = ["plot_activations", "plot_filters", "plot_receptive_fields"]
+__all__ = ["plot_activations", "plot_filters", "plot_receptive_fields", "plot_saliency"]
 
 MOST = 64  # filters or maps in a picture
 
@@ -85,6 +85,39 @@ def plot_activations(model: Module, image: Any, layer: str, most: int = MOST) ->
     maps = np.moveaxis(found[0][0], -1, 0)  # (C, H, W)
     title = f"{layer}: {min(most, len(maps))} of {len(maps)} maps of {_size(maps.shape[1:])}"
     return _grid([_stretched(m) for m in maps[:most]], title, "viridis")
+
+
+def plot_saliency(image: Any, maps: Mapping[str, Any]) -> Any:
+    """An image, and beside it what an answer rests on; returns a matplotlib Figure.
+
+    image: (H, W, C) of 1 or 3 channels; each picture has its own range of values.
+    maps: by what they are called, (H, W) as from `grad_cam` or `occlusion`, laid over the image in
+        grey: 0 leaves it as it is, the largest number is red, numbers below 0 are blue.
+    Raises ShapeError for maps of another size.
+    """
+    pixels = _stretched(np.asarray(image, np.float32))
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise ShapeError(
+            f"plot_saliency expected an image (H, W, 1) or (H, W, 3), got shape {pixels.shape}"
+        )
+    figure, axes = _figure(1, 1 + len(maps))
+    figure.set_size_inches(3 * (1 + len(maps)), 3.4)
+    axes[0, 0].imshow(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
+    grey = pixels.mean(axis=2)
+    for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
+        if np.shape(values) != grey.shape:
+            raise ShapeError(
+                f"plot_saliency expected maps of shape {grey.shape}, as the image, got "
+                f"{np.shape(values)} for {name!r}"
+            )
+        most = float(np.abs(values).max()) or 1.0
+        strength = np.abs(values) / most
+        axis.imshow(grey, cmap="gray", vmin=0, vmax=1)
+        axis.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.75 * strength)
+        axis.set_title(name, fontsize=9)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure
 
 
 def plot_receptive_fields(model: Module, input_shape: Sequence[int] | None = None) -> Any:

@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 
 from minidl import models, nn
-from minidl.analysis import plot_activations, plot_filters, plot_receptive_fields
+from minidl.analysis import (
+    plot_activations,
+    plot_filters,
+    plot_receptive_fields,
+    plot_saliency,
+)
 from minidl.errors import ArgumentError, ShapeError
 
 
@@ -110,3 +115,26 @@ except ImportError as error:
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'minidl[plots]'" in run.stdout
+
+
+def test_maps_over_an_image(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (12, 9, 3), np.uint8)
+    heat = np.zeros((12, 9), np.float32)
+    heat[:3], heat[9:] = 2, -1
+    figure = plot_saliency(image, {"Grad-CAM": heat, "nothing": np.zeros((12, 9))})
+    figure.savefig(tmp_path / "saliency.png")
+    first, second, third = figure.axes
+    assert (second.get_title(), third.get_title()) == ("Grad-CAM", "nothing")
+    over = second.images[1]
+    assert first.images[0].get_array().shape == (12, 9, 3)
+    np.testing.assert_allclose(over.get_alpha(), 0.75 * abs(heat) / 2)
+    assert over.get_clim() == (-2, 2)
+    assert not third.images[1].get_alpha().any()
+
+
+def test_maps_of_another_size():
+    with pytest.raises(ShapeError, match=r"maps of shape \(4, 4\), as the image, got \(2, 4\)"):
+        plot_saliency(np.zeros((4, 4, 1)), {"map": np.zeros((2, 4))})
+    with pytest.raises(ShapeError, match=r"expected an image"):
+        plot_saliency(np.zeros((4, 4, 2)), {})

@@ -1,0 +1,211 @@
+"""What in an image a network's answer rests on: Grad-CAM and occlusion.
+
+All of them leave the model as it is, frozen or not, in training mode or not, and explain the score
+of one class before the softmax.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl import autograd, nn
+from minidl.autograd import no_grad
+from minidl.autograd.tensor import Tensor
+from minidl.errors import ArgumentError, ShapeError
+from minidl.nn import Module
+from minidl.nn.modes import shadow
+from minidl.nn.settings import positive
+
+__all__ = ["grad_cam", "occlusion"]
+
+AT_ONCE = 32  # occluded images that go through the network together
+SUM = 1e-3  # how far from 1 probabilities may add up to
+
+
+def grad_cam(
+    model: Module, image: Any, target: int | str | None = None, layer: str | None = None
+) -> np.ndarray:
+    """Where the maps of a layer speak for a class: (H, W) float32, from 0 to 1.
+
+    image: (H, W, C) or (1, H, W, C), prepared as the model expects it.
+    target: the class, by its number or, where the model has `classes`, by its name; None for the
+        one with the highest score.
+    layer: the dotted name of a layer that gives maps, as in `md.summary`; None for the last layer
+        whose maps are as large as those of the last convolution on more than one pixel.
+    All 0 where nothing speaks for the class. The map is enlarged to the image bilinearly.
+    Raises ArgumentError for an unknown class or layer, and a model that gives probabilities;
+    ShapeError for a layer without maps, and what isn't one image or one row of scores.
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
+    """
+    pixels = _one_image("grad_cam", image)
+    seen, scores = _forward("grad_cam", model, Tensor(pixels, requires_grad=True))
+    number = _class_number("grad_cam", model, scores.data, target)
+    maps = _maps_of(seen, layer)
+    (gradient,) = autograd.grad(scores[0, number], [maps])
+    if gradient is None:
+        raise ArgumentError(f"grad_cam: the scores don't depend on the maps of {layer}")
+    weights = gradient.data.mean(axis=(1, 2))  # (1, H, W, C) -> (1, C)
+    heat = np.maximum(maps.data[0] @ weights[0], 0)  # (h, w)
+    if heat.max() > 0:
+        heat = heat / heat.max()
+    return _enlarged(heat, pixels.shape[1:3])
+
+
+def occlusion(
+    model: Module, image: Any, target: int | str | None = None, *, size: int | None = None,
+    stride: int | None = None, fill: float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """How much of a class's probability is lost where a square hides the image: (H, W) float32.
+
+    image, target: as for `grad_cam`.
+    size, stride: of the square, in pixels; a sixth of the shorter side, and half of the size.
+    fill: what the square is filled with, in the numbers of the prepared image.
+    A pixel's value is the mean over the squares that hide it; below 0 where hiding it helps.
+    Raises what `grad_cam` raises.  Source: Zeiler and Fergus 2014, section 4.2.
+    """
+    pixels = _one_image("occlusion", image)
+    height, width = pixels.shape[1:3]
+    size = max(1, min(height, width) // 6) if size is None else positive("occlusion", "size", size)
+    stride = max(1, size // 2) if stride is None else positive("occlusion", "stride", stride)
+    if stride > size:
+        raise ArgumentError(
+            f"occlusion: stride {stride} would leave pixels between squares of size {size}: "
+            "expected at most the size"
+        )
+    _, scores = _forward("occlusion", model, Tensor(pixels))
+    number = _class_number("occlusion", model, scores.data, target)
+    whole = _probabilities(scores.data)[0, number]
+    places = [(i, j) for i in _starts(height, size, stride) for j in _starts(width, size, stride)]
+    lost, times = np.zeros((height, width)), np.zeros((height, width))
+    for first in range(0, len(places), AT_ONCE):
+        some = places[first : first + AT_ONCE]
+        hidden = np.repeat(pixels, len(some), axis=0)
+        for copy, (i, j) in zip(hidden, some, strict=True):
+            copy[i : i + size, j : j + size] = fill
+        _, scores = _forward("occlusion", model, Tensor(hidden))
+        found = _probabilities(scores.data)[:, number]
+        for (i, j), probability in zip(some, found, strict=True):
+            lost[i : i + size, j : j + size] += whole - probability
+            times[i : i + size, j : j + size] += 1
+    return (lost / times).astype(np.float32)
+
+
+class _Seen(NamedTuple):
+    """What a layer gave."""
+
+    name: str
+    module: Module
+    output: Any
+
+
+def _one_image(who: str, image: Any) -> np.ndarray:
+    """The image as (1, H, W, C), a copy."""
+    pixels = np.array(image.data if isinstance(image, Tensor) else image)
+    pixels = pixels[None] if pixels.ndim == 3 else pixels
+    if pixels.ndim != 4 or len(pixels) != 1:
+        raise ShapeError(f"{who} expected one image, (H, W, C), got shape {pixels.shape}")
+    if pixels.dtype.kind != "f":
+        raise ArgumentError(
+            f"{who} expected an image as the model takes it, in floats, got {pixels.dtype}: "
+            "prepare it as for training, such as with data.transforms.prepare(model.image_format)"
+        )
+    return pixels
+
+
+def _forward(who: str, model: Module, x: Tensor) -> tuple[list[_Seen], Tensor]:
+    """What each layer gives in evaluation mode, and the scores (N, classes) before a softmax."""
+    twin = shadow(model).eval()
+    seen: list[_Seen] = []
+    before: dict[int, Tensor] = {}  # what a softmax at the end was given
+
+    def note(name: str) -> Any:
+        def hook(module: Module, inputs: Any, output: Any) -> None:
+            seen.append(_Seen(name, module, output))
+            if isinstance(module, nn.Softmax | nn.LogSoftmax):
+                before[id(output)] = inputs[0]
+
+        return hook
+
+    for name, module in twin.named_modules():
+        module.register_forward_hook(note(name))
+    with autograd.enable_grad() if x.requires_grad else no_grad():
+        output = twin(x)
+    scores = before.get(id(output), output)
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(x):
+        got = getattr(scores, "shape", type(scores).__name__)
+        raise ShapeError(f"{who} expected a model that gives scores (N, classes), got {got}")
+    if scores is output and _are_probabilities(scores.data):
+        raise ArgumentError(
+            f"{who} explains scores before the softmax, and {type(model).__name__} gives "
+            "probabilities: end it with an nn.Softmax layer, which is left out then, or leave the "
+            "softmax to the loss"
+        )
+    return seen, scores
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return scores.shape[1] > 1 and bool(
+        (scores >= 0).all() and (abs(scores.sum(axis=1) - 1) < SUM).all()
+    )
+
+
+def _class_number(who: str, model: Module, scores: np.ndarray, target: int | str | None) -> int:
+    """The number of the class that is explained."""
+    classes, count = getattr(model, "classes", None), scores.shape[1]
+    if target is None:
+        return int(scores[0].argmax())
+    if isinstance(target, str):
+        if classes and target in classes:
+            return int(classes.index(target))
+        known = f"it knows {', '.join(classes[:20])}" if classes else "it names no classes"
+        raise ArgumentError(f"{who}: the model has no class {target!r}: {known}")
+    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
+    if not whole or not 0 <= target < count:
+        raise ArgumentError(f"{who}: target must be a class from 0 to {count - 1}, got {target!r}")
+    return int(target)
+
+
+def _maps_of(seen: list[_Seen], layer: str | None) -> Tensor:
+    """The maps (1, H, W, C) that the layer gave last."""
+    maps = [each for each in seen if _gives_maps(each.output)]
+    if layer is not None:
+        if layer not in {each.name for each in seen}:
+            names = ", ".join(dict.fromkeys(each.name for each in maps if each.name))
+            raise ArgumentError(f"grad_cam: no layer {layer!r} ran; these give maps: {names}")
+        found = [each for each in maps if each.name == layer]
+    else:
+        convolutions = [each for each in maps if each.module.family == "convolution"]
+        large = [
+            each.output.shape[1:3] for each in convolutions if each.output.shape[1:3] != (1, 1)
+        ]
+        found = [each for each in maps if large and each.output.shape[1:3] == large[-1]]
+    if not found:
+        what = f"{layer} gives none" if layer else "the model has no convolution of its own"
+        raise ShapeError(f"grad_cam needs maps (N, H, W, C), and {what}: give another layer=")
+    output: Tensor = found[-1].output
+    return output
+
+
+def _gives_maps(output: Any) -> bool:
+    return isinstance(output, Tensor) and output.ndim == 4
+
+
+def _probabilities(scores: np.ndarray) -> np.ndarray:
+    """The softmax of scores (N, classes), in float64."""
+    scores = scores.astype(np.float64)
+    return np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+
+
+def _starts(length: int, size: int, stride: int) -> list[int]:
+    """Where squares begin along a side, the last one at its end."""
+    last = max(0, length - size)
+    return [*range(0, last, stride), last]
+
+
+def _enlarged(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) as large as the image, bilinearly; pixels are squares."""
+    for axis, length in enumerate(size):
+        places = (np.arange(length) + 0.5) * heat.shape[axis] / length - 0.5
+        at = np.arange(heat.shape[axis])
+        heat = np.apply_along_axis(lambda line: np.interp(places, at, line), axis, heat)  # noqa: B023
+    return heat.astype(np.float32)
