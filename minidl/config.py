@@ -3,6 +3,9 @@
 md.config.default_dtype = np.float64     # what Python floats become
 md.config.kernels = "reference"          # run on the plain NumPy twins
 md.set_num_threads(2)
+
+What minidl does to a program without being asked can be turned off: `capture`, `fuse`,
+`keep_features`.
 """
 
 import ctypes
@@ -43,11 +46,23 @@ def _user_cache() -> Path | None:
     return chosen if chosen.is_absolute() else home / ".cache"
 
 
+def _switch(name: str, doc: str) -> Any:
+    """A property that is True or False."""
+
+    def assign(settings: "Config", wanted: bool) -> None:
+        if not isinstance(wanted, bool):
+            raise ArgumentError(f"config.{name} must be True or False, got {wanted!r}")
+        setattr(settings, f"_{name}", wanted)
+
+    return property(lambda settings: getattr(settings, f"_{name}"), assign, doc=doc)
+
+
 class Config:
     """The one settings object, `md.config`. Assigning an unknown name or value raises."""
 
     __slots__ = (
-        "_capture", "_convolution", "_default_dtype", "_kernels", "_num_threads", "on_threads"
+        "_capture", "_convolution", "_default_dtype", "_fuse", "_keep_features", "_kernels",
+        "_num_threads", "on_threads",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,7 +70,7 @@ class Config:
         self._default_dtype = np.dtype(np.float32)
         self._kernels = "fast"
         self._convolution = "auto"
-        self._capture = True
+        self._capture = self._fuse = self._keep_features = True
         self._num_threads = _cores()
 
     @property
@@ -101,19 +116,27 @@ class Config:
             raise ArgumentError(f"config.convolution must be one of {CONVOLUTIONS}, got {choice!r}")
         self._convolution = choice
 
-    @property
-    def capture(self) -> bool:
+    capture = _switch(
+        "capture",
         """Whether calls are recorded and replayed: what `md.compile` made, and by `train.Trainer`.
 
         The results are the same bits either way.
-        """
-        return self._capture
+        """,
+    )
+    fuse = _switch(
+        "fuse",
+        """Whether `nn.Sequential` runs convolution, ReLU and 2x2 max-pooling in a row as one op.
 
-    @capture.setter
-    def capture(self, wanted: bool) -> None:
-        if not isinstance(wanted, bool):
-            raise ArgumentError(f"config.capture must be True or False, got {wanted!r}")
-        self._capture = wanted
+        The results agree up to rounding.
+        """,
+    )
+    keep_features = _switch(
+        "keep_features",
+        """Whether `Trainer.fit` computes only once what a frozen body makes of an image.
+
+        The results agree up to rounding.
+        """,
+    )
 
     @property
     def num_threads(self) -> int:
@@ -135,8 +158,8 @@ class Config:
     def __repr__(self) -> str:
         return (
             f"config(default_dtype={self._default_dtype}, kernels={self._kernels!r}, "
-            f"convolution={self._convolution!r}, capture={self._capture}, "
-            f"num_threads={self._num_threads})"
+            f"convolution={self._convolution!r}, capture={self._capture}, fuse={self._fuse}, "
+            f"keep_features={self._keep_features}, num_threads={self._num_threads})"
         )
 
 

@@ -70,3 +70,9 @@ def load(folder: Path) -> models.LeNet5:
     model = models.lenet5()
     md.load_weights(model, folder / "weights.h5")
     return model.eval()
+
+
+def weights(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """The kind, the shape and the bytes of each array of the network that was saved in `folder`."""
+    state = models.load(folder / "weights.h5").state_dict()
+    return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in state.items()}

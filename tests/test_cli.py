@@ -11,8 +11,7 @@ from command import SAVED, child, load, minidl, read_json
 
 import minidl as md
 from minidl import cli, data
-from minidl.cli import training
-from minidl.train import Trainer
+from minidl.train import Trainer, training
 
 COMMANDS = [
     "bench", "build", "convert", "doctor", "draw", "evaluate", "finetune", "inspect", "predict",

@@ -12,9 +12,8 @@ from command import KEPT, child, load, minidl, read_json
 
 import minidl as md
 from minidl import data, nn
-from minidl.cli import training
 from minidl.io import atomic, compose, sealed
-from minidl.train import History, Trainer
+from minidl.train import History, Trainer, training
 from minidl.train import run as run_module
 from minidl.train.run import Run
 

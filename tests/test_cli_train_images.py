@@ -1,12 +1,11 @@
-"""`minidl train` on images of one's own and on CIFAR-10, and going on after a kill."""
+"""`minidl train` on images of one's own and on CIFAR-10."""
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from command import SAVED, child, minidl, read_json
+from command import SAVED, minidl, read_json, weights
 from pictures import class_folders
 
 from minidl import data, models
@@ -43,12 +42,6 @@ def here(home, tmp_path, monkeypatch):
     for name in ("pets", "cifar"):
         shutil.copytree(home / name, tmp_path / name)
     return tmp_path
-
-
-def weights(folder):
-    """The bytes of each array, and of its kind."""
-    model = models.load(folder / "weights.h5")
-    return {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in model.state_dict().items()}
 
 
 def trained(*arguments, status=0):
@@ -307,113 +300,3 @@ def test_errors(arguments, message, here):
     assert (done.status, done.out) == (2, "")
     assert re.fullmatch(f"minidl train: {message}\n", done.err), done.err
     assert not (here / "out").exists()
-
-
-# --resume
-
-EPOCHS = 10  # so many that a kill after the second can't come too late
-LONG = ["--data", "pets", "--augment", "--resume", *SHORT[:4], "--batch-size", 8, "--epochs"]
-
-
-@pytest.fixture(scope="module")
-def killed(home):
-    """What an uninterrupted run and one that is killed after the second epoch leave."""
-    whole = minidl("train", *LONG[:1], home / "pets", *LONG[2:], EPOCHS, "-o", home / "whole")
-    assert whole.status == 0, whole.err
-    with (home / "stderr").open("w") as stderr:
-        run = child(
-            "train", *LONG[:1], home / "pets", *LONG[2:], EPOCHS, "-o", "cut", folder=home,
-            stdout=subprocess.PIPE, stderr=stderr, bufsize=1,
-        )  # fmt: skip
-        with run:
-            for line in run.stdout:
-                if line.startswith("epoch   2"):
-                    break
-            run.kill()
-    assert run.returncode != 0, "it was killed too late"
-    return home
-
-
-@pytest.fixture
-def cut(killed, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(killed / "cut", tmp_path / "cut")
-    return tmp_path / "cut"
-
-
-def resume(home, *more, epochs=EPOCHS):
-    return minidl("train", *LONG[:1], home / "pets", *LONG[2:], epochs, *more, "-o", "cut")
-
-
-def test_after_a_kill_it_goes_on_to_the_same_bits(cut, killed):
-    assert not (cut / "weights.h5").exists()
-    done = resume(killed)
-    assert done.status == 0, done.err
-    found = re.match(
-        r"going on after epoch (\d+), from cut.checkpoints.epoch-(\d+)\.h5\n", done.out
-    )
-    assert 1 <= int(found[1]) == int(found[2]) < EPOCHS
-    epochs = [row["epoch"] for row in read_json(cut / "history.json")["epochs"]]
-    assert epochs == list(range(1, EPOCHS + 1))
-    assert weights(cut) == weights(killed / "whole")
-    tests = [read_json(folder / "history.json")["test"] for folder in (cut, killed / "whole")]
-    assert tests[0] == tests[1]
-
-
-def test_what_is_finished_is_not_trained_again(cut, killed):
-    assert resume(killed).status == 0
-    before = {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()}
-    history = read_json(cut / "history.json")
-    done = resume(killed)
-    assert done.status == 0, done.err
-    assert done.out.startswith(f"going on after epoch {EPOCHS}, ")
-    assert not re.search("^epoch +[0-9]", done.out, re.M)
-    assert read_json(cut / "history.json") == history
-    assert weights(cut) == weights(killed / "whole")
-    assert {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()} == before
-
-
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (["--epochs", 5], f"epochs={EPOCHS}, not 5"),
-        (["--seed", 1], "seed=0, not 1"),
-        (["--batch-size", 4], "batch_size=8, not 4"),
-        (["--lr", 0.5], r"optimizer=\{'lr': 0\.05, .*\}, not \{'lr': 0\.5, .*\}"),
-        (["--size", 32], "size=None, not 32"),
-        (["--model", "lenet5", "--arguments", "{}"],
-         r"model='plain_cnn', not 'lenet5', arguments=\{'widths': \[4, 6\], 'hidden': 8\}, "
-         r"not \{\}"),
-        (["--data", "pets"], "data='.*pets', not 'pets'"),
-    ],
-)  # fmt: skip
-def test_another_training_is_not_taken_for_it(more, told, cut, killed):
-    shutil.copytree(killed / "pets", cut.parent / "pets")
-    files = sorted(cut.rglob("*"))
-    done = resume(killed, *more)
-    assert (done.status, done.out) == (2, "")
-    message = f"minidl train: cut holds a training begun with {told}: give the same arguments, or "
-    assert re.fullmatch(f"{message}another -o\n", done.err), done.err
-    assert sorted(cut.rglob("*")) == files
-
-
-def test_threads_and_other_folders_do_not_matter(cut, killed):
-    assert resume(killed, "--threads", 1).status == 0
-    assert weights(cut) == weights(killed / "whole")
-
-
-def test_checkpoints_of_nobody_knows_what(cut, killed):
-    (cut / "checkpoints" / "settings.json").write_text("{")
-    done = resume(killed)
-    assert done.status == 2
-    assert "what the checkpoints beside it are of can't be read" in done.err
-
-
-def test_without_checkpoints_it_begins(cut, killed):
-    """As after a kill in the first epoch, which another training may follow."""
-    for path in (cut / "checkpoints").glob("*.h5"):
-        path.unlink()
-    done = resume(killed, "--seed", 5, epochs=1)
-    assert done.status == 0, done.err
-    assert "going on" not in done.out
-    assert read_json(cut / "checkpoints" / "settings.json")["seed"] == 5

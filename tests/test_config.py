@@ -108,12 +108,25 @@ def test_unknown_settings_are_refused():
         md.config.num_threads = 1  # set_num_threads tells BLAS too
 
 
+SWITCHES = ["capture", "fuse", "keep_features"]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_switches_are_on_and_take_true_or_false(name):
+    assert getattr(md.config, name) is True
+    for wrong in (0, None, "no", np.bool_(False)):
+        with pytest.raises(ArgumentError, match=rf"config\.{name} must be True or False, got"):
+            setattr(md.config, name, wrong)
+    setattr(md.config, name, False)
+    assert getattr(md.config, name) is False
+
+
 def test_repr_shows_all_settings():
     md.set_num_threads(1)
     md.config.kernels = "reference"
     shown = (
         "config(default_dtype=float32, kernels='reference', convolution='auto', capture=True, "
-        "num_threads=1)"
+        "fuse=True, keep_features=True, num_threads=1)"
     )
     assert repr(md.config) == shown
 

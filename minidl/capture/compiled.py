@@ -108,7 +108,7 @@ class Compiled:
             if self._refuses:
                 raise
             return self._function(*arguments)
-        key = (kind, mode.recording, config.convolution, config.default_dtype)
+        key = (kind, mode.recording, config.convolution, config.default_dtype, config.fuse)
         with self._lock:
             program = self._found(key)
             if program is None:

@@ -4,14 +4,16 @@ import argparse
 import sys
 
 import minidl as md
+from minidl.cli.arguments import INTERRUPTED, with_options
 from minidl.cli.building import add_build
+from minidl.cli.evaluating import add_evaluate
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
-from minidl.cli.measuring import add_measuring
 from minidl.cli.networks import add_networks
+from minidl.cli.predicting import add_predict
 from minidl.cli.runs import add_runs
-from minidl.cli.training import INTERRUPTED, add_train
+from minidl.cli.training import add_train
 from minidl.errors import MinidlError
 
 __all__ = ["main"]
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (MinidlError, ImportError, OSError) as error:
-        print(f"minidl {options.command}: {_sentence(error)}", file=sys.stderr)
+        print(f"minidl {options.command}: {_sentence(error, options)}", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"minidl {options.command}: not enough memory: {error}", file=sys.stderr)
@@ -33,11 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _sentence(error: Exception) -> str:
-    """What an error says, without the system's number for it."""
+def _sentence(error: Exception, options: argparse.Namespace) -> str:
+    """What an error says, without the system's number for it, in the command's own words."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+        text = error.strerror
+        text = f"{error.filename}: {text}" if error.filename else text
+    else:
+        text = str(error)
+    return with_options(text.removeprefix(f"{options.command}: "), options.parser)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,9 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_build(commands)
     add_finetune(commands)
-    add_measuring(commands)
+    add_evaluate(commands)
+    add_predict(commands)
     add_runs(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser

@@ -1,15 +1,25 @@
-"""What commands' arguments are."""
+"""Options that commands share, and how options become the arguments of functions."""
 
 import argparse
 import json
+import re
+from pathlib import Path
 from typing import Any
 
+import minidl as md
+
 __all__ = [
-    "add_arguments", "add_columns", "add_mixing", "add_no_mirror", "add_strict", "add_threads",
-    "rate", "whole",
+    "INTERRUPTED", "add_arguments", "add_columns", "add_inference", "add_mixing", "add_no_mirror",
+    "add_strict", "add_threads", "keywords", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
+# Not passed on: they are the command's own.
+OWN = ("command", "parser", "run", "threads", "json")
+# An argument in a message: "size=", `data="mnist"` or "augment=True". Settings that a message
+# quotes, such as "seed=0" or "model='lenet5'", are none.
+ARGUMENT = re.compile(r'(?<![\w./\\-])([a-z_]+)=(?:"(\w+)"|(True|False)\b|(?=[\s:;,.)]|$))')
 
 
 def whole(text: str) -> int:
@@ -49,6 +59,29 @@ def _arguments(text: str) -> dict[str, Any]:
     return found
 
 
+def keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given as keyword arguments of the command's function."""
+    return {name: value for name, value in vars(options).items() if name not in OWN}
+
+
+def with_options(message: str, command: argparse.ArgumentParser) -> str:
+    """Return a function's message with the command's options in place of the function's arguments.
+
+    Thus 'add data="mnist"' becomes "add --data mnist", and "mirror=False" becomes "--no-mirror".
+    """
+    known = {action.dest: action for action in command._actions}  # argparse has no public way
+
+    def option(match: re.Match[str]) -> str:
+        name, text, flag = match.groups()
+        action = known.get(name)
+        if action is None or (flag and flag != str(action.const)):
+            return match[0]
+        called = action.option_strings[0] if action.option_strings else str(action.metavar)
+        return f"{called} {text}" if text else called
+
+    return ARGUMENT.sub(option, message)
+
+
 def add_arguments(command: Any, what: str) -> None:
     """Add --arguments; `what` is its help."""
     command.add_argument("--arguments", type=_arguments, default={}, metavar="JSON", help=what)
@@ -61,22 +94,28 @@ def add_threads(command: Any) -> None:
     )
 
 
+def set_threads(options: argparse.Namespace) -> None:
+    """Set the threads that --threads names, if it was given."""
+    if threads := getattr(options, "threads", None):
+        md.set_num_threads(threads)
+
+
 def add_no_mirror(command: Any) -> None:
     """Add --no-mirror, for commands that augment images."""
     command.add_argument(
-        "--no-mirror", action="store_true",
+        "--no-mirror", dest="mirror", action="store_false",
         help="for images that mean something else when mirrored, such as text",
     )  # fmt: skip
 
 
 def add_mixing(command: Any, mixup: float) -> None:
-    """Add --mixup, whose default is given, and --cutmix, for commands that train."""
+    """Add --mixup and --cutmix, for commands that train; `mixup` is the function's default."""
     for name, what, default in (
         ("mixup", "mixtures of two images", mixup),
         ("cutmix", "images with a rectangle of another one in them", 0),
     ):
         command.add_argument(
-            f"--{name}", type=amount, default=default, metavar="ALPHA",
+            f"--{name}", type=amount, metavar="ALPHA",
             help=f"train on {what}; the larger, the more of both (default: {default}; 0: none)",
         )  # fmt: skip
 
@@ -97,6 +136,25 @@ def add_strict(command: Any) -> None:
         "--strict", action="store_true",
         help="stop at the first image that can't be read (default: leave it out)",
     )  # fmt: skip
+
+
+def add_inference(command: Any) -> None:
+    """Add the options of commands that ask networks."""
+    command.add_argument(
+        "--classes", type=Path, metavar="FILE",
+        help="names of the network's classes in the order of its scores, one a line, in the "
+        "place of those that the weights carry",
+    )  # fmt: skip
+    command.add_argument(
+        "--ten-crop", action="store_true",
+        help="average over the corners and the centre of an image, and their mirror images",
+    )  # fmt: skip
+    command.add_argument(
+        "--batch-size", type=whole, metavar="N",
+        help="images, or crops, that go through a network at once (default: 32)",
+    )  # fmt: skip
+    add_threads(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
 
 
 # As argparse's errors call them

@@ -13,10 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.cli.arguments import add_columns, add_strict, whole
-from minidl.cli.images import columns_of, opened_parts, passed_over
-from minidl.cli.telling import tell_classes, tell_left_out
-from minidl.cli.training import INTERRUPTED
+from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, whole
 from minidl.errors import ArgumentError, FileFormatError
 
 if TYPE_CHECKING:
@@ -154,10 +151,15 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _parts(options: argparse.Namespace) -> list[Part]:
+    from minidl.data.opening import open_undecoded
     from minidl.data.splits import split
 
-    found = opened_parts(
-        options.images, options.size, columns_of(options, options.images), fit=options.fit
+    found = open_undecoded(
+        options.images,
+        options.size,
+        file_column=options.file_column,
+        label_column=options.label_column,
+        fit=options.fit,
     )
     if len(found) > 1:
         if options.split:
@@ -296,12 +298,15 @@ def _kept(writer: "HDF5Writer") -> str:
 
 def _tell_before(parts: list[Part]) -> None:
     """Print what will be written, and what was passed over."""
+    from minidl.data.opening import passed_over
     from minidl.data.splits import Subset
+    from minidl.data.telling import classes_table, left_out, teller
 
+    tell = teller(verbose=True)
     chosen = {part.name: Subset(part.images, part.order) for part in parts}
-    tell_classes(parts[0].images.classes, chosen)
+    tell(classes_table(parts[0].images.classes, chosen))
     each = {id(part.images): part.images for part in parts}  # parts of one split share them
-    tell_left_out([], [pair for images in each.values() for pair in passed_over(images)])
+    tell(left_out([], [pair for images in each.values() for pair in passed_over(images)]))
 
 
 def _lost(part: Part) -> list[str]:
@@ -317,11 +322,13 @@ def _lost(part: Part) -> list[str]:
 
 def _tell(part: Part, writer: "HDF5Writer") -> None:
     """What was written, and what was left out and why."""
+    from minidl.data.telling import left_out, teller
+
     size = part.target.stat().st_size / 1e6
     print(
         f"{part.target}: {writer.rows:,} images of {len(part.images.classes):,} classes, "
         f"{part.images.size} x {part.images.size}, {size:,.1f} MB"
     )
-    tell_left_out(writer.skipped, [])
+    teller(verbose=True)(left_out(writer.skipped, []))
     for name in _lost(part):
         print(f"no image of class {name!r} could be read: what trains on the file refuses it")

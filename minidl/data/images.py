@@ -7,7 +7,10 @@ import numpy as np
 
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["SUFFIXES", "Size", "check_size", "fit_pixels", "read_image"]
+__all__ = [
+    "SMALL", "SUFFIXES", "Size", "check_size", "fit_pixels", "read_image", "with_margin",
+    "without_margin",
+]  # fmt: skip
 
 # Formats by Pillow's names, with their suffixes. No others: Pillow hands some of its formats to
 # other programs (EPS to Ghostscript), and some aren't pictures.
@@ -22,6 +25,7 @@ FORMATS = {
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 UNMARKED = ("DIB", "TGA", "PCX", "ICO")  # known by the suffix alone: other bytes may look like them
 FITS = ("crop", "stretch", "short")
+SMALL = 96  # pixels; larger images are photographs, decoded with a margin around what is cropped
 # Of the upper 8 of 16 bits. What has no more than these holds 14 bits a pixel, or 12, or fewer: PNG
 # and TIFF don't tell, and scanners and cameras leave the upper bits empty.
 OF_14_BITS, OF_12_BITS = 63, 15
@@ -66,6 +70,19 @@ def read_image(
                 raise
             reason = _reason(error, os.fstat(file.fileno()).st_size)
             raise FileFormatError(f"{os.fspath(path)}: {reason}") from error
+
+
+def with_margin(size: int) -> int:
+    """Return the height and width to decode images to for a network that takes `size`.
+
+    Photographs are made larger by a seventh, so that there is something to crop.
+    """
+    return size if size < SMALL else size * 8 // 7
+
+
+def without_margin(size: int) -> int:
+    """Return the size of the network for which images are decoded to `size`."""
+    return size if size < SMALL else size * 7 // 8
 
 
 def check_size(size: Any, fit: Any) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from minidl.data.parts import PARTS, class_folders, part_folders, part_of
 from minidl.data.scanning import Scan
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["TABLES", "image_parts"]
+__all__ = ["check_no_columns", "image_parts"]
 
 TABLES = (".csv", ".tsv")
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's
@@ -82,8 +82,13 @@ class _Reader(NamedTuple):
         return ImageList(path, root, classes=classes, **self._asdict())
 
     def check_no_columns(self, path: Path) -> None:
-        if self.file_column or self.label_column:
-            raise ArgumentError(f"file_column and label_column are for tables, not for {path}")
+        check_no_columns(path, self.file_column, self.label_column)
+
+
+def check_no_columns(path: object, file_column: str | None, label_column: str | None) -> None:
+    """Raise ArgumentError where columns are named of what is no table."""
+    if file_column or label_column:
+        raise ArgumentError(f"file_column= and label_column= are for tables, not for {path}")
 
 
 def _in_folder(path: Path, read: _Reader) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Subset", "labels_of", "split"]
+__all__ = ["Subset", "labels_of", "name_of", "split"]
 
 
 class Subset(Dataset):
@@ -61,6 +61,13 @@ def labels_of(dataset: Dataset) -> np.ndarray | None:
         second = dataset.arrays[1]
         labels = second if second.ndim == 1 and second.dtype.kind in "iu" else None
     return labels
+
+
+def name_of(dataset: Any, index: int) -> str:
+    """Return what an item is called, such as its file's name."""
+    if isinstance(dataset, Subset):
+        return name_of(dataset.dataset, int(dataset.indices[index]))
+    return dataset.name(index) if hasattr(dataset, "name") else f"image {index}"
 
 
 def split(

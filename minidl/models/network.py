@@ -85,6 +85,35 @@ class Network(Module):
         """How many scores it gives for an image."""
         return int(_last_layer(self.classifier, self)[2].weight.shape[-1])  # (..., classes)
 
+    @property
+    def decoded_size(self) -> int:
+        """Height and width, in pixels, to decode images to before `preparation`.
+
+        Photographs are decoded larger than the network takes them, so that there is something to
+        crop. Raises ArgumentError where `image_format` isn't known.
+        """
+        from minidl.data.images import with_margin
+
+        return with_margin(self._known_format().size)
+
+    def preparation(self) -> list[Any]:
+        """Return the transforms that turn decoded images into what the network takes.
+
+        A network that takes any size sees the whole image, others its centre.
+        Raises ArgumentError where `image_format` isn't known.
+        """
+        from minidl.data.transforms import prepare
+
+        return [*prepare(self._known_format(), crop=not self.any_size)]
+
+    def _known_format(self) -> ImageFormat:
+        if self.image_format is None:
+            raise ArgumentError(
+                f"{self._name()} doesn't say what images it takes: set model.image_format to a "
+                "models.ImageFormat, and save it again"
+            )
+        return self.image_format
+
     def source_of(self, names: list[str], torch: bool) -> Source | None:
         """The library that a file's names for layers are of, if they aren't minidl's own.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError
 from minidl.nn.activation import ReLU
 from minidl.nn.conv import Conv2d
@@ -112,7 +113,7 @@ class Sequential(ModuleList):
     """Modules one after the other: each takes what the one before it gave.
 
     A Conv2d with ReLU (its activation, or the next module) before a 2x2 max-pooling runs with it as
-    one op, unless one of them has a forward hook.
+    one op, unless one of them has a forward hook or `md.config.fuse` is False.
     """
 
     def forward(self, x: Any) -> Any:
@@ -127,6 +128,8 @@ class Sequential(ModuleList):
 
 def pooled_convolution(modules: list[Module], i: int) -> int:
     """How many modules from `i` on are a convolution with ReLU and 2x2 max-pooling; 0 if none."""
+    if not config.fuse:
+        return 0
     first = modules[i]
     if type(first) is not Conv2d or first.activation not in (None, "relu"):
         return 0

@@ -1,10 +1,15 @@
-"""Training: the loop, what it measures, who listens to it, and transfer learning."""
+"""Training: the loop, what it measures, who listens to it, and transfer learning.
+
+`train`, `finetune`, `evaluate` and `predict` do what the commands of these names do.
+"""
 
 from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.ensemble import ensemble, evaluate_ensemble
+from minidl.train.evaluating import Evaluation, evaluate
 from minidl.train.features import extract_features
+from minidl.train.finetuning import finetune
 from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.history import History
 from minidl.train.linear import LinearClassifier
@@ -14,18 +19,20 @@ from minidl.train.metrics import (
 )  # fmt: skip
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
+from minidl.train.predicting import Prediction, predict
 from minidl.train.range_finder import find_learning_rate
 from minidl.train.run import Run
 from minidl.train.stopping import EarlyStopping
 from minidl.train.surgery import freeze_to, rates_by_depth
 from minidl.train.trainer import Trainer
+from minidl.train.training import train
 from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
-    "Approach", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping", "History",
-    "LinearClassifier", "MixUp", "NaNGuard", "ProgressBar", "Run", "Trainer", "TrainingMonitor",
-    "Transfer", "accuracy", "binary_accuracy", "class_weights", "classification_report",
-    "confusion_matrix", "ensemble", "evaluate_ensemble", "extract_features", "find_learning_rate",
-    "freeze_to", "plot_history", "precision_recall", "rank_accuracy", "rates_by_depth",
-    "worst_mistakes",
+    "Approach", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping", "Evaluation",
+    "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction", "ProgressBar", "Run",
+    "Trainer", "TrainingMonitor", "Transfer", "accuracy", "binary_accuracy", "class_weights",
+    "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
+    "extract_features", "find_learning_rate", "finetune", "freeze_to", "plot_history",
+    "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train", "worst_mistakes",
 ]  # fmt: skip

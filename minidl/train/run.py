@@ -34,6 +34,7 @@ class Run:
         before it. Files of an earlier run stay until they are written again.
     settings: all that decides the result, plain values. `run.settings` has them, the versions of
         minidl, Python, NumPy, Numba and h5py, and the time of the start; nothing is written yet.
+    results: what results.json holds.  report: the path of report.html. None until they are written.
     Raises OSError where the folder can't be made or written in.
     """
 
@@ -46,6 +47,8 @@ class Run:
             **{package: version(package) for package in ("numpy", "numba", "h5py")},
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
+        self.results: dict[str, Any] | None = None
+        self.report: Path | None = None
         _plain(self.settings, "settings")  # refused now, not after the training
         _make(self.folder)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.capture import Compiled, is_own
+from minidl.config import config
 from minidl.errors import ArgumentError, GradError
 from minidl.foreign import Advising, advised
 from minidl.nn import CrossEntropyLoss, Module
@@ -118,7 +119,8 @@ class Trainer(Advising):
         loader: gives the batches of an epoch each time it is iterated over.
         validation: a loader to measure on after each epoch.
         A frozen body of a network of `minidl.models` computes once what it makes of images, if they
-        are the same each time: an epoch then costs what the head costs. See `train.frozen_body`.
+        are the same each time, unless `md.config.keep_features` is False: an epoch then costs what
+        the head costs. See `train.frozen_body`.
         Returns early, after the epoch that goes on, when a callback calls `stop`.
         Raises ArgumentError before it trains where a scheduler or callback monitors a column that
         no epoch will have, and where batch normalization would get a last batch of one row.
@@ -193,7 +195,7 @@ class Trainer(Advising):
     def _begin_head(self, epochs: int, loader: Any, validation: Any) -> None:
         """From here on the head alone runs, if nothing can tell the difference."""
         seen = self.ema is not None or any(changes_batches(each) for each in self.callbacks)
-        if not seen and self.epoch < epochs and self.stopped is None:
+        if config.keep_features and not seen and self.epoch < epochs and self.stopped is None:
             loaders = [loader] if validation is None else [loader, validation]
             self._head = head_only(self.model, loaders)
         if self._head is not None:

@@ -106,7 +106,7 @@ def test_layouts_that_are_refused(tmp_path):
         data.image_parts(tmp_path / "none")
     with pytest.raises(FileFormatError, match=r"expected a folder of images, a table \(\.csv"):
         data.image_parts(write(tmp_path / "a.json", "{}"))
-    with pytest.raises(ArgumentError, match="label_column are for tables"):
+    with pytest.raises(ArgumentError, match="label_column= are for tables"):
         data.image_parts(tmp_path / "only" / "train", label_column="a")
 
 

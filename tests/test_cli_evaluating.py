@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn import metrics
 
 import minidl as md
-from minidl.cli.members import class_numbers, load_members, log_probabilities
 from minidl.data import ArrayDataset
+from minidl.train.inference import class_numbers, load_members, log_probabilities
 
 
 @pytest.fixture

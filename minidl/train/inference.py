@@ -1,29 +1,23 @@
-"""The networks that commands measure with: their files, their classes, and what they answer."""
+"""Networks from files of weights, alone or as an ensemble, and what they say about images."""
 
-import argparse
-import errno
-import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import minidl as md
-from minidl.cli.arguments import add_threads, whole
-from minidl.cli.images import decoded_size, preparation
+import numpy as np
+from tqdm import tqdm
+
+from minidl import models
+from minidl.data import DataLoader, Dataset, transforms
+from minidl.data.telling import printable
 from minidl.errors import ArgumentError, FileFormatError
+from minidl.models import Network
+from minidl.nn.modes import evaluating
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from minidl.data import Dataset
-    from minidl.models import Network
-
-__all__ = [
-    "Members", "add_shared", "class_numbers", "finite", "listed", "load_members",
-    "log_probabilities", "open_members", "pairs", "save_json",
-]  # fmt: skip
+__all__ = ["Members", "class_numbers", "load_members", "log_probabilities", "paths"]
 
 CROPS = 10
 MOST_LISTED = 20
@@ -38,7 +32,7 @@ class Members(NamedTuple):
     """
 
     files: list[Path]
-    networks: list["Network"]
+    networks: list[Network]
     orders: list[list[int]]
     names: list[str] | None
     numbers: dict[str, int]
@@ -52,41 +46,55 @@ class Members(NamedTuple):
     @property
     def sizes(self) -> list[int]:
         """To what each network wants images decoded."""
-        return [decoded_size(network) for network in self.networks]
+        return [network.decoded_size for network in self.networks]
 
     def called(self, number: int) -> str:
-        """The name of a class, fit to be printed."""
-        if self.names is None:
-            return f"class {number}"
-        return "".join(c if c.isprintable() else "?" for c in self.names[number])
+        """Return the name of a class, fit to be printed."""
+        return f"class {number}" if self.names is None else printable(self.names[number])
 
     def log_probabilities(
-        self, images: Mapping[int, "Dataset"], batch_size: int, ten_crop: bool
-    ) -> list["np.ndarray"]:
-        """Each network's (N, C), with the classes in one order; `images` by the size decoded to."""
+        self,
+        images: Mapping[int, Dataset],
+        batch_size: int,
+        ten_crop: bool = False,
+        verbose: bool = False,
+    ) -> list[np.ndarray]:
+        """Return each network's (N, C), the classes in one order.
+
+        images: by the size decoded to.  verbose: show progress.
+        """
         found = []
         for file, network, size, order in zip(
             self.files, self.networks, self.sizes, self.orders, strict=True
         ):
-            scores = log_probabilities(network, images[size], batch_size, ten_crop, file.name)
+            scores = log_probabilities(
+                network, images[size], batch_size, ten_crop, file.name, verbose
+            )
             found.append(scores[:, order])
         return found
 
 
+def paths(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Return one path or several as a list."""
+    if isinstance(given, str | os.PathLike):
+        return [Path(given)]
+    return [Path(each) for each in given]
+
+
 def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
-    """The networks in files of weights, and the names of their classes.
+    """Load the networks in files of weights, and the names of their classes.
 
     classes: a file of names, one a line, in the place of those that the weights carry.
     Raises ArgumentError where they tell different classes apart, or don't say what images they
     take, and what `models.load` raises.
     """
-    from minidl import models
-
+    if not files:
+        raise ArgumentError("weights= names no file: expected one or more")
     networks = []
     for file in files:
         networks.append(models.load(file))
         try:
-            decoded_size(networks[-1])
+            _ = networks[-1].decoded_size
         except ArgumentError as error:
             raise ArgumentError(f"{file}: {error}") from error
     first = networks[0].num_classes
@@ -104,7 +112,7 @@ def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
 
 
 def _aligned(
-    files: Sequence[Path], networks: Sequence["Network"]
+    files: Sequence[Path], networks: Sequence[Network]
 ) -> tuple[list[list[int]], list[str] | None, list[str]]:
     """Where each network's scores of class 0, 1, ... are; the classes' names; what to tell."""
     named = [i for i, network in enumerate(networks) if network.classes is not None]
@@ -189,8 +197,8 @@ def class_numbers(
     if len(classes) != count:
         raise ArgumentError(
             f"{members.files[0]} names none of its {count:,} classes, and the images have "
-            f"{len(classes):,}, so which is which can't be told: --classes FILE names the "
-            "network's, one a line"
+            f"{len(classes):,}, so which is which can't be told: give a file of the network's "
+            "names, one a line, as classes="
         )
     note = f"{members.files[0]} names no classes: they are taken to be, in order, {listed(classes)}"
     return list(range(count)), [note]
@@ -203,28 +211,28 @@ def listed(names: Sequence[str]) -> str:
 
 
 def log_probabilities(
-    network: "Network", images: "Dataset", batch_size: int, ten_crop: bool = False, name: str = ""
-) -> "np.ndarray":
-    """The logarithms of the probabilities (N, C), float64, that a network gives to images' classes.
+    network: Network,
+    images: Dataset,
+    batch_size: int,
+    ten_crop: bool = False,
+    name: str = "",
+    verbose: bool = False,
+) -> np.ndarray:
+    """Return the logarithms of a network's probabilities (N, C), float64.
 
-    images: decoded to `decoded_size(network)`, the first array of each item.
+    images: decoded to `network.decoded_size`, the first array of each item.
     batch_size: images that go through the network at once; crops count.
-    ten_crop: the mean over the probabilities for the ten crops of the size that it takes.
-    name: of the network, for the progress bar and errors.
+    ten_crop: average the probabilities for the ten crops of the size that it takes.
+    name: of the network, for the progress bar and errors.  verbose: show that bar.
     """
-    import numpy as np
-    from tqdm import tqdm
-
-    from minidl.data import DataLoader
-    from minidl.nn.modes import evaluating
-
     each = CROPS if ten_crop else 1
     loader = DataLoader(
         images, max(1, batch_size // each), workers=2, transform=_transforms(network, ten_crop)
     )
     found = []
     with evaluating(network), tqdm(
-        total=len(images), unit="image", desc=name, leave=False, disable=None, dynamic_ncols=True
+        total=len(images), unit="image", desc=name, leave=False, disable=None if verbose else True,
+        dynamic_ncols=True,
     ) as bar:  # fmt: skip
         for batch, *_ in loader:
             scores = network(batch).data.astype(np.float64)
@@ -237,66 +245,9 @@ def log_probabilities(
     return np.concatenate(found)
 
 
-def _transforms(network: "Network", ten_crop: bool) -> list[Any]:
-    """What makes of decoded images the network's input."""
-    from minidl.data import transforms
-
+def _transforms(network: Network, ten_crop: bool) -> list[Any]:
+    """The transforms that turn decoded images into the network's input."""
     if not ten_crop:
-        return preparation(network)
+        return network.preparation()
     images: Any = network.image_format
     return [transforms.TenCrop(images.size), *transforms.prepare(images, crop=False)]
-
-
-# What commands that ask networks share
-
-
-def add_shared(command: Any) -> None:
-    """Add the options that every command which asks networks has."""
-    command.add_argument(
-        "--classes", type=Path, metavar="FILE",
-        help="names of the network's classes in the order of its scores, one a line, in the "
-        "place of those that the weights carry",
-    )  # fmt: skip
-    command.add_argument(
-        "--ten-crop", action="store_true",
-        help="average over the corners and the centre of an image, and their mirror images",
-    )  # fmt: skip
-    command.add_argument(
-        "--batch-size", type=whole, default=32, metavar="N",
-        help="images, or crops, that go through a network at once (default: 32)",
-    )  # fmt: skip
-    add_threads(command)
-    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
-
-
-def open_members(options: argparse.Namespace) -> Members:
-    """The networks that the options name, once it is clear that the figures can be written."""
-    if options.json and not options.json.parent.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, f"there is no folder {options.json.parent} to write {options.json} in"
-        )
-    if options.threads:
-        md.set_num_threads(options.threads)
-    return load_members(options.weights, options.classes)
-
-
-def finite(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for JSON, which knows no NaN or infinity."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
-
-
-def pairs(skipped: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """Images that were left out, for JSON."""
-    return [{"file": file, "reason": reason} for file, reason in skipped]
-
-
-def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write figures, whole or not at all."""
-    from minidl.io.atomic import atomic_write
-
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    with atomic_write(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")

@@ -1,0 +1,143 @@
+"""`minidl evaluate`: the command of `train.evaluate`, and the tables that it prints."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
+from minidl.cli.figures import check_json, save_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minidl.train import Evaluation
+
+__all__ = ["add_evaluate"]
+
+MOST_ROWS, MOST_COLUMNS = 20, 10  # classes in the table a class, and in the confusion matrix
+WIDTH = 80
+LONGEST = 30  # characters of a class's name in a table
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command `evaluate`."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure networks, and ensembles of them, on labelled images",
+        description="Measure a network on labelled images: its accuracy, its loss, and what it\n"
+        "takes for what. Of several networks also what they reach together, by the\n"
+        "average of their probabilities and by voting.\n"
+        "IMAGES is a folder with a sub-folder of images a class, a .csv list, a file of\n"
+        "`minidl build`, or a folder with train and val (or test) in it. Its classes are\n"
+        "found among the network's by name, in whatever order they come.",
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl evaluate runs/pets/weights.h5 pets\n"
+        "  minidl evaluate a.h5 b.h5 c.h5 pets/val --ten-crop\n"
+        "  minidl evaluate mobilenet.h5 photos.csv --label-column index\n",
+    )
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument(
+        "weights", type=Path, nargs="+", metavar="WEIGHTS",
+        help="files of weights: minidl's own, Keras's, torchvision's",
+    )  # fmt: skip
+    evaluate.add_argument("images", type=Path, metavar="IMAGES", help="labelled images")
+    evaluate.add_argument(
+        "--part", choices=("train", "validation", "test"),
+        help="of images that are split, the part to measure on (default: validation, or test)",
+    )  # fmt: skip
+    add_columns(evaluate)
+    add_strict(evaluate)
+    add_inference(evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from minidl.data.telling import left_out
+    from minidl.train import evaluate
+
+    check_json(options)
+    set_threads(options)
+    found = evaluate(**keywords(options))
+    print(_headline(found))
+    for note in found.notes:
+        print(note)
+    print("\n" + "\n\n".join(_tables(found)))
+    if lost := left_out(found.skipped, found.passed_over):
+        print(f"\n{lost}")
+    save_json(options, found.record())
+    return 0
+
+
+# What is printed of it
+
+
+def _headline(found: "Evaluation") -> str:
+    files, classes = found.weights, found.image_classes
+    who = str(files[0]) if len(files) == 1 else f"{len(files)} networks"
+    some = "" if classes == found.num_classes else f" of the network's {found.num_classes:,}"
+    crops = ", ten crops of each" if found.ten_crop else ""
+    part = "" if found.part == "all" else f", {found.part}"
+    images = f"{found.count:,} images of {classes:,}{some} classes{crops}"
+    return f"{who} on {found.images}{part}:\n{images}"
+
+
+def _tables(found: "Evaluation") -> Iterator[str]:
+    from minidl.train import classification_report
+    from minidl.train.evaluating import ELSEWHERE
+
+    rows = [_HEADS, *map(_cells, found.rows)]
+    if found.rows[0]["rank5"] is None:
+        rows = [(*row[:2], *row[3:]) for row in rows]
+    yield "\n".join(_table(rows))
+    short = [_cut(name) for name in found.classes]
+    count = len([name for name in found.classes if name != ELSEWHERE])
+    of = "of the average:\n" if len(found.rows) > 1 else ""
+    if count <= MOST_ROWS:
+        yield of + classification_report(found.confusion, short)
+    if count <= MOST_COLUMNS:
+        yield _matrix(found.confusion, short)
+
+
+_HEADS = ("network", "rank-1", "rank-5", "loss", "right")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    rank5, loss = row["rank5"], row["loss"]
+    return (
+        row["name"],
+        f"{row['accuracy']:.2%}",
+        "" if rank5 is None else f"{rank5:.2%}",
+        "-" if loss is None else f"{loss:.4f}",
+        f"{row['right']:,}",
+    )
+
+
+def _matrix(confusion: "np.ndarray", classes: Sequence[str]) -> str:
+    """The confusion matrix, its columns by name where these fit, otherwise by number."""
+    from minidl.train.evaluating import ELSEWHERE
+
+    cells = [[f"{n:,}" if n else "." for n in row] for row in confusion.tolist()]
+    if classes[-1] == ELSEWHERE:  # nothing there is the truth
+        cells.pop()
+    corner = "truth \\ guess"
+    lines = _table([(corner, *classes), *([name, *row] for name, row in zip(classes, cells))])
+    if len(lines[0]) > WIDTH:
+        numbers = [f"{i:2}" for i in range(1, len(classes) + 1)]
+        sides = [f"{i} {name}" for i, name in zip(numbers, classes, strict=True)]
+        lines = _table([(corner, *numbers), *([name, *row] for name, row in zip(sides, cells))])
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns below each other, and a rule below the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."

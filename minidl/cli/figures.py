@@ -1,0 +1,30 @@
+"""--json: the figures of a command in a file."""
+
+import argparse
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_json", "save_json"]
+
+
+def check_json(options: argparse.Namespace) -> None:
+    """Raise FileNotFoundError now if the file that --json names can't be written later."""
+    path: Path | None = getattr(options, "json", None)
+    if path is not None and not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no folder {path.parent} to write {path} in"
+        )
+
+
+def save_json(options: argparse.Namespace, content: dict[str, Any]) -> None:
+    """Write figures to the file that --json names, if it was given, whole or not at all."""
+    from minidl.io.atomic import atomic_write
+
+    path: Path | None = getattr(options, "json", None)
+    if path is None:
+        return
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with atomic_write(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")

@@ -1,0 +1,211 @@
+"""Images for training and for measuring, whatever names them: a folder, a table, an .npz file or
+the HDF5 files of `minidl build`; decoded once where memory allows."""
+
+import errno
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.data.dataset import Dataset, LabelledImages
+from minidl.data.folder import ImageFiles
+from minidl.data.hdf5_dataset import HDF5Dataset
+from minidl.data.images import without_margin
+from minidl.data.layouts import check_no_columns, image_parts
+from minidl.data.loader import DataLoader
+from minidl.data.parts import PARTS, class_folders
+from minidl.data.splits import split
+from minidl.errors import ArgumentError
+
+__all__ = ["Part", "Parts", "open_for_measuring", "open_for_training", "open_undecoded"]
+
+HELD_OUT = 0.2  # of images that aren't split
+MOST_IN_MEMORY = 2**30  # bytes of decoded images
+HDF5 = (".h5", ".hdf5")
+
+LeftOut = list[tuple[str, str]]  # (file, reason)
+
+
+class Parts(NamedTuple):
+    """The part of a set of images to train on and the one to measure on.
+
+    skipped: (file, reason) of each image that can't be read.
+    passed_over: (file, reason) of what isn't taken for an image.
+    measured: what the second part is: "validation" or "test".
+    """
+
+    training: Any
+    validation: Any
+    skipped: LeftOut
+    passed_over: LeftOut
+    measured: str = "validation"
+
+
+class Part(NamedTuple):
+    """One part of a set of images; `name` is "train", "validation", "test" or, unsplit, "all"."""
+
+    name: str
+    images: Any
+    skipped: LeftOut
+    passed_over: LeftOut
+
+
+def open_for_training(
+    path: Path,
+    size: int,
+    *,
+    seed: int = 0,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    strict: bool = False,
+) -> Parts:
+    """Return the training part and the validation part, or the test part where there is none.
+
+    A fifth of each class is held out of images that aren't split.
+    size: height and width to decode to.  seed: decides what is held out.
+    file_column, label_column: as `ImageList` takes them.
+    strict: raise the error of the first image that can't be read, instead of leaving it out.
+    Raises ArgumentError where there is no part to train on, or a class without images.
+    """
+    opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
+    names = list(opened)
+    if names[0] not in ("train", "all"):
+        raise ArgumentError(f"{path} has no part to train on, only {', '.join(names)}")
+    training, skipped = _in_memory(opened[names[0]], strict)
+    over = [pair for name in names for pair in passed_over(opened[name])]
+    _check_classes(path, training)
+    if len(names) == 1:
+        training, validation = split(training, (1 - HELD_OUT, HELD_OUT), seed)
+        return Parts(training, validation, skipped, over)
+    measured = "validation" if "validation" in names else "test"
+    validation, more = _in_memory(opened[measured], strict)
+    if validation.classes != training.classes:
+        raise ArgumentError(
+            f"the {measured} part of {path} has the classes {', '.join(validation.classes)}, and "
+            f"the training part {', '.join(training.classes)}: build both of one folder"
+        )
+    return Parts(training, validation, [*skipped, *more], over, measured)
+
+
+def open_for_measuring(
+    path: Path,
+    size: int,
+    *,
+    part: str | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    strict: bool = False,
+) -> Part:
+    """Return one part, or all images where they aren't split.
+
+    part: "train", "validation" or "test"; None: the validation part, or the test part where there
+        is none.  For the other arguments see `open_for_training`.
+    Raises ArgumentError for a part that there isn't.
+    """
+    opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
+    if list(opened) == ["all"]:
+        if part is not None:
+            raise ArgumentError(f"{path} isn't split into parts: leave out part=")
+        part = "all"
+    elif part is None:
+        part = next(name for name in ("validation", "test", "train") if name in opened)
+    if part not in opened:
+        raise ArgumentError(f"{path} has the parts {', '.join(opened)}, not {part}")
+    images, skipped = _in_memory(opened[part], strict)
+    return Part(part, images, skipped, passed_over(opened[part]))
+
+
+def open_undecoded(
+    path: Path,
+    size: int,
+    *,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    fit: str = "crop",
+) -> dict[str, Any]:
+    """Return the parts, "train", "validation" and "test", or "all", of images still to be decoded.
+
+    path: what `image_parts` reads, or an HDF5 file of `minidl build`; pets.h5 also stands for
+        pets.train.h5, pets.validation.h5 and pets.test.h5.
+    Raises FileNotFoundError, and ArgumentError for HDF5 files of images too small or far too large.
+    """
+    if path.suffix not in HDF5:
+        return image_parts(
+            _existing(path), size=size, fit=fit, file_column=file_column, label_column=label_column
+        )
+    check_no_columns(path, file_column, label_column)
+    built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}
+    there = {part: file for part, file in built.items() if file.exists()}
+    if not path.exists() and "train" in there and len(there) > 1:
+        return {part: _rows(file, size) for part, file in there.items()}
+    return {"all": _rows(_existing(path), size)}
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, f"there is no {path}")
+    return path
+
+
+def _check_classes(path: Path, training: Any) -> None:
+    """Raise ArgumentError unless there are classes to tell apart, with images of each."""
+    if len(training.classes) < 2:
+        raise ArgumentError(
+            f"{path} has images of one class, {training.classes[0]!r}: there is nothing to "
+            f"learn; put the images of each class in a folder of its own{_deeper(path)}"
+        )
+    counts = np.bincount(training.labels, minlength=len(training.classes))
+    if empty := [name for name, count in zip(training.classes, counts) if not count]:
+        raise ArgumentError(
+            f"{path} has no image to train on that is of class {', '.join(empty)}: leave the class "
+            "out, or add images of it"
+        )
+
+
+def _deeper(path: Path) -> str:
+    """Where the classes may be instead, for errors."""
+    inside = class_folders(path) if path.is_dir() else []
+    if len(inside) == 1 and len(class_folders(path / inside[0])) > 1:
+        return f", or give {path / inside[0]}"
+    return ""
+
+
+def passed_over(images: Any) -> LeftOut:
+    """Return (file, reason) of what was found beside a part's images and isn't taken."""
+    return list(getattr(images, "passed_over", ()))
+
+
+def _rows(path: Path, size: int) -> Dataset:
+    data = HDF5Dataset(path)
+    if len(data.shape) == 3 and min(data.shape[:2]) > 2 * size:
+        raise ArgumentError(
+            f"{path} holds images of {data.shape[0]} x {data.shape[1]} pixels, far more than the "
+            f"{size} x {size} asked for, which would be small parts of them: "
+            f"minidl build IMAGES {path} --size {size} --overwrite"
+        )
+    least = without_margin(size)  # what a network was trained on will do
+    if len(data.shape) != 3 or min(data.shape[:2]) < least or data.classes is None:
+        raise ArgumentError(
+            f"{path} holds rows of shape {data.shape}"
+            f"{'' if data.classes else ' without names of classes'}, expected images of at least "
+            f"{least} x {least} pixels: minidl build IMAGES {path} --size {size}"
+        )
+    return data
+
+
+def _in_memory(images: Any, strict: bool) -> tuple[Any, LeftOut]:
+    """Image files, decoded once where memory allows; those that can't be read are left out."""
+    if isinstance(images, HDF5Dataset):
+        return images, []
+    bad: LeftOut = []
+    if isinstance(images, ImageFiles):
+        if strict:
+            for i in range(len(images)):
+                images[i]
+        called = dict(zip(images.paths, map(images.name, range(len(images))), strict=True))
+        bad = [(called[path], why) for path, why in images.drop_unreadable()]
+    if len(images) * 3 * images.size**2 > MOST_IN_MEMORY:
+        return images, bad
+    pixels = np.concatenate([x for x, _ in DataLoader(images, 64, workers=2)])
+    names = [images.name(i) for i in range(len(images))]
+    return LabelledImages(pixels, images.labels, images.classes, names), bad

@@ -1,0 +1,82 @@
+"""What is told of images: classes with counts, and files that were left out; and who prints it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.data.scanning import kinds
+from minidl.data.splits import labels_of
+
+__all__ = ["Tell", "classes_table", "left_out", "printable", "teller"]
+
+MOST = 20  # classes that are listed one by one
+WIDEST = 40  # characters of a class's name
+
+Tell = Callable[[str], None]
+
+
+def teller(verbose: bool) -> Tell:
+    """Return a function that prints a text at once or, unless `verbose`, does nothing."""
+    return _print if verbose else _ignore
+
+
+def _print(text: str) -> None:
+    if text:
+        print(text, flush=True)
+
+
+def _ignore(text: str) -> None:
+    pass
+
+
+def classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
+    """Return a table of how many images of each class each part has.
+
+    parts: data sets by the parts' names.
+    """
+    counts = {part: _counts(images, len(classes)) for part, images in parts.items()}
+    names = [_short(name) for name in classes[:MOST]]
+    width = max(map(len, [*names, "class"]))
+    wide = {part: max(len(part), 7) for part in parts}
+    lines = [f"{'class':{width}}  " + "  ".join(f"{part:>{wide[part]}}" for part in parts)]
+    for i, name in enumerate(names):
+        row = "  ".join(f"{counts[part][i]:>{wide[part]},}" for part in parts)
+        lines.append(f"{name:{width}}  {row}")
+    if len(classes) > MOST:
+        some = " and ".join(
+            f"{min(found)} to {max(found)} images in {part}" for part, found in counts.items()
+        )
+        lines.append(f"and {len(classes) - MOST:,} more; of all {len(classes):,}, each has {some}")
+    return "\n".join(lines)
+
+
+def _counts(images: Any, classes: int) -> list[int]:
+    labels = labels_of(images)
+    return np.bincount(() if labels is None else labels, minlength=classes).tolist()
+
+
+def _short(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= WIDEST else name[: WIDEST - 3] + "..."
+
+
+def left_out(skipped: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str, str]]) -> str:
+    """Return what was left out, and why: images that can't be read one a line, others by reason.
+
+    The text is empty where nothing was left out.
+    """
+    lines = []
+    if skipped:
+        lines.append(f"left out, since they can't be read: {len(skipped):,}")
+        lines += [f"  {printable(name)}: {reason}" for name, reason in skipped]
+    if passed_over:
+        lines.append(f"passed over: {len(passed_over):,}")
+        named = [(printable(name), reason) for name, reason in passed_over]
+        lines += [f"  {line}" for line in kinds(named)]
+    return "\n".join(lines)
+
+
+def printable(name: str) -> str:
+    """Return a name without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in name)

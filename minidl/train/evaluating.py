@@ -1,0 +1,193 @@
+"""`train.evaluate`: networks, and ensembles of them, measured on labelled images."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.data.opening import Part, open_for_measuring
+from minidl.nn.settings import positive
+from minidl.train.ensemble import ensemble
+from minidl.train.inference import Members, class_numbers, load_members, paths
+from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
+
+__all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
+
+ELSEWHERE = "(any other)"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What networks were measured to be.
+
+    rows: {"name", "accuracy", "rank5", "loss", "right"} of each network and each ensemble.
+    classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others.
+    images: where they are from.  part: "train", "validation", "test" or "all".
+    count: of the images.  image_classes: how many classes these are of.
+    num_classes: how many classes the networks know.
+    skipped, passed_over: (file, reason) of what can't be read and of what isn't taken for an image.
+    notes: what was taken for granted about the classes.
+    """
+
+    rows: list[dict[str, Any]]
+    classes: list[str]
+    confusion: np.ndarray
+    weights: list[Path]
+    images: Path
+    part: str
+    count: int
+    image_classes: int
+    num_classes: int
+    ten_crop: bool
+    skipped: list[tuple[str, str]]
+    passed_over: list[tuple[str, str]]
+    notes: list[str]
+
+    def record(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON; NaN and infinities are None."""
+        left_out = [*self.skipped, *self.passed_over]
+        return {
+            "images": str(self.images),
+            "part": self.part,
+            "weights": list(map(str, self.weights)),
+            "count": self.count,
+            "ten_crop": self.ten_crop,
+            "networks": list(map(_finite, self.rows)),
+            "classes": self.classes,
+            "per_class": list(map(_finite, precision_recall(self.confusion, self.classes))),
+            "confusion": self.confusion.tolist(),
+            "skipped": [{"file": file, "reason": reason} for file, reason in left_out],
+        }
+
+
+def evaluate(
+    weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    images: str | os.PathLike[str],
+    *,
+    part: str | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    strict: bool = False,
+    classes: str | os.PathLike[str] | None = None,
+    ten_crop: bool = False,
+    batch_size: int = 32,
+    verbose: bool = True,
+) -> Evaluation:
+    """Measure networks, and what several reach together, on labelled images.
+
+    weights: a file that `models.load` reads, or several.
+    images: a path that `data.image_parts` or `HDF5Dataset` reads. Its classes are found among the
+        networks' by name, in whatever order they come.
+    part: of images that are split; None: validation or, where there is none, test.
+    file_column, label_column: as `data.ImageList` takes them.
+    strict: raise the error of the first image that can't be read, instead of leaving it out.
+    classes: a file of the classes' names, one a line, in the place of those that the weights carry.
+    ten_crop: average over the corners and the centre of an image, and their mirror images.
+    batch_size: images, or crops, that go through a network at once.
+    verbose: show progress on a terminal.
+    Raises ArgumentError for images of classes that the networks don't know, and networks that tell
+    different classes apart.
+    """
+    batch_size, path = positive("evaluate", "batch_size", batch_size), Path(images)
+    members = load_members(paths(weights), None if classes is None else Path(classes))
+    opened = {
+        size: open_for_measuring(
+            path,
+            size,
+            part=part,
+            file_column=file_column,
+            label_column=label_column,
+            strict=strict,
+        )
+        for size in sorted({*members.sizes})
+    }
+    found = opened[members.sizes[0]]
+    numbers, notes = class_numbers(members, found.images.classes, path.suffix.lower() == ".csv")
+    own = {size: each.images for size, each in opened.items()}
+    scores = members.log_probabilities(own, batch_size, ten_crop, verbose)
+    rows, joint = _rows(members, scores, np.array(numbers)[found.images.labels])
+    shown, confusion = _confusion(members, joint, found, numbers)
+    return Evaluation(
+        rows=rows,
+        classes=shown,
+        confusion=confusion,
+        weights=members.files,
+        images=path,
+        part=found.name,
+        count=len(found.images),
+        image_classes=len(found.images.classes),
+        num_classes=members.num_classes,
+        ten_crop=ten_crop,
+        skipped=found.skipped,
+        passed_over=found.passed_over,
+        notes=[*members.notes, *notes],
+    )
+
+
+def _rows(
+    members: Members, scores: list[np.ndarray], labels: np.ndarray
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The figures of each network and each ensemble, and the joint scores (N, C)."""
+    names = _names(members.files)
+    rows = [_row(name, each, labels) for name, each in zip(names, scores, strict=True)]
+    if len(scores) == 1:
+        return rows, scores[0]
+    joint = {how: ensemble(scores, how) for how in ("average", "vote")}
+    with np.errstate(divide="ignore"):
+        average = np.log(joint["average"])
+    rows.append(_row("average", average, labels))
+    # Vote fractions are not probabilities, so no loss is computed.
+    rows.append(_row("vote", joint["vote"], labels) | {"loss": None})
+    return rows, average
+
+
+def _row(name: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The figures of log-probabilities (N, C)."""
+    own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)  # (N, 1)
+    share = accuracy(scores, labels)
+    return {
+        "name": name,
+        "accuracy": share,
+        "rank5": rank_accuracy(5)(scores, labels) if scores.shape[1] > 5 else None,
+        "loss": float(-own.mean()),
+        "right": round(share * len(labels)),
+    }
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """What the networks are called: by their files, with the folder where that tells them apart."""
+    short = [file.name for file in files]
+    return short if len(set(short)) == len(short) else [str(file) for file in files]
+
+
+def _confusion(
+    members: Members, scores: np.ndarray, part: Part, numbers: list[int]
+) -> tuple[list[str], np.ndarray]:
+    """The images' classes, and their confusion matrix (C, C), [truth, guess].
+
+    numbers: the networks' numbers of the images' classes.
+    """
+    labels = np.array(numbers)[part.images.labels]
+    confusion = confusion_matrix(scores, labels, members.num_classes)
+    shown = np.unique(numbers)
+    named = dict(zip(numbers, part.images.classes, strict=True))
+    classes = [named[n] if members.names is None else members.called(n) for n in shown.tolist()]
+    if confusion[:, shown].sum() == len(labels):
+        return classes, confusion[np.ix_(shown, shown)]
+    # Guesses that are none of the images' classes
+    rest = np.setdiff1d(np.arange(members.num_classes), shown)
+    within = np.zeros((len(shown) + 1, len(shown) + 1), np.int64)
+    within[:-1, :-1] = confusion[np.ix_(shown, shown)]
+    within[:-1, -1] = confusion[np.ix_(shown, rest)].sum(axis=1)
+    return [*classes, ELSEWHERE], within
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,266 @@
+"""`train.train`, `finetune`, `evaluate` and `predict` do what the commands of these names do."""
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_members import COUNTS, network, written
+from command import minidl, read_json, weights
+from pictures import class_folders
+
+import minidl as md
+from minidl import cli, models, train
+from minidl.cli.arguments import OWN, with_options
+from minidl.errors import ArgumentError, MinidlError
+
+FUNCTIONS = ["train", "finetune", "evaluate", "predict"]
+QUIET = {"verbose": False}
+TIMES = {"seconds", "started"}
+
+
+@pytest.fixture
+def pets(tmp_path, monkeypatch):
+    """A folder with ten images of each of two classes, one of them damaged."""
+    monkeypatch.chdir(tmp_path)
+    made = class_folders(Path("pets"), {"cat": 10, "dog": 10}, size=(40, 40))
+    next(iter(made)).write_bytes(b"")
+    return Path("pets")
+
+
+def timeless(value):
+    """A file's content without what differs from run to run."""
+    if isinstance(value, dict):
+        return {name: timeless(each) for name, each in value.items() if name not in TIMES}
+    return list(map(timeless, value)) if isinstance(value, list) else value
+
+
+def check_same_runs(*folders):
+    first, second = ({path.name for path in Path(folder).iterdir()} for folder in folders)
+    assert first == second
+    for name in sorted(name for name in first if name.endswith(".json")):
+        contents = [timeless(read_json(Path(folder) / name)) for folder in folders]
+        assert contents[0] == contents[1], name
+    assert weights(Path(folders[0])) == weights(Path(folders[1]))
+
+
+# The options are the arguments
+
+
+def actions(name):
+    """The options of a command that are its function's, by the arguments' names."""
+    command = cli._parser()._subparsers._group_actions[0].choices[name]
+    return {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_option_is_an_argument_of_the_same_name(name):
+    parameters = inspect.signature(getattr(train, name)).parameters
+    assert {*actions(name)} == {*parameters} - {"verbose"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_help_names_the_functions_defaults(name):
+    parameters = inspect.signature(getattr(train, name)).parameters
+    for argument, action in actions(name).items():
+        default = parameters[argument].default
+        if isinstance(default, bool):
+            assert action.const is not default
+        elif default is not None and default is not inspect.Parameter.empty:
+            assert re.search(rf"\(default: {default}[;)]", action.help), (argument, action.help)
+
+
+# A run from Python is the command's
+
+
+def test_train(pets):
+    arguments = '{"widths": [4, 6], "hidden": 8}'
+    options = ["--model", "plain_cnn", "--data", pets, "--arguments", arguments, "--epochs", 2]
+    more = ["--augment", "--no-mirror", "--mixup", 0.2, "--seed", 3, "--lr", 0.01]
+    done = minidl("train", *options, *more, "-o", "command")
+    assert done.status == 0, done.err
+    run = train.train(
+        "plain_cnn", pets, arguments={"widths": [4, 6], "hidden": 8}, epochs=2, augment=True,
+        mirror=False, mixup=0.2, seed=3, lr=0.01, output="python", **QUIET,
+    )  # fmt: skip
+    check_same_runs("command", run.folder)
+    assert run.report == Path("python/report.html")
+    assert timeless(run.results) == timeless(read_json(run.folder / "results.json"))
+    assert run.results["skipped"][0]["file"] == "cat/00.png"
+
+
+def test_finetune(pets):
+    md.save_weights(models.create("lenet5", weights="mnist"), "own.h5")
+    short = ["--epochs", 2, "--warm-up", 3, "--freeze", "features.2", "--seed", 4, "--mixup", 0]
+    done = minidl("finetune", "own.h5", pets, *short, "--no-scratch", "-o", "command")
+    assert done.status == 0, done.err
+    run = train.finetune(
+        "own.h5", pets, epochs=2, warm_up=3, freeze="features.2", seed=4, mixup=0, scratch=False,
+        output="python", **QUIET,
+    )  # fmt: skip
+    check_same_runs("command", run.folder)
+    assert run.results["best"] in ("linear probe", "warm-up", "fine-tuned")
+
+
+def test_finetune_as_it_is_called_without_arguments(tmp_path):
+    minidl("finetune", "--epochs", 1, "--warm-up", 1, "-o", tmp_path / "command")
+    run = train.finetune(epochs=1, warm_up=1, output=tmp_path / "python", **QUIET)
+    check_same_runs(tmp_path / "command", run.folder)
+
+
+def test_evaluate(tmp_path):
+    class_folders(tmp_path / "images", COUNTS, size=(32, 32))
+    names = list(COUNTS)
+    files = [written(tmp_path / f"{i}.h5", network(names, i)) for i in range(2)]
+    target = tmp_path / "figures.json"
+    done = minidl("evaluate", *files, tmp_path / "images", "--ten-crop", "--json", target)
+    assert done.status == 0, done.err
+    found = train.evaluate(files, tmp_path / "images", ten_crop=True)
+    assert found.record() == read_json(target)
+    assert found.confusion.sum() == found.count == sum(COUNTS.values())
+    one = train.evaluate(str(files[0]), str(tmp_path / "images"), batch_size=1)
+    assert [row["name"] for row in one.rows] == ["0.h5"]
+
+
+def test_predict(tmp_path):
+    class_folders(tmp_path, {"images": 3}, size=(32, 32))
+    folder, bad = tmp_path / "images", tmp_path / "images" / "00.png"
+    bad.write_bytes(b"no image")
+    files = [written(tmp_path / f"{i}.h5", network(["a", "b", "c"], i)) for i in range(2)]
+    target = tmp_path / "figures.json"
+    done = minidl("predict", folder, "--weights", *files, "--vote", "--top", 2, "--json", target)
+    assert done.status == 1
+    found = list(train.predict(files, folder, vote=True, top=2))
+    expected = read_json(target)
+    assert [each.image.name for each in found] == ["00.png", "01.png", "02.png"]
+    assert [each.classes for each in found[1:]] == [
+        each["classes"] for each in expected["predictions"]
+    ]
+    assert [(str(bad), found[0].error)] == [(s["file"], s["reason"]) for s in expected["skipped"]]
+    assert found[0].classes == []
+
+
+def test_the_settings_are_what_the_functions_were_called_with(pets):
+    called = {
+        "arguments": {"widths": [4, 6], "hidden": 8, "input_size": 24}, "size": 24,
+        "augment": True, "mirror": False, "mixup": 0.1, "cutmix": 0.3, "epochs": 1, "batch_size": 5, "seed": 7,
+    }  # fmt: skip
+    run = train.train("plain_cnn", pets, **called, lr=0.25, output="a", **QUIET)
+    settings = read_json(run.folder / "settings.json")
+    assert {name: settings[name] for name in called} == called
+    assert (settings["model"], settings["data"]) == ("plain_cnn", "pets")
+    assert settings["optimizer"]["lr"] == 0.25
+    called = {
+        "strict": False, "epochs": 1, "warm_up": 2, "batch_size": 4, "lr": 0.002, "mixup": 0.2,
+        "freeze": "features.0", "mirror": False, "cutmix": 0.3, "scratch": False, "seed": 9,
+    }  # fmt: skip
+    run = train.finetune(run.folder / "weights.h5", pets, **called, output="b", **QUIET)
+    settings = read_json(run.folder / "settings.json")
+    assert {name: settings[name] for name in called} == called
+    assert (settings["weights"], settings["data"]) == ("a/weights.h5", "pets")
+
+
+def test_nothing_is_printed_unless_it_is_asked_for(pets, capsys):
+    run = train.train("lenet5", pets, epochs=1, output="a", **QUIET)
+    train.finetune(run.folder / "weights.h5", pets, epochs=1, warm_up=1, output="b", **QUIET)
+    train.evaluate(run.folder / "weights.h5", pets, **QUIET)
+    list(train.predict(run.folder / "weights.h5", pets / "dog", **QUIET))
+    assert capsys.readouterr() == ("", "")
+    train.finetune(epochs=1, warm_up=1, scratch=False, output="c")
+    assert capsys.readouterr().out.startswith("lenet5 (61,706 parameters) on digits: 100 images")
+
+
+def test_ctrl_c_saves_what_there_is_and_is_raised(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Trainer, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(output=tmp_path, **QUIET)
+    assert models.load(tmp_path / "weights.h5").num_classes == 10
+    assert not (tmp_path / "results.json").exists()
+
+
+# Errors name what the caller can change
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "said"),
+    [
+        ({"download": True}, ["--download"], ('download= is for MNIST: add data="mnist"',
+                                              "--download is for MNIST: add --data mnist")),
+        ({"rand_augment": 3}, ["--rand-augment", 3],
+         ("rand_augment= is a part of augment=: add augment=True",
+          "--rand-augment is a part of --augment: add --augment")),
+        ({"data": "pets", "label_column": "x"}, ["--data", "pets", "--label-column", "x"],
+         ("file_column= and label_column= are for tables, not for pets",
+          "--file-column and --label-column are for tables, not for pets")),
+        ({"data": "pets.h5", "file_column": "x"}, ["--data", "pets.h5", "--file-column", "x"],
+         ("file_column= and label_column= are for tables, not for pets.h5",
+          "--file-column and --label-column are for tables, not for pets.h5")),
+    ],
+)  # fmt: skip
+def test_train_refuses_in_the_callers_words(arguments, options, said, pets):
+    with pytest.raises(MinidlError) as caught:
+        train.train(**arguments, **QUIET)
+    assert str(caught.value).removeprefix("train: ") == said[0]
+    assert minidl("train", *options).err == f"minidl train: {said[1]}\n"
+
+
+def test_finetune_refuses_what_goes_with_weights():
+    with pytest.raises(ArgumentError, match=r"finetune: images= is missing"):
+        train.finetune("w.h5")
+    with pytest.raises(ArgumentError, match=r"finetune: model= goes with weights="):
+        train.finetune(model="resnet20")
+    done = minidl("finetune", "--label-column", "x")
+    assert "minidl finetune: --label-column goes with WEIGHTS, and there are none" in done.err
+    with pytest.raises(ArgumentError, match=r"arguments= are for model=: a file alone"):
+        train.finetune("w.h5", "pets", arguments={"width": 1})
+
+
+@pytest.mark.parametrize("name", ["batch_size", "top"])
+def test_numbers_below_1(name):
+    with pytest.raises(ArgumentError, match=rf"predict: {name} must be a whole number from 1 up"):
+        train.predict("w.h5", "a.png", **{name: 0})
+
+
+def test_a_damaged_image_among_good_ones(pets):
+    with pytest.raises(MinidlError, match=r"00\.png: the file is empty"):
+        train.evaluate(written(Path("w.h5"), network(["cat", "dog"])), pets, strict=True)
+    found = train.evaluate("w.h5", pets)
+    assert found.skipped == [("cat/00.png", "the file is empty (0 bytes)")]
+    assert found.count == 19
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("name it with label_column=", "name it with --label-column"),
+        ('add data="mnist"', "add --data mnist"),
+        ("add augment=True, not mirror=False", "add --augment, not --no-mirror"),
+        ("give another output=: or so", "give another -o: or so"),
+        # no arguments to give: settings, other functions', paths
+        ("begun with seed=0, not 1", "begun with seed=0, not 1"),
+        ("model='a', not 'b'", "model='a', not 'b'"),
+        ("augment=False", "augment=False"),
+        ("pass shuffle=True", "pass shuffle=True"),
+        ("runs/lr= is no folder", "runs/lr= is no folder"),
+    ],
+)
+def test_arguments_in_messages(message, expected):
+    command = cli._parser()._subparsers._group_actions[0].choices["train"]
+    assert with_options(message, command) == expected
+
+
+def test_the_same_images_however_the_network_is_prepared(tmp_path):
+    """`Network.preparation` on images of `decoded_size` is what a network sees."""
+    model = network(["a", "b"], size=98)
+    assert model.decoded_size == 112
+    images = np.zeros((2, 112, 112, 3), np.uint8)
+    for transform in model.preparation():
+        images = transform(images, None)
+    assert images.shape == (2, 112, 112, 3)  # it takes any size
+    assert models.create("lenet5", weights="mnist").decoded_size == 32
+    with pytest.raises(ArgumentError, match=r"set model\.image_format"):
+        _ = models.lenet5().decoded_size
