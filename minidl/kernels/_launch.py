@@ -222,10 +222,13 @@ _methods: dict[Any, _Method] = {}
 
 def _c_function(function: Callable[..., Any], owner: Any) -> Any:
     """`function` as a builtin function of Python, whose `self` is `owner`."""
-    if function not in _methods:
+    method = _methods.get(function)
+    if method is None:
         name = function.__name__.strip("_").encode()
-        _methods[function] = _Method(name, _c_address(function), FAST_CALL, None)
-    return _make(ctypes.addressof(_methods[function]), owner, None)
+        made = _Method(name, _c_address(function), FAST_CALL, None)
+        # Python keeps its address, so that two threads at once must get the same one.
+        method = _methods.setdefault(function, made)
+    return _make(ctypes.addressof(method), owner, None)
 
 
 def _expected(argument: Any) -> tuple[int, int]:

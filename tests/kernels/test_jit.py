@@ -234,6 +234,24 @@ def test_launches_from_many_threads_at_once():
 
 
 @pytest.mark.usefixtures("empty_folder")
+def test_two_threads_that_are_the_first_to_need_a_c_function_get_one_description(monkeypatch):
+    """CPython keeps its address, so that it must not be replaced."""
+    together, addresses = threading.Barrier(2), []
+
+    def slowly(function):
+        together.wait(60)
+        return address
+
+    address = _launch._c_address(_launch._replay)
+    monkeypatch.setattr(_launch, "_c_address", slowly)
+    monkeypatch.setattr(_launch, "_methods", {})
+    monkeypatch.setattr(_launch, "_make", lambda found, owner, module: addresses.append(found))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: _launch._c_function(_launch._replay, None), range(2)))
+    kept = _launch.ctypes.addressof(_launch._methods[_launch._replay])
+    assert addresses == [kept, kept]
+
+
 def test_threads_that_launch_while_another_compiles_and_sets_the_threads():
     """None waits for what the other holds."""
     most = md.config.num_threads
