@@ -144,7 +144,8 @@ def test_predict(tmp_path):
 def test_the_settings_are_what_the_functions_were_called_with(pets):
     called = {
         "arguments": {"widths": [4, 6], "hidden": 8, "input_size": 24}, "size": 24,
-        "augment": True, "mirror": False, "mixup": 0.1, "cutmix": 0.3, "epochs": 1, "batch_size": 5, "seed": 7,
+        "augment": True, "mirror": False, "rand_augment": 3, "mixup": 0.1, "cutmix": 0.3,
+        "epochs": 1, "batch_size": 5, "seed": 7,
     }  # fmt: skip
     run = train.train("plain_cnn", pets, **called, lr=0.25, output="a", **QUIET)
     settings = read_json(run.folder / "settings.json")
