@@ -16,13 +16,11 @@ from cli_members import (
     written,
 )
 from command import minidl, read_json
-from pictures import class_folders, picture
+from pictures import class_folders
 from PIL import Image
 from sklearn import metrics
 
 import minidl as md
-from minidl.data import ArrayDataset
-from minidl.train.inference import class_numbers, load_members, log_probabilities
 
 
 @pytest.fixture
@@ -303,43 +301,13 @@ def test_what_evaluate_refuses(tmp_path, images):
     assert not (tmp_path / "x").exists()
 
 
-def test_the_threads_are_set_and_the_mode_of_the_network_stays(tmp_path, monkeypatch):
+def test_the_threads_are_set(tmp_path, monkeypatch):
     set_to = []
     monkeypatch.setattr(md, "set_num_threads", set_to.append)
     class_folders(tmp_path / "images", {"a": 1, "b": 1}, size=(32, 32))
     file = written(tmp_path / "w.h5", network(["a", "b"]))
     assert minidl("evaluate", file, tmp_path / "images", "--threads", 1).status == 0
     assert set_to[0] == 1
-    model = network(["a", "b"]).train()
-    before = {name: array.copy() for name, array in model.state_dict().items()}
-    pixels = np.stack([picture(32, 32, seed=s) for s in range(3)])
-    found = log_probabilities(model, ArrayDataset(pixels), 2)
-    assert model.training
-    for name, array in model.state_dict().items():  # BatchNorm's running figures among them
-        np.testing.assert_array_equal(array, before[name])
-    np.testing.assert_allclose(np.exp(found), answers(model.eval(), pixels), rtol=1e-5)
-
-
-def test_names_of_imagenets_lists(tmp_path):
-    """A class is known by its number there, by its words, and by the first of them if it is alone
-    in that."""
-    lines = [
-        "n02012849 crane", "n01440764 tench, Tinca tinca", "n03126707 crane, hoist", "zebra, plain",
-    ]  # fmt: skip
-    (tmp_path / "words.txt").write_text("\n".join(lines))
-    file = written(tmp_path / "w.h5", network(None, count=4))
-    members = load_members([file], tmp_path / "words.txt")
-    assert members.names == ["crane", "tench, Tinca tinca", "crane, hoist", "zebra, plain"]
-    for number, names in enumerate(
-        (["n02012849"], ["n01440764", "tench", "tench, Tinca tinca"], ["n03126707", "crane, hoist"],
-         ["zebra, plain"])
-    ):  # fmt: skip
-        for name in names:
-            assert class_numbers(members, [name]) == ([number], [])
-    for name in ("crane", "zebra", "hoist", "0"):
-        with pytest.raises(md.errors.ArgumentError, match=f"doesn't know: {name}; it knows crane"):
-            class_numbers(members, [name])
-    assert class_numbers(members, ["3", "0"], are_numbers=True)[0] == [3, 0]
 
 
 # Real networks and photographs

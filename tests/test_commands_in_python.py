@@ -205,14 +205,14 @@ def test_ctrl_c_saves_what_there_is_and_is_raised(tmp_path, monkeypatch):
 def test_train_refuses_in_the_callers_words(arguments, options, said, pets):
     with pytest.raises(MinidlError) as caught:
         train.train(**arguments, **QUIET)
-    assert str(caught.value).removeprefix("train: ") == said[0]
+    assert str(caught.value).removeprefix("train.train: ") == said[0]
     assert minidl("train", *options).err == f"minidl train: {said[1]}\n"
 
 
 def test_finetune_refuses_what_goes_with_weights():
-    with pytest.raises(ArgumentError, match=r"finetune: images= is missing"):
+    with pytest.raises(ArgumentError, match=r"train\.finetune: images= is missing"):
         train.finetune("w.h5")
-    with pytest.raises(ArgumentError, match=r"finetune: model= goes with weights="):
+    with pytest.raises(ArgumentError, match=r"train\.finetune: model= goes with weights="):
         train.finetune(model="resnet20")
     done = minidl("finetune", "--label-column", "x")
     assert "minidl finetune: --label-column goes with WEIGHTS, and there are none" in done.err
@@ -222,7 +222,9 @@ def test_finetune_refuses_what_goes_with_weights():
 
 @pytest.mark.parametrize("name", ["batch_size", "top"])
 def test_numbers_below_1(name):
-    with pytest.raises(ArgumentError, match=rf"predict: {name} must be a whole number from 1 up"):
+    with pytest.raises(
+        ArgumentError, match=rf"train\.predict: {name} must be a whole number from 1 up"
+    ):
         train.predict("w.h5", "a.png", **{name: 0})
 
 

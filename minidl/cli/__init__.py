@@ -42,7 +42,7 @@ def _sentence(error: Exception, options: argparse.Namespace) -> str:
         text = f"{error.filename}: {text}" if error.filename else text
     else:
         text = str(error)
-    return with_options(text.removeprefix(f"{options.command}: "), options.parser)
+    return with_options(text.removeprefix(f"train.{options.command}: "), options.parser)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -92,7 +92,7 @@ def evaluate(
     Raises ArgumentError for images of classes that the networks don't know, and networks that tell
     different classes apart.
     """
-    batch_size, path = positive("evaluate", "batch_size", batch_size), Path(images)
+    batch_size, path = positive("train.evaluate", "batch_size", batch_size), Path(images)
     members = load_members(paths(weights), None if classes is None else Path(classes))
     opened = {
         size: open_for_measuring(

@@ -79,7 +79,7 @@ def finetune(
         )  # fmt: skip
         network, parts, name = _for_mnist(), _few_digits(), "digits"
     elif images is None:
-        raise ArgumentError("finetune: images= is missing: finetune(weights, images)")
+        raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
     else:
         network, path = _pretrained(weights, model, arguments), Path(images)
         parts = open_for_training(
@@ -144,7 +144,7 @@ def _check_unused(**arguments: Any) -> None:
     """Raise ArgumentError for an argument that is given without weights."""
     if given := [name for name, value in arguments.items() if value]:
         raise ArgumentError(
-            f"finetune: {given[0]}= goes with weights=, and there are none: "
+            f"train.finetune: {given[0]}= goes with weights=, and there are none: "
             "finetune(weights, images)"
         )
 
@@ -165,7 +165,7 @@ def _pretrained(
     if model is not None:
         return models.create(model, weights=weights, **(arguments or {}))
     if arguments:
-        raise ArgumentError("finetune: arguments= are for model=: a file alone knows its own")
+        raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
     return models.load(weights)
 
 

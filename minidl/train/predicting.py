@@ -59,10 +59,15 @@ def predict(
     Raises FileNotFoundError for a missing image, ArgumentError for a folder without any and for
     networks that tell different classes apart. An image that can't be read has an `error`.
     """
-    top, batch_size = positive("predict", "top", top), positive("predict", "batch_size", batch_size)
+    top, batch_size = (
+        positive("train.predict", "top", top),
+        positive("train.predict", "batch_size", batch_size),
+    )
     networks = paths(weights)
     if vote and len(networks) == 1:
-        raise ArgumentError(f"predict: vote=True joins several networks, and {networks[0]} is one")
+        raise ArgumentError(
+            f"train.predict: vote=True joins several networks, and {networks[0]} is one"
+        )
     files = _files(paths(images))
     members = load_members(networks, None if classes is None else Path(classes))
     how = "vote" if vote else "average"

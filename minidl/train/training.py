@@ -145,24 +145,28 @@ def _check_together(
 ) -> None:
     """Raise ArgumentError for arguments that `data` has no use for."""
     if data not in ("mnist", "cifar10") and data_dir:
-        raise ArgumentError('train: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
+        raise ArgumentError('train.train: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
     if data != "mnist" and download:
-        raise ArgumentError('train: download= is for MNIST: add data="mnist"')
+        raise ArgumentError('train.train: download= is for MNIST: add data="mnist"')
     if data in NAMED and (file_column or label_column):
-        raise ArgumentError(f"train: file_column= and label_column= are for tables, not for {data}")
+        raise ArgumentError(
+            f"train.train: file_column= and label_column= are for tables, not for {data}"
+        )
     if data in NAMED and size:
-        raise ArgumentError(f"train: size= is for images of your own: {data} has its own")
+        raise ArgumentError(f"train.train: size= is for images of your own: {data} has its own")
 
 
 def _check_augmentation(data: str, augment: bool, rand_augment: int | None) -> None:
     if rand_augment is None:
         return
     if not augment:
-        raise ArgumentError("train: rand_augment= is a part of augment=: add augment=True")
+        raise ArgumentError("train.train: rand_augment= is a part of augment=: add augment=True")
     if data in ("digits", "mnist"):
-        raise ArgumentError(f"train: rand_augment= is for photographs, not {data}: leave it out")
+        raise ArgumentError(
+            f"train.train: rand_augment= is for photographs, not {data}: leave it out"
+        )
     if not 1 <= rand_augment <= STRONGEST:
-        raise ArgumentError(f"train: rand_augment= must be from 1 to {STRONGEST}")
+        raise ArgumentError(f"train.train: rand_augment= must be from 1 to {STRONGEST}")
 
 
 def _input_size(model: str, arguments: dict[str, Any]) -> int:
