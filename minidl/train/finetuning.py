@@ -69,6 +69,7 @@ def finetune(
     verbose: print what is done, with a progress bar.
     Returns the run: `run.folder` has weights.h5 of the best network, settings.json, results.json
     and report.html. They are written after each way, so that Ctrl-C keeps what is done.
+    A way whose loss isn't finite any more ends the run: `run.results["failed"]` says why.
     Raises ArgumentError for arguments that don't go together, and what `models.load` raises.
     """
     md.manual_seed(seed)
@@ -192,7 +193,11 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> None:
             done.append((approach, row))
             _save(run, done, transfer, parts, tell)
     except GradError as error:  # the ways before it are worth their table
+        if run.results is None:
+            raise
         tell(f"the next way failed: {error}")
+        run.results["failed"] = str(error)
+        run.write("results", run.results)
     tell(_table([row for _, row in done]))
 
 
