@@ -106,6 +106,18 @@ def test_another_training_is_not_taken_for_it(more, told, cut, killed):
     assert sorted(cut.rglob("*")) == files
 
 
+def test_another_column_of_labels_is_another_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = class_folders(tmp_path / "pets", {"ant": 5, "bee": 5}, size=(32, 32))
+    rows = [f"{path},{path.parent.name},{i % 2}" for i, path in enumerate(made)]
+    (tmp_path / "table.csv").write_text("\n".join(["file,kind,parity", *rows]))
+    few = ["train", "--data", "table.csv", *LONG[2:], 1, "-o", "out", "--label-column"]
+    assert minidl(*few, "kind").status == 0
+    done = minidl(*few, "parity")
+    assert "begun with label_column='kind', not 'parity'" in done.err
+    assert minidl(*few, "kind").status == 0
+
+
 def test_threads_and_other_folders_do_not_matter(cut, killed):
     assert resume(killed, "--threads", 1).status == 0
     assert weights(cut) == weights(killed / "whole")

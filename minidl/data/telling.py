@@ -1,4 +1,4 @@
-"""What is told of images: classes with counts, and files that were left out; and who prints it."""
+"""Texts about images, for the terminal: classes with counts, and files that were left out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -59,10 +59,8 @@ def predict(
     Raises FileNotFoundError for a missing image, ArgumentError for a folder without any and for
     networks that tell different classes apart. An image that can't be read has an `error`.
     """
-    top, batch_size = (
-        positive("train.predict", "top", top),
-        positive("train.predict", "batch_size", batch_size),
-    )
+    top = positive("train.predict", "top", top)
+    batch_size = positive("train.predict", "batch_size", batch_size)
     networks = paths(weights)
     if vote and len(networks) == 1:
         raise ArgumentError(

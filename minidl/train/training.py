@@ -38,8 +38,8 @@ STRONGEST = 30  # of RandAugment's magnitudes
 WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
 # Of the settings, those that a resumed training must share with the one it resumes
 DECISIVE = (
-    "model", "arguments", "data", "size", "epochs", "batch_size", "optimizer", "augment",
-    "mirror", "rand_augment", "mixup", "cutmix", "seed",
+    "model", "arguments", "data", "size", "file_column", "label_column", "epochs", "batch_size",
+    "optimizer", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
 )  # fmt: skip
 
 
