@@ -13,6 +13,7 @@ from minidl import errors, ops
 from minidl.autograd import (
     Tensor,
     arange,
+    checkpoint,
     detect_anomaly,
     enable_grad,
     from_numpy,
@@ -50,6 +51,7 @@ __all__ = [
     "autograd",
     "capture",
     "cat",
+    "checkpoint",
     "compile",
     "config",
     "data",

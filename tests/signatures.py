@@ -114,9 +114,18 @@ def public() -> Iterator[tuple[str, Any, list[str]]]:
                 # initializers end in an underscore there
                 yield full, value, [f"{t}.{name}{end}" for t in theirs for end in ("_", "")]
             if inspect.isclass(value):
-                for method, function in vars(value).items():
+                for method, function in _own(value, module.__all__):
                     if inspect.isfunction(function) and not method.startswith("_"):
                         yield f"{full}.{method}", function, [f"{t}.{name}.{method}" for t in theirs]
+
+
+def _own(kind: type, others: list[str]) -> Iterator[tuple[str, Any]]:
+    """What a class and the bases that are only its own define; others: the public classes."""
+    for base in kind.__mro__:
+        if base is not kind and base.__name__ in others:
+            return
+        if base.__module__.startswith("minidl.") and not base.__name__.startswith("_"):
+            yield from vars(base).items()
 
 
 def misread(ours: list[str], theirs: list[str]) -> str | None:

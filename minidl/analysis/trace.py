@@ -248,9 +248,10 @@ def _new_nodes(y: Any, seen: set[int]) -> Iterator[Any]:
     while waiting:
         node = waiting.pop()
         node = node.node if isinstance(node, Output) else node
-        if node is not None and id(node) not in seen and hasattr(node, "kept"):
+        if node is not None and id(node) not in seen and hasattr(node, "parents"):
             seen.add(id(node))
-            yield node
+            if hasattr(node, "kept"):
+                yield node
             waiting += node.parents or ()
 
 

@@ -1,5 +1,6 @@
 """Automatic differentiation: tensors, primitives, the backward pass, gradient checks."""
 
+from minidl.autograd.checkpoint import checkpoint
 from minidl.autograd.creation import (
     arange,
     from_numpy,
@@ -22,6 +23,7 @@ from minidl.autograd.tensor import Tensor
 __all__ = [
     "Tensor",
     "arange",
+    "checkpoint",
     "composite",
     "detect_anomaly",
     "enable_grad",

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.autograd.engine import Output
 from minidl.autograd.grads import grad
-from minidl.autograd.holding import Holding
+from minidl.autograd.holding import Holding, Postponed
 from minidl.autograd.modes import caller, check_finite, mode
 from minidl.autograd.tensor import Tensor, ops
 from minidl.autograd.unit import unit
@@ -63,6 +63,8 @@ class Call(Holding):
 
     def vjp(self, g: Any, needs: Sequence[bool]) -> Iterable[Any]:
         self.check_held()
+        if isinstance(self.kept, Postponed):
+            self.resume()
         if self.op.is_yours:  # its rules, and they get what was kept
             self.op.expose(self.kept.values())
         on_tensors = any(isinstance(part, Tensor) for part in (g if self.outputs else (g,)))
@@ -103,6 +105,7 @@ class Call(Holding):
 
     def _recorded(self, rule: Callable[..., Any], g: Any, wanted: dict[str, Any]) -> Any:
         """The rule as a unit of the recording."""
+        here.recorder.node(self)  # type: ignore[union-attr]
         call = lambda: rule(g, **wanted)  # noqa: E731
         return unit(f"the gradient of {self.op.name}", call, [g, *wanted.values()])
 

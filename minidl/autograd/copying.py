@@ -15,9 +15,10 @@ class Copied:
     __slots__ = ()
 
     def __getstate__(self) -> Any:
-        """Deep copies and pickles hold all but the graph, so that each of them is a leaf."""
+        """Deep copies and pickles hold all but the graph and hooks; each of them is a leaf."""
         refuse("copying or pickling a tensor", WHY)
         attributes, slots = _slots(self)
+        slots["_hooks"] = None
         if slots["_node"] is not None:
             slots |= {"_node": None, "_requires_grad": False}
         return attributes, slots
@@ -27,6 +28,7 @@ class Copied:
         refuse("copying or pickling a tensor", WHY)
         twin = object.__new__(type(self))
         attributes, slots = _slots(self)
+        slots["_hooks"] = None  # a leaf's; others have theirs in the graph
         for name, value in {**(attributes or {}), **slots}.items():
             setattr(twin, name, value)
         return twin

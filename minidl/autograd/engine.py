@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import kernels
+from minidl.autograd.hooks import through_hooks
 from minidl.autograd.modes import enable_grad, no_grad
 from minidl.errors import GradError
 from minidl.recording import again, step
@@ -21,7 +22,7 @@ from minidl.recording import again, step
 __all__ = ["Node", "Output", "run"]
 
 
-_order = itertools.count()
+order = itertools.count()
 
 
 class Node:
@@ -30,10 +31,11 @@ class Node:
     outputs: how many, for a call that returned a tuple; None for one that returned an array.
     """
 
-    __slots__ = ("order", "outputs", "parents")
+    __slots__ = ("_hooks", "order", "outputs", "parents")
 
     def __init__(self, parents: tuple[Any, ...], outputs: int | None = None) -> None:
-        self.order = next(_order)
+        self.order = next(order)
+        self._hooks: dict[int, list[Any]] | None = None
         self.outputs = outputs
         self.parents: tuple[Any, ...] | None = parents
 
@@ -47,8 +49,8 @@ class Node:
         raise NotImplementedError
 
     def free(self) -> None:
-        """Let go of all that was kept for `vjp`, and of the parents."""
-        self.parents = None
+        """Let go of all that was kept for `vjp`, of the parents, and of hooks."""
+        self.parents = self._hooks = None
 
 
 class Output(NamedTuple):
@@ -102,7 +104,11 @@ class _Gradients:
         return self.sums.pop(place, None)
 
     def own(self) -> dict[Any, Any]:
-        """The sums, each an array of its own."""
+        """The sums as the leaves' hooks leave them, each an array of its own."""
+        for leaf, total in self.sums.items():
+            if leaf._hooks is not None:
+                self.sums[leaf] = through_hooks(leaf, total)
+                self._own.discard(leaf)  # a hook may have kept it
         if self._in_place:
             for place in self.sums.keys() - self._own:
                 self.sums[place] = kernels.use("copy").copied(self.sums[place])
@@ -145,6 +151,8 @@ def run(
             node = heapq.heappop(heap)[1]
             parents = _parents(node)
             g = gradients.pop(node)
+            if node._hooks is not None:
+                g = through_hooks(node, g)
             if wanted is not None:
                 found.update((place, part) for place, part in _places(node, g) if place in wanted)
             needs = [p is not None and leads(p) for p in parents]
@@ -154,7 +162,7 @@ def run(
                         give(parent, part, new=_is_new(g, part))
             if not retain_graph:
                 node.free()
-    found.update(gradients.own())
+        found.update(gradients.own())
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from minidl import kernels
 from minidl.exposed import expose, owner
 
-__all__ = ["Hold", "hold", "proving", "show", "written"]
+__all__ = ["Hold", "digest", "hold", "proving", "show", "written"]
 
 FEW_BYTES = 16 * 1024  # read by zlib, without a kernel
 
@@ -35,7 +35,7 @@ class Hold:
         """Count a change since the last look, if there was one; from now on there may be."""
         if _proofs[0]:
             return
-        now = _digest(self.owner)
+        now = digest(self.owner)
         if self.digest is not None and now != self.digest:
             self.writes, self.by = self.writes + 1, "something outside of minidl"
         self.digest = now
@@ -103,10 +103,10 @@ def written(array: np.ndarray, by: str) -> None:
     if _holds and (found := _holds.get(id(owner(array)))) is not None:
         found.writes, found.by = found.writes + 1, by
         if found.digest is not None:
-            found.digest = _digest(found.owner)
+            found.digest = digest(found.owner)
 
 
-def _digest(x: np.ndarray) -> bytes:
+def digest(x: np.ndarray) -> bytes:
     """What stands for the bits of an array."""
     if x.nbytes <= FEW_BYTES or x.itemsize % 4 or not x.flags.c_contiguous:
         bits = np.ascontiguousarray(x).reshape(-1).view(np.uint8)

@@ -1,6 +1,6 @@
 """What a recorded call keeps for its rules stays as it was, or the backward pass says so."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,19 @@ from minidl.autograd.tensor import Tensor
 from minidl.errors import GradError
 from minidl.exposed import owner
 
-__all__ = ["Holding"]
+__all__ = ["Holding", "Postponed"]
 
 ARRAYS = (np.ndarray, Tensor, list, tuple)  # what settings hold that others may write to
+
+
+class Postponed(dict[str, Any]):
+    """What a call keeps until `take(number)` computes the rest again, with what it holds."""
+
+    __slots__ = ("number", "take")
+
+    def __init__(self, take: Callable[[int], Any], number: int) -> None:
+        super().__init__()
+        self.take, self.number = take, number
 
 
 class Holding(Node):
@@ -87,6 +97,34 @@ class Holding(Node):
                     f"{shape}, as it was in the forward pass, but {held.by} has "
                     "written to it since: call backward() before, or run the forward pass again"
                 )
+
+    def postpone(self, kept: Postponed) -> None:
+        """Drop what was kept, but for arrays of leaves, which are held: they may not change."""
+        leaves = {id(owner(p._data)) for p in self.parents or () if isinstance(p, Tensor)}
+        held, self.held = self.held, []
+        for each in held:
+            if id(each[2].owner) in leaves:
+                self.held.append(each)
+            else:
+                each[2].release()
+        for name in {name for name, *_ in self.held if name}:
+            value = self.kept[name]
+            arrays = value if isinstance(value, list) else [value]  # of a variadic op, a list
+            kept[name] = [x for x in arrays if id(owner(x)) in leaves]
+        self.kept = kept
+
+    def resume(self) -> None:
+        """Get what was postponed."""
+        while isinstance(self.kept, Postponed):  # it may be postponed again, by a checkpoint within
+            kept, held = self.kept.take(self.kept.number)
+            self._release()
+            self.kept, self.held = kept, held
+
+    def handed_over(self) -> Any:
+        """What it kept and holds, for another call."""
+        given = self.kept, self.held
+        self.kept, self.held = {}, []
+        return given
 
     def free(self) -> None:
         super().free()

@@ -8,7 +8,15 @@ import numpy as np
 
 from minidl.errors import GradError
 
-__all__ = ["caller", "check_finite", "detect_anomaly", "enable_grad", "mode", "no_grad"]
+__all__ = [
+    "caller",
+    "check_finite",
+    "detect_anomaly",
+    "enable_grad",
+    "mode",
+    "no_grad",
+    "rerunning",
+]
 
 
 class _Mode(threading.local):
@@ -16,6 +24,7 @@ class _Mode(threading.local):
 
     recording = True
     detecting = False
+    rerunning = False  # what a checkpoint computed before: nothing is to change a second time
 
 
 mode = _Mode()
@@ -60,6 +69,12 @@ class detect_anomaly(_Switch):
     """
 
     _attribute, _value = "detecting", True
+
+
+class rerunning(_Switch):
+    """Inside, a checkpointed function runs again: running statistics stay as they are."""
+
+    _attribute, _value = "rerunning", True
 
 
 def check_finite(array: np.ndarray | None, who: str) -> None:

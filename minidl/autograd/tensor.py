@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.autograd.copying import Copied
 from minidl.autograd.held import show
+from minidl.autograd.hooks import Hooked
 from minidl.autograd.operators import Operators, ops
 from minidl.autograd.watched import Watched, is_yours, plain, shown
 from minidl.errors import DTypeError, GradError, ShapeError
@@ -21,7 +22,7 @@ __all__ = ["Tensor", "ops"]
 READS = "reads numbers that a replay computes anew: do it outside, with what the call returns"
 
 
-class Tensor(Operators, Copied):
+class Tensor(Operators, Copied, Hooked):
     """An array with a gradient.
 
     data: the ndarray; not to be written to between a forward pass and its backward pass, which
@@ -29,7 +30,9 @@ class Tensor(Operators, Copied):
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad", "_shown")
+    __slots__ = (
+        "__weakref__", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_shown"
+    )  # fmt: skip
     # NumPy leaves `ndarray + Tensor` to Tensor.__radd__.
     __array_ufunc__ = None
 
@@ -41,6 +44,7 @@ class Tensor(Operators, Copied):
         self._data = plain(data) if isinstance(data, Watched) else data
         self._node = node
         self._grad: np.ndarray | None = None
+        self._hooks: dict[int, list[Any]] | None = None
         self._shown = False  # whether somebody had its array
         self._requires_grad = node is not None
         if requires_grad:

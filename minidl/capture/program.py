@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.engine import order
 from minidl.autograd.held import written
+from minidl.autograd.hooks import LEFT_OUT, hooks_of
 from minidl.autograd.watched import plain, watched
 from minidl.capture.arguments import arrays_of, mapped, with_arrays
 from minidl.capture.surroundings import Surroundings, alike
 from minidl.errors import CaptureError
 from minidl.exposed import expose, is_any_watched
 from minidl.kernels import _jit, memory
+from minidl.nn.hooks import KINDS
 from minidl.recording import Before, changes, here, undone
 
 __all__ = ["Program"]
 
-MODES = ("training", "frozen", "_forward_hooks")  # of a module
+MODES = ("training", "frozen", *KINDS)  # of a module
 MOST_BYTES = 256 * 1024 * 1024  # of a call that nobody asked to be captured
 MOST_ITEMS = 200_000  # launches and steps; who records more doesn't come to an end
 
@@ -30,8 +33,8 @@ class Program:
 
     inputs: the call's arguments, in arrays of the program's own, `arrays`.  outputs: what it
     returned, which every replay writes anew.  owned: arrays that live on between calls; leaves:
-    tensors that were used, and their arrays; gradients: of leaves, what `.grad` was when it was
-    first read (or that it was set first), and is at the end; modules: with their modes and
+    tensors that were used, their arrays and hooks; gradients: of leaves, what `.grad` was when it
+    was first read (or that it was set first), and is at the end; modules: with their modes and
     attributes.
     refuses: raise CaptureError where the call can't be captured; otherwise only `why_not` says so,
     and the call goes on without being recorded.
@@ -52,7 +55,8 @@ class Program:
         self.units: list[tuple[int, Any]] = []  # where each ends among the items
         self.befores: list[tuple[int, Before]] = []  # with their places among the items
         self.owns: dict[int, np.ndarray] = {}
-        self.leaves: dict[int, tuple[Any, Any, bool]] = {}  # their arrays weakly
+        self.leaves: dict[int, tuple[Any, Any, bool, Any]] = {}  # their arrays weakly
+        self._start, self._older = next(order), list[Any]()  # nodes made before, and used
         self._checked = -1  # of `changes`, when all was last seen to be as it was
         self.modules: dict[int, _Seen] = {}
         self._forwards: dict[Any, Any] = {}  # of the modules' classes
@@ -162,8 +166,13 @@ class Program:
     def leaf(self, tensor: Any) -> None:
         if id(tensor) not in self.leaves and id(tensor) not in self._made_here:
             data = weakref.ref(tensor._data)
-            self.leaves[id(tensor)] = (tensor, data, tensor._requires_grad)
+            self.leaves[id(tensor)] = (tensor, data, tensor._requires_grad, hooks_of(tensor))
             self._first[id(tensor._data)] = _digest(tensor._data)
+
+    def node(self, node: Any) -> None:
+        """Note a step of a graph that was made before the call."""
+        if node.order < self._start:
+            self._older.append(node)
 
     def changed(self, array: np.ndarray) -> None:
         """An op changed one of the arrays that it was given."""
@@ -178,11 +187,8 @@ class Program:
                 id(part): _Seen(part) for part in module.modules() if id(part) not in self.modules
             }
             self._forwards |= {type(part): type(part).forward for part in module.modules()}
-        if module._forward_hooks:
-            self.refused(
-                f"md.compile: a forward hook of {type(module).__name__} is Python that a replay "
-                "would leave out: remove it, or set md.config.capture = False"
-            )
+        if module._all_hooks():
+            self.refused(f"md.compile: a hook of {type(module).__name__} {LEFT_OUT}")
 
     def gradient(self, tensor: Any, read: bool, g: np.ndarray | None = None) -> None:
         if id(tensor) not in self.grads:
@@ -248,9 +254,10 @@ class Program:
         """Whether tensors have the arrays, and modules the settings, that they had."""
         now = changes[0]
         same = all(
-            tensor._data is data() and tensor._requires_grad == needs
-            for tensor, data, needs in self.leaves.values()
+            tensor._data is data() and tensor._requires_grad == needs and hooks_of(tensor) == hooks
+            for tensor, data, needs, hooks in self.leaves.values()
         ) and all(seen.changed() is None for seen in self.modules.values())
+        same = same and not any(map(hooks_of, self._older))
         if same:
             self._checked = now
         return same
@@ -299,7 +306,7 @@ class Program:
     def lasting(self) -> list[np.ndarray]:
         """The arrays that live on between calls."""
         own = {id(x) for x in self.arrays}
-        used = [data() for _, data, _ in self.leaves.values()]
+        used = [data() for _, data, *_ in self.leaves.values()]
         used = [x for x in used if x is not None and id(x) not in own]
         return list({id(x): x for x in (*used, *self.owns.values())}.values())
 
@@ -338,14 +345,14 @@ class _Seen:
 
     def __init__(self, module: Any) -> None:
         self._module, self._type = module, type(module)
-        self._modes = module.training, module.frozen, *module._forward_hooks
+        self._modes = module.training, module.frozen, *module._all_hooks()
         own = {name: x for name, x in vars(module).items() if name not in MODES}
         self._names, self._values = list(own), list(own.values())
 
     def changed(self) -> str | None:
         """What is another now, if anything."""
         module, own = self._module, vars(self._module)
-        if (module.training, module.frozen, *module._forward_hooks) != self._modes:
+        if (module.training, module.frozen, *module._all_hooks()) != self._modes:
             return f"the mode or the hooks of {type(module).__name__}"
         if type(module) is not self._type:
             return f"the class of a {self._type.__name__}"

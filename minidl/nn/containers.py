@@ -113,7 +113,7 @@ class Sequential(ModuleList):
     """Modules one after the other: each takes what the one before it gave.
 
     A Conv2d with ReLU (its activation, or the next module) before a 2x2 max-pooling runs with it as
-    one op, unless one of them has a forward hook or `md.config.fuse` is False.
+    one op, unless one of them has a hook or `md.config.fuse` is False.
     """
 
     def forward(self, x: Any) -> Any:
@@ -137,7 +137,7 @@ def pooled_convolution(modules: list[Module], i: int) -> int:
     row = modules[i : i + count]
     if len(row) < count or (count == 3 and type(row[1]) is not ReLU) or not _halves(row[-1]):
         return 0
-    return 0 if any(module._forward_hooks for module in row) else count
+    return 0 if any(module._all_hooks() for module in row) else count
 
 
 def _halves(module: Module) -> bool:

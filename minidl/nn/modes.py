@@ -5,6 +5,7 @@ import copy
 from collections.abc import Iterator
 
 from minidl.autograd import no_grad
+from minidl.nn.hooks import KINDS
 from minidl.nn.module import Buffer, Module
 
 __all__ = ["evaluating", "shadow"]
@@ -35,8 +36,8 @@ def shadow(model: Module, hooks: bool = True) -> Module:
         if id(module) not in copies:
             twin = copies[id(module)] = copy.copy(module)
             own = vars(twin)
-            if "_forward_hooks" in own:
-                own["_forward_hooks"] = list(own["_forward_hooks"]) if hooks else []
+            for kind in own.keys() & set(KINDS):
+                own[kind] = list(own[kind]) if hooks else []
             for name, value in own.items():
                 if isinstance(value, Module):
                     own[name] = of(value)

@@ -7,11 +7,11 @@ import numpy as np
 
 from minidl.autograd.creation import tensor
 from minidl.autograd.held import written
-from minidl.autograd.hooks import HookHandle
 from minidl.autograd.tensor import Tensor
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, StateError
-from minidl.foreign import MODULE, Advising, missing
+from minidl.foreign import MODULE, missing
+from minidl.nn.hooks import Hooked
 from minidl.recording import changed, here
 
 __all__ = ["Module", "Parameter", "Buffer", "LoadReport"]
@@ -86,7 +86,7 @@ class LoadReport(NamedTuple):
         return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-class Module(Advising):
+class Module(Hooked):
     """Base of all layers and networks: give `forward`, and assign parts to attributes.
 
         class Net(nn.Module):
@@ -106,7 +106,6 @@ class Module(Advising):
     # What summaries, drawings and tests know of a layer stands on its class.
     family = "other"  # or "convolution", "linear", "normalization", "pooling"
     function: Any = None  # the op that it calls with its settings and parameters, if it is one
-    _forward_hooks: tuple[Any, ...] | list[Any] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,12 +125,9 @@ class Module(Advising):
             replaced = here.recorder.module(self, inputs, settings)
             if replaced is not None:
                 return replaced
-        output = self.forward(*inputs, **settings)
-        for hook in tuple(self._forward_hooks):
-            replaced = hook(self, inputs, output)
-            if replaced is not None:
-                output = replaced
-        return output
+        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+            return self._with_hooks(inputs, settings)
+        return self.forward(*inputs, **settings)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, list | tuple | dict):
@@ -156,16 +152,6 @@ class Module(Advising):
 
         def __getattr__(self, name: str) -> Any:
             raise missing(type(self).__name__, name, MODULE)
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(module, inputs, output)` after every forward; what it returns, if anything,
-        replaces the output. Use the result's `.remove()`, or a `with`, to end it."""
-        if not self._forward_hooks:
-            object.__setattr__(self, "_forward_hooks", [])
-        changed()
-        assert isinstance(self._forward_hooks, list)
-        self._forward_hooks.append(hook)
-        return HookHandle(self._forward_hooks, hook)
 
     # The tree
 

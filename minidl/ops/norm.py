@@ -244,7 +244,7 @@ def batch_norm(
     weight = np.ones(channels, x.dtype) if weight is None else weight
     bias = np.zeros(channels, x.dtype) if bias is None else bias
     y, mean, var = batch_norm_train(x, weight, bias, residual, eps=eps, activation=within)
-    if running_mean is not None:
+    if running_mean is not None and not mode.rerunning:
         owns(running_mean, running_var)
         kernels.use("norm").update_running(
             running_mean, running_var, _array(mean), _array(var), momentum, values

@@ -246,7 +246,7 @@ REFUSED = {
     lists_in_a_model: "changes seen",
     steps_the_scheduler: r"StepLR.step\(\) would be left out",
     changes_a_mode: "changes the mode or the hooks of Sequential",
-    has_a_hook: "a forward hook of Linear is Python",
+    has_a_hook: "a hook of Linear is Python",
     wants_the_gradient_of_an_argument: r"sum\(\) of an argument, or of a tensor's data or grad",
 }
 
