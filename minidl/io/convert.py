@@ -73,6 +73,8 @@ def _from_torch(layer: Layer) -> Layer:
     if len(shape) == 4:
         like = {"weight": np.empty((shape[2], shape[3], shape[1], shape[0]), weight.dtype)}  # type: ignore[union-attr]
     arrays = from_torch(layer.arrays, Layer(layer.name, layer.kind, like))
-    if layer.kind in GATES and "weight_ih" not in arrays:
-        raise StateError(f"{layer.name}: layers of several levels or directions aren't read")
+    if layer.kind in GATES and arrays is layer.arrays:
+        raise StateError(
+            f"{layer.name}: a recurrent layer without biases, or with projections, isn't read"
+        )
     return Layer(layer.name, layer.kind, arrays, layer.settings)

@@ -44,6 +44,7 @@ def write_keras(layers: list[Layer], path: str | os.PathLike[str]) -> None:
         raise StateError(f"{name}: Keras reads weights from names that end in .weights.h5 only")
     layers = _with_separable(layers)
     other = [layer.name or "the model itself" for layer in layers if layer.kind not in KERAS]
+    other += [x.name for x in layers if x.kind in CELLS and "weight_ih" not in x.arrays]
     if other:
         raise StateError(f"{name}: Keras has no layer for the arrays of {', '.join(other)}")
     content, count = Content(), Counter[str]()

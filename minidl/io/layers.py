@@ -5,6 +5,7 @@ as Keras has them), and knows its kind. `layers_of` makes them of a model; the r
 files make them of files.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "Layer",
     "from_torch",
     "layers_of",
+    "plain_role",
     "reordered",
     "to_torch",
     "torch_kind",
@@ -136,7 +138,7 @@ def _orders(module: Module, name: str, flow: Flow) -> dict[str, Any]:
         role: _placement(value.data, (name, role), kind, flow)
         for role, value in vars(module).items()
         if isinstance(value, nn.Parameter | nn.Buffer)
-        if (name, role) in flow.uses or role not in usual
+        if (name, role) in flow.uses or plain_role(role) not in usual
     }
     if kind in ("batch_norm", "layer_norm") and (name, "weight") in flow.uses:
         orders["placements"] |= dict.fromkeys(usual, orders["placements"]["weight"])
@@ -169,6 +171,8 @@ def _settings(module: Module) -> dict[str, Any]:
 
 # PyTorch's layouts
 
+OF_TORCH = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a recurrent layer
+ONLY = "_l0"  # how the names of one layer in one direction end in PyTorch
 ZRH_TO_RZN = (1, 0, 2)  # a GRU's gates, and the same order back
 
 
@@ -194,7 +198,7 @@ def from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarr
     What can't be brought to the layer's shapes stays as it is, for whoever compares them.
     """
     if like.kind in GATES:
-        return _recurrent_from_torch(arrays, like)
+        return _recurrent_from_torch(arrays, like.kind)
     found = dict(arrays)
     if like.kind == "batch_norm" and "running_mean" in found:  # affine=False has neither
         mean = found["running_mean"]
@@ -291,25 +295,40 @@ def unordered(unknown: list[str], whose: str, flow: Flow, otherwise: str) -> str
 
 
 def _recurrent_to_torch(layer: Layer) -> dict[str, np.ndarray]:
-    weight_ih, weight_hh = layer.arrays["weight_ih"], layer.arrays["weight_hh"]
-    bias = np.atleast_2d(layer.arrays["bias"])
-    if len(bias) == 1:  # of inputs and state together: all of it to the inputs
-        bias = np.concatenate([bias, np.zeros_like(bias)])
-    return {
-        "weight_ih_l0": _gates(layer.kind, weight_ih.T),
-        "weight_hh_l0": _gates(layer.kind, weight_hh.T),
-        "bias_ih_l0": _gates(layer.kind, bias[0]),
-        "bias_hh_l0": _gates(layer.kind, bias[1]),
-    }
+    found: dict[str, np.ndarray] = {}
+    for end in _ends(layer.arrays):
+        weight_ih, weight_hh = layer.arrays[f"weight_ih{end}"], layer.arrays[f"weight_hh{end}"]
+        bias = np.atleast_2d(layer.arrays[f"bias{end}"])
+        if len(bias) == 1:  # of inputs and state together: all of it to the inputs
+            bias = np.concatenate([bias, np.zeros_like(bias)])
+        arrays = (weight_ih.T, weight_hh.T, *bias)
+        for name, array in zip(OF_TORCH, arrays, strict=True):
+            found[f"{name}{end or ONLY}"] = _gates(layer.kind, array)
+    return found
 
 
-def _recurrent_from_torch(arrays: dict[str, np.ndarray], like: Layer) -> dict[str, np.ndarray]:
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    if set(arrays) != set(names):
+def _recurrent_from_torch(arrays: dict[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    ends = _ends(arrays)
+    if set(arrays) != {f"{name}{end}" for end in ends for name in OF_TORCH}:
         return arrays
-    of_inputs, of_state, *biases = (_gates(like.kind, arrays[name]) for name in names)
-    bias = np.stack(biases) if like.kind == "gru" else biases[0] + biases[1]
-    return {"weight_ih": of_inputs.T, "weight_hh": of_state.T, "bias": bias}
+    found: dict[str, np.ndarray] = {}
+    for end in ends:
+        of_inputs, of_state, *biases = (_gates(kind, arrays[f"{name}{end}"]) for name in OF_TORCH)
+        if ends == [ONLY]:
+            end = ""
+        bias = np.stack(biases) if kind == "gru" else biases[0] + biases[1]
+        found |= {f"weight_ih{end}": of_inputs.T, f"weight_hh{end}": of_state.T, f"bias{end}": bias}
+    return found
+
+
+def _ends(arrays: Mapping[str, Any]) -> list[str]:
+    """How the names of a recurrent layer's arrays end, one for each layer and direction in it."""
+    return [role.removeprefix("weight_ih") for role in arrays if role.startswith("weight_ih")]
+
+
+def plain_role(role: str) -> str:
+    """The name without the number of the layer and the direction: "bias" of "bias_l1_reverse"."""
+    return re.sub(r"_l\d+(_reverse)?$", "", role)
 
 
 def _gates(kind: str, array: np.ndarray) -> np.ndarray:

@@ -263,8 +263,8 @@ def _by_part(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...
 
 def _by_shape(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
     """Family and shape of its weight, as the file would have it."""
-    first = "weight_ih_l0" if torch and in_file else "weight_ih"
-    weight = layer.arrays.get(first if layer.kind in GATES else "weight")
+    first = "weight_ih" if layer.kind in GATES else "weight"
+    weight = layer.arrays.get(first, layer.arrays.get(f"{first}_l0"))
     if weight is None:
         shapes = [array.shape for array in layer.arrays.values()]
         return (_family(layer, torch), *shapes)

@@ -216,13 +216,17 @@ def _recurrent(run: Any, module: Any, name: str, x: Any, value: Any, state: Any 
             f"recurrent layer {name}", module.input_size, (x.shape or (0,))[-1], False
         )
     run.takes.append((name, value))
+    size = module.hidden_size
+    directions = 2 if module.bidirectional else 1
+    count = module.num_layers * directions
     steps = run.give(
-        name, module, value, (*x.shape[:2], module.hidden_size), Value(OTHER, exact=True)
+        name, module, value, (*x.shape[:2], directions * size), Value(OTHER, exact=True)
     )
 
     def last() -> Any:
-        row = Value(ROWS, (Row(module.hidden_size, (module.hidden_size, 1)),))
-        return run.give(name, module, value, (len(x), module.hidden_size), row)
+        if count > 1:  # (num_layers*directions, N, H)
+            return run.give(name, module, value, (count, len(x), size), Value(OTHER, exact=True))
+        return run.give(name, module, value, (len(x), size), Value(ROWS, (Row(size, (size, 1)),)))
 
     return steps, (last(), last()) if isinstance(module, nn.LSTM) else last()
 

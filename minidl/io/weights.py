@@ -20,7 +20,7 @@ from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, MAX_STRING, Entry, GuardedFile
 from minidl.io.identify import MINIDL, identify
-from minidl.io.layers import LAYOUTS, Layer
+from minidl.io.layers import LAYOUTS, Layer, plain_role
 from minidl.io.sealed import Stored, open_sealed, read_verified
 from minidl.nn import Module
 
@@ -70,7 +70,9 @@ def add_layers(content: Content, layers: list[Layer], under: str) -> None:
             if "/" in role or "." in role or not role:
                 raise StateError(f"a file can't store the name {role!r}: it becomes a path")
             name = f"{group}/{role}".lstrip("/")
-            layout = LAYOUTS.get(layer.kind, {}).get(role) or " ".join(["axis"] * array.ndim)
+            layout = LAYOUTS.get(layer.kind, {}).get(plain_role(role)) or " ".join(
+                ["axis"] * array.ndim
+            )
             content.arrays[name] = array
             shape = np.asarray(array.shape, np.int64)
             content.add(name, layout=layout, shape=shape, dtype=array.dtype.name)

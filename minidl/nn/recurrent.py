@@ -1,96 +1,221 @@
 """Recurrent layers. Each takes (N, T, input_size) and maybe a state, and returns the outputs
-(N, T, hidden_size) and the last state."""
+(N, T, directions*hidden_size) of its last layer, and the last state.
+
+num_layers: each takes the outputs of the one before it, in training after `dropout`.
+bidirectional: each layer also runs over the reversed sequence, with weights of its own, and joins
+    the outputs of both directions on the last axis.
+Parameters: weight_ih (input_size, gates*H), weight_hh (H, gates*H), bias. With several layers or
+directions their names end in _l0, _l0_reverse, _l1, ..., as in PyTorch, and weight_ih of the layers
+after the first is (directions*H, gates*H). A state is then (num_layers*directions, N, H), in the
+order of these names.
+"""
 
 from typing import Any
 
 from minidl import ops
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter, new_parameter
-from minidl.nn.settings import positive
+from minidl.nn.settings import check_array, positive
+from minidl.ops.checks import flag, real
+from minidl.ops.recurrent import check_nonlinearity
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
 
 class _Recurrent(Module):
-    """weight_ih: (input_size, gates*H); weight_hh: (H, gates*H); bias.
-
-    Input weights start as Glorot's, state weights orthogonal gate by gate, biases 0.
-    """
+    """Input weights start as Glorot's, state weights orthogonal gate by gate, biases 0."""
 
     gates: int
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+    ) -> None:
         who = type(self).__name__
         self.input_size = positive(who, "input_size", input_size)
         self.hidden_size = positive(who, "hidden_size", hidden_size)
-        self.weight_ih = new_parameter(input_size, self.gates * hidden_size)
-        self.weight_hh = new_parameter(hidden_size, self.gates * hidden_size)
-        self.bias = new_parameter(*self._bias_shape())
-        init.xavier_uniform(self.weight_ih, fan_in=input_size, fan_out=hidden_size)
+        self.num_layers = positive(who, "num_layers", num_layers)
+        self.dropout = real(who, "dropout", dropout)
+        self.bidirectional = flag(who, "bidirectional", bidirectional)
+        if not 0 <= self.dropout <= 1:
+            raise ArgumentError(f"{who}: dropout must be a probability from 0 to 1, got {dropout}")
+        if self.dropout and self.num_layers == 1:
+            raise ArgumentError(
+                f"{who}: dropout acts between layers, but num_layers is 1, with dropout={dropout}: "
+                "make more layers, or use nn.Dropout on the outputs"
+            )
+        for number, suffixes in enumerate(self._suffixes()):
+            for suffix in suffixes:
+                self._add(hidden_size * len(suffixes) if number else input_size, suffix)
+
+    def _suffixes(self) -> list[tuple[str, ...]]:
+        """How the names of the parameters end: for each layer, those of its directions."""
+        if self.num_layers == 1 and not self.bidirectional:
+            return [("",)]
+        ends = ("", "_reverse") if self.bidirectional else ("",)
+        return [tuple(f"_l{i}{end}" for end in ends) for i in range(self.num_layers)]
+
+    def _add(self, width: int, suffix: str) -> None:
+        """The parameters of one layer in one direction, which takes `width` features."""
+        size = self.hidden_size
+        weight_ih = new_parameter(width, self.gates * size)
+        weight_hh = new_parameter(size, self.gates * size)
+        bias = new_parameter(*self._bias_shape())
+        init.xavier_uniform(weight_ih, fan_in=width, fan_out=size)
         for gate in range(self.gates):
-            square = new_parameter(hidden_size, hidden_size)
-            columns = slice(gate * hidden_size, (gate + 1) * hidden_size)
-            self.weight_hh.data[:, columns] = init.orthogonal(square).data
-        init.zeros(self.bias)
+            square = new_parameter(size, size)
+            weight_hh.data[:, gate * size : (gate + 1) * size] = init.orthogonal(square).data
+        self._start(bias)
+        setattr(self, f"weight_ih{suffix}", weight_ih)
+        setattr(self, f"weight_hh{suffix}", weight_hh)
+        setattr(self, f"bias{suffix}", bias)
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.hidden_size,)
 
-    def _weights(self) -> tuple[Parameter, Parameter, Parameter]:
-        return self.weight_ih, self.weight_hh, self.bias
+    def _start(self, bias: Parameter) -> None:
+        init.zeros(bias)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the op takes besides arrays."""
+        return {}
+
+    def _run(self, x: Any, *state: Any) -> tuple[Any, ...]:
+        """The outputs, and each part of the last state. state: its parts, or None for zeros."""
+        suffixes = self._suffixes()
+        if suffixes == [("",)]:
+            return self._one(x, "", state)
+        starts = self._split(x, state)
+        last: list[tuple[Any, ...]] = []
+        for number, ends in enumerate(suffixes):
+            if number and self.dropout:
+                x = ops.dropout(x, self.dropout, self.training)
+            outputs = []
+            for end in ends:
+                back = end.endswith("_reverse")
+                y, *parts = self._one(x[:, ::-1] if back else x, end, starts[len(last)])
+                outputs.append(y[:, ::-1] if back else y)
+                last.append(tuple(parts))
+            x = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+        # each part (layers*directions, N, H)
+        return (x, *(ops.stack(part, axis=0) for part in zip(*last, strict=True)))
+
+    def _one(self, x: Any, suffix: str, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One layer in one direction."""
+        names = (f"weight_ih{suffix}", f"weight_hh{suffix}", f"bias{suffix}")
+        weights = (getattr(self, name) for name in names)
+        return self.function(x, *weights, *state, **self._settings())
+
+    def _split(self, x: Any, state: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The state of each layer and direction."""
+        who, count = type(self).__name__, sum(map(len, self._suffixes()))
+        check_array(who, x)
+        for i, part in enumerate(state):
+            if part is None:
+                continue
+            check_array(f"{who}'s state", part)
+            expected = (count, len(x), self.hidden_size)
+            if part.shape != expected:
+                name = f"state[{i}]" if len(state) > 1 else "state"
+                raise ShapeError(
+                    f"{who} expected {name} of shape {expected}, (num_layers*directions, N, H), "
+                    f"got {part.shape}"
+                )
+        return [tuple(None if part is None else part[i] for part in state) for i in range(count)]
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}"
+        parts = [str(self.input_size), str(self.hidden_size)]
+        parts += [f"num_layers={self.num_layers}"] * (self.num_layers > 1)
+        parts += [f"dropout={self.dropout:g}"] * (self.dropout > 0)
+        parts += ["bidirectional=True"] * self.bidirectional
+        return ", ".join(parts)
 
 
 class RNN(_Recurrent):
-    """h = tanh(x @ weight_ih + h @ weight_hh + bias).  state: h (N, H).  Source: Elman 1990."""
+    """h = tanh(x @ weight_ih + h @ weight_hh + bias).  state: h (N, H).
+
+    dropout: between layers, in training. With several layers or `bidirectional`, parameters are
+    called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
+    (num_layers*directions, N, H), as in PyTorch.
+    nonlinearity: "tanh" or "relu".
+    Source: Elman 1990.
+    """
 
     function = ops.rnn
-
     gates = 1
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+    ) -> None:
+        self.nonlinearity = check_nonlinearity("RNN", nonlinearity)
+        super().__init__(
+            input_size, hidden_size, num_layers, dropout=dropout, bidirectional=bidirectional
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}
+
     def forward(self, x: Any, state: Any = None) -> Any:
-        return ops.rnn(x, *self._weights(), state)
+        return self._run(x, state)
+
+    def extra_repr(self) -> str:
+        end = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"
+        return super().extra_repr() + end
 
 
 class LSTM(_Recurrent):
     """Long short-term memory, gates i, f, g, o.  state: (h, c), each (N, H).
 
+    dropout: between layers, in training. With several layers or `bidirectional`, parameters are
+    called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
+    (num_layers*directions, N, H), as in PyTorch.
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
-    Source: Hochreiter and Schmidhuber 1997.
+    Source: Hochreiter and Schmidhuber 1997; both directions: Graves and Schmidhuber 2005.
     """
 
     function = ops.lstm
-
     gates = 4
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.bias.data[hidden_size : 2 * hidden_size] = 1
+    def _start(self, bias: Parameter) -> None:
+        init.zeros(bias)
+        bias.data[self.hidden_size : 2 * self.hidden_size] = 1
 
     def forward(self, x: Any, state: Any = None) -> Any:
         if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
             got = getattr(state, "shape", None) or type(state).__name__
             raise ArgumentError(f"LSTM expected a state (h, c), each (N, H), got {got}")
         h, c = (None, None) if state is None else state
-        outputs, h, c = ops.lstm(x, *self._weights(), h, c)
+        outputs, h, c = self._run(x, h, c)
         return outputs, (h, c)
 
 
 class GRU(_Recurrent):
     """Gated recurrent unit, gates z, r, h; bias (2, 3H), of inputs and of state.  state: h (N, H).
 
+    dropout: between layers, in training. With several layers or `bidirectional`, parameters are
+    called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
+    (num_layers*directions, N, H), as in PyTorch.
     Source: Cho et al. 2014, the form that resets after the product.
     """
 
     function = ops.gru
-
     gates = 3
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, self.gates * self.hidden_size)
 
     def forward(self, x: Any, state: Any = None) -> Any:
-        return ops.gru(x, *self._weights(), state)
+        return self._run(x, state)

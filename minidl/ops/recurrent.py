@@ -11,12 +11,14 @@ import numpy as np
 
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
-from minidl.errors import DTypeError, ShapeError
-from minidl.ops.activation import sigmoid, tanh
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.ops.activation import relu, sigmoid, tanh
 from minidl.ops.linalg import linear
 from minidl.ops.shape import split, stack
 
 __all__ = ["rnn", "lstm", "gru"]
+
+NONLINEARITIES = {"tanh": tanh, "relu": relu}
 
 
 def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, w_hh: Any, b: Any):
@@ -49,6 +51,13 @@ def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, 
             )
 
 
+def check_nonlinearity(who: str, name: Any) -> str:
+    """`name`, or an ArgumentError unless it is one that a plain RNN may have."""
+    if name not in NONLINEARITIES:
+        raise ArgumentError(f'{who}: nonlinearity must be "tanh" or "relu", got {name!r:.60}')
+    return str(name)
+
+
 def _start(x: Any, weight_hh: Any, state: Any) -> Any:
     return np.zeros((len(x), weight_hh.shape[0]), x.dtype) if state is None else state
 
@@ -65,11 +74,15 @@ def _torch_start(torch: Any, x: Any, weight_hh: Any, state: Any) -> Any:
     return torch.zeros(len(x), weight_hh.shape[0], dtype=x.dtype) if state is None else state
 
 
-def _torch_rnn(torch: Any, x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h: Any = None) -> Any:
+def _torch_rnn(
+    torch: Any, x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h: Any = None,
+    nonlinearity: str = "tanh",
+) -> Any:  # fmt: skip
     h = _torch_start(torch, x, weight_hh, h)
     zero = torch.zeros_like(bias)
+    cell = torch.rnn_relu_cell if nonlinearity == "relu" else torch.rnn_tanh_cell
     return _torch_steps(
-        torch, lambda x, h: (torch.rnn_tanh_cell(x, h, weight_ih.T, weight_hh.T, bias, zero),), x, h
+        torch, lambda x, h: (cell(x, h, weight_ih.T, weight_hh.T, bias, zero),), x, h
     )
 
 
@@ -99,17 +112,19 @@ def _torch_gru(torch: Any, x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h:
 
 
 @composite(oracle=_torch_rnn)
-def rnn(x, weight_ih, weight_hh, bias, h=None):
+def rnn(x, weight_ih, weight_hh, bias, h=None, *, nonlinearity="tanh"):
     """h = tanh(x @ weight_ih + h @ weight_hh + bias) at each step.
 
     weight_ih: (C, H); weight_hh: (H, H); bias: (H,); h: (N, H), zeros where left out.
+    nonlinearity: "tanh" or "relu".
     Returns the outputs (N, T, H) and the last h.  Source: Elman 1990.
     """
+    activation = NONLINEARITIES[check_nonlinearity("rnn", nonlinearity)]
     _check("rnn", 1, 1, x, (h,), weight_ih, weight_hh, bias)
     inputs, h = linear(x, weight_ih, bias), _start(x, weight_hh, h)
     outputs = []
     for t in range(x.shape[1]):
-        h = tanh(inputs[:, t] + linear(h, weight_hh))
+        h = activation(inputs[:, t] + linear(h, weight_hh))
         outputs.append(h)
     return stack(outputs, axis=1), h
 
@@ -163,6 +178,7 @@ def _arrays(draw: Draw, gates: int, bias_rows: int, n: int, t: int, c: int, h: i
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(*_arrays(draw, 1, 1, 2, 3, 4, 2), draw.normal(2, 2))
     yield sample(*_arrays(draw, 1, 1, 1, 1, 1, 3))
+    yield sample(*_arrays(draw, 1, 1, 2, 3, 4, 2), nonlinearity="relu")
 
 
 @lstm.samples

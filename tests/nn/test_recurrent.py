@@ -144,3 +144,100 @@ def test_long_sequences_neither_overflow_nor_recurse(layer):
     outputs.sum().backward()
     assert np.isfinite(outputs.data).all()
     assert np.isfinite(x.grad).all()
+
+
+# Several layers, both directions
+
+
+def stacked(layer, seed=1, **settings):
+    built = layer(C, H, **settings).astype(np.float64)
+    random = np.random.default_rng(seed)
+    for p in built.parameters():
+        p.data[...] = 0.5 * random.standard_normal(p.shape)
+    return built
+
+
+def part(built, width, end):
+    """The plain layer of one layer and direction."""
+    plain = type(built)(width, H).astype(np.float64)
+    names = {name: f"{name}{end}" for name in plain.state_dict()}
+    state = built.state_dict()
+    plain.load_state_dict({name: state[own] for name, own in names.items()})
+    return plain
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_in_turn(layer):
+    built = stacked(layer, num_layers=3)
+    _, x = make(layer)
+    outputs, state = built(x)
+    y, lasts = x, []
+    for i in range(3):
+        y, last = part(built, C if i == 0 else H, f"_l{i}")(y)
+        lasts.append(as_tuple(last))
+    np.testing.assert_array_equal(outputs.data, y.data)
+    for got, want in zip(as_tuple(state), zip(*lasts), strict=True):
+        np.testing.assert_array_equal(got.data, np.stack([w.data for w in want]))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_both_directions(layer):
+    built = stacked(layer, bidirectional=True)
+    _, x = make(layer)
+    outputs, state = built(x)
+    forth, last = part(built, C, "_l0")(x)
+    back, first = part(built, C, "_l0_reverse")(x[:, ::-1].copy())
+    np.testing.assert_array_equal(outputs.data[..., :H], forth.data)
+    np.testing.assert_array_equal(outputs.data[..., H:], back.data[:, ::-1])
+    for got, *want in zip(as_tuple(state), as_tuple(last), as_tuple(first), strict=True):
+        np.testing.assert_array_equal(got.data, np.stack([w.data for w in want]))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_names_and_shapes(layer):
+    gates = layer.gates
+    built = layer(C, H, 2, bidirectional=True)
+    ends = ["_l0", "_l0_reverse", "_l1", "_l1_reverse"]
+    names = [f"{name}{end}" for end in ends for name in ("weight_ih", "weight_hh", "bias")]
+    assert list(built.state_dict()) == names
+    assert built.weight_ih_l0_reverse.shape == (C, gates * H)
+    assert built.weight_ih_l1.shape == (2 * H, gates * H)
+    outputs, state = built(np.zeros((N, T, C), np.float32))
+    assert outputs.shape == (N, T, 2 * H)
+    assert [p.shape for p in as_tuple(state)] == [(4, N, H)] * len(as_tuple(state))
+    if layer is nn.LSTM:
+        for end in ends:
+            bias = getattr(built, f"bias{end}").data
+            assert (bias[H : 2 * H] == 1).all()
+            assert bias.sum() == H
+
+
+def test_dropout_is_between_layers_and_in_training_alone():
+    """Layers of which each gives what it takes: 1, or after dropout 0 or 1 / (1 - p)."""
+    p, size = 0.3, 40
+    layer = nn.RNN(size, size, 3, nonlinearity="relu", dropout=p)
+    for name, parameter in layer.named_parameters():
+        parameter.data[...] = np.eye(size) if "weight_ih" in name else 0
+    ones = np.ones((20, 30, size), np.float32)
+    md.manual_seed(0)
+    y = layer(ones)[0].data
+    scale = np.float32(1 / (1 - p))
+    np.testing.assert_array_equal(np.unique(y), [0, scale * scale])
+    kept = (1 - p) ** 2  # by both
+    assert abs((y != 0).mean() - kept) < 5 * np.sqrt(kept * (1 - kept) / y.size)
+    assert (y[:, 0] != y[:, 1]).any()  # each step drops others
+    md.manual_seed(0)
+    np.testing.assert_array_equal(layer(ones)[0].data, y)
+    np.testing.assert_array_equal(layer.eval()(ones)[0].data, ones)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_one_layer_starts_as_it_did(layer):
+    """num_layers=1 draws the same numbers, under the same names."""
+    md.manual_seed(5)
+    plain = layer(C, H).state_dict()
+    md.manual_seed(5)
+    first = layer(C, H, 2).state_dict()
+    assert list(plain) == ["weight_ih", "weight_hh", "bias"]
+    for name, array in plain.items():
+        np.testing.assert_array_equal(first[f"{name}_l0"], array)
