@@ -15,6 +15,7 @@ __all__ = [
     "SqueezeExcite",
     "conv_relu",
     "divisible",
+    "dropped_branch",
 ]
 
 CONV_NORM = ("conv", "norm")  # a ConvBlock's parts, which torchvision calls 0 and 1
@@ -99,7 +100,8 @@ class InvertedResidual(nn.Module):
     """1x1 to `hidden` channels, depthwise, 1x1 to few, and a shortcut where the shape stays.
 
     (N, H, W, in) -> (N, H', W', out).  Where `hidden` is `in_channels`, there is no first 1x1.
-    excite: a SqueezeExcite of the hidden channels, if any.  settings: of ConvBlocks: eps, momentum.
+    excite: a SqueezeExcite of the hidden channels, if any.  stochastic_depth: the probability with
+        which training leaves the block out for a sample.  settings: of ConvBlocks: eps, momentum.
     Source: Sandler et al. 2018, "MobileNetV2", table 1.
     """
 
@@ -113,6 +115,7 @@ class InvertedResidual(nn.Module):
         activation: str,
         padding: Any = None,
         excite: SqueezeExcite | None = None,
+        stochastic_depth: float = 0.0,
         **settings: Any,
     ) -> None:
         self.expand: nn.Module = nn.Identity()
@@ -124,10 +127,18 @@ class InvertedResidual(nn.Module):
         self.excite = nn.Identity() if excite is None else excite
         self.project = ConvBlock(hidden, out_channels, 1, activation=None, **settings)
         self.same = stride == 1 and in_channels == out_channels
+        self.drop = dropped_branch(stochastic_depth if self.same else 0)
 
     def forward(self, x: Any) -> Any:
         y = self.excite(self.depthwise(self.expand(x)))
+        if self.drop is not None and self.training:
+            return x + self.drop(self.project(y))
         return self.project(y, residual=x if self.same else None)
+
+
+def dropped_branch(p: float) -> nn.StochasticDepth | None:
+    """What ends a branch that training leaves out with probability p; None where p is 0."""
+    return nn.StochasticDepth(p) if p else None
 
 
 def conv_relu(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minidl import config, nn
+from minidl.models.blocks import dropped_branch
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.sources import IMAGENET, Source
@@ -31,19 +32,21 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """Depthwise 7x7, normalised, 1x1 to four times the channels, 1x1 back, scaled: figure 4.
 
-    (N, H, W, channels), same shape out.
+    (N, H, W, channels), same shape out.  stochastic_depth: the probability with which training
+    leaves the block out for a sample.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stochastic_depth: float = 0.0) -> None:
         self.depthwise = nn.DepthwiseConv2d(channels, 7, padding=3)
         self.norm = nn.LayerNorm(channels, EPS)
         self.expand = nn.PointwiseConv2d(channels, 4 * channels, activation="gelu")
         self.reduce = nn.PointwiseConv2d(4 * channels, channels)
         self.scale = LayerScale(channels)
+        self.drop = dropped_branch(stochastic_depth)
 
     def forward(self, x: Any) -> Any:
-        y = self.reduce(self.expand(self.norm(self.depthwise(x))))
-        return x + self.scale(y)
+        y = self.scale(self.reduce(self.expand(self.norm(self.depthwise(x)))))
+        return x + (y if self.drop is None else self.drop(y))
 
 
 PARTS = {0: "depthwise", 2: "norm", 3: "expand", 5: "reduce"}
@@ -64,21 +67,25 @@ TORCHVISION = Source(
 
 
 @register(TORCHVISION)
-def convnext_tiny(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def convnext_tiny(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """ConvNeXt-T.  (N, 224, 224, in_channels) -> (N, num_classes).  28,589,128 parameters.
 
-    As torchvision's, without stochastic depth.
+    stochastic_depth: the probability with which training leaves the last block out for a sample; it
+    grows evenly from 0 in the first. 0.1 in the paper and torchvision.
     """
-    channels = 96
+    channels, depths = 96, (3, 3, 9, 3)
+    drops = iter(stochastic_depth * i / (sum(depths) - 1) for i in range(sum(depths)))
     layers: list[nn.Module] = [
         nn.Sequential(nn.Conv2d(in_channels, channels, 4, 4), nn.LayerNorm(channels, EPS))
     ]
-    for width, depth in zip((96, 192, 384, 768), (3, 3, 9, 3), strict=True):
+    for width, depth in zip((96, 192, 384, 768), depths, strict=True):
         if width != channels:
             halved = nn.Conv2d(channels, width, 2, 2)
             layers.append(nn.Sequential(nn.LayerNorm(channels, EPS), halved))
             channels = width
-        layers.append(nn.Sequential(*(Block(channels) for _ in range(depth))))
+        layers.append(nn.Sequential(*(Block(channels, next(drops)) for _ in range(depth))))
     head = nn.Sequential(
         nn.GlobalAvgPool2d(), nn.LayerNorm(channels, EPS), nn.Linear(channels, num_classes)
     )

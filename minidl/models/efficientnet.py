@@ -1,5 +1,6 @@
 """EfficientNet: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks"."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,8 +34,21 @@ ROWS = (
 )  # fmt: skip
 
 
-def _stages(channels: int, width: float, depth: float, excites: bool, **settings: Any) -> Iterator:
-    """The rows of blocks; with squeeze-excitations of a quarter of a block's inputs."""
+def _stages(
+    channels: int,
+    width: float,
+    depth: float,
+    excites: bool,
+    stochastic_depth: float,
+    **settings: Any,
+) -> Iterator[nn.Module]:
+    """The rows of blocks; with squeeze-excitations of a quarter of a block's inputs.
+
+    stochastic_depth: what the probability of leaving a block out would be after the last; block i
+        of n has i / n of it.
+    """
+    count = sum(math.ceil(blocks * depth) for *_, blocks in ROWS)
+    numbers = itertools.count()
     for expansion, kernel, first, filters, blocks in ROWS:
         row: list[nn.Module] = []
         out_channels = divisible(filters * width)
@@ -44,23 +58,26 @@ def _stages(channels: int, width: float, depth: float, excites: bool, **settings
             if excites:
                 excite = SqueezeExcite(hidden, squeezed=max(1, channels // 4), inner="silu")
             stride = first if i == 0 else 1
+            drop = stochastic_depth * next(numbers) / count
             row.append(
                 InvertedResidual(
-                    channels, hidden, out_channels, kernel, stride, excite=excite, **settings
+                    channels, hidden, out_channels, kernel, stride, excite=excite,
+                    stochastic_depth=drop, **settings,
                 )
-            )
+            )  # fmt: skip
             channels = out_channels
         yield nn.Sequential(*row)
 
 
 def _efficientnet(
-    width: float, depth: float, size: int, dropout: float, num_classes: int, in_channels: int
-) -> Network:
+    width: float, depth: float, size: int, dropout: float, num_classes: int, in_channels: int,
+    stochastic_depth: float,
+) -> Network:  # fmt: skip
     """Table 1, channels times `width` and rows times `depth`: features[i] is stage i + 1."""
     first, last = divisible(32 * width), 4 * divisible(320 * width)
     body = nn.Sequential(
         ConvBlock(in_channels, first, 3, 2, activation="silu"),
-        *_stages(first, width, depth, excites=True, activation="silu"),
+        *_stages(first, width, depth, True, stochastic_depth, activation="silu"),
         ConvBlock(last // 4, last, 1, activation="silu"),
     )
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(dropout), nn.Linear(last, num_classes))
@@ -95,36 +112,47 @@ def _torchvision(size: int) -> Source:
 
 
 @register(_torchvision(224))
-def efficientnet_b0(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b0(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """EfficientNet-B0, table 1.  (N, 224, 224, in_channels) -> (N, num_classes).
 
-    5,288,548 parameters.  As torchvision's, without stochastic depth.
+    5,288,548 parameters.  stochastic_depth: 0.2 in the paper and torchvision; training leaves out
+    block i of n, for a sample, with i / n of that probability.
     """
-    return _efficientnet(1.0, 1.0, 224, 0.2, num_classes, in_channels)
+    return _efficientnet(1.0, 1.0, 224, 0.2, num_classes, in_channels, stochastic_depth)
 
 
 @register(_torchvision(240))
-def efficientnet_b1(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b1(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """EfficientNet-B1.  (N, 240, 240, in_channels) -> (N, num_classes).  7,794,184 parameters."""
-    return _efficientnet(1.0, 1.1, 240, 0.2, num_classes, in_channels)
+    return _efficientnet(1.0, 1.1, 240, 0.2, num_classes, in_channels, stochastic_depth)
 
 
 @register(_torchvision(288))
-def efficientnet_b2(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b2(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """EfficientNet-B2.  (N, 288, 288, in_channels) -> (N, num_classes).  9,109,994 parameters."""
-    return _efficientnet(1.1, 1.2, 288, 0.3, num_classes, in_channels)
+    return _efficientnet(1.1, 1.2, 288, 0.3, num_classes, in_channels, stochastic_depth)
 
 
 @register(_torchvision(300))
-def efficientnet_b3(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b3(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """EfficientNet-B3.  (N, 300, 300, in_channels) -> (N, num_classes).  12,233,232 parameters."""
-    return _efficientnet(1.2, 1.4, 300, 0.3, num_classes, in_channels)
+    return _efficientnet(1.2, 1.4, 300, 0.3, num_classes, in_channels, stochastic_depth)
 
 
 @register(_torchvision(380))
-def efficientnet_b4(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b4(
+    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+) -> Network:
     """EfficientNet-B4.  (N, 380, 380, in_channels) -> (N, num_classes).  19,341,616 parameters."""
-    return _efficientnet(1.4, 1.8, 380, 0.4, num_classes, in_channels)
+    return _efficientnet(1.4, 1.8, 380, 0.4, num_classes, in_channels, stochastic_depth)
 
 
 # (stage, block) of each block in a row
@@ -181,8 +209,9 @@ TIMM = Source(
 
 @register(GOOGLE, TIMM)
 def efficientnet_lite0(
-    num_classes: int = 1000, in_channels: int = 3, symmetric: bool = False, eps: float = 1e-3
-) -> Network:
+    num_classes: int = 1000, in_channels: int = 3, symmetric: bool = False, eps: float = 1e-3, *,
+    stochastic_depth: float = 0.0,
+) -> Network:  # fmt: skip
     """EfficientNet-Lite0.  (N, 224, 224, in_channels) -> (N, num_classes).  4,652,008 parameters.
 
     B0 with ReLU6 and without squeeze-excitations.  As Google has it: eps 1e-3, and a layer with
@@ -193,7 +222,7 @@ def efficientnet_lite0(
     settings: dict[str, Any] = {"activation": "relu6", "padding": padding, "eps": eps}
     body = nn.Sequential(
         ConvBlock(in_channels, 32, 3, 2, **settings),
-        *_stages(32, 1.0, 1.0, excites=False, **settings),
+        *_stages(32, 1.0, 1.0, False, stochastic_depth, **settings),
         ConvBlock(320, 1280, 1, activation="relu6", eps=eps),
     )
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(0.2), nn.Linear(1280, num_classes))

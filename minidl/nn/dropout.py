@@ -7,7 +7,7 @@ from minidl.errors import ArgumentError
 from minidl.nn.module import Module
 from minidl.ops.checks import real
 
-__all__ = ["Dropout", "Dropout2d"]
+__all__ = ["Dropout", "Dropout2d", "StochasticDepth"]
 
 
 class _Dropout(Module):
@@ -35,3 +35,26 @@ class Dropout2d(_Dropout):
     1/(1 - p).  (N, H, W, C) -> (N, H, W, C)."""
 
     function = ops.dropout2d
+
+
+class StochasticDepth(_Dropout):
+    """In training, a sample is dropped with probability p and the others grow by 1/(1 - p).
+
+    (N, ...) -> the same.  It ends a branch, before the sum with its shortcut.
+    mode: "row": each sample by itself; "batch": all together.
+    Source: Huang et al. 2016, "Deep Networks with Stochastic Depth".
+    """
+
+    function = ops.stochastic_depth
+
+    def __init__(self, p: float, mode: str = "row") -> None:
+        super().__init__(p)
+        if mode not in ("row", "batch"):
+            raise ArgumentError(f'StochasticDepth: mode must be "row" or "batch", got {mode!r:.60}')
+        self.mode = mode
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, self.p, self.mode, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, mode={self.mode!r}"

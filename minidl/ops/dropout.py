@@ -12,7 +12,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.checks import check_float, flag, real
 
-__all__ = ["dropout", "dropout2d"]
+__all__ = ["dropout", "dropout2d", "stochastic_depth"]
 
 
 def _splitmix64(state: int, count: int) -> Iterator[int]:
@@ -69,9 +69,32 @@ def dropout2d(x, p=0.5, training=True):
     """
     if x.ndim != 4:
         raise ShapeError(f"dropout2d expected images as a (N, H, W, C) array, got shape {x.shape}")
-    ones = np.ones((len(x), 1, 1, x.shape[3]), x.dtype)
+    return _dropped_whole(x, (len(x), 1, 1, x.shape[3]), p, training)
+
+
+def _dropped_whole(x: Any, shape: tuple[int, ...], p: Any, training: Any) -> Any:
+    """`dropout` of parts of x, which `shape` has one element for."""
+    ones = np.ones(shape, x.dtype)
     kept = dropout(ones, p, training)
     return x if kept is ones else x * kept
+
+
+@composite(oracle=lambda torch, x, p, mode, training: torch.nn.functional.dropout(x, p, training))
+def stochastic_depth(x, p, mode="row", training=True):
+    """In training x is 0 with probability p, and 1 / (1 - p) times itself otherwise.
+
+    x: (N, ...), what a branch gives before it is added to its shortcut.
+    mode: "row": each of the N samples is kept or not; "batch": all of them are, or none.
+    Not in training, x itself.
+    Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", equation 2, but scaled in
+    training instead of evaluation.
+    """
+    if mode not in ("row", "batch"):
+        raise ArgumentError(f'stochastic_depth: mode must be "row" or "batch", got {mode!r:.60}')
+    if x.ndim == 0:
+        raise ShapeError("stochastic_depth expected an array of samples (N, ...), got no axes")
+    rows = len(x) if mode == "row" else 1
+    return _dropped_whole(x, (rows, *(1,) * (x.ndim - 1)), p, training)
 
 
 @dropping.samples
@@ -95,6 +118,22 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 3, 2, 4), 0.5, False)
     yield sample(draw.normal(2, 3, 2, 4), 0.0, True)
     yield sample(draw.normal(2, 3, 2, 4), 1.0, True)
+
+
+@stochastic_depth.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    # Deterministic settings, as above.
+    yield sample(draw.normal(2, 3, 2, 4), 0.5, "row", False)
+    yield sample(draw.normal(4, 3), 0.0, "batch", True)
+    yield sample(draw.normal(4, 3), 1.0, "row", True)
+    yield sample(draw.normal(2), 1.0, "batch", True)
+
+
+@stochastic_depth.errors
+def _(draw: Draw) -> Iterator[ErrorInput]:
+    yield ErrorInput(sample(draw.normal(3, 4), 0.5, "column"), ArgumentError, "got 'column'")
+    yield ErrorInput(sample(draw.normal(), 0.5), ShapeError, "got no axes")
+    yield ErrorInput(sample(draw.normal(3), 1.5), ArgumentError, "from 0 to 1, got 1.5")
 
 
 @dropout2d.errors

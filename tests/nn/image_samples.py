@@ -130,4 +130,23 @@ DROPPED = [
     ),
 ]
 
+DROPPED.append(
+    LayerInfo(
+        nn.StochasticDepth,
+        [
+            *(Case(with_(p), [normal(5, 3, 2)], order=2, forward=seeded) for p in (0.0, 0.4, 1)),
+            Case(with_(0.4, mode="batch"), [normal(5, 3)], forward=seeded),
+            Case(with_(0.8), [normal(4, 2)], prepare=nn.Module.eval),
+        ],
+        [
+            ErrorCase(with_(1.5), ArgumentError, "StochasticDepth: p must be .*, got 1.5"),
+            ErrorCase(
+                with_(0.5, "rows"), ArgumentError, 'mode must be "row" or "batch", got .rows'
+            ),
+            ErrorCase(with_(0.5), ShapeError, "got no axes", [np.array(3, np.float32)]),
+            ErrorCase(with_(0.5), DTypeError, "got int64", [np.ones((2, 3), np.int64)]),
+        ],
+    )
+)
+
 IMAGES = [*ADAPTIVE, *PIXELS, *OWN_NORMS, *DROPPED]

@@ -121,3 +121,26 @@ def test_eval_of_the_model_reaches_it():
     model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)))
     assert (model.eval()(ones()).data == 1).all()
     assert not (model.train()(ones()).data == 1).any()
+
+
+# Stochastic depth
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_stochastic_depth_drops_whole_samples(p):
+    md.manual_seed(0)
+    x = np.random.default_rng(1).uniform(1, 2, (3000, 2, 3)).astype(np.float32)
+    y = nn.StochasticDepth(p)(md.tensor(x)).data
+    dropped = (y == 0).all(axis=(1, 2))
+    np.testing.assert_array_equal(y[~dropped], x[~dropped] * np.float32(1 / (1 - p)))
+    assert not y[dropped].any()
+    assert abs(dropped.mean() - p) < 5 * math.sqrt(p * (1 - p) / len(x))
+
+
+def test_stochastic_depth_drops_a_whole_batch():
+    md.manual_seed(0)
+    layer, x = nn.StochasticDepth(0.4, "batch"), np.ones((5, 3), np.float32)
+    seen = [float(np.unique(layer(x).data)[()].item()) for _ in range(2000)]
+    assert set(seen) == {0, float(np.float32(1 / 0.6))}
+    assert abs(np.mean(np.equal(seen, 0)) - 0.4) < 5 * math.sqrt(0.24 / 2000)
+    np.testing.assert_array_equal(layer.eval()(x).data, x)
