@@ -114,7 +114,7 @@ def public() -> Iterator[tuple[str, Any, list[str]]]:
                 # initializers end in an underscore there
                 yield full, value, [f"{t}.{name}{end}" for t in theirs for end in ("_", "")]
             if inspect.isclass(value):
-                for method, function in _own(value, module.__all__):
+                for method, function in _own(value, [*module.__all__, "Tensor"]):
                     if inspect.isfunction(function) and not method.startswith("_"):
                         yield f"{full}.{method}", function, [f"{t}.{name}.{method}" for t in theirs]
 
