@@ -92,7 +92,7 @@ class Transfer:
         inside = [name for name, _ in self.network.features.named_modules() if name]
         if self.freeze is not None and self.freeze not in [f"features.{name}" for name in inside]:
             raise ArgumentError(
-                f"Transfer: freeze must be a layer of the body, got {self.freeze!r}; there are "
+                f"Transfer: freeze= must be a layer of the body, got {self.freeze!r}; there are "
                 f"{', '.join(f'features.{name}' for name in inside if '.' not in name)}"
             )
 

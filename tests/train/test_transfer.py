@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_bits():
 
 @pytest.mark.parametrize("freeze", ["features.9", "classifier.0", "0", ""])
 def test_an_unknown_layer_is_refused_at_once(freeze):
-    with pytest.raises(ArgumentError, match=r"freeze must be a layer of the body.*features\.0, "):
+    with pytest.raises(ArgumentError, match=r"freeze= must be a layer of the body.*features\.0, "):
         transfer(freeze=freeze)
 
 
