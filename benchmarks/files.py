@@ -22,7 +22,7 @@ import minidl as md
 from benchmarks.in_minidl import build
 from benchmarks.networks import NETWORKS
 from minidl.bench.measure import QUIET, others, usage
-from minidl.bench.processes import aligned
+from minidl.text import table
 
 BASE = "tofile and fsync"
 
@@ -85,7 +85,7 @@ def render(network: str, found: dict[str, list[float]], busy: float) -> str:
             [name, f"{statistics.median(times) * 1e3:.0f}", *(f"{cell:.2f}" for cell in cells)]
         )
     note = " (disturbed)" if busy > QUIET + 1 else ""
-    return f"{aligned(lines)}\nothers kept {busy:.2f} cores busy{note}"
+    return f"{table(lines)}\nothers kept {busy:.2f} cores busy{note}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minidl.bench.measure import QUIET, others, usage
-from minidl.bench.processes import aligned, installed
+from minidl.bench.processes import installed
 from minidl.data import ArrayDataset, DataLoader, Dataset
 from minidl.data.folder import ImageFolder
 from minidl.data.hdf5_dataset import HDF5Dataset
@@ -181,7 +181,7 @@ def render(found: dict[str, list[float]], busy: float) -> str:
             ratios.append([f"{one} / {other}", *(f"{cell:.2f}" for cell in cells)])
     # PyTorch's workers are processes of their own, and count among the others.
     note = " (PyTorch's workers among them)" if busy > QUIET and TORCH in found else ""
-    return f"{aligned(lines)}\n\n{aligned(ratios)}\n\nothers kept {busy:.2f} cores busy{note}"
+    return f"{table(lines)}\n\n{table(ratios)}\n\nothers kept {busy:.2f} cores busy{note}"
 
 
 if __name__ == "__main__":

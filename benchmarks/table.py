@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sides import DEFAULT_FORMS, EAGER, MINIDL, TUNED_FORMS
-from minidl.bench.processes import aligned
+from minidl.text import table
 
 # How the columns of ratios are called, and whose best form minidl is divided by
 RIVALS = {
@@ -122,7 +122,7 @@ def _first_steps(rows: list[Row]) -> list[str]:
         if any("first_step_s" in row for group in groups for row in group or []):
             cells = [_shown(median(group, "first_step_s"), ".2f") for group in groups]
             lines.append(["  of them the step", *cells])
-    return [aligned([["s from the start to the end of the first step", *sides], *lines])]
+    return [table([["s from the start to the end of the first step", *sides], *lines])]
 
 
 def _training(rows: list[Row]) -> list[str]:
@@ -147,7 +147,7 @@ def _networks(title: str, rows: list[Row]) -> list[str]:
             group = found.get((case, side))
             cells.append(_speed(median(group, "images_per_second")) + _mark(group))
         lines.append([case, *ratios.values(), *cells])
-    return [title, aligned(lines), "", _costs(found, cold)]
+    return [title, table(lines), "", _costs(found, cold)]
 
 
 def _costs(found: Found, cold: Found) -> str:
@@ -164,7 +164,7 @@ def _costs(found: Found, cold: Found) -> str:
             _shown(max(row["peak_mb"] for row in group), ",.0f"),
             _shown(max(row["others"] for row in group), ".2f") + _mark(group),
         ])  # fmt: skip
-    return aligned(lines)
+    return table(lines)
 
 
 def _operations(rows: list[Row]) -> list[str]:
@@ -186,7 +186,7 @@ def _operations(rows: list[Row]) -> list[str]:
     note = (
         "Above 100 %: an algorithm with fewer multiplications than the convolution's formula has."
     )
-    return [f"FMA peak: {max(peaks):.0f} GFLOP/s", aligned(lines), note]
+    return [f"FMA peak: {max(peaks):.0f} GFLOP/s", table(lines), note]
 
 
 def _percent(rows: list[Row] | None, peak: float) -> str:

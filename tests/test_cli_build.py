@@ -44,7 +44,7 @@ def test_a_folder(tmp_path, images):
     done = minidl("build", images, tmp_path / "a.h5", "--size", 8)
     assert done.status == 0
     assert done.out == (
-        "class      all\nant          8\nbee          6\ncat          4\n"
+        "class  all\nant      8\nbee      6\ncat      4\n"
         f"{tmp_path / 'a.h5'}: 18 images of 3 classes, 8 x 8, "
         f"{(tmp_path / 'a.h5').stat().st_size / 1e6:.1f} MB\n"
     )

@@ -10,6 +10,7 @@ from minidl.analysis.trace import Run, kept_bytes, trace
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.models import Network
 from minidl.nn import Module
+from minidl.text import table
 
 __all__ = ["Row", "Summary", "example", "summary", "title"]
 
@@ -81,7 +82,7 @@ class Summary:
         shown = [row for row in self._parts if row.depth <= deepest]
         heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
         cells = [_cells(row, self.total) for row in shown]
-        table = _table([heads, *cells, ("total", *_cells(self.total, self.total)[1:])])
+        rows = [heads, *cells, ("total", *_cells(self.total, self.total)[1:])]
         kinds = ("share of", "parameters", "activations", "mult-adds", "time")
         shares = [
             (n, *(f"{share:.1%}" for share in s.values())) for n, s in self.families().items()
@@ -90,9 +91,9 @@ class Summary:
             f"{self.title} on an input of {_shape(self.input_shape)}; "
             f"{self.total.trainable:,} of {self.total.parameters:,} parameters are trained",
             "",
-            *table,
+            table(rows, rules=(1, -1)),
             "",
-            *_table([kinds, *shares]),
+            table([kinds, *shares], rules=(1,)),
             "",
             "mult-adds: of convolutions and matrix products. activations: outputs, in bytes.",
             "training: bytes kept for the backward pass. time: of a forward pass, "
@@ -232,16 +233,3 @@ def _bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}B"
     return f"{count} B"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows with their columns below each other, and rules below the first and above a total."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    if rows[-1][0] == "total":
-        lines.insert(-1, rule)
-    return [lines[0], rule, *lines[1:]]

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from minidl.bench.processes import aligned
 from minidl.bench.short import MINIDL, TASKS, head, speed
 from minidl.errors import FileFormatError
+from minidl.text import table
 
 __all__ = ["read", "render"]
 
@@ -59,7 +59,7 @@ def render(first: Path, second: Path) -> str:
         speeds = [speed(result["rows"], task, MINIDL) for result in (a, b)]
         cells = [NONE if one is None else f"{one[0]:,.0f}{one[1]}" for one in speeds]
         lines.append([text, *cells, _ratio(*speeds)])
-    parts = [f"A, {first}: {head(a)}", f"B, {second}: {head(b)}", aligned(lines)]
+    parts = [f"A, {first}: {head(a)}", f"B, {second}: {head(b)}", table(lines)]
     if any("*" in cell for line in lines for cell in line):
         parts.append("* others kept the machine busy: run it again when it is quiet")
     return "\n".join(parts)

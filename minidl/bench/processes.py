@@ -7,14 +7,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from minidl.config import config
 from minidl.errors import StateError
 
-__all__ = ["TUNED_MALLOC", "aligned", "installed", "machine", "run_job"]
+__all__ = ["TUNED_MALLOC", "installed", "machine", "run_job"]
 
 # glibc gives large blocks back to the system when they are freed, and every new one costs a page
 # fault for each 4 kB. With these settings PyTorch keeps its pages, and its steps fault hardly ever.
@@ -79,15 +79,3 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def aligned(rows: Sequence[Sequence[Any]]) -> str:
-    """Rows of a table as text, the first column to the left, the others to the right."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    lines = []
-    for first, *rest in texts:
-        cells = [first.ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

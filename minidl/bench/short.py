@@ -17,7 +17,8 @@ import numpy as np
 import minidl as md
 from minidl.bench.captured import captured
 from minidl.bench.measure import measure, warm_up
-from minidl.bench.processes import TUNED_MALLOC, aligned, installed, machine, run_job
+from minidl.bench.processes import TUNED_MALLOC, installed, machine, run_job
+from minidl.text import table
 
 __all__ = ["MINIDL", "TASKS", "compare", "head", "render", "speed"]
 
@@ -53,7 +54,7 @@ def render(result: dict[str, Any]) -> str:
     rows = result["rows"]
     sides = list(dict.fromkeys(row["side"] for row in rows))
     top = ["images/s", *(["ratio"] if len(sides) > 1 else []), *sides]
-    lines = [head(result), aligned([top, *(_row(rows, task, sides) for task in TASKS)])]
+    lines = [head(result), table([top, *(_row(rows, task, sides) for task in TASKS)])]
     if len(sides) == 1:
         lines.append("PyTorch is not installed: pip install 'minidl[bench]' adds the comparison")
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
 from minidl.cli.figures import check_json, save_json
+from minidl.text import shortened, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,8 +91,8 @@ def _tables(found: "Evaluation") -> Iterator[str]:
     rows = [_HEADS, *map(_cells, found.rows)]
     if found.rows[0]["rank5"] is None:
         rows = [(*row[:2], *row[3:]) for row in rows]
-    yield "\n".join(_table(rows))
-    short = [_cut(name) for name in found.classes]
+    yield table(rows, rules=(1,))
+    short = [shortened(name, LONGEST) for name in found.classes]
     count = len([name for name in found.classes if name != ELSEWHERE])
     of = "of the average:\n" if len(found.rows) > 1 else ""
     if count <= MOST_ROWS:
@@ -122,22 +123,10 @@ def _matrix(confusion: "np.ndarray", classes: Sequence[str]) -> str:
     if classes[-1] == ELSEWHERE:  # nothing there is the truth
         cells.pop()
     corner = "truth \\ guess"
-    lines = _table([(corner, *classes), *([name, *row] for name, row in zip(classes, cells))])
-    if len(lines[0]) > WIDTH:
+    found = table([(corner, *classes), *([n, *row] for n, row in zip(classes, cells))], rules=(1,))
+    if found.index("\n") > WIDTH:
         numbers = [f"{i:2}" for i in range(1, len(classes) + 1)]
         sides = [f"{i} {name}" for i, name in zip(numbers, classes, strict=True)]
-        lines = _table([(corner, *numbers), *([name, *row] for name, row in zip(sides, cells))])
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns below each other, and a rule below the first."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+        rows = [(corner, *numbers), *([side, *row] for side, row in zip(sides, cells))]
+        return table(rows, rules=(1,))
+    return found

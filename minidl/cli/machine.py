@@ -9,6 +9,7 @@ from typing import Any
 
 import minidl as md
 from minidl.cli.arguments import whole
+from minidl.text import table
 
 __all__ = ["add_machine"]
 
@@ -103,8 +104,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from minidl import doctor
 
     rows, wrong = doctor.examine()
-    for name, found in rows:
-        print(f"{name:<9} {found}")
+    print(table(rows, left=2))
     for text in wrong:
         print(f"wrong: {text}")
     if not wrong:

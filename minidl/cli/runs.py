@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import ArgumentError, MinidlError
+from minidl.text import shortened, table
 
 __all__ = ["add_runs"]
 
-WIDEST = 40  # characters of a cell
+LONGEST = 40  # characters of a cell
 
 HEADINGS = ("name", "command", "model", "data", "started", "epochs", "accuracy", "seconds")
 
@@ -61,7 +62,7 @@ def _list(folder: Path) -> str:
         found.append((began, path.name, _row(run)))
     if not found:
         return f"no runs in {folder}: `minidl train` saves one in the folder runs"
-    return _table([HEADINGS, *(row for _, _, row in sorted(found))], rights=(5, 6, 7))
+    return _table([HEADINGS, *(row for _, _, row in sorted(found))], left=5)
 
 
 def _row(run: Any) -> list[str]:
@@ -87,8 +88,10 @@ def _compare(folders: list[Path]) -> str:
     settings = [[name, *(run.settings.get(name, "") for run in runs)] for name in names]
     differ = [row for row in settings if len(runs) == 1 or len(set(row[1:])) > 1]
     head = ["", *map(str, folders)]
-    widest = max(WIDEST, *map(len, head))
-    parts = [_table([head, *rows], widest=widest) for rows in (_figures(runs), differ) if rows]
+    longest = max(LONGEST, *map(len, head))
+    parts = [
+        _table([head, *rows], len(head), longest) for rows in (_figures(runs), differ) if rows
+    ]
     if not differ:
         parts.append("the settings are the same")
     return "\n\n".join(parts)
@@ -116,30 +119,9 @@ def _figures(runs: list[Any]) -> list[list[str]]:
     return [row for row in rows if any(text not in ("", NOTHING) for text in row[1:])]
 
 
-def _table(
-    rows: Sequence[Sequence[str]], rights: tuple[int, ...] = (), widest: int = WIDEST
-) -> str:
-    """Columns of equal width, two blanks apart; long texts lose their middle."""
-    from minidl.analysis.report.values import visible
+def _table(rows: Sequence[Sequence[str]], left: int, longest: int = LONGEST) -> str:
+    """A table with long cells shortened, and a dash for what is missing below the headings."""
     from minidl.analysis.report.wording import NOTHING
 
-    cells = [[_short(visible(text) or NOTHING, widest) for text in row] for row in rows]
-    if rows[0][0] == "":
-        cells[0][0] = ""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        places = [
-            text.rjust(width) if i in rights else text.ljust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(places).rstrip())
-    return "\n".join(lines)
-
-
-def _short(text: str, widest: int) -> str:
-    """Names of files differ at their ends."""
-    if len(text) <= widest:
-        return text
-    half = (widest - 3) // 2
-    return f"{text[: widest - 3 - half]}...{text[-half:]}"
+    cells = [[shortened(text or NOTHING, longest) for text in row] for row in rows[1:]]
+    return table([rows[0], *cells], left)

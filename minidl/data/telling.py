@@ -7,11 +7,12 @@ import numpy as np
 
 from minidl.data.scanning import kinds
 from minidl.data.splits import labels_of
+from minidl.text import printable, shortened, table
 
-__all__ = ["Tell", "classes_table", "left_out", "printable", "teller"]
+__all__ = ["Tell", "classes_table", "left_out", "teller"]
 
 MOST = 20  # classes that are listed one by one
-WIDEST = 40  # characters of a class's name
+LONGEST = 40  # characters of a class's name
 
 Tell = Callable[[str], None]
 
@@ -36,29 +37,22 @@ def classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
     parts: data sets by the parts' names.
     """
     counts = {part: _counts(images, len(classes)) for part, images in parts.items()}
-    names = [_short(name) for name in classes[:MOST]]
-    width = max(map(len, [*names, "class"]))
-    wide = {part: max(len(part), 7) for part in parts}
-    lines = [f"{'class':{width}}  " + "  ".join(f"{part:>{wide[part]}}" for part in parts)]
-    for i, name in enumerate(names):
-        row = "  ".join(f"{counts[part][i]:>{wide[part]},}" for part in parts)
-        lines.append(f"{name:{width}}  {row}")
+    rows = [
+        (shortened(name, LONGEST), *(f"{counts[part][i]:,}" for part in parts))
+        for i, name in enumerate(classes[:MOST])
+    ]
+    text = table([("class", *parts), *rows])
     if len(classes) > MOST:
         some = " and ".join(
             f"{min(found)} to {max(found)} images in {part}" for part, found in counts.items()
         )
-        lines.append(f"and {len(classes) - MOST:,} more; of all {len(classes):,}, each has {some}")
-    return "\n".join(lines)
+        text += f"\nand {len(classes) - MOST:,} more; of all {len(classes):,}, each has {some}"
+    return text
 
 
 def _counts(images: Any, classes: int) -> list[int]:
     labels = labels_of(images)
     return np.bincount(() if labels is None else labels, minlength=classes).tolist()
-
-
-def _short(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= WIDEST else name[: WIDEST - 3] + "..."
 
 
 def left_out(skipped: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str, str]]) -> str:
@@ -75,8 +69,3 @@ def left_out(skipped: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str
         named = [(printable(name), reason) for name, reason in passed_over]
         lines += [f"  {line}" for line in kinds(named)]
     return "\n".join(lines)
-
-
-def printable(name: str) -> str:
-    """Return a name without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in name)

@@ -11,6 +11,7 @@ from minidl.io.identify import MINIDL, identify
 from minidl.io.layers import Layer
 from minidl.io.sealed import open_sealed, read_verified
 from minidl.io.weights import FORMAT, FORMATS, entries
+from minidl.text import table
 
 __all__ = ["Report", "inspect"]
 
@@ -23,13 +24,9 @@ class Report:
     layers: list[Layer]
 
     def __str__(self) -> str:
-        return "\n".join([*self._heading(), "", *self._table(), "", *self._totals()])
+        return "\n\n".join([table(self.facts.items(), left=2), self._arrays(), self._totals()])
 
-    def _heading(self) -> list[str]:
-        width = max(map(len, self.facts))
-        return [f"{name:<{width}}  {value}" for name, value in self.facts.items()]
-
-    def _table(self) -> list[str]:
+    def _arrays(self) -> str:
         rows = [("layer", "kind", "array", "shape", "type")]
         for layer in self.layers:
             first = (layer.name or "(the model itself)", layer.kind)
@@ -37,10 +34,9 @@ class Report:
                 shape = " x ".join(map(str, array.shape)) or "one number"
                 rows.append((*first, role, shape, array.dtype.name))
                 first = ("", "")
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return table(rows, left=5)
 
-    def _totals(self) -> list[str]:
+    def _totals(self) -> str:
         kinds: dict[str, list[int]] = {}
         for layer in self.layers:
             counted = kinds.setdefault(layer.kind, [0, 0, 0])
@@ -50,9 +46,7 @@ class Report:
         rows += [(kind, *map("{:,}".format, counted)) for kind, counted in kinds.items()]
         total = [sum(column) for column in zip(*kinds.values(), strict=True)] or [0, 0, 0]
         rows.append(("total", *map("{:,}".format, total)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-                for row in rows]  # fmt: skip
+        return table(rows)
 
 
 def _sizes(layer: Layer) -> tuple[int, int]:

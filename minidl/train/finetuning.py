@@ -17,6 +17,7 @@ from minidl.data.opening import Parts, open_for_training
 from minidl.data.telling import Tell, classes_table, left_out, teller
 from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
+from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.results import figures, save_report, save_results
 from minidl.train.run import Run
@@ -234,10 +235,9 @@ def _save(
 
 def _table(rows: list[dict[str, Any]]) -> str:
     """The approaches, one a line."""
-    lines = [f"{'':14}{'accuracy':>9}{'loss':>9}{'trained':>13}{'seconds':>9}"]
-    for row in rows:
-        lines.append(
-            f"{row['name']:14}{row['accuracy']:>9.2%}{row['loss']:>9.4f}"
-            f"{row['trained_parameters']:>13,}{row['seconds']:>9.1f}"
-        )
-    return "\n".join(lines)
+    cells = [
+        (row["name"], f"{row['accuracy']:.2%}", f"{row['loss']:.4f}",
+         f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
+        for row in rows
+    ]  # fmt: skip
+    return table([("", "accuracy", "loss", "trained", "seconds"), *cells])

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from minidl import models
 from minidl.data import DataLoader, Dataset, transforms
-from minidl.data.telling import printable
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.models import Network
 from minidl.nn.modes import evaluating
+from minidl.text import printable
 
 __all__ = ["Members", "class_numbers", "load_members", "log_probabilities", "paths"]
 

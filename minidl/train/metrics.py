@@ -11,6 +11,7 @@ from minidl.autograd import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.foreign import METRICS
 from minidl.nn.settings import positive
+from minidl.text import table
 
 __all__ = [
     "accuracy",
@@ -204,17 +205,12 @@ def classification_report(confusion: np.ndarray, classes: Sequence[Any] | None =
     rows = precision_recall(confusion, classes)
     cells = [("class", "precision", "recall", "count")]
     for row in rows:
-        name = "".join(c if c.isprintable() else "?" for c in str(row["class"]))
         numbers = ["-" if math.isnan(row[n]) else f"{row[n]:.4f}" for n in cells[0][1:3]]
-        cells.append((name, numbers[0], numbers[1], str(row["count"])))
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
-    ]
-    rule = "-" * len(lines[0])
+        cells.append((row["class"], numbers[0], numbers[1], str(row["count"])))
+    lines = table(cells, rules=(1,)).splitlines()
     right, total = int(np.trace(confusion)), int(np.sum(confusion))
     share = f"{right / total:.4f}" if total else "-"
-    return "\n".join([lines[0], rule, *lines[1:], rule, f"accuracy {share}, {right} of {total}"])
+    return "\n".join([*lines, lines[1], f"accuracy {share}, {right} of {total}"])
 
 
 def worst_mistakes(scores: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

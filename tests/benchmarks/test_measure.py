@@ -7,7 +7,7 @@ import pytest
 
 from minidl.bench import measure as measuring
 from minidl.bench.measure import Usage, busy_ticks, measure, others, usage, warm_up
-from minidl.bench.processes import aligned, installed, machine, run_job
+from minidl.bench.processes import installed, machine, run_job
 from minidl.errors import StateError
 
 STAT = """\
@@ -114,7 +114,3 @@ def test_machine_is_plain_data():
 def test_installed():
     assert installed("numpy")
     assert not installed("a_package_that_nobody_wrote")
-
-
-def test_columns_are_aligned():
-    assert aligned([["a", "ratio"], ["long name", 1.5]]) == "a          ratio\nlong name    1.5"

@@ -32,6 +32,7 @@ import minidl as md  # noqa: E402
 from minidl import models, optim  # noqa: E402
 from minidl.errors import FileFormatError, StateError  # noqa: E402
 from minidl.io.isolated import read_isolated  # noqa: E402
+from minidl.text import table  # noqa: E402
 
 SECONDS = 20  # for one file
 PATIENCE = 150  # after which a worker is killed
@@ -196,13 +197,11 @@ class Summary:
             rows.append([label, *(str(counts[name] or "") for name in names)])
         total = sum(self.outcomes.values(), Counter())
         rows.append(["all", *(str(total[name]) for name in names)])
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        lines.append(
+        counts = (
             f"{sum(total.values())} files; the slowest took {self.slowest:.2f} s, the largest "
             f"process {self.largest / 2**20:.0f} MiB; {len(self.violations)} violations"
         )
-        return "\n".join(lines)
+        return f"{table(rows)}\n{counts}"
 
 
 def supervise(arguments, job, summary):
