@@ -28,6 +28,7 @@ from minidl.data.folder import ImageFolder
 from minidl.data.hdf5_dataset import HDF5Dataset
 from minidl.data.hdf5_writer import HDF5Writer
 from minidl.data.transforms import Normalize, RandomCrop, RandomHorizontalFlip
+from minidl.text import table
 
 FOLDER, TORCH, HDF5, MEMORY = "minidl, folder", "torch, folder", "minidl, HDF5", "minidl, memory"
 LARGE, SMALL = 256, 224  # pixels, before and after the random crop

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["config", "set_num_threads"]
@@ -173,7 +174,7 @@ def set_num_threads(n: int) -> None:
 
     Raises ArgumentError unless 1 <= n <= the cores this process may use.
     """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= _cores():
+    if not is_whole(n) or not 1 <= n <= _cores():
         raise ArgumentError(
             f"set_num_threads expected a whole number from 1 to {_cores()} "
             f"(the cores this process may use), got {n!r}"

@@ -8,8 +8,7 @@ A size or stride in normal form is a pair (vertical, horizontal); a padding is
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, ShapeError
 
 __all__ = [
@@ -23,17 +22,13 @@ Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     """`value` as a pair of whole numbers, each at least `least`; one number stands for both."""
-    numbers: Any = (value, value) if _is_int(value) else value
+    numbers: Any = (value, value) if is_whole(value) else value
     if (
         not isinstance(numbers, tuple | list)
         or len(numbers) != 2
-        or not all(_is_int(n) and least <= n <= MOST for n in numbers)
+        or not all(is_whole(n) and least <= n <= MOST for n in numbers)
     ):
         raise ArgumentError(
             f"{name} must be a whole number from {least} up, or a pair of them, got {value!r:.60}"
@@ -62,7 +57,7 @@ def pad_pair(
             return pair(padding[0], "padding", 0), pair(padding[1], "padding", 0)
         vertical, horizontal = pair(padding, "padding", 0)
         return (vertical, vertical), (horizontal, horizontal)
-    if _is_int(padding) and 0 <= padding <= MOST:
+    if is_whole(padding) and 0 <= padding <= MOST:
         return (int(padding), int(padding)), (int(padding), int(padding))
     raise ArgumentError(
         "padding must be a whole number from 0 up, a pair (vertical, horizontal), "

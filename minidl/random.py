@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError, StateError
+from minidl.checks import whole
+from minidl.errors import StateError
 from minidl.recording import before
 
 __all__ = ["drawn", "manual_seed", "generator", "get_state", "restored", "seed", "set_state"]
@@ -21,9 +22,7 @@ _generator = np.random.Generator(np.random.PCG64())
 def manual_seed(n: int) -> None:
     """Seed every random draw that follows. `n` is a whole number, 0 or more."""
     global _generator
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise ArgumentError(f"manual_seed expected a whole number from 0 up, got {n!r}")
-    _generator = np.random.Generator(np.random.PCG64(int(n)))
+    _generator = np.random.Generator(np.random.PCG64(whole("manual_seed", "n", n, 0)))
 
 
 def generator() -> np.random.Generator:

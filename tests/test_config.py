@@ -157,7 +157,7 @@ def test_another_seed_gives_other_draws():
 def test_bad_seeds(seed):
     md.manual_seed(5)
     before = random.get_state()
-    with pytest.raises(ArgumentError, match="manual_seed expected a whole number from 0 up, got"):
+    with pytest.raises(ArgumentError, match="manual_seed: n must be a whole number from 0 up, got"):
         md.manual_seed(seed)
     assert random.get_state() == before
 

@@ -14,7 +14,7 @@ ROOT = Path(minidl.__file__).parent
 
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
-    {"errors", "foreign", "text", "version"},
+    {"checks", "errors", "foreign", "text", "version"},
     {"config", "random", "geometry", "recording", "exposed"},
     {"reference", "kernels"},
     {"autograd"},

@@ -9,10 +9,10 @@ import numpy as np
 from minidl import nn
 from minidl.analysis.receptive import receptive_fields
 from minidl.autograd import no_grad
+from minidl.checks import positive
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.nn.settings import positive
 
 __all__ = ["plot_activations", "plot_filters", "plot_receptive_fields", "plot_saliency"]
 

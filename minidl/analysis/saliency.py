@@ -11,10 +11,10 @@ import numpy as np
 from minidl import autograd, nn
 from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
+from minidl.checks import is_whole, positive
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.nn.settings import positive
 
 __all__ = ["grad_cam", "occlusion"]
 
@@ -159,8 +159,7 @@ def _class_number(who: str, model: Module, scores: np.ndarray, target: int | str
             return int(classes.index(target))
         known = f"it knows {', '.join(classes[:20])}" if classes else "it names no classes"
         raise ArgumentError(f"{who}: the model has no class {target!r}: {known}")
-    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
-    if not whole or not 0 <= target < count:
+    if not is_whole(target) or not 0 <= target < count:
         raise ArgumentError(f"{who}: target must be a class from 0 to {count - 1}, got {target!r}")
     return int(target)
 

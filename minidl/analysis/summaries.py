@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl import nn
 from minidl.analysis.trace import Run, kept_bytes, trace
+from minidl.checks import is_whole, positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.models import Network
 from minidl.nn import Module
@@ -117,8 +118,8 @@ def summary(
     """
     if not isinstance(model, Module):
         raise DTypeError(f"summary expected a module first, got {type(model).__name__}")
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
-        raise ArgumentError(f"summary: depth must be a whole number from 1 up, got {depth!r}")
+    if depth is not None:
+        depth = positive("summary", "depth", depth)
     x = example(model, input_shape)
     runs, _ = trace(model, x, timed=True)
     kept: list[int | None]
@@ -151,8 +152,7 @@ def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarr
             )
         input_shape = model.input_shape
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
-    sizes = [n for n in shape if isinstance(n, int | np.integer) and not isinstance(n, bool)]
-    if not shape or len(sizes) != len(shape) or min(sizes) < 1:
+    if not shape or not all(is_whole(n) and n > 0 for n in shape):
         raise ArgumentError(
             f"summary: input_shape must be whole numbers from 1 up, such as (1, 224, 224, 3), got "
             f"{input_shape!r}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.tensor import Tensor
+from minidl.checks import is_whole
 from minidl.config import config
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.foreign import advised
@@ -112,9 +113,8 @@ def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 def _shape(who: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     """The shape of both zeros(2, 3) and zeros((2, 3))."""
     shape = unpacked(size)
-    for n in shape:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-            raise ShapeError(f"{who}() expected a shape of whole numbers from 0 up, got {shape}")
+    if not all(is_whole(n) and n >= 0 for n in shape):
+        raise ShapeError(f"{who}() expected a shape of whole numbers from 0 up, got {shape}")
     return tuple(map(int, shape))
 
 

@@ -89,9 +89,7 @@ def _compare(folders: list[Path]) -> str:
     differ = [row for row in settings if len(runs) == 1 or len(set(row[1:])) > 1]
     head = ["", *map(str, folders)]
     longest = max(LONGEST, *map(len, head))
-    parts = [
-        _table([head, *rows], len(head), longest) for rows in (_figures(runs), differ) if rows
-    ]
+    parts = [_table([head, *rows], len(head), longest) for rows in (_figures(runs), differ) if rows]
     if not differ:
         parts.append("the settings are the same")
     return "\n\n".join(parts)

@@ -5,8 +5,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data.dataset import ArrayDataset, LabelledImages
-from minidl.errors import ArgumentError
 
 __all__ = ["digits", "few_digits"]
 
@@ -22,8 +22,7 @@ def digits(size: int = 32) -> tuple[ArrayDataset, ArrayDataset]:
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0; the 1,797 that scikit-learn has.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-        raise ArgumentError(f"digits: size must be a whole number from 8 up, got {size!r}")
+    size = whole("digits", "size", size, 8)
     pixels, labels = _read()
     images = _enlarge(pixels / 16.0, size)[..., np.newaxis]  # (N, size, size, 1)
     test = _every_fifth(labels)
@@ -45,8 +44,7 @@ def few_digits(per_class: int = 10) -> tuple[LabelledImages, LabelledImages]:
     test = _every_fifth(labels)
     of_class = [np.flatnonzero((labels == label) & ~test) for label in np.unique(labels)]
     most = min(map(len, of_class))
-    if isinstance(per_class, bool) or not isinstance(per_class, int) or not 0 < per_class <= most:
-        raise ArgumentError(f"few_digits: per_class must be from 1 to {most}, got {per_class!r}")
+    per_class = whole("few_digits", "per_class", per_class, 1, most)
     chosen = np.concatenate([numbers[:per_class] for numbers in of_class])
     classes = [str(label) for label in range(10)]
     parts = [LabelledImages(images[part], labels[part], classes) for part in (chosen, test)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.checks import positive
 from minidl.data.containers import check_no_containers
 from minidl.data.dataset import Dataset
 from minidl.data.images import Size, check_size, read_image
@@ -63,8 +64,7 @@ class ImageFiles(Dataset):
         workers: threads that read.
         Raises FileFormatError, and leaves nothing out, if a class would lose all its images.
         """
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ArgumentError(f"workers must be a whole number from 1 up, got {workers!r}")
+        workers = positive("drop_unreadable", "workers", workers)
         with ThreadPoolExecutor(workers, thread_name_prefix="minidl-images") as pool:
             reasons = list(pool.map(self._why_unreadable, self.paths))
         readable = np.array([reason is None for reason in reasons])

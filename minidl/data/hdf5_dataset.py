@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data.dataset import Dataset
 from minidl.data.hdf5_writer import DTYPES, FORMAT, FORMAT_VERSION
 from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
@@ -62,8 +63,7 @@ class HDF5Dataset(Dataset):
     ) -> None:
         from minidl.io.sealed import open_sealed
 
-        if isinstance(cache, bool) or not isinstance(cache, int) or cache < 0:
-            raise ArgumentError(f"cache must be a whole number of bytes, got {cache!r}")
+        cache = whole("HDF5Dataset", "cache", cache, 0)
         self.path = os.fspath(path)
         try:
             with open_sealed(path, {FORMAT: FORMAT_VERSION}, ANY_SIZE) as (_, file):

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import is_whole, positive
 from minidl.data.journal import Journal, check_target
 from minidl.data.statistics import ChannelStatistics
 from minidl.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -70,8 +71,7 @@ class HDF5Writer:
         self.classes = None if classes is None else [str(name) for name in classes]
         if len(json.dumps(self.classes)) > MOST_NAMES:
             raise ArgumentError(f"HDF5Writer: the classes' names take more than {MOST_NAMES} bytes")
-        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-            raise ArgumentError(f"buffer must be a whole number from 1 up, got {buffer!r}")
+        buffer = positive("HDF5Writer", "buffer", buffer)
         self._row_bytes = math.prod(self.shape) * self.dtype.itemsize
         self._source = str(source)
         self._state = "open"  # or "failed", "closed"
@@ -275,8 +275,7 @@ def _check_names(names: Any, count: int) -> list[str]:
 
 def _check_shape(shape: Any) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in sizes]
-    if not sizes or not all(whole):
+    if not sizes or not all(is_whole(n) and n > 0 for n in sizes):
         raise ShapeError(
             f"HDF5Writer expected the shape of a row, such as (224, 224, 3), got {shape!r}"
         )

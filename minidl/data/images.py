@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
@@ -92,8 +93,7 @@ def check_size(size: Any, fit: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = size if isinstance(size, tuple | list) else (size, size)
-    whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in pair]
-    if len(pair) != 2 or not all(whole):
+    if len(pair) != 2 or not all(is_whole(n) and n > 0 for n in pair):
         raise ArgumentError(f"size must be pixels, such as 224, or (height, width), got {size!r}")
     if fit == "short" and isinstance(size, tuple | list):
         raise ArgumentError(f'fit="short" takes one number, the short side, got size={size!r}')

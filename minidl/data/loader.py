@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import random
+from minidl.checks import positive, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import ArgumentError, DTypeError, StateError
 from minidl.foreign import Advising
@@ -55,12 +56,12 @@ class DataLoader(Advising):
                 "minidl.data.ArrayDataset(x, y), or subclass minidl.data.Dataset"
             )
         self.dataset = dataset
-        self.batch_size = _whole(batch_size, "batch_size", 1)
+        self.batch_size = positive("DataLoader", "batch_size", batch_size)
         self.shuffle = shuffle
-        self.seed = int(random.generator().integers(2**63)) if seed is None else seed
-        _whole(self.seed, "seed", 0)
+        drawn = random.generator().integers(2**63) if seed is None else seed
+        self.seed = whole("DataLoader", "seed", drawn, 0)
         self.drop_last = drop_last
-        self.workers = _whole(workers, "workers", 0)
+        self.workers = whole("DataLoader", "workers", workers, 0)
         self.transform, self.augment = _transforms(transform), augment
         if not len(self):
             raise ArgumentError(
@@ -107,7 +108,7 @@ class DataLoader(Advising):
             )
         try:
             seed, epoch, position = (
-                _whole(state[name], name, 0) for name in ("seed", "epoch", "position")
+                whole("DataLoader", name, state[name], 0) for name in ("seed", "epoch", "position")
             )
         except ArgumentError as error:
             raise StateError(f"bad state: {error}") from error
@@ -186,9 +187,3 @@ def _transforms(given: Any) -> list[Transform]:
                 f"data.transforms.RandomCrop(32), got {transform!r}"
             )
     return found
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number from {least} up, got {value!r}")
-    return int(value)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
@@ -85,9 +86,7 @@ def split(
     Raises ArgumentError where a part, or a class in a part, would be empty.
     """
     shares = _check_fractions(fractions)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number from 0 up, got {seed!r}")
-    generator = np.random.default_rng(int(seed))
+    generator = np.random.default_rng(whole("split", "seed", seed, 0))
     parts: list[list[np.ndarray]] = [[] for _ in shares]
     for name, members in _groups(dataset, stratify):
         counts = _counts(len(members), shares)

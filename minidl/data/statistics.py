@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidl.checks import positive
 from minidl.data.dataset import Dataset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
@@ -64,8 +65,7 @@ def channel_statistics(dataset: Dataset, batch_size: int = 64) -> tuple[np.ndarr
     """
     if not isinstance(dataset, Dataset):
         raise DTypeError(f"channel_statistics expected a Dataset, got {type(dataset).__name__}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ArgumentError(f"batch_size must be a whole number from 1 up, got {batch_size!r}")
+    batch_size = positive("channel_statistics", "batch_size", batch_size)
     if not len(dataset):
         raise ArgumentError("channel_statistics expected at least one item, got an empty dataset")
     statistics: ChannelStatistics | None = None

@@ -5,9 +5,8 @@ channels come first: known from one run of the model, on a shape that is given o
 import inspect
 from typing import Any
 
-import numpy as np
-
 from minidl import nn, random
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError
 from minidl.io.provenance import IMAGE, OTHER, ROWS
 from minidl.io.shapes import MisfitError
@@ -59,7 +58,7 @@ def _given(shape: Any) -> tuple[tuple[int, ...], ...] | None:
             f"input_shape={rest}"
         )
     shapes = [tuple(s) for s in (shape if several else [shape])] if _plain(shape) else []
-    if not shapes or not all(isinstance(n, int | np.integer) and n > 0 for s in shapes for n in s):
+    if not shapes or not all(is_whole(n) and n > 0 for s in shapes for n in s):
         raise ArgumentError(
             "input_shape must be the shape of one example without the batch axis, such as "
             f"(H, W, C) or (F,), or a list of these for several inputs, got {shape!r}"

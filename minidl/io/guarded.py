@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 import h5py
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, FileFormatError, MinidlError
 
 __all__ = ["MAX_BYTES", "Entry", "GuardedFile", "open_guarded"]
@@ -88,7 +89,7 @@ def check_file(path: Path) -> Iterator[BinaryIO]:
 
 def check_max_bytes(max_bytes: int) -> None:
     """Raise ArgumentError unless it is a number of bytes."""
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
+    if not is_whole(max_bytes) or max_bytes < 0:
         raise ArgumentError(f"max_bytes must be a whole number of bytes, got {max_bytes!r}")
 
 

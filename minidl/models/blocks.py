@@ -3,8 +3,8 @@
 from typing import Any
 
 from minidl import nn, ops
+from minidl.checks import positive
 from minidl.errors import ArgumentError
-from minidl.nn.settings import positive
 from minidl.ops.activation import check_activation
 
 __all__ = [

@@ -3,12 +3,12 @@
 from typing import Any
 
 from minidl import nn
+from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.sources import SIGNED, Source
-from minidl.ops.checks import real
 
 __all__ = ["mobilenet_v1"]
 

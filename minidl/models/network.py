@@ -8,11 +8,11 @@ import numpy as np
 from minidl import nn
 from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
+from minidl.checks import positive
 from minidl.errors import ArgumentError, ShapeError, StateError
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.nn.settings import positive
 
 __all__ = ["Network"]
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from itertools import count
 
-import numpy as np
-
 from minidl import nn
+from minidl.checks import positive, whole
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import output_size, pad_pair
 from minidl.models.blocks import conv_relu
 from minidl.models.network import Network
 from minidl.models.registry import register
-from minidl.nn.settings import positive
 
 __all__ = ["classifier", "plain_cnn"]
 
@@ -88,8 +86,7 @@ def plain_cnn(
     `hidden` features with dropout. With m=5, widths 64 to 512 and k=2 of 4096 it is a VGG network.
     """
     n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
-        raise ArgumentError(f"plain_cnn: k must be a whole number from 0 up, got {k!r}")
+    k = whole("plain_cnn", "k", k, 0)
     if max(n * m, k) > MOST_LAYERS or m > MOST_BLOCKS:
         raise ArgumentError(
             f"plain_cnn: n * m and k must be {MOST_LAYERS} at most and m {MOST_BLOCKS}, got "

@@ -3,11 +3,11 @@
 from typing import Any
 
 from minidl import nn
+from minidl.checks import positive
 from minidl.errors import ArgumentError
 from minidl.models.network import Network
 from minidl.models.registry import register
 from minidl.models.resnet import stages
-from minidl.nn.settings import positive
 
 __all__ = ["preact_resnet", "preact_resnet_cifar"]
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 
 __all__ = ["CAFFE", "IMAGENET", "SIGNED", "ImageFormat", "Names", "Source"]
 

@@ -4,10 +4,9 @@ from typing import Any
 
 from minidl import ops
 from minidl.autograd.primitive import Primitive
+from minidl.checks import positive, real
 from minidl.nn.module import Module, Parameter
-from minidl.nn.settings import positive
 from minidl.ops.activation import check_approximate, check_beta
-from minidl.ops.checks import real
 
 __all__ = [
     "ELU", "GELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",

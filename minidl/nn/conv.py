@@ -7,11 +7,11 @@ through layers with ReLU; biases start at 0.
 from typing import Any
 
 from minidl import ops
+from minidl.checks import positive
 from minidl.geometry import Pair, pad_pair, pair
 from minidl.nn import init
 from minidl.nn.linear import options
 from minidl.nn.module import Module, new_parameter
-from minidl.nn.settings import positive
 from minidl.ops.activation import activate, check_activation
 from minidl.ops.conv import check_groups
 

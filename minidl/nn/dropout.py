@@ -3,9 +3,9 @@
 from typing import Any
 
 from minidl import ops
+from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
-from minidl.ops.checks import real
 
 __all__ = ["Dropout", "Dropout2d", "StochasticDepth"]
 

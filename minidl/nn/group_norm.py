@@ -3,10 +3,10 @@
 from typing import Any
 
 from minidl import ops
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError
+from minidl.nn.checks import check_array, check_channels
 from minidl.nn.module import Module, new_parameter
-from minidl.nn.settings import check_array, check_channels, positive
-from minidl.ops.checks import real
 
 __all__ = ["GroupNorm", "InstanceNorm2d"]
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from minidl import ops
+from minidl.checks import positive
 from minidl.nn import init
 from minidl.nn.module import Module, new_parameter
-from minidl.nn.settings import positive
 from minidl.ops.activation import check_activation
 
 __all__ = ["Linear", "Embedding"]

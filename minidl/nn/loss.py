@@ -4,9 +4,9 @@ from typing import Any
 
 from minidl import ops
 from minidl.autograd.tensor import Tensor
+from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.nn.module import Module
-from minidl.ops.checks import real
 from minidl.ops.loss import REDUCTIONS, check_reduction
 
 __all__ = [

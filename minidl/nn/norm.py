@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError, ShapeError
+from minidl.nn.checks import channels_first_hint, check_array
 from minidl.nn.module import Buffer, Module, new_parameter
-from minidl.nn.settings import channels_first_hint, check_array, positive
 from minidl.ops.activation import check_activation
-from minidl.ops.checks import real
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from minidl import ops
+from minidl.checks import positive
 from minidl.errors import ArgumentError
 from minidl.geometry import pad_pair
+from minidl.nn.checks import check_array
 from minidl.nn.module import Module
-from minidl.nn.settings import check_array, positive
 
 __all__ = ["PixelShuffle", "PixelUnshuffle", "ReflectionPad2d"]
 

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 from minidl import ops
+from minidl.checks import real
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import pad_pair
+from minidl.nn.checks import check_array
 from minidl.nn.module import Module
-from minidl.nn.settings import check_array
-from minidl.ops.checks import real
 from minidl.ops.upsample import MODES
 
 __all__ = ["Flatten", "Upsample", "ZeroPad2d"]

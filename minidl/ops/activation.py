@@ -11,8 +11,8 @@ from minidl.autograd.op import Op
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import real
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import erf, exp
 from minidl.ops.reduce import sum_to

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import MOST, Pair
 from minidl.ops.indexing import scatter_add
@@ -139,8 +140,7 @@ def check_output_size(who: str, output_size: Any) -> tuple[int | None, int | Non
     """`output_size` as a pair, or an ArgumentError."""
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * 2
     for size in sizes:
-        whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if size is not None and (not whole or not 1 <= size <= MOST):
+        if size is not None and (not is_whole(size) or not 1 <= size <= MOST):
             sizes = ()
     if len(sizes) != 2:
         raise ArgumentError(

@@ -8,8 +8,9 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import flag
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import flag, one_axis
+from minidl.ops.checks import one_axis
 from minidl.ops.indexing import getitem
 from minidl.recording import step
 

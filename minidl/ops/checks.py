@@ -1,44 +1,13 @@
-"""Checks that ops share: of their settings, and of arrays that NumPy alone would compute with."""
+"""Checks that ops share: of axes, and of arrays that NumPy alone would compute with."""
 
-import math
 from typing import Any
 
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["check_float", "flag", "lengths", "one_axis", "real", "reduced_axes"]
-
-
-def real(who: str, name: str, value: Any, finite: bool = True) -> float:
-    """`value` as a float, or an error unless it is a number, and finite if that is asked for."""
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not number or (finite and not _finite(value)):
-        kind = "a finite number" if finite else "a number"
-        raise ArgumentError(f"{who}: {name} must be {kind}, got {value!r:.60}")
-    return float(value)
-
-
-def _finite(number: Any) -> bool:
-    try:
-        return math.isfinite(float(number))
-    except OverflowError:  # a whole number that no float holds
-        return False
-
-
-def flag(who: str, name: str, value: Any) -> bool:
-    """`value` as a bool, or an error unless it is True or False, 1 or 0."""
-    if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
-        raise ArgumentError(f"{who}: {name} must be True or False, got {value!r:.60}")
-    return bool(value)
-
-
-def lengths(who: str, name: str, value: Any) -> tuple[int, ...]:
-    """`value` as a tuple of whole numbers, such as a shape; a number stands for itself alone."""
-    numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
-    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in numbers):
-        raise ArgumentError(f"{who}: {name} must be whole numbers, got {value!r:.60}")
-    return tuple(map(int, numbers))
+__all__ = ["check_float", "one_axis", "reduced_axes"]
 
 
 def reduced_axes(who: str, axis: Any, shape: Any) -> tuple[int, ...]:
@@ -49,7 +18,7 @@ def reduced_axes(who: str, axis: Any, shape: Any) -> tuple[int, ...]:
     given = axis if isinstance(axis, tuple | list) else (axis,)
     axes = []
     for a in given:
-        if not isinstance(a, int | np.integer) or isinstance(a, bool):
+        if not is_whole(a):
             raise ArgumentError(f"{who}: axis must be whole numbers or None, got {axis!r:.60}")
         if not -ndim <= a < ndim:
             raise ShapeError(f"{who}: axis {a} doesn't exist in an array of shape {tuple(shape)}")
@@ -61,7 +30,7 @@ def reduced_axes(who: str, axis: Any, shape: Any) -> tuple[int, ...]:
 
 def one_axis(who: str, axis: Any, shape: Any) -> int:
     """`axis` from 0 up, or an error unless it is one that an array of `shape` has."""
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+    if not is_whole(axis):
         raise ArgumentError(f"{who}: axis must be a whole number, got {axis!r:.60}")
     return reduced_axes(who, axis, shape)[0]
 

@@ -14,6 +14,7 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
 from minidl.ops.activation import (
@@ -222,8 +223,7 @@ def check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
 
 def check_groups(who: str, groups: Any, **channels: int) -> None:
     """An error unless `groups` is a whole number that divides each of the numbers of channels."""
-    if isinstance(groups, bool) or not isinstance(groups, int | np.integer) or groups < 1:
-        raise ArgumentError(f"{who}: groups must be a whole number from 1 up, got {groups!r}")
+    positive(who, "groups", groups)
     for name, count in channels.items():
         if count % groups:
             raise ArgumentError(f"{who}: groups={groups} doesn't divide {name}={count}")

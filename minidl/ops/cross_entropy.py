@@ -11,8 +11,9 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import lengths, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import check_float, lengths, real
+from minidl.ops.checks import check_float
 from minidl.ops.elementwise import add, multiply
 from minidl.ops.indexing import getitem
 from minidl.ops.loss import check_reduction, reduced

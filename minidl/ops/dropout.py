@@ -9,8 +9,9 @@ from minidl import kernels, random
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import flag, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import check_float, flag, real
+from minidl.ops.checks import check_float
 
 __all__ = ["dropout", "dropout2d", "stochastic_depth"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from minidl import kernels
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import real
 from minidl.ops.comparison import check_broadcast, each, where
 
 __all__ = [

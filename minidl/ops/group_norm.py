@@ -8,8 +8,8 @@ import numpy as np
 
 from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import real
 from minidl.ops.elementwise import add, multiply, sqrt
 from minidl.ops.reduce import mean
 from minidl.ops.shape import reshape
@@ -37,11 +37,11 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
         raise (DTypeError if x.dtype.kind != "f" else ShapeError)(
             f"group_norm expected a float array (N, ..., C), got {x.dtype} of shape {x.shape}"
         )
-    whole = isinstance(num_groups, int | np.integer) and not isinstance(num_groups, bool)
-    if not whole or num_groups < 1 or x.shape[-1] % num_groups:
+    num_groups = positive("group_norm", "num_groups", num_groups)
+    if x.shape[-1] % num_groups:
         raise ShapeError(
-            f"group_norm: num_groups must be a whole number that divides the {x.shape[-1]} "
-            f"channels (last axis of {x.shape}), got {num_groups!r}"
+            f"group_norm: num_groups must divide the {x.shape[-1]} channels (last axis of "
+            f"{x.shape}), got {num_groups}"
         )
     eps = real("group_norm", "eps", eps)
     if eps < 0:
@@ -99,8 +99,8 @@ def _(draw: Draw) -> Iterator[Sample]:
 
 @group_norm.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(draw.normal(2, 3, 3, 6), 4), ShapeError, "divides the 6 channels")
-    yield ErrorInput(sample(draw.normal(2, 6), 0), ShapeError, "num_groups must be .* got 0")
+    yield ErrorInput(sample(draw.normal(2, 3, 3, 6), 4), ShapeError, "must divide the 6 channels")
+    yield ErrorInput(sample(draw.normal(2, 6), 0), ArgumentError, "num_groups must be .* got 0")
     yield ErrorInput(sample(draw.normal(6), 2), ShapeError, r"\(N, ..., C\)")
     yield ErrorInput(sample(np.ones((2, 4), int), 2), DTypeError, "got int64")
     yield ErrorInput(sample(draw.normal(2, 4), 2, eps=-1.0), ArgumentError, "eps must be 0 or more")

@@ -8,8 +8,8 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import lengths
 from minidl.errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from minidl.ops.checks import lengths
 from minidl.recording import step
 
 __all__ = ["embedding", "getitem", "scatter_add"]

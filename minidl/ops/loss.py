@@ -9,9 +9,10 @@ import numpy as np
 from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import flag, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import relu, sigmoid, softplus
-from minidl.ops.checks import check_float, flag, real
+from minidl.ops.checks import check_float
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import abs, clip, exp, log, power
 from minidl.ops.reduce import mean, sum

@@ -6,8 +6,9 @@ import numpy as np
 
 from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import flag, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import check_float, flag, real
+from minidl.ops.checks import check_float
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import sqrt
 from minidl.ops.reduce import count_of, mean, sum

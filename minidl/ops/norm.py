@@ -11,6 +11,7 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import flag, lengths, positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import (
     FUSED,
@@ -19,7 +20,7 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.checks import check_float, flag, lengths, real
+from minidl.ops.checks import check_float
 from minidl.ops.elementwise import add, multiply, negative, power, sqrt
 from minidl.ops.moments import var as variance
 from minidl.ops.reduce import mean, sum
@@ -306,8 +307,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     x: (N, H, W, C).  As in PyTorch, alpha is divided by size.
     Source: Krizhevsky et al. 2012, "ImageNet Classification with Deep CNNs", section 3.3.
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ArgumentError(f"local_response_norm: size must be 1 or more channels, got {size!r}")
+    size = positive("local_response_norm", "size", size)
     if x.ndim < 2 or x.shape[-1] == 0:
         raise ShapeError(f"local_response_norm expected (..., C), got shape {x.shape}")
     check_float("local_response_norm", x)
@@ -397,4 +397,4 @@ def _(draw: Draw) -> Iterator[Sample]:
 
 @local_response_norm.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(draw.normal(1, 2, 2, 3), 0), ArgumentError, "size must be 1 or more")
+    yield ErrorInput(sample(draw.normal(1, 2, 2, 3), 0), ArgumentError, "size must be .* got 0")

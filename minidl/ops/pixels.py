@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl.autograd.op import composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import pad_pair
 from minidl.ops.indexing import getitem
@@ -29,7 +30,8 @@ def pixel_shuffle(x, upscale_factor):
     right in an r x r block: PyTorch's order, so that its weights fit.
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4.
     """
-    r = _factor("pixel_shuffle", x, upscale_factor)
+    _check_images("pixel_shuffle", x)
+    r = positive("pixel_shuffle", "upscale_factor", upscale_factor)
     n, h, w, c = x.shape
     if c % (r * r):
         raise ShapeError(
@@ -51,7 +53,8 @@ def _torch_unshuffle(torch: Any, x: Any, downscale_factor: int) -> Any:
 @composite(oracle=_torch_unshuffle)
 def pixel_unshuffle(x, downscale_factor):
     """The inverse of pixel_shuffle.  (N, H * r, W * r, C) -> (N, H, W, C * r * r)."""
-    r = _factor("pixel_unshuffle", x, downscale_factor)
+    _check_images("pixel_unshuffle", x)
+    r = positive("pixel_unshuffle", "downscale_factor", downscale_factor)
     n, h, w, c = x.shape
     if h % r or w % r:
         raise ShapeError(
@@ -62,12 +65,9 @@ def pixel_unshuffle(x, downscale_factor):
     return reshape(x, shape=(n, h // r, w // r, c * r * r))
 
 
-def _factor(who: str, x: Any, factor: Any) -> int:
+def _check_images(who: str, x: Any) -> None:
     if x.ndim != 4:
         raise ShapeError(f"{who} expected images as a (N, H, W, C) array, got shape {x.shape}")
-    if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 1:
-        raise ArgumentError(f"{who}: the factor must be a whole number from 1 up, got {factor!r}")
-    return int(factor)
 
 
 def _torch_reflect(torch: Any, x: Any, padding: Any) -> Any:

@@ -10,9 +10,9 @@ from minidl import kernels
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import flag
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.geometry import output_size, pad_pair, pair
-from minidl.ops.checks import flag
 from minidl.ops.reduce import mean
 
 __all__ = ["max_pool2d", "avg_pool2d", "global_avg_pool2d"]

@@ -11,8 +11,9 @@ from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
 from minidl.autograd.tensor import Tensor
+from minidl.checks import flag, lengths
 from minidl.errors import ArgumentError, ShapeError
-from minidl.ops.checks import check_float, flag, lengths, reduced_axes
+from minidl.ops.checks import check_float, reduced_axes
 from minidl.ops.comparison import astype
 from minidl.ops.elementwise import exp
 from minidl.ops.shape import join, reshape, transpose

@@ -9,8 +9,9 @@ from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import is_whole, lengths, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.checks import lengths, one_axis, real
+from minidl.ops.checks import one_axis
 from minidl.ops.indexing import getitem
 
 __all__ = [
@@ -197,7 +198,7 @@ def split(x, *, sections, axis=0):
     """
     axis = one_axis("split", axis, x.shape)
     length = x.shape[axis]
-    if isinstance(sections, int | np.integer) and not isinstance(sections, bool):
+    if is_whole(sections):
         if sections < 1 or length % sections:
             raise ShapeError(f"split: axis {axis} of length {length} isn't {sections} equal parts")
         parts = [length // sections] * sections

@@ -9,9 +9,10 @@ import numpy as np
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
+from minidl.checks import flag, real
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import MOST
-from minidl.ops.checks import check_float, flag, real
+from minidl.ops.checks import check_float
 from minidl.ops.shape import reshape
 
 __all__ = ["upsample"]

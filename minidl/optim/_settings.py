@@ -6,11 +6,12 @@ The rules themselves stand in `minidl.optim.optimizer`.
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError
 
 __all__ = [
@@ -72,7 +73,7 @@ def whole(least: int) -> Callable[[Any], int | None]:
 
     def convert(value: Any) -> int | None:
         value = _scalar(value)
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        if not is_whole(value) or value < least:
             return None
         return int(value)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd import Tensor
+from minidl.checks import positive
 from minidl.errors import ArgumentError, StateError
 from minidl.models import AuxiliaryLoss
 from minidl.nn import CrossEntropyLoss, NLLLoss
@@ -25,11 +26,9 @@ class Accumulation:
     """
 
     def __init__(self, every: int, loss: Any, named: Callable[[], Mapping[str, Tensor]]) -> None:
-        if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
-            raise ArgumentError(f"Trainer: accumulate is a whole number from 1, got {every!r}")
+        self.every, self._named = positive("Trainer", "accumulate", every), named
         if every > 1:
             _check_reduction(loss)
-        self.every, self._named = int(every), named
         self._means: dict[Tensor, np.ndarray] = {}  # the same arrays each time, for capture
         self.clear()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.nn.settings import positive
 
 __all__ = ["class_weights"]
 

@@ -7,9 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from minidl.errors import ArgumentError
+from minidl.checks import positive
 from minidl.io.atomic import atomic_write
 from minidl.train.callbacks import Callback, checked_mode, monitored
 
@@ -37,8 +35,8 @@ class Checkpoint(Callback):
         mode: str | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.keep = _count("keep", keep)
-        self.every = None if every is None else _count("every", every)
+        self.keep = positive("Checkpoint", "keep", keep)
+        self.every = None if every is None else positive("Checkpoint", "every", every)
         self.monitor, self.mode = monitor, checked_mode("Checkpoint", monitor, mode)
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
@@ -86,12 +84,6 @@ class Checkpoint(Callback):
         """The checkpoint in `folder` that was written last, or None, for `Trainer.resume`."""
         found = _saved(Path(folder))
         return found[-1] if found else None
-
-
-def _count(name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"Checkpoint: {name} is a whole number from 1, got {value!r}")
-    return int(value)
 
 
 def _saved(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import positive
 from minidl.data.opening import Part, open_for_measuring
-from minidl.nn.settings import positive
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, class_numbers, load_members, paths
 from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy

@@ -6,10 +6,10 @@ import numpy as np
 
 from minidl import random
 from minidl.autograd import Tensor, no_grad
+from minidl.checks import real
 from minidl.errors import ArgumentError, GradError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.ops.checks import real
 from minidl.optim import clip_grad_norm, clip_grad_value
 from minidl.train.callbacks import Callback
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from minidl import ops
 from minidl.autograd import Tensor
+from minidl.checks import positive, real, whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Linear
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 from minidl.optim.lbfgs import Minimum, lbfgs
 from minidl.train.metrics import accuracy
 
@@ -201,8 +200,7 @@ def _held_out(
 
 def _parts(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """The part, 0..folds-1, of each row, int (N,)."""
-    if isinstance(folds, bool) or not isinstance(folds, int | np.integer) or folds < 2:
-        raise ArgumentError(f"{who}: folds must be a whole number from 2 up, got {folds!r}")
+    folds = whole(who, "folds", folds, 2)
     counts = np.bincount(labels)
     if folds > counts.min():
         raise ArgumentError(

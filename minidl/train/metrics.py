@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Tensor
+from minidl.checks import positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.foreign import METRICS
-from minidl.nn.settings import positive
 from minidl.text import table
 
 __all__ = [

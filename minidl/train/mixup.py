@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from minidl import random
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 from minidl.train.callbacks import Callback
 from minidl.train.metrics import check_labels
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import positive
 from minidl.data import ArrayDataset, read_image
 from minidl.data.folder import reason_of
 from minidl.data.images import SUFFIXES
 from minidl.errors import ArgumentError, FileFormatError
-from minidl.nn.settings import positive
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, load_members, paths
 

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from minidl.analysis.plots import _figure
+from minidl.checks import real, whole
 from minidl.data import DataLoader
 from minidl.errors import ArgumentError
 from minidl.io.checkpoint import generators
 from minidl.nn import CrossEntropyLoss, Module
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 from minidl.train.checks import check_loader, check_normalization, check_optimizer
 from minidl.train.progress import pair
 
@@ -96,8 +95,7 @@ def find_learning_rate(
     lowest, highest = real(who, "lowest", lowest), real(who, "highest", highest)
     if not 0 < lowest < highest:
         raise ArgumentError(f"{who} expected 0 < lowest < highest, got {lowest} and {highest}")
-    if positive(who, "steps", steps) < 2:
-        raise ArgumentError(f"{who} expected 2 steps or more, got {steps}")
+    whole(who, "steps", steps, 2)
     if not optimizer.param_groups[0]["lr"] > 0:
         raise ArgumentError(f"{who}: the optimizer's first group has lr 0: give it one above")
     check_loader(who, loader)

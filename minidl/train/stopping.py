@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import positive, real
 from minidl.errors import ArgumentError
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 from minidl.train.callbacks import Callback, checked_mode, monitored
 
 __all__ = ["EarlyStopping"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.capture import Compiled, is_own
+from minidl.checks import whole
 from minidl.config import config
 from minidl.errors import ArgumentError, GradError
 from minidl.foreign import Advising, advised
@@ -126,8 +127,7 @@ class Trainer(Advising):
         no epoch will have, and where batch normalization would get a last batch of one row.
         Raises GradError, naming epoch and batch, when the loss is not finite any more.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
-            raise ArgumentError(f"fit expected a number of epochs, 0 or more, got {epochs!r}")
+        whole("fit", "epochs", epochs, 0)
         batches = self._check_data(loader, validation)
         # A checkpoint is written last, when all others know of the epoch.
         listeners = sorted(

@@ -226,7 +226,7 @@ def test_too_short_a_schedule_is_refused_before_training():
 @pytest.mark.parametrize("accumulate", [0, -1, 1.5, True, "2", None])
 def test_what_is_no_number_of_batches(accumulate):
     model = a_network()
-    with pytest.raises(ArgumentError, match="accumulate is a whole number from 1"):
+    with pytest.raises(ArgumentError, match="accumulate must be a whole number from 1 up"):
         Trainer(model, optim.Adam(model.parameters()), accumulate=accumulate)
 
 

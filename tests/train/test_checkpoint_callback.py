@@ -256,12 +256,12 @@ def test_load_weights_reads_the_best(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"keep": 0}, "keep is a whole number from 1, got 0"),
+        ({"keep": 0}, "keep must be a whole number from 1 up, got 0"),
         ({"keep": -1}, "keep .* got -1"),
         ({"keep": True}, "keep .* got True"),
         ({"keep": None}, "keep .* got None"),
         ({"keep": 2.0}, "keep .* got 2.0"),
-        ({"every": 0}, "every is a whole number from 1, got 0"),
+        ({"every": 0}, "every must be a whole number from 1 up, got 0"),
         ({"every": "1"}, "every .* got '1'"),
         ({"mode": "least"}, 'mode is "min" or "max", got \'least\''),
     ],

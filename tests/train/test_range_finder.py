@@ -161,7 +161,7 @@ def test_no_fall_no_suggestion(losses):
         ({"lowest": 0}, "expected 0 < lowest < highest, got 0.0 and 10.0"),
         ({"lowest": 1, "highest": 1}, "expected 0 < lowest < highest"),
         ({"highest": math.nan}, "highest must be a finite number"),
-        ({"steps": 1}, "expected 2 steps or more, got 1"),
+        ({"steps": 1}, "steps must be a whole number from 2 up, got 1"),
         ({"steps": 2.5}, "steps must be a whole number"),
         ({"loader": []}, "the loader has no batches"),
         ({"loader": [(1, 2, 3)]}, r"find_learning_rate expected batches \(x, target\)"),

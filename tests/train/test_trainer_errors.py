@@ -48,7 +48,7 @@ def test_the_epoch_and_batch_are_those_of_the_whole_training():
 
 @pytest.mark.parametrize("epochs", [-1, 1.5, True, "3", None, np.float64(2)])
 def test_bad_epochs(epochs):
-    with pytest.raises(ArgumentError, match="fit expected a number of epochs, 0 or more, got"):
+    with pytest.raises(ArgumentError, match="fit: epochs must be a whole number from 0 up, got"):
         a_trainer().fit(a_loader(), epochs, progress=False)
 
 

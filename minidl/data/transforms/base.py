@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
+from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.foreign import Advising
-from minidl.ops.checks import real
 
 __all__ = ["RandomTransform", "Transform"]
 
@@ -151,16 +151,6 @@ def share(who: str, name: str, value: Any) -> float:
     if at_least(who, name, value, 0) > 1:
         raise ArgumentError(f"{who}: {name} must be from 0 to 1, got {value!r}")
     return float(value)
-
-
-def whole(who: str, name: str, value: Any, least: int, most: int) -> int:
-    """`value` as an int, or an error unless it is a whole number in these bounds."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or not least <= value <= most:
-        raise ArgumentError(
-            f"{who}: {name} must be a whole number from {least} to {most}, got {value!r}"
-        )
-    return int(value)
 
 
 def two(who: str, name: str, value: Any) -> tuple[float, float]:

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from minidl.checks import positive, real
 from minidl.data.transforms.base import RandomTransform, interval, rounded
 from minidl.errors import ArgumentError, ShapeError
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 
 __all__ = ["GaussianBlur"]
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from minidl.checks import positive
 from minidl.data.transforms.base import RandomTransform, Transform, interval
 from minidl.data.transforms.geometry import ResizeShort, resize_into
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import Pair, pair
-from minidl.nn.settings import positive
 
 __all__ = ["CenterCrop", "RandomCrop", "RandomResizedCrop", "TenCrop"]
 

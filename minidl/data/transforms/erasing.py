@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from minidl.checks import real
 from minidl.data.transforms.base import RandomTransform, interval, share
 from minidl.data.transforms.crop import random_boxes
 from minidl.errors import ArgumentError
-from minidl.ops.checks import real
 
 __all__ = ["RandomErasing"]
 

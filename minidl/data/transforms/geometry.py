@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl import kernels
+from minidl.checks import is_whole, positive, real
 from minidl.data.transforms.base import (
     Errors,
     RandomlyApplied,
@@ -19,8 +20,6 @@ from minidl.data.transforms.base import (
 )
 from minidl.errors import ArgumentError
 from minidl.geometry import pair
-from minidl.nn.settings import positive
-from minidl.ops.checks import real
 
 __all__ = [
     "RandomAffine", "RandomHorizontalFlip", "RandomRotation", "RandomVerticalFlip", "Resize",
@@ -45,7 +44,7 @@ class Resize(Transform):
     )
 
     def __init__(self, size: tuple[int, int]) -> None:
-        if isinstance(size, int | np.integer):
+        if is_whole(size):
             raise ArgumentError(
                 f"Resize expected (height, width), got {size!r}: Resize(({size}, {size})) "
                 f"stretches images to a square, ResizeShort({size}) keeps their aspect"

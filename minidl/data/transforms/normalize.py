@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import real
 from minidl.data.transforms.base import Transform
 from minidl.errors import ArgumentError, ShapeError
-from minidl.ops.checks import real
 
 __all__ = ["Normalize", "SubtractMean"]
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from minidl.data.transforms.base import RandomTransform, whole
+from minidl.checks import positive, whole
+from minidl.data.transforms.base import RandomTransform
 from minidl.data.transforms.colour import jittered
 from minidl.data.transforms.geometry import checked_fill, inverses, warped
 from minidl.data.transforms.tone import (
@@ -17,7 +18,6 @@ from minidl.data.transforms.tone import (
     solarized,
 )
 from minidl.errors import ArgumentError
-from minidl.nn.settings import positive
 
 __all__ = ["RandAugment"]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.data.transforms.base import RandomlyApplied, at_least, rounded, whole
-from minidl.ops.checks import real
+from minidl.checks import real, whole
+from minidl.data.transforms.base import RandomlyApplied, at_least, rounded
 
 __all__ = [
     "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize", "RandomPosterize",

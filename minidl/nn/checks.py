@@ -1,20 +1,13 @@
-"""Checks that layers share: of their settings and of what they are called with."""
+"""Checks that layers share, of the arrays that they are called with."""
 
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd.tensor import Tensor
-from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.errors import DTypeError, ShapeError
 
-__all__ = ["channels_first_hint", "check_array", "check_channels", "positive"]
-
-
-def positive(who: str, name: str, value: Any) -> int:
-    """`value` as an int, or an error unless it is a whole number from 1 up."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{who}: {name} must be a whole number from 1 up, got {value!r}")
-    return int(value)
+__all__ = ["channels_first_hint", "check_array", "check_channels"]
 
 
 def check_array(who: str, x: Any) -> None:
