@@ -1,7 +1,6 @@
 """Competitors side by side: rounds in which each runs in turn, in a process of its own."""
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -14,7 +13,7 @@ from benchmarks.table import render
 from minidl.bench.processes import machine, run_job
 from minidl.config import config
 from minidl.errors import ArgumentError, MinidlError
-from minidl.io.atomic import atomic_write
+from minidl.io.plain_json import save_json
 
 WORKER = "benchmarks.worker"
 Rows = Iterable[dict[str, Any]]
@@ -87,8 +86,7 @@ def command(
         result = {"kind": kind, "machine": machine(), **about, "absent": absent, "rows": []}
         collect(result, measured(sides, options))
         if options.json is not None:
-            with atomic_write(options.json) as temporary:
-                Path(temporary).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            save_json(options.json, result, "the result")
         print(render(result))
     except (MinidlError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
-from minidl.cli.figures import check_json, save_json
+from minidl.cli.figures import check_json, save_figures
 from minidl.text import shortened, table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     print("\n" + "\n\n".join(_tables(found)))
     if lost := left_out(found.skipped, found.passed_over):
         print(f"\n{lost}")
-    save_json(options, found.record())
+    save_figures(options, found.record())
     return 0
 
 

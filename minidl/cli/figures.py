@@ -2,11 +2,10 @@
 
 import argparse
 import errno
-import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_json", "save_json"]
+__all__ = ["check_json", "save_figures"]
 
 
 def check_json(options: argparse.Namespace) -> None:
@@ -18,13 +17,10 @@ def check_json(options: argparse.Namespace) -> None:
         )
 
 
-def save_json(options: argparse.Namespace, content: dict[str, Any]) -> None:
+def save_figures(options: argparse.Namespace, content: dict[str, Any]) -> None:
     """Write figures to the file that --json names, if it was given, whole or not at all."""
-    from minidl.io.atomic import atomic_write
+    from minidl.io.plain_json import save_json
 
     path: Path | None = getattr(options, "json", None)
-    if path is None:
-        return
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    with atomic_write(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+    if path is not None:
+        save_json(path, content, options.command)

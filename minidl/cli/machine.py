@@ -1,7 +1,6 @@
 """`minidl warmup`, `minidl doctor` and `minidl bench`: this machine."""
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -114,19 +113,17 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     from minidl.bench import machines, short
-    from minidl.io.atomic import atomic_write
+    from minidl.io.plain_json import save_json, to_json
 
     if options.compare:
         print(machines.render(*options.compare))
         return 0
     md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
     result = short.compare(options.threads, tell=lambda text: print(text, file=sys.stderr))
-    text = json.dumps(result, indent=1)
     if options.json == STDOUT:
-        print(text)
+        print(to_json(result, "bench"))
         return 0
     print(short.render(result))
     if options.json:
-        with atomic_write(options.json) as temporary:
-            Path(temporary).write_text(f"{text}\n", encoding="utf-8")
+        save_json(options.json, result, "bench")
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import add_inference, keywords, set_threads, whole
-from minidl.cli.figures import check_json, save_json
+from minidl.cli.figures import check_json, save_figures
 
 __all__ = ["add_predict"]
 
@@ -64,5 +64,5 @@ def _predict(options: argparse.Namespace) -> int:
         "how": "vote" if "vote" in options else "average",
         "ten_crop": "ten_crop" in options,
     }
-    save_json(options, about | {"predictions": found, "skipped": skipped})
+    save_figures(options, about | {"predictions": found, "skipped": skipped})
     return 0 if not skipped else 1 if found else 2

@@ -1,6 +1,5 @@
 """`train.evaluate`: networks, and ensembles of them, measured on labelled images."""
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class Evaluation:
     notes: list[str]
 
     def record(self) -> dict[str, Any]:
-        """Return the figures as plain values for JSON; NaN and infinities are None."""
+        """Return the figures as plain values, for `save_json`."""
         left_out = [*self.skipped, *self.passed_over]
         return {
             "images": str(self.images),
@@ -56,9 +55,9 @@ class Evaluation:
             "weights": list(map(str, self.weights)),
             "count": self.count,
             "ten_crop": self.ten_crop,
-            "networks": list(map(_finite, self.rows)),
+            "networks": self.rows,
             "classes": self.classes,
-            "per_class": list(map(_finite, precision_recall(self.confusion, self.classes))),
+            "per_class": precision_recall(self.confusion, self.classes),
             "confusion": self.confusion.tolist(),
             "skipped": [{"file": file, "reason": reason} for file, reason in left_out],
         }
@@ -184,10 +183,3 @@ def _confusion(
     within[:-1, :-1] = confusion[np.ix_(shown, shown)]
     within[:-1, -1] = confusion[np.ix_(shown, rest)].sum(axis=1)
     return [*classes, ELSEWHERE], within
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }

@@ -1,16 +1,14 @@
 """TrainingMonitor: the callback that draws how a training goes."""
 
-import json
 import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minidl.analysis.plots import _figure
 from minidl.io.atomic import atomic_write
+from minidl.io.plain_json import save_json
 from minidl.train.callbacks import Callback
 from minidl.train.metrics import COLUMNS
 
@@ -39,18 +37,10 @@ class TrainingMonitor(Callback):
             raise OSError(error.errno, reason) from error
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
-        rows = [{k: _plain(v) for k, v in row.items()} for row in trainer.history]
-        text = json.dumps({"epochs": rows, "test": None}, indent=1, allow_nan=False)
-        with atomic_write(self.folder / "history.json") as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        history = {"epochs": trainer.history.rows, "test": None}
+        save_json(self.folder / "history.json", history, "TrainingMonitor: the history")
         with atomic_write(self.folder / "curves.png") as temporary:
             plot_history(trainer.history).savefig(temporary, format="png", dpi=120)
-
-
-def _plain(value: Any) -> Any:
-    """A number for JSON, which has no NaN."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plot_history(rows: Iterable[dict[str, Any]]) -> Any:

@@ -1,8 +1,6 @@
 """Run: the folder that a training leaves behind."""
 
 import errno
-import json
-import math
 import os
 import platform
 import re
@@ -17,6 +15,7 @@ import numpy as np
 
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.io.atomic import atomic_write
+from minidl.io.plain_json import save_json, to_json
 from minidl.version import __version__
 
 __all__ = ["Run"]
@@ -49,7 +48,7 @@ class Run:
         }
         self.results: dict[str, Any] | None = None
         self.report: Path | None = None
-        _plain(self.settings, "settings")  # refused now, not after the training
+        to_json(self.settings, "Run: settings")  # refused now, not after the training
         _make(self.folder)
 
     def write(self, name: str, value: dict[str, Any]) -> Path:
@@ -60,10 +59,8 @@ class Run:
         """
         if name not in TEXTS:
             raise ArgumentError(f"Run.write expected one of {', '.join(TEXTS)}, got {name!r}")
-        text = json.dumps(_plain(value, name), indent=1, allow_nan=False) + "\n"
         path = self.folder / f"{name}.json"
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(text.encode())
+        save_json(path, value, f"Run: {name}")
         return path
 
     def thumbnails(self, images: Iterable[np.ndarray]) -> list[str]:
@@ -108,24 +105,6 @@ def _make(folder: Path) -> None:
     except OSError as error:
         reason = f"can't save in {folder}: {error.strerror or error}"
         raise OSError(error.errno, reason) from error
-
-
-def _plain(value: Any, where: str) -> Any:
-    """`value` as JSON knows it; `where` it stands, for errors."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "biufU":
-        return _plain(value.tolist(), where)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
-    expected = "text, a number, an array, a path, a list or a dict with names as keys"
-    raise DTypeError(f"Run: {where} expected {expected}, got {type(value).__name__}")
 
 
 def _pixels(image: Any) -> np.ndarray:
