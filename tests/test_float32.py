@@ -132,7 +132,7 @@ def test_a_whole_training_step(optimizer_class, settings):
         optimizer.step()
         ema.update()
         schedule.step()
-    assert {"convolution", "convolution_weight_grad", "batch_norm_train"} <= set(ran)
+    assert {"conv2d", "conv2d_weight_grad", "batch_norm"} <= set(ran)
     check([("outputs", outputs.data), ("loss", loss.data)], "forward")
     check(model.state_dict().items(), "state")
     check(((name, p.grad) for name, p in model.named_parameters()), "gradients")

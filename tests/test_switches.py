@@ -44,14 +44,14 @@ def by_hand(model, x):
 
 def test_fuse():
     model, x = pooled(), images().arrays[0]
-    assert ops_run(model, x) == ["convolution_relu_max_pool"] * 2
+    assert ops_run(model, x) == ["conv2d_relu_max_pool"] * 2
     fused = model(x)
     fused.sum().backward()
     gradients = [p.grad for p in model.parameters()]
     model.zero_grad()
     md.config.fuse = False
-    assert "convolution_relu_max_pool" not in ops_run(model, x)
-    assert ops_run(model, x).count("max_pooling") == 2
+    assert "conv2d_relu_max_pool" not in ops_run(model, x)
+    assert ops_run(model, x).count("max_pool2d") == 2
     plain = model(x)
     np.testing.assert_array_equal(plain.data, by_hand(model, x).data)
     np.testing.assert_allclose(fused.data, plain.data, rtol=1e-4, atol=1e-6)

@@ -138,8 +138,8 @@ class _Tracer:
         self, frame: _Frame, op: Any, output: np.ndarray, products: int, inputs: tuple[int, ...]
     ) -> None:
         """A new node: of a layer at its first op, or of an op between layers."""
-        kind = "concatenate" if op.name == "join" else op.name
-        name, parameters = f"{frame.name}.{kind}".lstrip("."), 0
+        kind, parameters = op.name, 0
+        name = f"{frame.name}.{kind}".lstrip(".")
         family = op.family
         if frame.leaf:
             frame.node = len(self.nodes)

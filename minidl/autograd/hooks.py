@@ -41,9 +41,9 @@ class HookHandle:
 def register_op_hook(hook: OpHook) -> HookHandle:
     """Call `hook(op, inputs, settings, output)` after every run of a primitive, backward included.
 
-    inputs and output are ndarrays, several outputs a tuple of them; `op.name` and
-    `op.flops(output, *inputs, **settings)` tell what was computed. Use the result's
-    `.remove()`, or a `with`, to end it.
+    inputs and output are ndarrays, several outputs a tuple of them; `op.name`, such as "conv2d" or
+    "conv2d_weight_grad", and `op.flops(output, *inputs, **settings)` tell what was computed. Use
+    the result's `.remove()`, or a `with`, to end it.
     """
     op_hooks.append(hook)
     return HookHandle(op_hooks, hook)

@@ -17,16 +17,20 @@ __all__ = ["Op", "check_arrays", "composite"]
 
 
 class Op:
-    """A named op with what tests need to know of it: samples, errors and an outside oracle."""
+    """A named op with what tests need to know of it: samples, errors and an outside oracle.
+
+    name: what errors, hooks and summaries call it: the public op that it is, or is the work of.
+    """
 
     def __init__(
         self,
         function: Callable[..., Any],
         oracle: Callable[..., Any] | None,
         labels: tuple[str, ...] = (),
+        name: str | None = None,
     ) -> None:
         self.function = function
-        self.name = function.__name__
+        self.name = name or function.__name__
         self.oracle = oracle
         self._samples: Callable[[Draw], Iterable[Sample]] | None = None
         self._errors: Callable[[Draw], Iterable[ErrorInput]] | None = None
@@ -44,7 +48,7 @@ class Op:
         self.optional = {p.name for p in parameters if p.default is None}
         self.is_yours = not function.__module__.startswith("minidl.")
         if not self.is_yours:  # a user's `sum` replaces none of the library's
-            ops[self.name] = self
+            ops[self.__name__] = self
 
     def differentiable(self, position: int) -> bool:
         """Whether input `position`, if it is a float array, has a gradient."""

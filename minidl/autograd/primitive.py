@@ -59,8 +59,9 @@ class Primitive(Op):
         composition: Callable[..., Any] | None,
         named: bool,
         family: str,
+        name: str | None,
     ) -> None:
-        super().__init__(function, oracle, labels)
+        super().__init__(function, oracle, labels, name)
         self.flops = flops
         self.family = family
         self.saves = saves
@@ -234,6 +235,7 @@ def primitive(
     composition: Callable[..., Any] | None = None,
     named: bool = False,
     family: str = "other",
+    name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Decorator: declare a primitive. Positional arguments are arrays, keyword-only ones settings.
 
@@ -249,7 +251,9 @@ def primitive(
         to those who know PyTorch's function of that name.
     family: "convolution" or "linear" for an op that is products and little else, so that half its
         FLOPs are multiply-adds; "joining" for one that brings branches together.
+    name: of the public op that does its work by this primitive, such as "conv2d"; None for the
+        function's own name.
     """
     return lambda function: Primitive(
-        function, flops, oracle, saves, labels, any_dtype, composition, named, family
+        function, flops, oracle, saves, labels, any_dtype, composition, named, family, name
     )

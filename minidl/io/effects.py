@@ -107,8 +107,13 @@ def with_scale(effects: Effects, scale: tuple[float, float]) -> Effects:
 
 def of_merge(name: str, activations: int) -> Effects:
     """An op of several activations."""
-    merges = {"add": "add", "multiply": "multiply", "subtract": "subtract", "gating": "multiply"}
-    more = {"add"} if name == "gating" and activations > 2 else set()  # its residual
+    merges = {
+        "add": "add",
+        "multiply": "multiply",
+        "subtract": "subtract",
+        "channel_gate": "multiply",
+    }
+    more = {"add"} if name == "channel_gate" and activations > 2 else set()  # its residual
     return frozenset({merges[name], *more}) if activations > 1 and name in merges else NONE
 
 
@@ -127,14 +132,14 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
         return frozenset({_elu(settings.get("alpha", 1.0))})
     if name == "clip":
         return frozenset({_up_to(settings.get("low"), settings.get("high"))})
-    if name in ("max_pooling", "avg_pooling"):
-        kind, around = "max" if name == "max_pooling" else "average", np.any(settings["padding"])
+    if name in ("max_pool2d", "avg_pool2d"):
+        kind, around = "max" if name == "max_pool2d" else "average", np.any(settings["padding"])
         return pooled(kind, settings["kernel_size"], settings["stride"], bool(around), made)
     if name == "getitem" and tuple(shape) != tuple(made) and len(shape) == 4:
         return frozenset({UNKNOWN})
     if name.startswith("adaptive_"):
         whole = tuple(made[1:3]) == (1, 1)
-        kind = "average" if name == "adaptive_average" else "max"
+        kind = "average" if name == "adaptive_avg_pool2d" else "max"
         return of_whole(kind, shape) if whole else frozenset({UNKNOWN})
     if name in ("mean", "max") and len(shape) == 4 and math.prod(made[1:-1]) == 1:
         return of_whole("average" if name == "mean" else "max", shape)
@@ -142,7 +147,7 @@ def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: An
 
 
 ODD = {  # of which Keras's layers may be made, or nobody knows
-    "matrix_product", "linear_activation", "convolution", "convolution_input_grad", "softplus",
+    "matmul", "linear", "conv2d", "conv2d_input_grad", "softplus",
     "hardsigmoid", "prelu", "exp", "log", "sqrt", "abs", "sign", "power", "where",
 }  # fmt: skip
 
@@ -185,7 +190,7 @@ def of_layer(module: Any, made: Sequence[int]) -> Effects:
 def padded(known: list[tuple[Any, Value]], name: str, settings: Any) -> Pads | None:
     """The zeros around an image that an op gives."""
     pads = {value.pads for _, value in known}
-    if name in ("max_pooling", "avg_pooling"):
+    if name in ("max_pool2d", "avg_pool2d"):
         return (0, 0, 0, 0)
     if len(pads) > 1 or None in pads or (name == "pad" and len(settings["widths"]) != 4):
         return None

@@ -34,11 +34,10 @@ class Placement:
 
 
 SAME = Placement()
-PRODUCTS = {"matrix_product": "", "linear_activation": "linear"}
+PRODUCTS = {"matmul": "", "linear": "linear"}
 CONVOLUTIONS = {
-    "convolution": "convolution", "convolution_activation": "convolution",
-    "depthwise_convolution": "depthwise", "depthwise_activation": "depthwise",
-    "convolution_input_grad": "transposed", "convolution_relu_max_pool": "convolution",
+    "conv2d": "convolution", "conv2d_relu_max_pool": "convolution",
+    "conv2d_input_grad": "transposed", "depthwise_conv2d": "depthwise",
 }  # fmt: skip
 LOOKED_UP = ("embedding",)
 OPAQUE = ("rnn", "lstm", "gru", "scatter_add")

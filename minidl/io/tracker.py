@@ -103,7 +103,7 @@ class Tracker:
             made = self._reshaped(x, value, output)
         elif name == "transpose":
             made = _transposed(x, value, output, settings.get("axes"))
-        elif name == "join":
+        elif name == "concatenate":
             made = _joined(known, settings["axis"], output, arrays)
             return replace(made, effects=frozenset().union(*(v.effects for _, v in known)))
         elif name == "getitem":
@@ -152,12 +152,11 @@ class Tracker:
 REDUCTIONS = {"sum", "mean", "max", "min", "logsumexp", "var", "sum_to"}
 ORDERS = {"argsort", "cumsum"}  # whose outputs depend on the order of their inputs
 MIXING = {  # whose outputs are other features than their inputs
-    "matrix_product", "matmul", "linear", "linear_activation", "embedding", "scatter_add",
-    "rnn", "lstm", "gru",
+    "matmul", "linear", "embedding", "scatter_add", "rnn", "lstm", "gru",
 }  # fmt: skip
 
 
-MOVING = {"reshape", "transpose", "getitem", "join", "softmax", "log_softmax", "pad"}
+MOVING = {"reshape", "transpose", "getitem", "concatenate", "softmax", "log_softmax", "pad"}
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:

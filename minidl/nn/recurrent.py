@@ -13,12 +13,11 @@ order of these names.
 from typing import Any
 
 from minidl import ops
-from minidl.checks import positive
+from minidl.checks import flag, positive, real
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import init
 from minidl.nn.checks import check_array
 from minidl.nn.module import Module, Parameter, new_parameter
-from minidl.ops.checks import flag, real
 from minidl.ops.recurrent import check_nonlinearity
 
 __all__ = ["GRU", "LSTM", "RNN"]

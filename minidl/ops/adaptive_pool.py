@@ -32,8 +32,8 @@ def _torch_average(torch: Any, x: Any, size: Pair) -> Any:
     return planes.permute(0, 2, 3, 1)
 
 
-@primitive(flops=_flops, oracle=_torch_average)
-def adaptive_average(x, *, size):
+@primitive(flops=_flops, oracle=_torch_average, name="adaptive_avg_pool2d")
+def adaptive_avg_pool2d_forward(x, *, size):
     """adaptive_avg_pool2d; size: (OH, OW)."""
     y = np.empty((len(x), *size, x.shape[3]), x.dtype)
     for i, rows in enumerate(windows(x.shape[1], size[0])):
@@ -50,8 +50,8 @@ def _torch_spread(torch: Any, g: Any, input_size: Pair) -> Any:
 
 
 @primitive(flops=_flops, oracle=_torch_spread)
-def adaptive_average_grad(g, *, input_size):
-    """The gradient of adaptive_average for x, (N, *input_size, C)."""
+def adaptive_avg_pool2d_grad(g, *, input_size):
+    """The gradient of adaptive_avg_pool2d for x, (N, *input_size, C)."""
     dx = np.zeros((len(g), *input_size, g.shape[3]), g.dtype)
     for i, rows in enumerate(windows(input_size[0], g.shape[1])):
         for j, columns in enumerate(windows(input_size[1], g.shape[2])):
@@ -60,10 +60,12 @@ def adaptive_average_grad(g, *, input_size):
     return dx
 
 
-adaptive_average.vjp("x")(
-    lambda g, x_shape: adaptive_average_grad(g, input_size=tuple(x_shape[1:3]))
+adaptive_avg_pool2d_forward.vjp("x")(
+    lambda g, x_shape: adaptive_avg_pool2d_grad(g, input_size=tuple(x_shape[1:3]))
 )
-adaptive_average_grad.vjp("g")(lambda g, g_shape: adaptive_average(g, size=tuple(g_shape[1:3])))
+adaptive_avg_pool2d_grad.vjp("g")(
+    lambda g, g_shape: adaptive_avg_pool2d_forward(g, size=tuple(g_shape[1:3]))
+)
 
 
 @composite(oracle=lambda torch, x, output_size: _torch_average(torch, x, output_size))
@@ -72,7 +74,7 @@ def adaptive_avg_pool2d(x, output_size):
 
     output_size: an int, or a pair of ints, or None for the image's own size.
     """
-    return adaptive_average(x, size=_size("adaptive_avg_pool2d", x, output_size))
+    return adaptive_avg_pool2d_forward(x, size=_size("adaptive_avg_pool2d", x, output_size))
 
 
 def _torch_max(torch: Any, x: Any, size: Any) -> Any:
@@ -80,14 +82,14 @@ def _torch_max(torch: Any, x: Any, size: Any) -> Any:
     return planes.permute(0, 2, 3, 1)
 
 
-@primitive(flops=_flops, oracle=_torch_max, saves=("places",))
-def adaptive_maximum(x, *, size):
+@primitive(flops=_flops, oracle=_torch_max, saves=("places",), name="adaptive_max_pool2d")
+def adaptive_max_pool2d_forward(x, *, size):
     """adaptive_max_pool2d; size: (OH, OW)."""
     places = _largest(x, size)
     return _rows(x)[_key(places)], places
 
 
-@adaptive_maximum.vjp("x")
+@adaptive_max_pool2d_forward.vjp("x")
 def _(g, places, x_shape):
     n, h, w, c = x_shape
     dx = scatter_add(g, key=_key(places), shape=(n, h * w, c))
@@ -124,7 +126,7 @@ def adaptive_max_pool2d(x, output_size):
 
     (N, H, W, C) -> (N, OH, OW, C).  output_size: as for adaptive_avg_pool2d.
     """
-    return adaptive_maximum(x, size=_size("adaptive_max_pool2d", x, output_size))
+    return adaptive_max_pool2d_forward(x, size=_size("adaptive_max_pool2d", x, output_size))
 
 
 def _size(who: str, x: Any, output_size: Any) -> Pair:
@@ -150,15 +152,15 @@ def check_output_size(who: str, output_size: Any) -> tuple[int | None, int | Non
     return tuple(None if size is None else int(size) for size in sizes)  # type: ignore[return-value]
 
 
-@adaptive_average.samples
-@adaptive_maximum.samples
+@adaptive_avg_pool2d_forward.samples
+@adaptive_max_pool2d_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.distinct(2, 5, 7, 3), size=(2, 3))
     yield sample(draw.distinct(1, 3, 2, 2), size=(4, 5))
     yield sample(draw.distinct(0, 3, 2, 2), size=(2, 1))
 
 
-@adaptive_average_grad.samples
+@adaptive_avg_pool2d_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 2, 3, 3), input_size=(5, 7))
     yield sample(draw.normal(1, 4, 5, 2), input_size=(3, 2))

@@ -50,24 +50,25 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
     flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:3]),
     oracle=torch_conv2d,
     family="convolution",
+    name="conv2d",
 )
-def convolution(x, weight, bias=None, *, stride, padding, dilation, groups):
+def conv2d_forward(x, weight, bias=None, *, stride, padding, dilation, groups):
     """conv2d with its settings in normal form: pairs, padding ((top, bottom), (left, right))."""
     return kernels.use("conv").conv2d(x, weight, bias, None, stride, padding, dilation, groups)
 
 
-@convolution.vjp("x")
+@conv2d_forward.vjp("x")
 def _(g, weight, x_shape, stride, padding, dilation, groups):
-    return convolution_input_grad(
+    return conv2d_input_grad(
         g, weight, input_size=x_shape[1:3],
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
 
 
-@convolution.vjp("weight", "bias")
+@conv2d_forward.vjp("weight", "bias")
 def _(g, x, weight_shape, needs, stride, padding, dilation, groups):
     return weight_and_bias_gradient(
-        convolution_weight_grad, g, x, weight_shape, needs,
+        conv2d_weight_grad, g, x, weight_shape, needs,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
 
@@ -82,7 +83,7 @@ def weight_and_bias_gradient(
 
 
 def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **settings: Any) -> Any:
-    return activate(convolution(x, weight, bias, **settings), activation)
+    return activate(conv2d_forward(x, weight, bias, **settings), activation)
 
 
 @primitive(
@@ -92,19 +93,20 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
     ),
     composition=_activated,
     family="convolution",
+    name="conv2d",
 )
-def convolution_activation(x, weight, bias=None, *, activation, stride, padding, dilation, groups):
-    """activation(convolution(...)), "relu" or "relu6", in one pass over the output."""
+def conv2d_activation(x, weight, bias=None, *, activation, stride, padding, dilation, groups):
+    """activation(conv2d(...)), "relu" or "relu6", in one pass over the output."""
     return kernels.use("conv").conv2d(
         x, weight, bias, activation, stride, padding, dilation, groups
     )
 
 
-@convolution_activation.vjp("x", "weight", "bias")
+@conv2d_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation, groups):
     g = activation_gradient(g, output, activation=activation)
     return all_gradients(
-        convolution_input_grad, convolution_weight_grad, g, x, weight, needs,
+        conv2d_input_grad, conv2d_weight_grad, g, x, weight, needs,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
 
@@ -129,21 +131,23 @@ def all_gradients(
     ),
     family="convolution",
 )
-def convolution_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
+def conv2d_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
     """The gradient of a convolution for its x, of shape (N, *input_size, C)."""
     return kernels.use("conv").conv2d_input_grad(
         dy, weight, input_size, stride, padding, dilation, groups
     )
 
 
-@convolution_input_grad.vjp("dy")
+@conv2d_input_grad.vjp("dy")
 def _(g, weight, stride, padding, dilation, groups):
-    return convolution(g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return conv2d_forward(
+        g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
 
 
-@convolution_input_grad.vjp("weight")
+@conv2d_input_grad.vjp("weight")
 def _(g, dy, weight_shape, stride, padding, dilation, groups):
-    return convolution_weight_grad(
+    return conv2d_weight_grad(
         g, dy, kernel_size=weight_shape[:2],
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )[0]  # fmt: skip
@@ -163,9 +167,7 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
         dy.sum((0, 1, 2)) if with_bias else None,
     ),
 )
-def convolution_weight_grad(
-    x, dy, *, kernel_size, stride, padding, dilation, groups, with_bias=False
-):
+def conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups, with_bias=False):
     """The gradients of a convolution for its weight and, if asked, its bias.
 
     Shapes (*kernel_size, C/groups, K) and (K,).
@@ -175,19 +177,19 @@ def convolution_weight_grad(
     )
 
 
-@convolution_weight_grad.vjp("x")
+@conv2d_weight_grad.vjp("x")
 def _(g, dy, x_shape, stride, padding, dilation, groups):
-    return g[0] if g[0] is None else convolution_input_grad(
+    return g[0] if g[0] is None else conv2d_input_grad(
         dy, g[0], input_size=x_shape[1:3],
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
 
 
-@convolution_weight_grad.vjp("dy")
+@conv2d_weight_grad.vjp("dy")
 def _(g, x, dy_shape, stride, padding, dilation, groups):
     if g[0] is None:
         return broadcast_to(g[1], shape=dy_shape)
-    return convolution(x, *g, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return conv2d_forward(x, *g, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def check_images(who: str, x: Any, channels: int) -> None:
@@ -245,8 +247,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     """
     settings = conv_settings(x, weight, bias, stride, padding, dilation, groups)
     if check_activation("conv2d", activation) in FUSED:
-        return convolution_activation(x, weight, bias, activation=activation, **settings)
-    return activate(convolution(x, weight, bias, **settings), activation)
+        return conv2d_activation(x, weight, bias, activation=activation, **settings)
+    return activate(conv2d_forward(x, weight, bias, **settings), activation)
 
 
 def conv_settings(
@@ -299,14 +301,14 @@ def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
         yield shape, (kh, kw, c // groups, k), (n, *size, k), settings
 
 
-@convolution.samples
+@conv2d_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         bias = draw.normal(y[3]) if i % 2 else None
         yield sample(draw.normal(*x), draw.normal(*weight), bias, **settings)
 
 
-@convolution_activation.samples
+@conv2d_activation.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         bias, activation = (draw.normal(y[3]), "relu") if i % 2 else (None, "relu6")
@@ -314,13 +316,13 @@ def _(draw: Draw) -> Iterator[Sample]:
         yield sample(x, weight, bias, activation=activation, **settings)
 
 
-@convolution_input_grad.samples
+@conv2d_input_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for x, weight, y, settings in _geometries():
         yield sample(draw.normal(*y), draw.normal(*weight), input_size=x[1:3], **settings)
 
 
-@convolution_weight_grad.samples
+@conv2d_weight_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         x, dy = draw.normal(*x), draw.normal(*y)

@@ -12,10 +12,10 @@ from minidl.geometry import output_size
 from minidl.ops.activation import relu
 from minidl.ops.conv import (
     all_gradients,
+    conv2d_forward,
+    conv2d_input_grad,
+    conv2d_weight_grad,
     conv_settings,
-    convolution,
-    convolution_input_grad,
-    convolution_weight_grad,
     torch_conv2d,
 )
 from minidl.ops.pool import max_pool2d
@@ -29,7 +29,7 @@ def _oracle(torch: Any, x: Any, weight: Any, bias: Any = None, **settings: Any) 
 
 
 def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
-    return max_pool2d(relu(convolution(x, weight, bias, **settings)), 2)
+    return max_pool2d(relu(conv2d_forward(x, weight, bias, **settings)), 2)
 
 
 @primitive(
@@ -38,15 +38,16 @@ def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
     saves=("indices",),
     composition=_composition,
     family="convolution",
+    name="conv2d_relu_max_pool",
 )
-def convolution_relu_max_pool(x, weight, bias=None, *, stride, padding, dilation, groups):
-    """max_pool2d(relu(convolution(...)), 2): what is pooled away is never stored."""
+def conv2d_relu_max_pool_forward(x, weight, bias=None, *, stride, padding, dilation, groups):
+    """max_pool2d(relu(conv2d(...)), 2): what is pooled away is never stored."""
     return kernels.use("conv_pool").conv2d_relu_max_pool(
         x, weight, bias, stride, padding, dilation, groups, mode.recording
     )
 
 
-@convolution_relu_max_pool.vjp("x", "weight", "bias")
+@conv2d_relu_max_pool_forward.vjp("x", "weight", "bias")
 def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     size, fast = x.shape[1:3], kernels.use("conv_pool")
@@ -60,7 +61,7 @@ def _(g, x, weight, indices, needs, stride, padding, dilation, groups):
         g = kernels.use("relu_pool").relu_max_pool_grad(g, indices, outputs)
         missing = (needs[0] and dx is None, *(n and sums is None for n in needs[1:]))
         rest = all_gradients(
-            convolution_input_grad, convolution_weight_grad, g, x, weight, missing, **settings
+            conv2d_input_grad, conv2d_weight_grad, g, x, weight, missing, **settings
         )
         dx, sums = rest[0] if dx is None else dx, rest[1:] if sums is None else sums
     return dx, *(sums or (None, None))
@@ -80,10 +81,10 @@ def conv2d_relu_max_pool(
         settings["stride"], settings["padding"], settings["dilation"],
     )  # fmt: skip
     output_size("max_pool2d", size, (2, 2), (2, 2), ((0, 0), (0, 0)))
-    return convolution_relu_max_pool(x, weight, bias, **settings)
+    return conv2d_relu_max_pool_forward(x, weight, bias, **settings)
 
 
-@convolution_relu_max_pool.samples
+@conv2d_relu_max_pool_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, kernel, stride, padding, dilation, groups in [
         ((2, 6, 7, 3), (3, 3, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),

@@ -7,7 +7,7 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, ShapeError
 from minidl.geometry import Padding, Pair, pad_pair, pair, transposed_output_size
-from minidl.ops.conv import check_groups, check_images, check_weight, convolution_input_grad
+from minidl.ops.conv import check_groups, check_images, check_weight, conv2d_input_grad
 from minidl.ops.elementwise import add
 from minidl.ops.shape import pad
 
@@ -42,7 +42,7 @@ def conv_transpose2d(
     size, edges, zeros = _transposed_geometry(
         x.shape[1:3], weight.shape[:2], stride, padding, dilation, output_padding
     )
-    y = convolution_input_grad(
+    y = conv2d_input_grad(
         x, weight, input_size=size, stride=stride, padding=edges, dilation=dilation, groups=groups
     )
     if any(zeros):

@@ -62,8 +62,9 @@ def _torch_label_cross_entropy(
     saves=("slopes",),
     labels=("labels",),
     composition=_label_cross_entropy_composition,
+    name="cross_entropy",
 )
-def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing, summed):
+def cross_entropy_forward(logits, labels, *, row_weights, class_weights, smoothing, summed):
     """The loss of each row, or their sum: softmax and cross-entropy in one, for integer labels.
 
     row_weights: (N,), 0 for a row that is ignored.  class_weights: (C,) or None.
@@ -76,7 +77,7 @@ def label_cross_entropy(logits, labels, *, row_weights, class_weights, smoothing
     return losses, slopes
 
 
-@label_cross_entropy.vjp("logits")
+@cross_entropy_forward.vjp("logits")
 def _(g, slopes, summed):
     if isinstance(g, Tensor):
         return slopes * (g if summed else g[:, None])
@@ -192,7 +193,7 @@ def _from_labels(
     )
     if len(pixels) > 1:
         logits = reshape(logits, shape=(math.prod(pixels), classes))  # (N, ..., C) -> (N*..., C)
-    losses = label_cross_entropy(
+    losses = cross_entropy_forward(
         logits, labels, row_weights=row_weights, class_weights=weight, smoothing=smoothing,
         summed=reduction != "none",
     )  # fmt: skip
@@ -276,7 +277,7 @@ def nll_loss(log_probabilities, target, weight=None, *, ignore_index=None, reduc
     return sum(losses) if reduction != "none" else reshape(losses, shape=tuple(pixels))
 
 
-@label_cross_entropy.samples
+@cross_entropy_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     labels, plain = draw.integers(3, 4), {"class_weights": None, "smoothing": 0.0}
     ones, some = np.ones(4, draw.dtype), np.array([1, 0, 0.5, 1], draw.dtype)

@@ -50,31 +50,32 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
     flops=lambda output, x, weight, bias, **settings: 2 * output.size * math.prod(weight.shape[:2]),
     oracle=_torch_depthwise,
     family="convolution",
+    name="depthwise_conv2d",
 )
-def depthwise_convolution(x, weight, bias=None, *, stride, padding, dilation):
+def depthwise_conv2d_forward(x, weight, bias=None, *, stride, padding, dilation):
     """depthwise_conv2d with its settings in normal form."""
     return kernels.use("depthwise").depthwise_conv2d(
         x, weight, bias, None, stride, padding, dilation
     )
 
 
-@depthwise_convolution.vjp("x")
+@depthwise_conv2d_forward.vjp("x")
 def _(g, weight, x_shape, stride, padding, dilation):
-    return depthwise_input_grad(
+    return depthwise_conv2d_input_grad(
         g, weight, input_size=x_shape[1:3], stride=stride, padding=padding, dilation=dilation
     )
 
 
-@depthwise_convolution.vjp("weight", "bias")
+@depthwise_conv2d_forward.vjp("weight", "bias")
 def _(g, x, weight_shape, needs, stride, padding, dilation):
     return weight_and_bias_gradient(
-        depthwise_weight_grad, g, x, weight_shape, needs,
+        depthwise_conv2d_weight_grad, g, x, weight_shape, needs,
         stride=stride, padding=padding, dilation=dilation,
     )  # fmt: skip
 
 
 def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **settings: Any) -> Any:
-    return activate(depthwise_convolution(x, weight, bias, **settings), activation)
+    return activate(depthwise_conv2d_forward(x, weight, bias, **settings), activation)
 
 
 @primitive(
@@ -84,19 +85,20 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
     ),
     composition=_activated,
     family="convolution",
+    name="depthwise_conv2d",
 )
-def depthwise_activation(x, weight, bias=None, *, activation, stride, padding, dilation):
-    """activation(depthwise_convolution(...)), "relu" or "relu6", in one pass over the output."""
+def depthwise_conv2d_activation(x, weight, bias=None, *, activation, stride, padding, dilation):
+    """activation(depthwise_conv2d(...)), "relu" or "relu6", in one pass over the output."""
     return kernels.use("depthwise").depthwise_conv2d(
         x, weight, bias, activation, stride, padding, dilation
     )
 
 
-@depthwise_activation.vjp("x", "weight", "bias")
+@depthwise_conv2d_activation.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation, stride, padding, dilation):
     g = activation_gradient(g, output, activation=activation)
     return all_gradients(
-        depthwise_input_grad, depthwise_weight_grad, g, x, weight, needs,
+        depthwise_conv2d_input_grad, depthwise_conv2d_weight_grad, g, x, weight, needs,
         stride=stride, padding=padding, dilation=dilation,
     )  # fmt: skip
 
@@ -112,21 +114,21 @@ def _(g, x, weight, output, needs, activation, stride, padding, dilation):
         **settings,
     ),
 )
-def depthwise_input_grad(dy, weight, *, input_size, stride, padding, dilation):
+def depthwise_conv2d_input_grad(dy, weight, *, input_size, stride, padding, dilation):
     """The gradient of a depthwise convolution for its x, of shape (N, *input_size, C)."""
     return kernels.use("depthwise").depthwise_conv2d_input_grad(
         dy, weight, input_size, stride, padding, dilation
     )
 
 
-@depthwise_input_grad.vjp("dy")
+@depthwise_conv2d_input_grad.vjp("dy")
 def _(g, weight, stride, padding, dilation):
-    return depthwise_convolution(g, weight, stride=stride, padding=padding, dilation=dilation)
+    return depthwise_conv2d_forward(g, weight, stride=stride, padding=padding, dilation=dilation)
 
 
-@depthwise_input_grad.vjp("weight")
+@depthwise_conv2d_input_grad.vjp("weight")
 def _(g, dy, weight_shape, stride, padding, dilation):
-    return depthwise_weight_grad(
+    return depthwise_conv2d_weight_grad(
         g, dy, kernel_size=weight_shape[:2], stride=stride, padding=padding, dilation=dilation
     )[0]
 
@@ -145,7 +147,7 @@ def _(g, dy, weight_shape, stride, padding, dilation):
         dy.sum((0, 1, 2)) if with_bias else None,
     ),
 )
-def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, with_bias=False):
+def depthwise_conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, with_bias=False):
     """The gradients of a depthwise convolution for its weight and, if asked, its bias.
 
     Shapes (*kernel_size, C, multiplier) and (C * multiplier,).
@@ -155,18 +157,18 @@ def depthwise_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, with
     )
 
 
-@depthwise_weight_grad.vjp("x")
+@depthwise_conv2d_weight_grad.vjp("x")
 def _(g, dy, x_shape, stride, padding, dilation):
-    return g[0] if g[0] is None else depthwise_input_grad(
+    return g[0] if g[0] is None else depthwise_conv2d_input_grad(
         dy, g[0], input_size=x_shape[1:3], stride=stride, padding=padding, dilation=dilation
     )  # fmt: skip
 
 
-@depthwise_weight_grad.vjp("dy")
+@depthwise_conv2d_weight_grad.vjp("dy")
 def _(g, x, dy_shape, stride, padding, dilation):
     if g[0] is None:
         return broadcast_to(g[1], shape=dy_shape)
-    return depthwise_convolution(x, *g, stride=stride, padding=padding, dilation=dilation)
+    return depthwise_conv2d_forward(x, *g, stride=stride, padding=padding, dilation=dilation)
 
 
 @composite(
@@ -201,8 +203,8 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, *, a
     settings = _normal(x, weight, stride, padding, dilation)
     output_size("depthwise_conv2d", x.shape[1:3], weight.shape[:2], **settings)
     if check_activation("depthwise_conv2d", activation) in FUSED:
-        return depthwise_activation(x, weight, bias, activation=activation, **settings)
-    return activate(depthwise_convolution(x, weight, bias, **settings), activation)
+        return depthwise_conv2d_activation(x, weight, bias, activation=activation, **settings)
+    return activate(depthwise_conv2d_forward(x, weight, bias, **settings), activation)
 
 
 def _normal(x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
@@ -231,14 +233,14 @@ def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
         yield shape, (kh, kw, c, multiplier), (n, *size, c * multiplier), settings
 
 
-@depthwise_convolution.samples
+@depthwise_conv2d_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         bias = draw.normal(y[3]) if i % 2 else None
         yield sample(draw.normal(*x), draw.normal(*weight), bias, **settings)
 
 
-@depthwise_activation.samples
+@depthwise_conv2d_activation.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         bias, activation = (draw.normal(y[3]), "relu") if i % 2 else (None, "relu6")
@@ -246,13 +248,13 @@ def _(draw: Draw) -> Iterator[Sample]:
         yield sample(x, weight, bias, activation=activation, **settings)
 
 
-@depthwise_input_grad.samples
+@depthwise_conv2d_input_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for x, weight, y, settings in _geometries():
         yield sample(draw.normal(*y), draw.normal(*weight), input_size=x[1:3], **settings)
 
 
-@depthwise_weight_grad.samples
+@depthwise_conv2d_weight_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for i, (x, weight, y, settings) in enumerate(_geometries()):
         x, dy = draw.normal(*x), draw.normal(*y)

@@ -30,8 +30,8 @@ def _oracle(torch: Any, x: Any, *, seed: np.ndarray, p: float) -> Any:
     return x * torch.tensor(kept).reshape(x.shape) * (1 / (1 - p) if p < 1 else 0)
 
 
-@primitive(flops=lambda output, x, **settings: output.size, oracle=_oracle)
-def dropping(x, *, seed, p):
+@primitive(flops=lambda output, x, **settings: output.size, oracle=_oracle, name="dropout")
+def dropout_forward(x, *, seed, p):
     """Each element 0 with probability p, else 1 / (1 - p) times itself; which, `seed` says.
 
     seed: (1,), uint64.  Nothing else is kept for the gradient: it drops the same elements by it.
@@ -39,7 +39,7 @@ def dropping(x, *, seed, p):
     return kernels.use("dropout").dropout(x, seed, p)
 
 
-dropping.vjp("x")(lambda g, seed, p: dropping(g, seed=seed, p=p))
+dropout_forward.vjp("x")(lambda g, seed, p: dropout_forward(g, seed=seed, p=p))
 
 
 @composite(oracle=lambda torch, x, p, training: torch.nn.functional.dropout(x, p, training))
@@ -55,7 +55,7 @@ def dropout(x, p=0.5, training=True):
     check_float("dropout", x)
     if not flag("dropout", "training", training) or p == 0:
         return x
-    return dropping(x, seed=random.seed(), p=p)
+    return dropout_forward(x, seed=random.seed(), p=p)
 
 
 def _torch_dropout2d(torch: Any, x: Any, p: float, training: bool) -> Any:
@@ -98,7 +98,7 @@ def stochastic_depth(x, p, mode="row", training=True):
     return _dropped_whole(x, (rows, *(1,) * (x.ndim - 1)), p, training)
 
 
-@dropping.samples
+@dropout_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, seed, p in (
         ((3, 4), 1234567, 0.5), ((5, 2, 3), 2**64 - 1, 0.1), ((7,), 0, 1.0), ((0, 3), 0, 0.5)

@@ -29,13 +29,14 @@ def _gated(x: Any, gate: Any, residual: Any = None, *, activation: str | None = 
         torch, x * gate[:, None] + (0 if residual is None else residual), activation
     ),
     composition=_gated,
+    name="channel_gate",
 )
-def gating(x, gate, residual=None, *, activation=None):
+def channel_gate_forward(x, gate, residual=None, *, activation=None):
     """activation(x * gate + residual), x (N, P, C) with gate (N, C), in one pass."""
     return kernels.use("gate").channel_gate(x, gate, residual, activation)
 
 
-@gating.vjp("x", "gate", "residual")
+@channel_gate_forward.vjp("x", "gate", "residual")
 def _(g, x, gate, output, activation):
     return kernels.use("gate").channel_gate_grad(g, x, gate, output, activation)
 
@@ -72,7 +73,7 @@ def channel_gate(x, gate, residual=None, activation=None):
         )
     check_float("channel_gate", x)
     rows = (n, int(np.prod(x.shape[1:-1])), c)  # (N, H*W, C)
-    y = gating(
+    y = channel_gate_forward(
         reshape(x, shape=rows), reshape(gate, shape=(n, c)),
         None if residual is None else reshape(residual, shape=rows),
         activation=activation if activation in FUSED else None,
@@ -81,7 +82,7 @@ def channel_gate(x, gate, residual=None, activation=None):
     return y if activation in (None, *FUSED) else activate(y, activation)
 
 
-@gating.samples
+@channel_gate_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, activation, more in (
         ((2, 6, 3), None, True), ((1, 5, 4), "relu", True), ((3, 4, 2), "relu6", False),

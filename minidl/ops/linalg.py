@@ -33,8 +33,9 @@ def _swap(x: Any) -> Any:
     flops=lambda output, x, y: 2 * output.size * x.shape[-1],
     oracle=lambda torch, x, y: torch.matmul(x, y),
     family="linear",
+    name="matmul",
 )
-def matrix_product(x, y):
+def matmul_forward(x, y):
     """x @ y of matrices, or of stacks of them.  x: (..., n, k), y: (..., k, m) -> (..., n, m)."""
     multiply = kernels.use("gemm").matmul
     if x.ndim == y.ndim == 2:
@@ -48,8 +49,8 @@ def matrix_product(x, y):
     return output
 
 
-matrix_product.vjp("x")(lambda g, y: matrix_product(g, _swap(y)))
-matrix_product.vjp("y")(lambda g, x: matrix_product(_swap(x), g))
+matmul_forward.vjp("x")(lambda g, y: matmul_forward(g, _swap(y)))
+matmul_forward.vjp("y")(lambda g, x: matmul_forward(_swap(x), g))
 
 
 @composite(oracle=lambda torch, x, y: torch.matmul(x, y))
@@ -74,7 +75,7 @@ def matmul(x, y):
         np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
     except ValueError:
         raise ShapeError(f"matmul: stacks of {x.shape} and {y.shape} don't broadcast") from None
-    product = matrix_product(rows, columns)
+    product = matmul_forward(rows, columns)
     shape = list(product.shape)
     if x.ndim == 1:
         del shape[-2]
@@ -88,7 +89,7 @@ def _torch_linear(torch: Any, x: Any, weight: Any, bias: Any = None, activation:
 
 
 def _product(x: Any, weight: Any, bias: Any = None, *, activation: str | None = None) -> Any:
-    y = matrix_product(x, weight)
+    y = matmul_forward(x, weight)
     return activate(y if bias is None else add(y, bias), activation)
 
 
@@ -97,17 +98,18 @@ def _product(x: Any, weight: Any, bias: Any = None, *, activation: str | None = 
     oracle=_torch_linear,
     composition=_product,
     family="linear",
+    name="linear",
 )
-def linear_activation(x, weight, bias=None, *, activation=None):
+def linear_forward(x, weight, bias=None, *, activation=None):
     """activation(x @ weight + bias) of rows x, (N, in): None, "relu" or "relu6"."""
     return kernels.use("gemm").product(x, weight, bias, activation)
 
 
-@linear_activation.vjp("x", "weight", "bias")
+@linear_forward.vjp("x", "weight", "bias")
 def _(g, x, weight, output, needs, activation):
     if activation is not None:
         g = activation_gradient(g, output, activation=activation)
-    dx = matrix_product(g, weight.T) if needs[0] else None
+    dx = matmul_forward(g, weight.T) if needs[0] else None
     if not needs[1]:
         return dx, None, sum(g, axis=0) if needs[2] else None
     return dx, *linear_weight_grad(x, g, with_bias=needs[2])
@@ -127,14 +129,14 @@ def linear_weight_grad(x, dy, *, with_bias=False):
 
 @linear_weight_grad.vjp("x")
 def _(g, dy):
-    return g[0] if g[0] is None else matrix_product(dy, _swap(g[0]))
+    return g[0] if g[0] is None else matmul_forward(dy, _swap(g[0]))
 
 
 @linear_weight_grad.vjp("dy")
 def _(g, x, dy_shape):
     if g[0] is None:
         return broadcast_to(g[1], shape=dy_shape)
-    return linear_activation(x, *g)
+    return linear_forward(x, *g)
 
 
 @composite(oracle=_torch_linear)
@@ -162,12 +164,12 @@ def linear(x, weight, bias=None, *, activation=None):
         )
     rows = x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
     fused = check_activation("linear", activation) in FUSED
-    y = linear_activation(rows, weight, bias, activation=activation if fused else None)
+    y = linear_forward(rows, weight, bias, activation=activation if fused else None)
     y = y if fused else activate(y, activation)
     return y if x.ndim == 2 else reshape(y, shape=(*x.shape[:-1], weight.shape[1]))
 
 
-@matrix_product.samples
+@matmul_forward.samples
 def _(draw: Draw):
     yield sample(draw.normal(3, 4), draw.normal(4, 5))
     yield sample(draw.normal(1, 7), draw.normal(7, 1))
@@ -205,7 +207,7 @@ def _(draw: Draw):
     yield sample(draw.normal(0, 4), draw.normal(4, 5), draw.normal(5))
 
 
-@linear_activation.samples
+@linear_forward.samples
 def _(draw: Draw):
     yield sample(draw.normal(3, 4), draw.normal(4, 5), draw.normal(5))
     yield sample(draw.normal(7, 4), draw.normal(4, 5), draw.normal(5), activation="relu")

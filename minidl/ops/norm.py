@@ -66,6 +66,7 @@ def _batch_norm_composition(
     oracle=_torch_batch_norm,
     saves=("statistics", "kept_output"),
     composition=_batch_norm_composition,
+    name="batch_norm",
 )
 def batch_norm_train(x, weight, bias, residual=None, *, eps, activation=None):
     """Each channel (last axis) scaled to mean 0 and variance 1 over all else, then w*x + b.
@@ -118,6 +119,7 @@ def _scaled(
         torch, x * scale + shift + (0 if residual is None else residual), activation
     ),
     composition=_scaled,
+    name="batch_norm",
 )
 def scale_shift(x, scale, shift, residual=None, *, activation=None):
     """activation(x * scale + shift + residual), by channels (the last axis), in one pass."""
@@ -282,15 +284,15 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
         torch.nn.functional.pad(x, (before, after)).unfold(-1, before + after + 1, 1).sum(-1)
     ),
 )
-def channel_window_sum(x, *, before, after):
+def local_response_norm_sum(x, *, before, after):
     """For each channel (last axis), the sum of those from `before` before it to `after` after."""
     rows = x.reshape(-1, x.shape[-1])  # (N*H*W, C)
     return kernels.use("norm").channel_window_sum(rows, before, after).reshape(x.shape)
 
 
 # A channel is in the window of those that see it: the same window, mirrored.
-channel_window_sum.vjp("x")(
-    lambda g, before, after: channel_window_sum(g, before=after, after=before)
+local_response_norm_sum.vjp("x")(
+    lambda g, before, after: local_response_norm_sum(g, before=after, after=before)
 )
 
 
@@ -314,7 +316,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     numbers = {"alpha": alpha, "beta": beta, "k": k}
     alpha, beta, k = (real("local_response_norm", *pair) for pair in numbers.items())
     before, after = (min(n, x.shape[-1]) for n in (size // 2, (size - 1) // 2))
-    squares = channel_window_sum(x * x, before=before, after=after)
+    squares = local_response_norm_sum(x * x, before=before, after=after)
     return x * power(squares * (alpha / size) + k, -beta)
 
 
@@ -381,7 +383,7 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(draw.normal(2, 5), (4,)), ShapeError, r"\(4,\), got shape \(2, 5\)")
 
 
-@channel_window_sum.samples
+@local_response_norm_sum.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 2, 3, 7), before=2, after=1)
     yield sample(draw.normal(2, 3), before=4, after=4)

@@ -40,15 +40,15 @@ def _torch_max_pool(
     return windows.amax((-1, -2)).permute(0, 2, 3, 1)
 
 
-@primitive(flops=_window_flops, oracle=_torch_max_pool, saves=("indices",))
-def max_pooling(x, *, kernel_size, stride, padding, size):
+@primitive(flops=_window_flops, oracle=_torch_max_pool, saves=("indices",), name="max_pool2d")
+def max_pool2d_forward(x, *, kernel_size, stride, padding, size):
     """max_pool2d with its settings in normal form; `size` is (OH, OW)."""
     return kernels.use("pool").max_pool2d(x, kernel_size, stride, padding, size)
 
 
-@max_pooling.vjp("x")
+@max_pool2d_forward.vjp("x")
 def _(g, indices, x_shape, kernel_size, stride, padding):
-    return max_pooling_scatter(
+    return max_pool2d_scatter(
         g, indices, input_size=x_shape[1:3],
         kernel_size=kernel_size, stride=stride, padding=padding,
     )  # fmt: skip
@@ -69,16 +69,16 @@ def _torch_places(torch: Any, indices: Any, kernel_size: Any, stride: Any, paddi
     ).index_put(_torch_places(torch, indices, **settings), dy, accumulate=True),
     labels=("indices",),
 )
-def max_pooling_scatter(dy, indices, *, input_size, kernel_size, stride, padding):
+def max_pool2d_scatter(dy, indices, *, input_size, kernel_size, stride, padding):
     """The gradient of max pooling: dy added where each maximum came from."""
     return kernels.use("pool").max_pool2d_scatter(
         dy, indices, input_size, kernel_size, stride, padding
     )
 
 
-@max_pooling_scatter.vjp("dy")
+@max_pool2d_scatter.vjp("dy")
 def _(g, indices, kernel_size, stride, padding):
-    return max_pooling_gather(g, indices, kernel_size=kernel_size, stride=stride, padding=padding)
+    return max_pool2d_gather(g, indices, kernel_size=kernel_size, stride=stride, padding=padding)
 
 
 @primitive(
@@ -86,14 +86,14 @@ def _(g, indices, kernel_size, stride, padding):
     oracle=lambda torch, x, indices, **settings: x[_torch_places(torch, indices, **settings)],
     labels=("indices",),
 )
-def max_pooling_gather(x, indices, *, kernel_size, stride, padding):
-    """What stands in x where each maximum came from: the transpose of max_pooling_scatter."""
+def max_pool2d_gather(x, indices, *, kernel_size, stride, padding):
+    """What stands in x where each maximum came from: the transpose of max_pool2d_scatter."""
     return kernels.use("pool").max_pool2d_gather(x, indices, kernel_size, stride, padding)
 
 
-@max_pooling_gather.vjp("x")
+@max_pool2d_gather.vjp("x")
 def _(g, indices, x_shape, kernel_size, stride, padding):
-    return max_pooling_scatter(
+    return max_pool2d_scatter(
         g, indices, input_size=x_shape[1:3],
         kernel_size=kernel_size, stride=stride, padding=padding,
     )  # fmt: skip
@@ -124,15 +124,15 @@ def _torch_avg_pool(
     return (sums(planes, 0.0) / counts).permute(0, 2, 3, 1)
 
 
-@primitive(flops=_window_flops, oracle=_torch_avg_pool)
-def avg_pooling(x, *, kernel_size, stride, padding, size, count_include_pad):
+@primitive(flops=_window_flops, oracle=_torch_avg_pool, name="avg_pool2d")
+def avg_pool2d_forward(x, *, kernel_size, stride, padding, size, count_include_pad):
     """avg_pool2d with its settings in normal form; `size` is (OH, OW)."""
     return kernels.use("pool").avg_pool2d(x, kernel_size, stride, padding, size, count_include_pad)
 
 
-@avg_pooling.vjp("x")
+@avg_pool2d_forward.vjp("x")
 def _(g, x_shape, kernel_size, stride, padding, count_include_pad):
-    return avg_pooling_grad(
+    return avg_pool2d_grad(
         g, input_size=x_shape[1:3], kernel_size=kernel_size, stride=stride, padding=padding,
         count_include_pad=count_include_pad,
     )  # fmt: skip
@@ -148,16 +148,16 @@ def _torch_avg_pool_grad(torch: Any, dy: Any, input_size: Any, **settings: Any) 
     flops=lambda output, dy, *, kernel_size, **settings: dy.size * math.prod(kernel_size),
     oracle=_torch_avg_pool_grad,
 )
-def avg_pooling_grad(dy, *, input_size, kernel_size, stride, padding, count_include_pad):
+def avg_pool2d_grad(dy, *, input_size, kernel_size, stride, padding, count_include_pad):
     """The gradient of average pooling: dy shared out among its window."""
     return kernels.use("pool").avg_pool2d_grad(
         dy, input_size, kernel_size, stride, padding, count_include_pad
     )
 
 
-@avg_pooling_grad.vjp("dy")
+@avg_pool2d_grad.vjp("dy")
 def _(g, dy_shape, kernel_size, stride, padding, count_include_pad):
-    return avg_pooling(
+    return avg_pool2d_forward(
         g, kernel_size=kernel_size, stride=stride, padding=padding, size=dy_shape[1:3],
         count_include_pad=count_include_pad,
     )  # fmt: skip
@@ -199,7 +199,9 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, *, ceil_mode=False):
     padding: as for conv2d, counted as minus infinity.  ceil_mode: keep a last partial window.
     Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
     """
-    return max_pooling(x, **_normal("max_pool2d", x, kernel_size, stride, padding, ceil_mode))
+    return max_pool2d_forward(
+        x, **_normal("max_pool2d", x, kernel_size, stride, padding, ceil_mode)
+    )
 
 
 @composite(
@@ -217,7 +219,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     """
     settings = _normal("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
     padded = flag("avg_pool2d", "count_include_pad", count_include_pad)
-    return avg_pooling(x, **settings, count_include_pad=padded)
+    return avg_pool2d_forward(x, **settings, count_include_pad=padded)
 
 
 @composite(oracle=lambda torch, x, keepdims=False: x.mean((1, 2), keepdims))
@@ -254,7 +256,7 @@ def _geometries() -> Iterator[tuple[Any, dict[str, Any]]]:
         )
 
 
-@max_pooling.samples
+@max_pool2d_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, settings in _geometries():
         yield sample(draw.distinct(*shape), **settings)
@@ -265,7 +267,7 @@ def _indices(draw: Draw, shape: Any, settings: dict[str, Any]) -> np.ndarray:
     return kernels.use("pool").max_pool2d(draw.distinct(*shape), *settings.values())[1]
 
 
-@max_pooling_scatter.samples
+@max_pool2d_scatter.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, settings in _geometries():
         indices = _indices(draw, shape, settings)
@@ -273,7 +275,7 @@ def _(draw: Draw) -> Iterator[Sample]:
         yield sample(draw.normal(*indices.shape), indices, input_size=shape[1:3], **settings)
 
 
-@max_pooling_gather.samples
+@max_pool2d_gather.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, settings in _geometries():
         indices = _indices(draw, shape, settings)
@@ -281,14 +283,14 @@ def _(draw: Draw) -> Iterator[Sample]:
         yield sample(draw.normal(*shape), indices, **settings)
 
 
-@avg_pooling.samples
+@avg_pool2d_forward.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for shape, settings in _geometries():
         for count_include_pad in (False, True):
             yield sample(draw.normal(*shape), **settings, count_include_pad=count_include_pad)
 
 
-@avg_pooling_grad.samples
+@avg_pool2d_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     for (n, h, w, c), settings in _geometries():
         dy = draw.normal(n, *settings.pop("size"), c)

@@ -16,7 +16,7 @@ from minidl.errors import ArgumentError, ShapeError
 from minidl.ops.checks import check_float, reduced_axes
 from minidl.ops.comparison import astype
 from minidl.ops.elementwise import exp
-from minidl.ops.shape import join, reshape, transpose
+from minidl.ops.shape import concatenate_forward, reshape, transpose
 
 __all__ = [
     "all",
@@ -150,7 +150,7 @@ def prod(x, axis=None, keepdims=False):
     while count > 1:  # halves, one times the other
         half, odd = divmod(count, 2)
         rest = [total[2 * half :]] if odd else []
-        total = join(total[:half] * total[half : 2 * half], *rest, axis=0)
+        total = concatenate_forward(total[:half] * total[half : 2 * half], *rest, axis=0)
         count = half + odd
     total = total if count else total.sum(axis=0) + 1
     shape = kept if keepdims else tuple(x.shape[a] for a in others)

@@ -97,8 +97,9 @@ def _(draw: Draw):
     oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis),
     any_dtype=True,
     family="joining",
+    name="concatenate",
 )
-def join(*arrays, axis):
+def concatenate_forward(*arrays, axis):
     """The arrays one after the other along an axis that exists. See `concatenate`."""
     try:
         axis = one_axis("concatenate", axis, arrays[0].shape)
@@ -114,7 +115,7 @@ def join(*arrays, axis):
     return kernels.use("copy").joined(arrays, axis)
 
 
-@join.vjp("arrays")
+@concatenate_forward.vjp("arrays")
 def _(g, arrays_shape, axis):
     axis %= g.ndim
     ends = np.cumsum([shape[axis] for shape in arrays_shape])
@@ -128,7 +129,7 @@ def _(g, arrays_shape, axis):
 @composite(oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis))
 def concatenate(*arrays, axis=0):
     """The arrays, given one by one or as one sequence, joined along `axis`."""
-    return join(*_several("concatenate", arrays), axis=axis)
+    return concatenate_forward(*_several("concatenate", arrays), axis=axis)
 
 
 @composite(oracle=lambda torch, *arrays, axis: torch.stack(arrays, axis))
@@ -142,7 +143,7 @@ def stack(*arrays, axis=0):
         raise ShapeError(f"stack expected equal shapes, got {[x.shape for x in arrays]}")
     place = one_axis("stack", axis, (len(arrays), *shape))
     one = (*shape[:place], 1, *shape[place:])
-    return join(*(reshape(x, shape=one) for x in arrays), axis=place)
+    return concatenate_forward(*(reshape(x, shape=one) for x in arrays), axis=place)
 
 
 def _several(who: str, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -158,7 +159,7 @@ def _several(who: str, arrays: Sequence[Any]) -> Sequence[Any]:
     return arrays
 
 
-@join.samples
+@concatenate_forward.samples
 @concatenate.samples
 def _(draw: Draw):
     yield sample(draw.normal(2, 3), draw.normal(1, 3), axis=0)

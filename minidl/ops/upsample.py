@@ -24,12 +24,14 @@ MODES = ("nearest", "bilinear")
     flops=lambda output, x, places: 0,
     oracle=lambda torch, x, places: x[:, torch.as_tensor(places)],
 )
-def picked_rows(x, *, places):
+def upsample_rows(x, *, places):
     """The rows of each image, x (N, H, M), at `places`, (P,) ascending: (N, P, M)."""
     return x[:, places]
 
 
-picked_rows.vjp("x")(lambda g, x_shape, places: gathered_rows(g, places=places, height=x_shape[1]))
+upsample_rows.vjp("x")(
+    lambda g, x_shape, places: upsample_rows_grad(g, places=places, height=x_shape[1])
+)
 
 
 @primitive(
@@ -38,8 +40,8 @@ picked_rows.vjp("x")(lambda g, x_shape, places: gathered_rows(g, places=places, 
         len(y), height, y.shape[2], dtype=y.dtype
     ).index_add(1, torch.as_tensor(places), y),
 )
-def gathered_rows(y, *, places, height):
-    """The transpose of `picked_rows`: each row of y, (N, P, M), added at its place among `height`.
+def upsample_rows_grad(y, *, places, height):
+    """The transpose of `upsample_rows`: each row of y (N, P, M) added at its place among `height`.
 
     Rows of one place follow one another, so that each sum is over a slice of y.
     """
@@ -50,7 +52,7 @@ def gathered_rows(y, *, places, height):
     return x
 
 
-gathered_rows.vjp("y")(lambda g, places: picked_rows(g, places=places))
+upsample_rows_grad.vjp("y")(lambda g, places: upsample_rows(g, places=places))
 
 
 def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
@@ -61,7 +63,7 @@ def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
         return x
     places = np.arange(out)
     if mode == "nearest":
-        return picked_rows(x, places=np.minimum((places / scale).astype(int), height - 1))
+        return upsample_rows(x, places=np.minimum((places / scale).astype(int), height - 1))
     if align_corners:
         centres = places * ((height - 1) / max(1, out - 1))
     else:
@@ -73,7 +75,7 @@ def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
     between = share > 0
     high, share = np.where(between, low + 1, low), np.where(between, share, 0.5)
     share = share.astype(x.dtype)[:, None]  # (P, 1)
-    return picked_rows(x, places=low) * (1 - share) + picked_rows(x, places=high) * share
+    return upsample_rows(x, places=low) * (1 - share) + upsample_rows(x, places=high) * share
 
 
 def _torch_upsample(
@@ -117,13 +119,13 @@ def upsample(x, *, scale_factor, mode="nearest", align_corners=False):
     return reshape(x, shape=(n, rows, x.shape[1], c))
 
 
-@picked_rows.samples
+@upsample_rows.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 3, 4), places=np.array([0, 0, 1, 2, 2, 2]))
     yield sample(draw.normal(1, 5, 2), places=np.array([1, 3]))
 
 
-@gathered_rows.samples
+@upsample_rows_grad.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.normal(2, 6, 4), places=np.array([0, 0, 1, 2, 2, 2]), height=3)
     yield sample(draw.normal(1, 2, 2), places=np.array([1, 3]), height=5)

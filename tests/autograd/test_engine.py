@@ -305,7 +305,7 @@ def test_nothing_is_computed_that_is_not_asked_for():
     y = ops.conv2d(np.ones((1, 5, 5, 1)), w).sum()
     with md.register_op_hook(lambda op, inputs, settings, output: seen.append(op.name)):
         y.backward()
-    assert seen == ["broadcast_to", "convolution_weight_grad"]
+    assert seen == ["broadcast_to", "conv2d_weight_grad"]
 
 
 def test_grad_visits_only_what_leads_to_the_inputs():

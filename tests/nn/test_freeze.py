@@ -160,19 +160,19 @@ def test_a_new_head_in_a_frozen_model_trains():
 def test_the_first_layer_computes_no_input_gradient():
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3))
     ops = backward_ops(model, md.tensor(X))
-    assert ops["convolution_weight_grad"] == 2
-    assert ops["convolution_input_grad"] == 1
+    assert ops["conv2d_weight_grad"] == 2
+    assert ops["conv2d_input_grad"] == 1
     ops = backward_ops(model, md.tensor(X, requires_grad=True))
-    assert ops["convolution_input_grad"] == 2
+    assert ops["conv2d_input_grad"] == 2
 
 
 @pytest.mark.parametrize(
     ("layer", "input_op", "weight_op"),
     [
-        (nn.Linear(2, 3), "matrix_product", "linear_weight_grad"),
-        (nn.DepthwiseConv2d(2, 3), "depthwise_input_grad", "depthwise_weight_grad"),
-        (nn.ConvTranspose2d(2, 3, 3), "convolution", "convolution_weight_grad"),
-        (nn.PointwiseConv2d(2, 3), "convolution_input_grad", "convolution_weight_grad"),
+        (nn.Linear(2, 3), "matmul", "linear_weight_grad"),
+        (nn.DepthwiseConv2d(2, 3), "depthwise_conv2d_input_grad", "depthwise_conv2d_weight_grad"),
+        (nn.ConvTranspose2d(2, 3, 3), "conv2d", "conv2d_weight_grad"),
+        (nn.PointwiseConv2d(2, 3), "conv2d_input_grad", "conv2d_weight_grad"),
     ],
     ids=lambda value: repr(value) if isinstance(value, nn.Module) else "",
 )
@@ -194,13 +194,13 @@ def test_nothing_is_computed_below_the_lowest_unfrozen_parameter():
     )
     x = md.tensor(X)
     whole = backward_ops(model, x)
-    assert (whole["convolution_weight_grad"], whole["convolution_input_grad"]) == (3, 2)
+    assert (whole["conv2d_weight_grad"], whole["conv2d_input_grad"]) == (3, 2)
     model[0].freeze()
     upper = backward_ops(model, x)
-    assert (upper["convolution_weight_grad"], upper["convolution_input_grad"]) == (2, 1)
+    assert (upper["conv2d_weight_grad"], upper["conv2d_input_grad"]) == (2, 1)
     model[2].freeze()
     head = backward_ops(model, x)
-    assert (head["convolution_weight_grad"], head["convolution_input_grad"]) == (1, 0)
+    assert (head["conv2d_weight_grad"], head["conv2d_input_grad"]) == (1, 0)
     last = nn.Sequential(model[4])
     alone = backward_ops(last, md.tensor(model[:4](x).data))
     assert head == alone
@@ -210,7 +210,7 @@ def test_a_frozen_layer_between_trained_ones_computes_its_input_gradient_alone()
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 2), nn.Conv2d(3, 2, 2))
     model[1].freeze()
     ops = backward_ops(model, md.tensor(X))
-    assert (ops["convolution_weight_grad"], ops["convolution_input_grad"]) == (2, 2)
+    assert (ops["conv2d_weight_grad"], ops["conv2d_input_grad"]) == (2, 2)
 
 
 def test_nothing_is_recorded_for_a_frozen_model():

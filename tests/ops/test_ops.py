@@ -17,16 +17,16 @@ RECORDED = np.load(Path(__file__).parent / "torch_outputs.npz")
 
 # Ops whose bad input is found by the composite that calls them, or that take anything.
 NO_ERRORS = {
-    "abs", "activation_gradient", "adaptive_average", "adaptive_average_grad", "adaptive_maximum",
-    "alias", "avg_pooling", "avg_pooling_grad", "batch_norm_train",
-    "channel_window_sum", "convolution", "convolution_activation", "convolution_input_grad",
-    "convolution_relu_max_pool", "convolution_weight_grad", "depthwise_activation",
-    "depthwise_convolution", "depthwise_input_grad", "depthwise_weight_grad", "dropping", "equal",
-    "gathered_rows",
-    "gating", "greater", "greater_equal", "join", "label_cross_entropy", "less",
-    "less_equal", "linear_activation", "linear_weight_grad", "matrix_product", "max_pooling",
-    "max_pooling_gather", "max_pooling_scatter", "not_equal", "picked_rows", "scale_shift",
-    "where", "clone", "isnan",
+    "abs", "activation_gradient", "adaptive_avg_pool2d_forward", "adaptive_avg_pool2d_grad",
+    "adaptive_max_pool2d_forward", "alias", "avg_pool2d_forward", "avg_pool2d_grad",
+    "batch_norm_train", "channel_gate_forward", "clone", "concatenate_forward",
+    "conv2d_activation", "conv2d_forward", "conv2d_input_grad", "conv2d_relu_max_pool_forward",
+    "conv2d_weight_grad", "cross_entropy_forward", "depthwise_conv2d_activation",
+    "depthwise_conv2d_forward", "depthwise_conv2d_input_grad", "depthwise_conv2d_weight_grad",
+    "dropout_forward", "equal", "greater", "greater_equal", "isnan", "less", "less_equal",
+    "linear_forward", "linear_weight_grad", "local_response_norm_sum", "matmul_forward",
+    "max_pool2d_forward", "max_pool2d_gather", "max_pool2d_scatter", "not_equal", "scale_shift",
+    "upsample_rows", "upsample_rows_grad", "where",
 }  # fmt: skip
 
 
@@ -39,6 +39,19 @@ def test_declares_its_parts(name):
     assert bool(list(op.error_inputs())) == (name not in NO_ERRORS), "error inputs"
     if isinstance(op, Primitive):
         assert callable(op.flops), "a FLOP formula"
+
+
+# What a primitive computes that is only a part or a gradient of a public op, named after the op.
+PARTS = "_(input_grad|weight_grad|grad|scatter|gather|rows|rows_grad|sum|relu_max_pool)"
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_is_called_by_the_name_of_a_public_op(name):
+    """In errors, hooks and summaries: "conv2d", or "conv2d_weight_grad" for a part of it."""
+    op = OPS[name]
+    public = op.name if op.name in md.ops.__all__ else re.sub(f"{PARTS}$", "", op.name)
+    assert public in md.ops.__all__ or name == "activation_gradient"  # which many activations share
+    assert op.name == name or isinstance(op, Primitive)  # which does the public op's work
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -186,7 +199,7 @@ def test_flops_of_lenet():
     from minidl import models
 
     counted = []
-    names = ("convolution_relu_max_pool", "linear_activation")
+    names = ("conv2d_relu_max_pool", "linear")
     with (
         md.register_op_hook(
             lambda op, inputs, settings, output: counted.append(
