@@ -15,7 +15,7 @@ ROOT = Path(minidl.__file__).parent
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
     {"checks", "errors", "foreign", "text", "version"},
-    {"config", "random", "geometry", "recording", "exposed"},
+    {"config", "constants", "random", "geometry", "recording", "exposed"},
     {"reference", "kernels"},
     {"autograd"},
     {"ops"},
@@ -57,6 +57,8 @@ def test_imports_point_down(path):
         there = room_of(module)
         if there in FLOOR_OF and there != here:
             assert FLOOR_OF[there] <= FLOOR_OF[here], f"{relative} imports {module}, which is above"
+            twins = {here, there} == {"kernels", "reference"}
+            assert not twins, f"{relative} imports {module}: a kernel and its twin are independent"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

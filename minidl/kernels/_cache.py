@@ -3,7 +3,7 @@
     md.config.cache_folder / kernels-0123456789ab / ...
 
 A kernel's machine code depends on more than its own file: on helpers, intrinsics and constants of
-others (its twin's, for example). So the folder's name is a hash of all these files. Each kernel,
+others. So the folder's name is a hash of all these files. Each kernel,
 signature and CPU has a file of its own, which carries a checksum and is written whole or not at
 all: processes that compile the same kernel at once do no harm.
 """
@@ -30,7 +30,7 @@ __all__ = ["files_and_bytes", "folder", "read", "say_once", "why_not", "write"]
 
 UNUSED_DAYS = 30  # after so many, the folder of other sources is removed
 SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "reference")
+SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "constants")
 
 MAGIC, ENDING = b"minidl machine code ", ".code"
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from minidl.constants.splitmix64 import FIRST, GOLDEN, SECOND
 from minidl.kernels._jit import PART, kernel, sized
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
-from minidl.reference.dropout import FIRST, GOLDEN, SECOND, _limit_and_scale
 
 
 @kernel
@@ -26,7 +26,7 @@ def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
     """x with a share p of its numbers put to 0 and the others multiplied by 1 / (1 - p)."""
     y = empty(x.shape, x.dtype)
     x = contiguous(x)  # also gives an array without axes one
-    limit, scale = _limit_and_scale(p, x.dtype)
+    limit, scale = round(p * 2**32), 1 / (1 - p) if p < 1 else 0.0
     parts = sized(-(-x.size // PART), x.size)
-    _dropout(parts, x.reshape(-1), seed, int(limit), float(scale), y.reshape(-1))
+    _dropout(parts, x.reshape(-1), seed, limit, scale, y.reshape(-1))
     return y

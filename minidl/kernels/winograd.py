@@ -1,8 +1,9 @@
 """3x3 convolution of stride 1 with fewer multiplications.
 
-The algorithm and its matrices are in the twin, `minidl.reference.winograd`; here it runs over tiles
-block by block. Where a block's planes fit the L2 cache, its three stages run one after the other in
-one thread; with many channels each stage is shared by all threads.
+The algorithm is in the twin, `minidl.reference.winograd`, and its matrices in
+`minidl.constants.winograd`; here it runs over tiles block by block. Where a block's planes fit the
+L2 cache, its three stages run one after the other in one thread; with many channels each stage is
+shared by all threads.
 """
 
 import functools

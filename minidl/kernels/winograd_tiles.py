@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from minidl.constants.winograd import A_T, B_T, G
 from minidl.kernels._jit import inlined
 from minidl.kernels.microkernel import accumulate, activated, begin
 from minidl.kernels.offsets import clipped, steps
 from minidl.kernels.simd import Tile, intrinsic, load, load_part, store, store_part
-from minidl.reference.winograd import A_T, B_T, G
 
 __all__ = [
     "contract", "contract_tiles", "expand", "expand_tiles", "multiply", "multiply_more",

@@ -7,17 +7,9 @@ Sources: Srivastava et al. 2014, "Dropout"; Steele, Lea and Flood 2014, "Fast sp
 pseudorandom number generators", figure 16.
 """
 
-from typing import Any
-
 import numpy as np
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-
-def _limit_and_scale(p: float, dtype: Any) -> tuple[np.uint64, Any]:
-    """Below which of 2**32 random numbers an element is dropped; 1 / (1 - p) for the others."""
-    return np.uint64(round(p * 2**32)), np.dtype(dtype).type(1 / (1 - p) if p < 1 else 0)
+from minidl.constants.splitmix64 import FIRST, GOLDEN, SECOND
 
 
 def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
@@ -29,5 +21,6 @@ def dropout(x: np.ndarray, seed: np.ndarray, p: float) -> np.ndarray:
     z = (z ^ (z >> np.uint64(30))) * FIRST
     z = (z ^ (z >> np.uint64(27))) * SECOND
     z = (z ^ (z >> np.uint64(31))) >> np.uint64(32)
-    limit, scale = _limit_and_scale(p, x.dtype)
-    return np.where(z >= limit, x.reshape(-1) * scale, 0).astype(x.dtype).reshape(x.shape)
+    dropped = z < np.uint64(round(p * 2**32))  # a share p of the 2**32 numbers
+    scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return np.where(dropped, 0, x.reshape(-1) * scale).astype(x.dtype).reshape(x.shape)

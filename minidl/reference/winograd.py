@@ -1,57 +1,24 @@
 """3x3 convolution of stride 1 with fewer multiplications (Winograd).
 
 An output tile of m x m pixels needs an input patch of (m + 2) x (m + 2). Both are moved to a basis
-where the convolution is a product element by element: with the matrices below,
+where the convolution is a product element by element: with the matrices of
+`minidl.constants.winograd`, which are derived there,
 
-    Y = A^T [ (G w G^T) * (B^T d B) ] A           (Lavin and Gray 2015, equation 8)
+    Y = A^T [ (G w G^T) * (B^T d B) ] A           (Lavin and Gray 2016, equation 8)
 
 for each tile, summed over input channels. F(4x4, 3x3), m = 4, needs 36 multiplications where the
 textbook needs 144; F(2x2, 3x3) 16 instead of 36, and rounds less. Between the transforms stands a
 matrix product for each of the (m + 2)^2 elements: (tiles, C) @ (C, K).
 
-Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2015, "Fast
+Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016, "Fast
 algorithms for convolutional neural networks".
 """
 
 import numpy as np
 
+from minidl.constants.winograd import A_T, B_T, G
 from minidl.geometry import Padding
 from minidl.reference.activation import activate
-
-B_T = {
-    2: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float),
-    4: np.array(
-        [
-            [4, 0, -5, 0, 1, 0],
-            [0, -4, -4, 1, 1, 0],
-            [0, 4, -4, -1, 1, 0],
-            [0, -2, -1, 2, 1, 0],
-            [0, 2, -1, -2, 1, 0],
-            [0, 4, 0, -5, 0, 1],
-        ],
-        float,
-    ),
-}
-G = {
-    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
-    4: np.array(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ]
-    ),
-}
-A_T = {
-    2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float),
-    4: np.array(
-        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-        float,
-    ),
-}
 
 
 def _both_sides(matrix: np.ndarray, tiles: np.ndarray) -> np.ndarray:

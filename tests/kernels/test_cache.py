@@ -90,7 +90,7 @@ def test_any_change_of_the_sources_changes_the_key(sources):
     for change in (
         lambda: new.write_bytes(b""),
         lambda: new.rename(sources / "kernels" / "newer.py"),
-        lambda: (sources / "kernels" / "newer.py").rename(sources / "reference" / "newer.py"),
+        lambda: (sources / "kernels" / "newer.py").rename(sources / "constants" / "newer.py"),
     ):
         change()
         keys.append(_cache._key())
