@@ -2,7 +2,7 @@
 
 Shapes and names as in the textbook, `minidl.reference.conv`. The forward pass and the input
 gradient are one kernel, which gathers; they differ in their tables and in how the weights are
-packed. The weight gradient sums over pixels: `stream.py`.
+packed. The weight gradient sums over pixels: `conv_weight_grad.py`.
 """
 
 import functools
@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
 from minidl.kernels._jit import WORK_A_NUMBER, kernel, sized
+from minidl.kernels.conv_weight_grad import conv_weight_grad
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import (
@@ -25,7 +26,6 @@ from minidl.kernels.microkernel import (
 from minidl.kernels.offsets import take
 from minidl.kernels.packing import packed_forward, turned_in_groups
 from minidl.kernels.simd import zeros
-from minidl.kernels.stream import weight_sums
 from minidl.kernels.tables import Tables, forward_tables, input_grad_tables
 
 
@@ -129,6 +129,6 @@ def conv2d_weight_grad(
     shape = (*kernel_size, x.shape[3] // groups, k)
     if dy.size == 0:
         return np.zeros(shape, x.dtype), np.zeros(k, x.dtype) if with_bias else None
-    return weight_sums(
+    return conv_weight_grad(
         x, dy, shape, kernel_size, stride, padding, dilation, groups, with_bias
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 
-from minidl.kernels import conv_pool, direct, gemm, planar, stream
+from minidl.kernels import conv_pool, conv_weight_grad, direct, gemm, planar
 from minidl.kernels._jit import sources
 from minidl.kernels.microkernel import ROWS, Shape
 from minidl.kernels.simd import LANES, MANY_REGISTERS
@@ -81,8 +81,8 @@ def test_convolution(vectors):
 
 @pytest.mark.parametrize("vectors", WIDTHS)
 def test_sums_over_pixels(vectors):
-    rows = stream.ROWS_IN_RUNS[vectors]
-    sums = stream._stream(1, rows, vectors, LANES[4])
+    rows = conv_weight_grad.ROWS_IN_RUNS[vectors]
+    sums = conv_weight_grad._weight_sums(1, rows, vectors, LANES[4])
     lines = hottest(sums, FLAT, numbers(6), TABLE, WORD, TABLE, FLAT, WORD, FLAT, FLAT, numbers(10))
     check(lines, rows * vectors)
 

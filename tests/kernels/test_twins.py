@@ -24,8 +24,8 @@ from minidl.kernels import _jit, memory, winograd
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
-    "choose", "memory", "microkernel", "offsets", "packing", "planar", "simd", "stream", "tables",
-    "transpose", "winograd_tiles",
+    "choose", "conv_weight_grad", "memory", "microkernel", "offsets", "packing", "planar", "simd",
+    "tables", "transpose", "winograd_tiles",
 }  # fmt: skip
 FAMILIES = [
     m.name

@@ -1,4 +1,4 @@
-"""Sums over pixels: the weight gradient of a convolution.
+"""The weight gradient of a convolution, and the bias's: sums over pixels.
 
 A tile's rows are taps of the kernel (kernel row, kernel column, input channel), its columns output
 channels, and the sum runs over the output pixels: a tap's number in x lies at the same distance
@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.config import config
 from minidl.geometry import Padding, Pair
-from minidl.kernels._jit import WORK_A_NUMBER, helper, kernel, sized
+from minidl.kernels._jit import WORK_A_NUMBER, helper, inlined, kernel, sized
 from minidl.kernels.copy import contiguous, fill
 from minidl.kernels.memory import empty
 from minidl.kernels.microkernel import accumulate, accumulate_part, finish, resume, tile_shape
@@ -20,7 +20,7 @@ from minidl.kernels.offsets import runs
 from minidl.kernels.reduce import sum_axis
 from minidl.kernels.simd import MANY_REGISTERS, load_part, zeros
 
-__all__ = ["weight_sums"]
+__all__ = ["conv_weight_grad"]
 
 # Rows of a tile whose rows lie side by side and so need few registers for their places.
 ROWS_IN_RUNS = {1: 27, 2: 11, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
@@ -53,12 +53,24 @@ def _copy_window(x, first, rows, image, window):
             line[:] = 0
 
 
+@inlined
+def _add_bias_sums(dy, start, stop, channels, first, count, db, at, width, one):
+    """db[at] += the sums over the pixels from start to stop of dy's channels from `first` on."""
+    total = one
+    for some in range(start, stop, PIXELS_AT_ONCE):
+        part_sum = one
+        for pixel in range(some, min(stop, some + PIXELS_AT_ONCE)):
+            part_sum = part_sum + load_part(dy, pixel * channels + first, (0,), one, count)
+        total = total + part_sum
+    finish(total + resume(one, db, at, (0,), count, width), db, at, (0,), count, width)
+
+
 @functools.cache
-def _stream(groups_of_rows, run, vectors, lanes):
+def _weight_sums(groups_of_rows, run, vectors, lanes):
     width, rows = vectors * lanes, groups_of_rows * run
 
     @kernel
-    def stream(part, x, image, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
+    def sum_over_pixels(part, x, image, x_starts, x_step, taps, dy, dy_row, dw, db, sizes):
         """dw[chunk] += sums over the chunk's rows of pixels; db the sums of dy, if it is asked.
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
@@ -115,20 +127,12 @@ def _stream(groups_of_rows, run, vectors, lanes):
                     dw, at, dw_rows, count, width,
                 )  # fmt: skip
                 if row_tile == 0 and db.size > 0:
-                    total = one
-                    for some in range(start * dy_row, stop * dy_row, PIXELS_AT_ONCE):
-                        part_sum = one
-                        for pixel in range(some, min(stop * dy_row, some + PIXELS_AT_ONCE)):
-                            at = pixel * channels + first
-                            part_sum = part_sum + load_part(dy, at, (0,), one, count)
-                        total = total + part_sum
-                    at = chunk * channels + first
-                    finish(
-                        total + resume(one, db, at, (0,), count, width),
-                        db, at, (0,), count, width,
+                    _add_bias_sums(
+                        dy, start * dy_row, stop * dy_row, channels, first, count,
+                        db, chunk * channels + first, width, one,
                     )  # fmt: skip
 
-    return stream
+    return sum_over_pixels
 
 
 @functools.lru_cache(maxsize=256)
@@ -156,7 +160,7 @@ class _Plan(NamedTuple):
     """How a weight gradient is computed: the kernel, where rows of pixels and runs of taps start,
     the sizes, and how many chunks of rows have a sum of their own."""
 
-    stream: Any
+    kernel: Any
     starts: np.ndarray
     image: tuple[int, ...]
     taps: np.ndarray
@@ -193,11 +197,11 @@ def _plan(
     span = 0 if padding == ((0, 0), (0, 0)) else int((rows[last] - rows).max()) + reach
     sizes = (groups, used, outputs, row_tiles, blocks, at_once, chunks, shares, reach, span)
     image = (h, w * c, top, left * c, high, wide * c)
-    sums = _stream(groups_of_rows, run, *tile[1:])
+    sums = _weight_sums(groups_of_rows, run, *tile[1:])
     return _Plan(sums, rows * wide * c, image, taps, sizes, chunks)
 
 
-def weight_sums(
+def conv_weight_grad(
     x: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], kernel_size: Pair, stride: Pair,
     padding: Padding, dilation: Pair, groups: int, with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
@@ -217,7 +221,7 @@ def weight_sums(
     fill(db, 0)
     work = dy.size * (dw.size // plan.chunks // dy.shape[3])
     parts = sized(plan.chunks * plan.sizes[7], work // WORK_A_NUMBER)
-    plan.stream(
+    plan.kernel(
         parts, x.reshape(-1), plan.image, plan.starts, stride[1] * x.shape[3], plan.taps,
         dy.reshape(-1), dy.shape[2], dw.reshape(-1), db.reshape(-1), plan.sizes,
     )  # fmt: skip
