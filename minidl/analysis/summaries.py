@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import nn
+from minidl.analysis.timing import layer_seconds
 from minidl.analysis.trace import Run, kept_bytes, trace
 from minidl.checks import is_whole, positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -26,7 +27,9 @@ class Row:
     depth: 1 for the model's own parts, 2 for theirs.  output_shape: with the batch axis.
     mult_adds: of convolutions, linear layers and matrix products.  activation_bytes: of outputs.
     training_bytes: what the tape keeps for the backward pass; None where training can't be tried.
-    seconds: of a forward pass.  family: "block", or that of the layer's class: "convolution".
+    seconds: of a forward pass in evaluation mode, as the model runs when it is called; None for a
+    layer that runs as one op with the one before it, whose seconds hold both.
+    family: "block", or that of the layer's class: "convolution".
     """
 
     name: str
@@ -38,7 +41,7 @@ class Row:
     mult_adds: int
     activation_bytes: int
     training_bytes: int | None
-    seconds: float
+    seconds: float | None
     family: str
 
 
@@ -71,8 +74,9 @@ class Summary:
         for row in self.rows:
             if row.family in FAMILIES:
                 for column in columns:
-                    sums[row.family][column] += getattr(row, column)
-                    sums["other"][column] -= getattr(row, column)
+                    amount = getattr(row, column) or 0.0
+                    sums[row.family][column] += amount
+                    sums["other"][column] -= amount
         return {
             family: {c: max(0.0, part[c]) / (getattr(self.total, c) or 1) for c in columns}
             for family, part in sums.items()
@@ -82,8 +86,9 @@ class Summary:
         deepest = self.depth or max(row.depth for row in self._parts)
         shown = [row for row in self._parts if row.depth <= deepest]
         heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
-        cells = [_cells(row, self.total) for row in shown]
-        rows = [heads, *cells, ("total", *_cells(self.total, self.total)[1:])]
+        seconds = self.total.seconds or 0.0
+        cells = [_cells(row, seconds) for row in shown]
+        rows = [heads, *cells, ("total", *_cells(self.total, seconds)[1:])]
         kinds = ("share of", "parameters", "activations", "mult-adds", "time")
         shares = [
             (n, *(f"{share:.1%}" for share in s.values())) for n, s in self.families().items()
@@ -97,8 +102,10 @@ class Summary:
             table([kinds, *shares], rules=(1,)),
             "",
             "mult-adds: of convolutions and matrix products. activations: outputs, in bytes.",
-            "training: bytes kept for the backward pass. time: of a forward pass, "
-            f"{self.total.seconds * 1e3:.1f} ms here.",
+            "training: bytes kept for the backward pass.",
+            f"time: of the {seconds * 1e3:.1f} ms of a forward pass here, of the model "
+            "as it is called, not compiled;",
+            "fused: in the time of the layer above, with which it runs as one op.",
         ]
         return "\n".join(lines)
 
@@ -121,7 +128,8 @@ def summary(
     if depth is not None:
         depth = positive("summary", "depth", depth)
     x = example(model, input_shape)
-    runs, _ = trace(model, x, timed=True)
+    runs, _ = trace(model, x)
+    seconds = layer_seconds(model, x)
     kept: list[int | None]
     try:
         kept = [*_with_parts(runs, kept_bytes(model, x))]
@@ -130,7 +138,8 @@ def summary(
     counts = _new_parameters(runs)
     parameters = _with_parts(runs, [total for total, _ in counts])
     trainable = _with_parts(runs, [trained for _, trained in counts])
-    rows = [_row(*row) for row in zip(runs, parameters, trainable, kept)]
+    columns = zip(runs, parameters, trainable, kept, seconds, strict=True)
+    rows = [_row(*column) for column in columns]
     return Summary(title(model), rows, x.shape, depth)
 
 
@@ -189,7 +198,7 @@ def _new_parameters(runs: list[Run]) -> list[tuple[int, int]]:
     return counts
 
 
-def _row(run: Run, parameters: int, trainable: int, kept: int | None) -> Row:
+def _row(run: Run, parameters: int, trainable: int, kept: int | None, seconds: float | None) -> Row:
     return Row(
         run.name,
         type(run.module).__name__,
@@ -200,7 +209,7 @@ def _row(run: Run, parameters: int, trainable: int, kept: int | None) -> Row:
         run.mult_adds,
         run.activation_bytes,
         kept,
-        run.seconds,
+        seconds,
         _family(run.module),
     )
 
@@ -211,7 +220,7 @@ def _family(module: Module) -> str:
     return module.family
 
 
-def _cells(row: Row, total: Row) -> tuple[str, ...]:
+def _cells(row: Row, whole: float) -> tuple[str, ...]:
     last = row.name.rpartition(".")[2]
     return (
         "  " * (row.depth - 1) + f"{last} {row.kind}".strip(),
@@ -220,7 +229,7 @@ def _cells(row: Row, total: Row) -> tuple[str, ...]:
         f"{row.mult_adds:,}",
         _bytes(row.activation_bytes),
         "-" if row.training_bytes is None else _bytes(row.training_bytes),
-        f"{row.seconds / total.seconds:.1%}",
+        "fused" if row.seconds is None else f"{row.seconds / whole:.1%}",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a model does with an input: which layers run, on what, how long, and what they give.
+"""What a model does with an input: which layers run, on what, and what they give.
 
 The model is run as it is, with hooks on every module and op, so that any model can be traced. A
 convolution and a pooling that would run as one op run apart meanwhile.
@@ -6,7 +6,6 @@ convolution and a pooling that would run as one op run apart meanwhile.
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,6 @@ from minidl.nn.modes import shadow
 __all__ = ["Node", "Run", "kept_bytes", "trace"]
 
 PRODUCTS = ("convolution", "linear")  # families of ops with two FLOPs for each multiply-add
-REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class Run:
     shape: tuple[int, ...]
     activation_bytes: int
     mult_adds: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,6 @@ class _Frame:
         self.leaf = next(module.children(), None) is None
         self.node: int | None = None
         self.mult_adds = self.activation_bytes = 0
-        self.start = time.perf_counter()
 
 
 class _Tracer:
@@ -90,7 +86,6 @@ class _Tracer:
 
     def leave(self, module: Module, output: Any) -> None:
         frame = self.stack.pop()
-        seconds = time.perf_counter() - frame.start
         if self.stack:
             self.stack[-1].mult_adds += frame.mult_adds
             self.stack[-1].activation_bytes += frame.activation_bytes
@@ -103,7 +98,6 @@ class _Tracer:
             shape,
             frame.activation_bytes,
             frame.mult_adds,
-            seconds,
         )
         if frame.leaf and frame.node is not None:
             node = self.nodes[frame.node]
@@ -157,21 +151,17 @@ class _Tracer:
         return sum(p.size for p in new)
 
 
-def trace(model: Module, x: np.ndarray, timed: bool = False) -> tuple[list[Run], list[Node]]:
-    """Run `model` on x in evaluation mode: its modules' runs in order, and its graph.
-
-    timed: run it several times, once before to compile kernels; the fastest time counts.
-    """
+def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
+    """Run `model` on x in evaluation mode: its modules' runs in order, and its graph."""
     twin = shadow(model).eval()
-    tracers = [_Tracer(twin, x) for _ in range(REPEATS if timed else 1)]
-    with no_grad():
-        if timed:
-            twin(x)
-        for tracer in tracers:
-            with _listening(twin, tracer.enter, tracer.leave), register_op_hook(tracer.op):
-                twin(x)
-    runs = [[run for run in tracer.runs if run is not None] for tracer in tracers]
-    return min(runs, key=lambda row: row[0].seconds), tracers[0].nodes
+    tracer = _Tracer(twin, x)
+    with (
+        no_grad(),
+        _listening(twin, tracer.enter, tracer.leave),
+        register_op_hook(tracer.op),
+    ):
+        twin(x)
+    return [run for run in tracer.runs if run is not None], tracer.nodes
 
 
 def kept_bytes(model: Module, x: np.ndarray) -> list[int]:
