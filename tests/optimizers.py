@@ -1,17 +1,18 @@
-"""Every optimizer and schedule with its samples: tests go through them in loops."""
+"""Every optimizer with its samples: tests go through them in loops."""
 
 import inspect
 
 from minidl import optim
 
 
-def _public(package, base):
+def public(package, base):
+    """A package's classes of a kind, by name."""
     found = (getattr(package, name) for name in package.__all__)
     classes = {each for each in found if inspect.isclass(each) and issubclass(each, base)} - {base}
     return sorted(classes, key=lambda each: each.__name__)
 
 
-OPTIMIZERS = _public(optim, optim.Optimizer)
+OPTIMIZERS = public(optim, optim.Optimizer)
 SAMPLES = [(each, settings) for each in OPTIMIZERS for settings in each.samples]
 
 

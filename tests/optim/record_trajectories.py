@@ -18,6 +18,7 @@ import torch
 import written_out
 
 sys.path.append(str(Path(__file__).parent.parent))
+import schedulers
 from optimizers import SAMPLES
 
 TARGET = Path(__file__).with_name("trajectories.npz")
@@ -33,61 +34,6 @@ FROZEN = [0, 1, 9]  # steps at which parameter 1 is
 
 BASES = [0.1, 0.03]
 EPOCHS = 30
-SCHEDULERS = [
-    ("StepLR", {"step_size": 7}, None),
-    ("StepLR", {"step_size": 1, "gamma": 0.7}, None),
-    ("MultiStepLR", {"milestones": [3, 10, 11, 25]}, None),
-    ("MultiStepLR", {"milestones": [20, 5, 5], "gamma": 0.5}, None),
-    ("ExponentialLR", {"gamma": 0.9}, None),
-    ("CosineAnnealingLR", {"T_max": 30}, None),
-    ("CosineAnnealingLR", {"T_max": 8, "eta_min": 0.01}, None),
-    ("PolynomialLR", {}, None),
-    ("PolynomialLR", {"total_iters": 25, "power": 0.9}, None),
-    ("ReduceLROnPlateau", {"patience": 2}, None),
-    ("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "threshold": 0.1, "min_lr": 0.01}, None),
-    (
-        "ReduceLROnPlateau",
-        {"mode": "max", "patience": 1, "cooldown": 3, "threshold": 0.05, "threshold_mode": "abs"},
-        None,
-    ),
-    ("ReduceLROnPlateau", {"mode": "max", "patience": 0, "factor": 0.9, "eps": 0.002}, None),
-    ("LinearWarmup", {"steps": 6}, None),
-    ("LinearWarmup", {"steps": 4, "start_factor": 0.25}, ("CosineAnnealingLR", {"T_max": 20})),
-    ("LinearWarmup", {"steps": 1}, ("StepLR", {"step_size": 5})),
-    ("CosineAnnealingWarmRestarts", {"T_0": 7}, None),
-    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}, None),
-    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 31}, None),
-    ("OneCycleLR", {"max_lr": [0.5, 0.2], "epochs": 8, "steps_per_epoch": 4}, None),
-    (
-        "OneCycleLR",
-        {
-            "max_lr": 0.3,
-            "total_steps": 40,
-            "pct_start": 0.25,
-            "anneal_strategy": "linear",
-            "div_factor": 10.0,
-            "final_div_factor": 100.0,
-            "three_phase": True,
-        },
-        None,
-    ),
-    ("LambdaLR", {"lr_lambda": "inverse"}, None),
-    ("LambdaLR", {"lr_lambda": ["inverse", "halves"]}, None),
-    (
-        "SequentialLR",
-        {
-            "schedulers": [
-                ["ExponentialLR", {"gamma": 0.5}],
-                ["StepLR", {"step_size": 4, "gamma": 0.7}],
-                ["CosineAnnealingLR", {"T_max": 10}],
-            ],
-            "milestones": [3, 17],
-        },
-        None,
-    ),
-]
-FUNCTIONS = {"inverse": lambda epoch: 1 / (1 + epoch), "halves": lambda epoch: 0.5**epoch}
-
 CLIPS = [(1.0, 2.0), (0.5, 1.0), (2.0, 3.0), (0.3, math.inf), (1e6, 2.0)]
 DECAYS = [0.5, 0.99]
 
@@ -135,31 +81,25 @@ def optimize_in_torch(case, dtype, start, gradients):
     return [np.stack(path) for path in paths]
 
 
-def torch_scheduler(name, optimizer, settings, after):
-    schedulers = torch.optim.lr_scheduler
-    if name == "LambdaLR":
-        names = settings["lr_lambda"]
-        found = FUNCTIONS[names] if isinstance(names, str) else [FUNCTIONS[n] for n in names]
-        settings = {"lr_lambda": found}
-    if name == "SequentialLR":
-        parts = [getattr(schedulers, part)(optimizer, **of) for part, of in settings["schedulers"]]
-        settings = {**settings, "schedulers": parts}
+def torch_scheduler(name, optimizer, settings):
+    known = torch.optim.lr_scheduler
+    settings = schedulers.with_parts(
+        settings, lambda *part: torch_scheduler(part[0], optimizer, part[1])
+    )
     if name != "LinearWarmup":
-        return getattr(schedulers, name)(optimizer, **settings)
+        return getattr(known, name)(optimizer, **settings)
     steps, start = settings["steps"], settings.get("start_factor", 0.1)
-    rise = schedulers.LinearLR(optimizer, start, total_iters=steps)
-    if after is None:
+    rise = known.LinearLR(optimizer, start, total_iters=steps)
+    if "after" not in settings:
         return rise
-    then = getattr(schedulers, after[0])(optimizer, **after[1])
-    return schedulers.SequentialLR(optimizer, [rise, then], milestones=[steps])
+    return known.SequentialLR(optimizer, [rise, settings["after"]], milestones=[steps])
 
 
-def schedule(case, metrics):
+def schedule(name, settings, metrics):
     """The two groups' learning rates at epochs 0 to EPOCHS."""
-    name, settings, after = case
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in BASES]
     optimizer = torch.optim.SGD(groups)
-    scheduler = torch_scheduler(name, optimizer, settings, after)
+    scheduler = torch_scheduler(name, optimizer, settings)
     rates = [[g["lr"] for g in optimizer.param_groups]]
     for metric in metrics:
         optimizer.step()
@@ -207,8 +147,8 @@ def main():
         for dtype in (torch.float32, torch.float64):
             for i, path in enumerate(optimize(case, dtype, start, gradients) or []):
                 arrays[f"optimizer.{k}.{str(dtype).removeprefix('torch.')}.{i}"] = path
-    for k, case in enumerate(SCHEDULERS):
-        arrays[f"scheduler.{k}"] = schedule(case, metrics)
+    for k, (kind, settings) in enumerate(schedulers.SAMPLES):
+        arrays[f"scheduler.{k}"] = schedule(kind.__name__, settings, metrics)
     totals = []
     for k, (max_norm, norm_type) in enumerate(CLIPS):
         total, clipped = clip(max_norm, norm_type, gradients)
@@ -220,7 +160,9 @@ def main():
         "torch": torch.__version__,
         "optimizers": optimizers,
         "bases": BASES,
-        "schedulers": SCHEDULERS,
+        "schedulers": [
+            (kind.__name__, schedulers.told(settings)) for kind, settings in schedulers.SAMPLES
+        ],
         "clips": [[*case, total] for case, total in zip(CLIPS, totals, strict=True)],
         "decays": DECAYS,
     }

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import schedulers
 from optimizers import OPTIMIZERS, SAMPLES, title
 
 from minidl import optim
 from minidl.autograd import Tensor
-from minidl.optim import lr_scheduler
 
 with np.load(Path(__file__).with_name("trajectories.npz")) as file:
     RECORDED = dict(file)
-FUNCTIONS = {"inverse": lambda epoch: 1 / (1 + epoch), "halves": lambda epoch: 0.5**epoch}
 META = json.loads(str(RECORDED["meta"]))
 
 
@@ -31,11 +30,13 @@ def test_every_optimizer_is_recorded():
 
 
 def test_every_scheduler_is_recorded():
-    recorded = {case[0] for case in META["schedulers"]}
-    assert recorded == set(lr_scheduler.__all__) - {"LRScheduler"}
+    """With each of its samples, in their order; if this fails, record anew."""
+    assert META["schedulers"] == [
+        [each.__name__, schedulers.told(settings)] for each, settings in schedulers.SAMPLES
+    ]
 
 
-@pytest.mark.parametrize("each", OPTIMIZERS, ids=title)
+@pytest.mark.parametrize("each", [*OPTIMIZERS, *schedulers.SCHEDULERS], ids=title)
 def test_every_setting_has_a_sample(each):
     assert {name for settings in each.samples for name in settings} == set(each.settings)
 
@@ -65,19 +66,8 @@ def test_optimizer(k, dtype):
 
 @pytest.mark.parametrize("k", range(len(META["schedulers"])), ids=map(case, META["schedulers"]))
 def test_scheduler(k):
-    name, settings, after = META["schedulers"][k]
-    groups = [{"params": [Tensor(np.zeros(1), True)], "lr": lr} for lr in META["bases"]]
-    optimizer = optim.SGD(groups)
-    if after:
-        settings = {**settings, "after": getattr(lr_scheduler, after[0])(optimizer, **after[1])}
-    if name == "LambdaLR":
-        names = settings["lr_lambda"]
-        found = FUNCTIONS[names] if isinstance(names, str) else [FUNCTIONS[n] for n in names]
-        settings = {"lr_lambda": found}
-    if name == "SequentialLR":
-        parts = [getattr(lr_scheduler, part)(optimizer, **s) for part, s in settings["schedulers"]]
-        settings = {**settings, "schedulers": parts}
-    scheduler = getattr(lr_scheduler, name)(optimizer, **settings)
+    optimizer = schedulers.sgd(*META["bases"])
+    scheduler = schedulers.build(*schedulers.SAMPLES[k], optimizer)
     rates = [scheduler.get_last_lr()]
     for metric in RECORDED["metrics"]:
         scheduler.step(*([metric] if scheduler.needs_metric else []))

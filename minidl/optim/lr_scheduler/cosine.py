@@ -1,6 +1,7 @@
 """Rates that fall along a cosine: CosineAnnealingLR, CosineAnnealingWarmRestarts."""
 
 import math
+from typing import ClassVar
 
 from minidl.optim._settings import set_by_signature
 from minidl.optim.lr_scheduler.scheduler import CountFromOne, Formula
@@ -18,6 +19,11 @@ class CosineAnnealingLR(Formula):
     equation 5, without the restarts.
     """
 
+    samples: ClassVar = ({"T_max": 30}, {"T_max": 8, "eta_min": 0.01})
+    errors: ClassVar = (
+        ({"T_max": 0}, "T_max .* got 0"),
+        ({"T_max": 5, "eta_min": -1}, "eta_min .* got -1"),
+    )
     T_max: int
     eta_min: float
 
@@ -44,6 +50,11 @@ class CosineAnnealingWarmRestarts(Formula):
     equation 5.
     """
 
+    samples: ClassVar = ({"T_0": 7}, {"T_0": 3, "T_mult": 2, "eta_min": 0.01})
+    errors: ClassVar = (
+        ({"T_0": 0}, "T_0 .* got 0"),
+        ({"T_0": 2, "T_mult": 1.5}, "T_mult .* got 1.5"),
+    )
     T_0: int
     T_mult: int
     eta_min: float

@@ -1,7 +1,7 @@
 """LambdaLR."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from minidl.errors import ArgumentError
 from minidl.optim._settings import Rule, check, set_by_signature
@@ -22,6 +22,14 @@ Functions = Annotated[
 ]
 
 
+def _inverse(epoch: int) -> float:
+    return 1 / (1 + epoch)
+
+
+def _halves(epoch: int) -> float:
+    return float(0.5**epoch)
+
+
 class LambdaLR(Formula):
     """lr = base f(epoch).
 
@@ -31,6 +39,12 @@ class LambdaLR(Formula):
     Raises ArgumentError also for a list of another length, and when f returns something else.
     """
 
+    samples: ClassVar = ({"lr_lambda": _inverse}, {"lr_lambda": [_inverse, _halves]})
+    errors: ClassVar = (
+        ({"lr_lambda": 0.5}, "lr_lambda to be a function .* got 0.5"),
+        ({"lr_lambda": [abs] * 3}, "got 3 functions for 2 groups"),
+        ({"lr_lambda": lambda epoch: -1}, r"lr_lambda\(0\) to be .* got -1"),
+    )
     lr_lambda: Any
 
     @set_by_signature

@@ -1,7 +1,7 @@
 """OneCycleLR."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from minidl.errors import ArgumentError
 from minidl.optim._settings import Rule, one_of, set_by_signature, several
@@ -40,6 +40,28 @@ class OneCycleLR(Formula):
     optimizer that has none, and when it is stepped more than total_steps times.
     """
 
+    samples: ClassVar = (
+        {"max_lr": 0.5, "total_steps": 31},
+        {
+            "max_lr": [0.5, 0.2], "epochs": 8, "steps_per_epoch": 4, "base_momentum": 0.8,
+            "max_momentum": 0.9,
+        },
+        {
+            "max_lr": 0.3, "total_steps": 40, "pct_start": 0.25, "anneal_strategy": "linear",
+            "cycle_momentum": False, "div_factor": 10.0, "final_div_factor": 100.0,
+            "three_phase": True,
+        },
+    )  # fmt: skip
+    errors: ClassVar = (
+        ({"max_lr": 1.0}, "expected total_steps, or else epochs and"),
+        (
+            {"max_lr": 1.0, "total_steps": 5, "epochs": 2, "steps_per_epoch": 3},
+            "expected total_steps, or else",
+        ),
+        ({"max_lr": 1.0, "epochs": 2}, "steps_per_epoch=None"),
+        ({"max_lr": [1.0, 2.0, 3.0], "total_steps": 5}, "max_lr for 3 groups of 2"),
+        ({"max_lr": 1.0, "total_steps": 5, "pct_start": 2}, "pct_start .* got 2"),
+    )
     per_step = True
     max_lr: Any
     total_steps: int

@@ -32,6 +32,22 @@ class ReduceLROnPlateau(LRScheduler):
         "cooldown_counter": COUNT,
     }
 
+    samples: ClassVar = (
+        {"patience": 2},
+        {"patience": 0, "factor": 0.5, "threshold": 0.1, "min_lr": 0.01},
+        {"mode": "max", "patience": 1, "cooldown": 3, "threshold": 0.05, "threshold_mode": "abs"},
+        {"mode": "max", "patience": 0, "factor": 0.9, "eps": 0.002},
+    )
+    errors: ClassVar = (
+        ({"mode": "lower"}, "mode to be 'min' or 'max', got 'lower'"),
+        ({"threshold_mode": 1}, "threshold_mode .* 'rel'"),
+        ({"factor": 1}, "factor .* below 1, got 1"),
+        ({"patience": -1}, "patience .* got -1"),
+        ({"cooldown": 0.5}, "cooldown .* got 0.5"),
+        ({"min_lr": -1}, "min_lr .* got -1"),
+        ({"eps": "x"}, "eps .* got 'x'"),
+        ({"threshold": -1}, "threshold .* got -1"),
+    )
     mode: str
     factor: float
     patience: int

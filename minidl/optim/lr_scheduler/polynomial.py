@@ -1,5 +1,7 @@
 """PolynomialLR."""
 
+from typing import ClassVar
+
 from minidl.optim._settings import set_by_signature
 from minidl.optim.lr_scheduler.scheduler import CountFromOne, Formula
 from minidl.optim.optimizer import FromZero, Optimizer
@@ -14,6 +16,11 @@ class PolynomialLR(Formula):
     Source: Liu, Rabinovich and Berg 2015, "ParseNet: looking wider to see better".
     """
 
+    samples: ClassVar = ({}, {"total_iters": 25, "power": 0.9})
+    errors: ClassVar = (
+        ({"total_iters": 0}, "total_iters .* got 0"),
+        ({"power": -1}, "power .* got -1"),
+    )
     total_iters: int
     power: float
 

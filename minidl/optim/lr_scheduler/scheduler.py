@@ -36,10 +36,14 @@ class LRScheduler(Advising):
 
     needs_metric: whether `step` wants the number that training is judged by.
     per_step: whether `step` is to be called after each step of the optimizer, not each epoch.
-    A subclass declares its settings in the signature of `__init__`, under `@set_by_signature`.
+    A subclass declares its settings in the signature of `__init__`, under `@set_by_signature`. Its
+    `samples` are settings for tests, which find it by themselves; another schedule among them is
+    given as (name, settings).  errors: bad settings, each with what the error says.
     Raises DTypeError for what is no optimizer, ArgumentError for a setting out of range.
     """
 
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ()
+    errors: ClassVar[tuple[tuple[dict[str, Any], str], ...]] = ()
     needs_metric = False
     per_step = False
     settings: ClassVar[dict[str, Rule]] = {}

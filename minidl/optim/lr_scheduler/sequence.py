@@ -2,7 +2,7 @@
 
 import bisect
 import itertools
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from minidl.errors import ArgumentError
 from minidl.optim._settings import set_by_signature
@@ -27,6 +27,27 @@ class SequentialLR(LRScheduler):
     metric: LinearWarmup(after=) runs that.
     """
 
+    samples: ClassVar = (
+        {
+            "schedulers": [
+                ("ExponentialLR", {"gamma": 0.5}),
+                ("StepLR", {"step_size": 4, "gamma": 0.7}),
+                ("CosineAnnealingLR", {"T_max": 10}),
+            ],
+            "milestones": [3, 17],
+        },
+    )
+    errors: ClassVar = (
+        (
+            {"schedulers": [("PolynomialLR", {}), ("ReduceLROnPlateau", {})], "milestones": [3]},
+            "can't run ReduceLROnPlateau, whose step takes a metric: LinearWarmup",
+        ),
+        (
+            {"schedulers": [("PolynomialLR", {}), ("PolynomialLR", {})], "milestones": [3, 4]},
+            r"expected 1 rising milestones for 2 schedulers, got \[3, 4\]",
+        ),
+        ({"schedulers": 3, "milestones": [3]}, "expected a list of schedulers, got 3"),
+    )
     schedulers: Any
     milestones: tuple[int, ...]
 

@@ -1,6 +1,6 @@
 """LinearWarmup."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from minidl.optim._settings import set_by_signature
 from minidl.optim.lr_scheduler.scheduler import (
@@ -25,6 +25,16 @@ class LinearWarmup(Formula):
     Raises ArgumentError also for an `after` of another optimizer.
     """
 
+    samples: ClassVar = (
+        {"steps": 6},
+        {"steps": 4, "start_factor": 0.25, "after": ("CosineAnnealingLR", {"T_max": 20})},
+        {"steps": 1, "after": ("StepLR", {"step_size": 5})},
+    )
+    errors: ClassVar = (
+        ({"steps": 0}, "LinearWarmup expected steps .* got 0"),
+        ({"steps": 5, "start_factor": 1.5}, "start_factor .* from 0 to 1, got 1.5"),
+        ({"steps": 5, "after": Formula}, "`after` .* got type"),
+    )
     steps: int
     start_factor: float
     after: Any
