@@ -1,6 +1,7 @@
 """Arguments of every kernel, large enough for several threads to have a part of the work."""
 
 import hashlib
+import inspect
 
 import numpy as np
 
@@ -143,7 +144,9 @@ def winograd_arguments(m, images, channels, outputs):
 def conv_pool_arguments():
     x, geometry = normal(IMAGES, *SIZE, CHANNELS), ((1, 1), PADDING, (1, 1), 1)
     w, rgb = normal(3, 3, CHANNELS, OUTPUTS), np.ascontiguousarray(x[..., :3])
-    y, indices = conv2d_relu_max_pool(rgb, normal(3, 3, 3, OUTPUTS), None, *geometry, True)
+    y, indices = conv2d_relu_max_pool(
+        rgb, normal(3, 3, 3, OUTPUTS), None, *geometry, with_indices=True
+    )
     return {
         "conv2d_relu_max_pool": (x, w, normal(OUTPUTS), *geometry, True),
         "conv2d_relu_max_pool_weight_grad": (rgb, normal(*y.shape), indices, (3, 3), *geometry),
@@ -274,11 +277,19 @@ def digest(arrays):
     return found.hexdigest()
 
 
+def call(kernel, arguments):
+    """The kernel of arguments in the order of its signature, by name where it wants that."""
+    parameters = inspect.signature(kernel).parameters.values()
+    pairs = list(zip(parameters, arguments, strict=True))
+    by_name = {p.name: a for p, a in pairs if p.kind is p.KEYWORD_ONLY}
+    return kernel(*(a for p, a in pairs if p.kind is not p.KEYWORD_ONLY), **by_name)
+
+
 def run_kernel(family, number, name):
     arguments = [
         a.copy("K") if isinstance(a, np.ndarray) else a for a in CASES[family][number][name]
     ]
-    result = getattr(kernels.use(family), name)(*arguments)
+    result = call(getattr(kernels.use(family), name), arguments)
     if result is None:  # it changed its arguments
         result = tuple(a for a in arguments if isinstance(a, np.ndarray))
     result = result if isinstance(result, tuple) else (result,)

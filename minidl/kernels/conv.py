@@ -65,7 +65,7 @@ def conv2d_input_grad(
 
 def conv2d_weight_grad(
     x: np.ndarray, dy: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding,
-    dilation: Pair, groups: int, with_bias: bool,
+    dilation: Pair, groups: int, *, with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     n, oh, ow, k = dy.shape
@@ -73,7 +73,7 @@ def conv2d_weight_grad(
     algorithm = choose.algorithm(n, (oh, ow), shape, stride, padding, dilation, groups, x.itemsize)
     if algorithm == choose.DEPTHWISE:
         dw, db = depthwise.depthwise_conv2d_weight_grad(
-            x, dy, kernel_size, stride, padding, dilation, with_bias
+            x, dy, kernel_size, stride, padding, dilation, with_bias=with_bias
         )
         return dw.reshape(shape), db  # (kh, kw, C, K/C) as (kh, kw, 1, K)
     if algorithm == choose.GEMM:
@@ -87,7 +87,7 @@ def conv2d_weight_grad(
     else:
         chosen = grouped if algorithm == choose.GROUPED else direct
         return chosen.conv2d_weight_grad(
-            x, dy, kernel_size, stride, padding, dilation, groups, with_bias
+            x, dy, kernel_size, stride, padding, dilation, groups, with_bias=with_bias
         )
     return dw, column_sums(dy) if with_bias else None
 

@@ -132,7 +132,8 @@ def _tables(
 
 def conv2d_relu_max_pool(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
-    stride: Pair, padding: Padding, dilation: Pair, groups: int, with_indices: bool,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+    *, with_indices: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """relu(the convolution of x with weight + bias), pooled 2x2; and, if asked, the indices of
     relu_max_pool. (N, OH // 2, OW // 2, K), twice.

@@ -55,7 +55,7 @@ def _in_order(tap, sums, dw):
 
 def conv2d_weight_grad(
     x: np.ndarray, dy: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding,
-    dilation: Pair, groups: int, with_bias: bool,
+    dilation: Pair, groups: int, *, with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     (kh, kw), k = kernel_size, dy.shape[3]

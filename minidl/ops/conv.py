@@ -173,7 +173,7 @@ def conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups,
     Shapes (*kernel_size, C/groups, K) and (K,).
     """
     return kernels.use("conv").conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, groups, with_bias
+        x, dy, kernel_size, stride, padding, dilation, groups, with_bias=with_bias
     )
 
 

@@ -43,7 +43,7 @@ def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
 def conv2d_relu_max_pool_forward(x, weight, bias=None, *, stride, padding, dilation, groups):
     """max_pool2d(relu(conv2d(...)), 2): what is pooled away is never stored."""
     return kernels.use("conv_pool").conv2d_relu_max_pool(
-        x, weight, bias, stride, padding, dilation, groups, mode.recording
+        x, weight, bias, stride, padding, dilation, groups, with_indices=mode.recording
     )
 
 

@@ -153,7 +153,7 @@ def depthwise_conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilatio
     Shapes (*kernel_size, C, multiplier) and (C * multiplier,).
     """
     return kernels.use("depthwise").depthwise_conv2d_weight_grad(
-        x, dy, kernel_size, stride, padding, dilation, with_bias
+        x, dy, kernel_size, stride, padding, dilation, with_bias=with_bias
     )
 
 

@@ -89,8 +89,9 @@ def _(g, x, weight, bias, statistics, kept_output, eps, activation):
     mean, var = statistics
     output = None if kept_output is None else _rows(kept_output)
     dx, dweight, dbias, dresidual = kernels.use("norm").batch_norm_grad(
-        _rows(dy), _rows(x), output, weight, bias, mean, var, activation, eps
-    )
+        _rows(dy), _rows(x), output, weight, bias,
+        mean=mean, var=var, activation=activation, eps=eps,
+    )  # fmt: skip
     dx = dx.reshape(x.shape)
     if dmean is not None:
         dx = dx + dmean / len(_rows(x))

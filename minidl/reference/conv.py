@@ -63,7 +63,7 @@ def conv2d_input_grad(
 
 def conv2d_weight_grad(
     x: np.ndarray, dy: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding,
-    dilation: Pair, groups: int, with_bias: bool,
+    dilation: Pair, groups: int, *, with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """The gradients of conv2d for weight and, if asked, bias: (kh, kw, C/groups, K), (K,)."""
     c, k = x.shape[3], dy.shape[3]

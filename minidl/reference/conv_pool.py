@@ -9,7 +9,8 @@ from minidl.reference.relu_pool import relu_max_pool, relu_max_pool_grad
 
 def conv2d_relu_max_pool(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None,
-    stride: Pair, padding: Padding, dilation: Pair, groups: int, with_indices: bool,
+    stride: Pair, padding: Padding, dilation: Pair, groups: int,
+    *, with_indices: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
     """relu(the convolution of x with weight + bias), pooled 2x2; and, if asked, the indices of
     relu_max_pool. (N, OH // 2, OW // 2, K), twice.
@@ -29,7 +30,9 @@ def conv2d_relu_max_pool_weight_grad(
     """
     size = output_size("conv2d", x.shape[1:3], kernel_size, stride, padding, dilation)
     dy = relu_max_pool_grad(dy, indices, size)
-    return conv2d_weight_grad(x, dy, kernel_size, stride, padding, dilation, groups, True)  # type: ignore[return-value]
+    return conv2d_weight_grad(  # type: ignore[return-value]
+        x, dy, kernel_size, stride, padding, dilation, groups, with_bias=True
+    )
 
 
 def conv2d_relu_max_pool_input_grad(

@@ -50,6 +50,7 @@ def depthwise_conv2d_weight_grad(
     stride: Pair,
     padding: Padding,
     dilation: Pair,
+    *,
     with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The gradients of depthwise_conv2d for weight and, if asked for, bias."""

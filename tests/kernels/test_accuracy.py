@@ -21,7 +21,7 @@ def by(algorithm, x, w, dy):
         return (
             direct.conv2d(x, w, None, None, *plain),
             direct.conv2d_input_grad(dy, w, size, *plain),
-            direct.conv2d_weight_grad(x, dy, (3, 3), *plain, False)[0],
+            direct.conv2d_weight_grad(x, dy, (3, 3), *plain, with_bias=False)[0],
         )
     m = int(algorithm[2])
     return (

@@ -117,7 +117,7 @@ def test_every_algorithm(shape, algorithm, monkeypatch):
     y = conv.conv2d(x, w, bias, None, *shape.settings)
     active = conv.conv2d(x, w, bias, "relu", *shape.settings)
     dx = conv.conv2d_input_grad(dy, w, shape.x[1:3], *shape.settings)
-    dw, db = conv.conv2d_weight_grad(x, dy, shape.kernel, *shape.settings, True)
+    dw, db = conv.conv2d_weight_grad(x, dy, shape.kernel, *shape.settings, with_bias=True)
     assert (y.shape, dx.shape, dw.shape) == (dy.shape, x.shape, w.shape)
     np.testing.assert_array_equal(active, np.maximum(y, 0))
     spread = np.sqrt(max(1, dy[..., 0].size))

@@ -16,6 +16,7 @@ import pytest
 from guard import guarded, guarded_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import call
 from twin_arguments import ARGUMENTS, column_arguments
 from window_arguments import conv_arguments
 
@@ -90,8 +91,8 @@ def test_twins_agree(family, name, data):
             patch.setattr(winograd, "BLOCK_BYTES", data.draw(st.sampled_from([0, 600 * 1024])))
             patch.setattr(winograd, "STAGE_BYTES", data.draw(st.sampled_from([0, 2**23])))
             patch.setattr(winograd, "MANY_CHANNELS", data.draw(st.sampled_from([1, 256])))
-        fast = kernel(*fast_arguments)
-    slow = getattr(twin(family), name)(*slow_arguments)
+        fast = call(kernel, fast_arguments)
+    slow = call(getattr(twin(family), name), slow_arguments)
     if changing := fast is None:  # its arguments instead of returning
         assert slow is None
         fast, slow = tuple(fast_arguments), tuple(slow_arguments)

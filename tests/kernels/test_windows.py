@@ -57,7 +57,7 @@ def test_weight_gradient_is_the_same_on_any_number_of_threads():
             set_num_threads(number)
             results.append(
                 depthwise.depthwise_conv2d_weight_grad(
-                    x, x, (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), True
+                    x, x, (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), with_bias=True
                 )
             )
     finally:

@@ -121,7 +121,7 @@ def maxima_arguments(name, x, w, stride, padding, dilation):
     steps = ((1, 1), padding, (1, 1)) if for_input else (stride, padding, dilation)
     x, geometry = x[..., :2], (*steps, 1)
     w = np.resize(w, (*w.shape[:2], x.shape[3], w.shape[3]))
-    y, indices = conv2d_relu_max_pool(x, w, None, *geometry, True)
+    y, indices = conv2d_relu_max_pool(x, w, None, *geometry, with_indices=True)
     dy = y + y.dtype.type(1)
     if for_input:
         return dy, indices, w, x.shape[1:3], *geometry
