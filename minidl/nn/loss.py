@@ -1,4 +1,4 @@
-"""Losses as modules. Each is called with predictions and targets."""
+"""Losses as modules, called with predictions and targets."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class _Loss(Module):
         self.reduction = reduction
 
     def extra_repr(self) -> str:
-        """The settings that differ from a plain loss's."""
+        """Return the settings that differ from the defaults."""
         settings = self._settings()
         if self.reduction != "mean":
             settings.append(f"reduction={self.reduction!r}")
@@ -34,8 +34,15 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """Softmax cross-entropy on logits (N, C) or (N, ..., C), against labels (N,) or (N, ...), or
-    probabilities of the logits' shape. See `ops.cross_entropy`."""
+    """The cross-entropy of softmax(logits) and the target.
+
+    Called with logits (N, C) or (N, ..., C), and integer labels (N,) or (N, ...) or class
+    probabilities of the logits' shape.
+    weight: weights of the classes, (C,).  ignore_index: a label whose rows or pixels don't count.
+    label_smoothing: the fraction of each target, 0 to 1, that is spread evenly over all classes.
+    reduction: "mean" over the rows that count, "sum", or "none" for (N,) or (N, ...).
+    Raises as `ops.cross_entropy` does.
+    """
 
     function = ops.cross_entropy
 
@@ -75,7 +82,7 @@ class CrossEntropyLoss(_Loss):
 
 
 def _values(weight: Any) -> str:
-    """[0.5, 1.0, 2.0], or of many the first alone."""
+    """Return the weights as text; of many, the first alone."""
     values = [float(w) for w in (weight.data if isinstance(weight, Tensor) else weight)]
     return str(values) if len(values) <= 5 else f"[{values[0]}, ...]"
 
@@ -83,7 +90,9 @@ def _values(weight: Any) -> str:
 class NLLLoss(_Loss):
     """The negative log-probability of the labels, for a network that ends in a LogSoftmax.
 
-    (N, C) or (N, ..., C), and labels (N,) or (N, ...).
+    Called with log-probabilities (N, C) or (N, ..., C) and integer labels (N,) or (N, ...).
+    weight, ignore_index, reduction: as for CrossEntropyLoss.
+    Raises as `ops.nll_loss` does.
     """
 
     function = ops.nll_loss
@@ -111,10 +120,12 @@ class NLLLoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape.
+    """The binary cross-entropy of sigmoid(logits) and targets from 0 to 1.
 
-    weight: of each element; pos_weight: of positive targets, such as (C,). See
-    `ops.binary_cross_entropy_with_logits`.
+    Called with logits and targets (N, ...), of one shape and dtype.
+    weight: a factor of each element's loss; pos_weight: of positive targets, such as (C,).
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.binary_cross_entropy_with_logits` does.
     """
 
     function = ops.binary_cross_entropy_with_logits
@@ -136,8 +147,13 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class SigmoidFocalLoss(_Loss):
-    """Binary cross-entropy in which what is classified well counts less; equal shapes.
+    """The binary cross-entropy with less weight on elements that are classified well.
 
+    Called with logits and targets from 0 to 1, (N, ...), of one shape and dtype.
+    alpha: the weight of positive targets, from 0 to 1, negative ones having 1 - alpha; or None.
+    gamma: 0 or more; 0 is plain cross-entropy.
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.sigmoid_focal_loss` does.
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection".
     """
 
@@ -160,7 +176,14 @@ class SigmoidFocalLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """target * (log(target) - log-probabilities); equal shapes.  Also reduction="batchmean"."""
+    """The Kullback-Leibler divergence: target * (log(target) - log-probabilities).
+
+    Called with log-probabilities and targets (N, ...), of one shape and dtype.
+    log_target: the targets are log-probabilities too.
+    reduction: "batchmean", the sum divided by N, is the divergence itself; "mean" divides by the
+        number of elements; "sum", or "none".
+    Raises as `ops.kl_div` does.
+    """
 
     function = ops.kl_div
     reductions = (*REDUCTIONS, "batchmean")
@@ -179,7 +202,13 @@ class KLDivLoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """HuberLoss / beta: of slope 1 beyond `beta`; equal shapes.  Source: Girshick 2015."""
+    """HuberLoss / beta, whose slope is 1 beyond `beta`; L1Loss for a beta of 0.
+
+    Called with predictions and targets (N, ...), of one shape and dtype.
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.smooth_l1_loss` does.
+    Source: Girshick 2015, "Fast R-CNN", equation 3.
+    """
 
     function = ops.smooth_l1_loss
 
@@ -197,10 +226,14 @@ class SmoothL1Loss(_Loss):
 
 
 class TripletMarginLoss(_Loss):
-    """max(d(anchor, positive) - d(anchor, negative) + margin, 0), for rows (..., features).
+    """max(d(anchor, positive) - d(anchor, negative) + margin, 0).
 
-    Called with three arrays. See `ops.triplet_margin_loss`.
-    Source: Schroff et al. 2015, "FaceNet".
+    Called with three arrays (..., features) of one shape and dtype. d: the p-norm over the
+    features.
+    swap: use d(positive, negative) instead of d(anchor, negative) where it is smaller.
+    reduction: "mean" over all rows, "sum", or "none" for (...).
+    Raises as `ops.triplet_margin_loss` does.
+    Source: Schroff et al. 2015, "FaceNet", equation 2.
     """
 
     function = ops.triplet_margin_loss
@@ -239,7 +272,12 @@ class TripletMarginLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """The squared difference of prediction and target, of equal shapes."""
+    """The squared difference of prediction and target.
+
+    Called with predictions and targets (N, ...), of one shape and dtype.
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.mse_loss` does.
+    """
 
     function = ops.mse_loss
 
@@ -248,7 +286,12 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """The absolute difference of prediction and target, of equal shapes."""
+    """The absolute difference of prediction and target.
+
+    Called with predictions and targets (N, ...), of one shape and dtype.
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.l1_loss` does.
+    """
 
     function = ops.l1_loss
 
@@ -257,7 +300,12 @@ class L1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Half the squared difference up to `delta`, linear beyond; of equal shapes."""
+    """Half the squared difference up to `delta`, and a linear continuation beyond it.
+
+    Called with predictions and targets (N, ...), of one shape and dtype.  delta: above 0.
+    reduction: "mean" over all elements, "sum", or "none".
+    Raises as `ops.huber_loss` does.
+    """
 
     function = ops.huber_loss
 

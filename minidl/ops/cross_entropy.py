@@ -37,7 +37,7 @@ def _label_cross_entropy_composition(
 
 
 def _dense_cross_entropy(logits: Any, targets: Any, class_weights: Any) -> Any:
-    """The loss of each row, for targets that are probabilities."""
+    """Return the loss of each row for targets that are probabilities."""
     terms = log_softmax(logits, axis=-1) * targets
     return -sum(terms if class_weights is None else terms * class_weights, axis=-1)
 
@@ -65,9 +65,10 @@ def _torch_label_cross_entropy(
     name="cross_entropy",
 )
 def cross_entropy_forward(logits, labels, *, row_weights, class_weights, smoothing, summed):
-    """The loss of each row, or their sum: softmax and cross-entropy in one, for integer labels.
+    """Return the loss of each row, or their sum, for integer labels: softmax and loss in one.
 
-    row_weights: (N,), 0 for a row that is ignored.  class_weights: (C,) or None.
+    logits: (N, C); labels: (N,).  row_weights: (N,), 0 for an ignored row.  class_weights: (C,) or
+    None.
     """
     losses, slopes = kernels.use("loss").softmax_cross_entropy(
         logits, labels, row_weights, class_weights, smoothing
@@ -108,16 +109,17 @@ def _torch_cross_entropy(
 def cross_entropy(
     logits, target, weight=None, *, ignore_index=None, label_smoothing=0.0, reduction="mean"
 ):
-    """Softmax cross-entropy on logits.
+    """Return the cross-entropy of softmax(logits) and the target.
 
-    logits: (N, C), or (N, ..., C), such as the maps (N, H, W, C) of a segmentation.
+    logits: (N, C) or (N, ..., C), such as the maps (N, H, W, C) of a segmentation.
     target: labels of any integer type, (N,) or (N, ...), or class probabilities of the logits'
-        shape.
-    weight: (C,) weights of the classes.  ignore_index: a label whose rows, or pixels, don't count.
-    label_smoothing: how much of each target is shared equally by all classes, 0 to 1.
-    The mean is over what is not ignored (weighted by class, for labels, as in PyTorch).
-    Raises ShapeError, DTypeError, ArgumentError for what doesn't fit, labels out of range, and a
-    loss over nothing.
+        shape and dtype.
+    weight: weights of the classes, (C,).  ignore_index: a label whose rows or pixels don't count.
+    label_smoothing: the fraction of each target, 0 to 1, that is spread evenly over all classes.
+    reduction: "mean" over the rows that count (for labels, weighted by class, as in PyTorch),
+        "sum", or "none" for the losses (N,) or (N, ...).
+    Raises ShapeError for shapes that don't fit and where no row counts, DTypeError for dtypes that
+    don't fit, ArgumentError for labels or settings out of range.
     """
     who = "cross_entropy"
     check_reduction(who, reduction)
@@ -146,7 +148,7 @@ def cross_entropy(
 
 
 def _class_weights(who: str, logits: Any, weight: Any) -> Any:
-    """The weights of the classes in the logits' dtype, or an error where anything doesn't fit."""
+    """Return the class weights in the logits' dtype. Raise where anything doesn't fit."""
     if logits.ndim < 2:
         raise ShapeError(
             f"{who} expected scores of shape (N, classes) or (N, ..., classes), got shape "
@@ -184,7 +186,7 @@ def _from_labels(
     smoothing: float,
     reduction: str,
 ) -> Any:
-    """cross_entropy for integer labels."""
+    """Return the cross-entropy for integer labels."""
     given, dtype = labels, logits.dtype
     *pixels, classes = logits.shape
     # labels differ from batch to batch: a captured call looks at them anew
@@ -206,7 +208,7 @@ def _checked(
     who: str, labels: np.ndarray, classes: int, weight: Any, ignore_index: Any, reduction: str,
     dtype: Any,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The labels in a row, of int64, and the weight of each: 0 where it is ignored."""
+    """Return the labels, flat and int64, and the weight of each: 0 where it is ignored."""
     shape, labels = labels.shape, labels.reshape(-1)
     rows = len(labels)
     if ignore_index is not None:
@@ -254,10 +256,10 @@ def _torch_nll(
 
 @composite(oracle=_torch_nll, labels=("target", "weight"))
 def nll_loss(log_probabilities, target, weight=None, *, ignore_index=None, reduction="mean"):
-    """The negative log-probability of each label: cross_entropy behind a log_softmax.
+    """Return the negative log-probability of each label: cross_entropy after a log_softmax.
 
-    log_probabilities: (N, C) or (N, ..., C).  target: (N,) or (N, ...) integer labels.
-    weight, ignore_index: as for cross_entropy, and the mean is over what counts, too.
+    log_probabilities: (N, C) or (N, ..., C).  target: integer labels, (N,) or (N, ...).
+    weight, ignore_index, reduction: as for cross_entropy; so are the errors raised.
     """
     who = "nll_loss"
     check_reduction(who, reduction)

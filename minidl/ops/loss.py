@@ -27,13 +27,13 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_reduction(who: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
-    """An ArgumentError unless `reduction` is one of those known."""
+    """Raise ArgumentError unless `reduction` is one of those known."""
     if not isinstance(reduction, str) or reduction not in known:
         raise ArgumentError(f"{who}: reduction must be one of {known}, got {reduction!r}")
 
 
 def reduced(who: str, losses: Any, reduction: str) -> Any:
-    """The mean or the sum of the losses, or "none": themselves."""
+    """Return the mean or the sum of the losses or, for "none", the losses themselves."""
     check_reduction(who, reduction)
     if math.prod(losses.shape) == 0:
         raise ShapeError(f"{who}: a loss over nothing: got an empty batch")
@@ -59,7 +59,7 @@ def _check_same(who: str, prediction: Any, target: Any) -> None:
 
 
 def _weights(who: str, name: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Weights in `dtype`, or an error unless they broadcast to `shape`."""
+    """Return weights in `dtype`. Raise unless they are numbers and broadcast to `shape`."""
     given = weight.data if isinstance(weight, Tensor) else np.asarray(weight)
     if given.dtype.kind not in "iuf":
         raise DTypeError(f"{who} expected numbers as {name}, got {weight!r:.60}")
@@ -73,7 +73,7 @@ def _weights(who: str, name: str, weight: Any, shape: tuple[int, ...], dtype: An
 
 
 def _binary_terms(logits: Any, target: Any) -> tuple[Any, Any]:
-    """-target * log(sigmoid(x)) and -(1 - target) * log(1 - sigmoid(x))."""
+    """Return -target * log(sigmoid(x)) and -(1 - target) * log(1 - sigmoid(x))."""
     return target * softplus(-logits), (1 - target) * softplus(logits)
 
 
@@ -91,12 +91,17 @@ def _torch_bce(
 def binary_cross_entropy_with_logits(
     logits, target, weight=None, *, pos_weight=None, reduction="mean"
 ):
-    """Cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape.
+    """Return the binary cross-entropy of sigmoid(logits) and targets from 0 to 1.
 
-    -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x)), written with softplus so that
-    neither logarithm ever sees a 0.
-    weight: of each element; pos_weight: of the first term, such as (C,) for more recall of rare
-    classes. Both broadcast to the logits' shape.
+        -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x))
+
+    for each element, computed with softplus so that neither logarithm sees a 0.
+    logits, target: (N, ...), of one shape and dtype.
+    weight: a factor of each element's loss; pos_weight: of its first term, such as (C,) for more
+        recall of rare classes. Both broadcast to the logits' shape.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ShapeError where shapes differ or nothing is left to average, DTypeError where dtypes
+    differ, ArgumentError for another reduction.
     """
     who = "binary_cross_entropy_with_logits"
     _check_same(who, logits, target)
@@ -122,10 +127,17 @@ def _torch_focal(
 
 @composite(oracle=_torch_focal)
 def sigmoid_focal_loss(logits, target, *, alpha=0.25, gamma=2.0, reduction="mean"):
-    """Binary cross-entropy in which what is classified well counts less; equal shapes.
+    """Return the binary cross-entropy with less weight on elements that are classified well.
 
-    alpha: the share, from 0 to 1, that positives have; None leaves both as they are.
-    gamma: 0 or more; 0 is plain cross-entropy.
+        -alpha_t * (1 - p_t)^gamma * log(p_t)
+
+    for each element, with p_t the probability of its target and alpha_t alpha for positive targets,
+    1 - alpha for negative ones.
+    logits, target: (N, ...), of one shape and dtype; targets from 0 to 1.
+    alpha: from 0 to 1; None leaves alpha_t out.  gamma: 0 or more; 0 is plain cross-entropy.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ArgumentError for alpha, gamma or reduction out of range, ShapeError or DTypeError where
+    shapes or dtypes differ.
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 5.
     """
     who = "sigmoid_focal_loss"
@@ -161,11 +173,17 @@ def _torch_kl_div(
 
 @composite(oracle=_torch_kl_div)
 def kl_div(prediction, target, *, log_target=False, reduction="mean"):
-    """target * (log(target) - prediction): how far the distribution exp(prediction) is from target.
+    """Return the Kullback-Leibler divergence of exp(prediction) from target.
 
-    prediction: log-probabilities.  target: probabilities, or their logarithms with `log_target`.
-    reduction: also "batchmean", the sum divided by N, which is the divergence itself; "mean"
-        divides by the number of elements.
+        target * (log(target) - prediction)
+
+    for each element.
+    prediction: log-probabilities (N, ...).  target: probabilities of the same shape and dtype, or
+        their logarithms with `log_target`.
+    reduction: "batchmean", the sum divided by N, is the divergence itself; "mean" divides by the
+        number of elements; "sum", or "none" for the terms (N, ...).
+    Raises ShapeError or DTypeError where shapes or dtypes differ, ArgumentError for another
+    reduction.
     Source: Kullback and Leibler 1951.
     """
     who = "kl_div"
@@ -186,7 +204,12 @@ def kl_div(prediction, target, *, log_target=False, reduction="mean"):
     )
 )
 def mse_loss(prediction, target, *, reduction="mean"):
-    """(prediction - target) ** 2, of equal shapes."""
+    """Return (prediction - target)^2.
+
+    prediction, target: (N, ...), of one shape and dtype.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast.
+    """
     _check_same("mse_loss", prediction, target)
     difference = prediction - target
     return reduced("mse_loss", difference * difference, reduction)
@@ -198,7 +221,12 @@ def mse_loss(prediction, target, *, reduction="mean"):
     )
 )
 def l1_loss(prediction, target, *, reduction="mean"):
-    """|prediction - target|, of equal shapes."""
+    """Return |prediction - target|.
+
+    prediction, target: (N, ...), of one shape and dtype.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast.
+    """
     _check_same("l1_loss", prediction, target)
     return reduced("l1_loss", abs(prediction - target), reduction)
 
@@ -209,8 +237,12 @@ def l1_loss(prediction, target, *, reduction="mean"):
     )
 )
 def smooth_l1_loss(prediction, target, *, beta=1.0, reduction="mean"):
-    """huber_loss / beta: of slope 1 beyond `beta`, and the l1_loss for a beta of 0.
+    """Return huber_loss / beta, whose slope is 1 beyond `beta`; l1_loss for a beta of 0.
 
+    prediction, target: (N, ...), of one shape and dtype.  beta: 0 or more.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ArgumentError for a negative beta, ShapeError or DTypeError where shapes or dtypes
+    differ.
     Source: Girshick 2015, "Fast R-CNN", equation 3.
     """
     _check_same("smooth_l1_loss", prediction, target)
@@ -229,8 +261,13 @@ def smooth_l1_loss(prediction, target, *, beta=1.0, reduction="mean"):
     )
 )
 def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
-    """Half the squared difference up to `delta`, linear beyond; equal shapes.
+    """Return half the squared difference up to `delta`, and a linear continuation beyond it.
 
+        d^2 / 2 for d = |prediction - target| <= delta, else delta * (d - delta / 2)
+
+    prediction, target: (N, ...), of one shape and dtype.  delta: above 0.
+    reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
+    Raises ArgumentError for another delta, ShapeError or DTypeError where shapes or dtypes differ.
     Source: Huber 1964, "Robust Estimation of a Location Parameter".
     """
     _check_same("huber_loss", prediction, target)
@@ -251,9 +288,14 @@ def huber_loss(prediction, target, *, delta=1.0, reduction="mean"):
 def triplet_margin_loss(
     anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, *, reduction="mean"
 ):
-    """max(d(anchor, positive) - d(anchor, negative) + margin, 0), for rows (..., features).
+    """Return max(d(anchor, positive) - d(anchor, negative) + margin, 0).
 
-    d(a, b): the p-norm of a - b + eps.  swap: take d(positive, negative) where it is smaller.
+    anchor, positive, negative: (..., features), of one shape and dtype.
+    d(a, b): the p-norm of a - b + eps over the features.  swap: use d(positive, negative) instead
+        of d(anchor, negative) where it is smaller.
+    reduction: "mean" over all rows, "sum", or "none" for the losses (...).
+    Raises ArgumentError unless margin and p are above 0, ShapeError or DTypeError where shapes or
+    dtypes differ.
     Source: Schroff et al. 2015, "FaceNet", equation 2; swap: Balntas et al. 2016.
     """
     who = "triplet_margin_loss"

@@ -22,10 +22,14 @@ __all__ = ["std", "var"]
     )
 )
 def var(x, axis=None, *, correction=1, keepdims=False):
-    """The variance over `axis`: squared distances from the mean, their sum over n - correction.
+    """Return the variance over `axis`: the sum of (x - mean)^2 divided by n - correction.
 
-    correction: 1 estimates the variance of what x was drawn from, as in PyTorch; 0 is the variance
-        of x itself, as in NumPy.
+    correction: 1 estimates the variance of the distribution that x was drawn from, as in PyTorch; 0
+        is the variance of x itself, as in NumPy.
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice or a
+    correction of n or more, DTypeError for integers. The variance of no elements is a ShapeError.
     """
     return _variance("var", x, axis, correction, keepdims)
 
@@ -36,7 +40,10 @@ def var(x, axis=None, *, correction=1, keepdims=False):
     )
 )
 def std(x, axis=None, *, correction=1, keepdims=False):
-    """The square root of the variance over `axis`, see `var`; where it is 0, so is its gradient."""
+    """Return the standard deviation over `axis`: the square root of `var`, with its arguments.
+
+    Where it is 0, so is its gradient. Raises as `var` does.
+    """
     variance = _variance("std", x, axis, correction, keepdims)
     return where(variance == 0, 0.0, sqrt(where(variance == 0, 1.0, variance)))
 

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def count_of(who: str, axis: Any, shape: Sequence[int]) -> int:
-    """How many elements are reduced to one; an error where there is none."""
+    """Return how many elements are reduced to one. Raise ShapeError if there is none."""
     count = math.prod(shape[a] for a in reduced_axes(who, axis, shape))
     if count == 0:
         raise ShapeError(f"{who} over no elements: got shape {tuple(shape)} with axis {axis}")
@@ -41,7 +41,7 @@ def count_of(who: str, axis: Any, shape: Sequence[int]) -> int:
 
 
 def _spread(g: Any, shape: Sequence[int], axis: Any) -> Any:
-    """A reduced `g` (axes kept or not) with the reduced axes back, of length 1."""
+    """Return a reduced `g`, its axes kept or not, with the reduced axes of length 1."""
     axes = reduced_axes("reduction", axis, shape)
     return g.reshape([1 if a in axes else n for a, n in enumerate(shape)])
 
@@ -58,16 +58,21 @@ def _input_size(output: np.ndarray, x: np.ndarray, **settings: Any) -> int:
     any_dtype=True,
 )
 def sum(x, *, axis=None, keepdims=False):
-    """The sum over `axis`."""
+    """Return the sum over `axis`.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    """
     return array_sum(x, reduced_axes("sum", axis, x.shape), flag("sum", "keepdims", keepdims))
 
 
 def array_sum(
     x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False, scale: float = 1.0
 ) -> np.ndarray:
-    """The sum of an array over `axes`, ascending; of floats, times `scale`.
+    """Return the sum of an array over `axes`, ascending; for floats, times `scale`.
 
-    That is a kernel's, which keeps the rounding of long sums small.
+    Floats are added by a kernel that keeps the rounding error of long sums small.
     """
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     if x.dtype.kind != "f":
@@ -87,7 +92,7 @@ def array_sum(
 
 
 def _runs(axes: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First and last of the axes that follow one another, from the last run to the first."""
+    """Return the first and last of the axes that are adjacent, from the last run to the first."""
     runs: list[tuple[int, int]] = []
     for a in axes:
         if runs and runs[-1][1] == a - 1:
@@ -107,7 +112,13 @@ def _(g, x_shape, axis, keepdims):
     oracle=lambda torch, x, axis=None, keepdims=False: torch.mean(x, axis, keepdims),
 )
 def mean(x, *, axis=None, keepdims=False):
-    """The arithmetic mean over `axis`."""
+    """Return the arithmetic mean over `axis`.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice, DTypeError
+    for integers. The mean of no elements is a ShapeError.
+    """
     check_float("mean", x)
     keepdims = flag("mean", "keepdims", keepdims)
     share = 1.0 / count_of("mean", axis, x.shape)
@@ -138,7 +149,13 @@ def _several(axis: Any, ndim: int) -> Any:
 
 @composite(oracle=_torch_prod)
 def prod(x, axis=None, keepdims=False):
-    """The product over `axis`; 1 over no elements. Its gradients hold where elements are 0 too."""
+    """Return the product over `axis`; 1 for no elements.
+
+    Its gradients are right also where elements are 0.
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    """
     axes, keepdims = reduced_axes("prod", axis, x.shape), flag("prod", "keepdims", keepdims)
     others = tuple(a for a in range(x.ndim) if a not in axes)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
@@ -165,7 +182,12 @@ def prod(x, axis=None, keepdims=False):
     any_dtype=True,
 )
 def all(x, *, axis=None, keepdims=False):
-    """Return whether all elements over `axis` are true, or not 0, as booleans."""
+    """Return whether all elements over `axis` are true, or not 0, as booleans.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    """
     axes, keepdims = reduced_axes("all", axis, x.shape), flag("all", "keepdims", keepdims)
     return np.all(x, axis=axes, keepdims=keepdims)
 
@@ -178,7 +200,12 @@ def all(x, *, axis=None, keepdims=False):
     any_dtype=True,
 )
 def any(x, *, axis=None, keepdims=False):
-    """Return whether any element over `axis` is true, or not 0, as booleans."""
+    """Return whether any element over `axis` is true, or not 0, as booleans.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    """
     axes, keepdims = reduced_axes("any", axis, x.shape), flag("any", "keepdims", keepdims)
     return np.any(x, axis=axes, keepdims=keepdims)
 
@@ -192,7 +219,13 @@ def any(x, *, axis=None, keepdims=False):
     named=True,
 )
 def max(x, *, axis=None, keepdims=False):
-    """The largest over `axis`; equal ones share the gradient."""
+    """Return the largest element over `axis`; equal ones share the gradient.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    The maximum of no elements is a ShapeError.
+    """
     count_of("max", axis, x.shape)
     keepdims = flag("max", "keepdims", keepdims)
     return np.max(x, axis=reduced_axes("max", axis, x.shape), keepdims=keepdims)
@@ -207,7 +240,13 @@ def max(x, *, axis=None, keepdims=False):
     named=True,
 )
 def min(x, *, axis=None, keepdims=False):
-    """The smallest over `axis`; equal ones share the gradient."""
+    """Return the smallest element over `axis`; equal ones share the gradient.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    The minimum of no elements is a ShapeError.
+    """
     count_of("min", axis, x.shape)
     keepdims = flag("min", "keepdims", keepdims)
     return np.min(x, axis=reduced_axes("min", axis, x.shape), keepdims=keepdims)
@@ -228,7 +267,13 @@ def _(g, x, output, axis):
     ),
 )
 def logsumexp(x, *, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, with the maximum taken out first so that nothing overflows."""
+    """Return log(sum(exp(x))) over `axis`, with the maximum taken out so that nothing overflows.
+
+    axis: an axis of x, several, or None for all. The result has x's other axes and, with keepdims,
+        the reduced ones with length 1.
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for one given twice.
+    Of no elements it is a ShapeError.
+    """
     count_of("logsumexp", axis, x.shape)
     axes = reduced_axes("logsumexp", axis, x.shape)
     top = np.max(x, axis=axes, keepdims=True)
@@ -291,7 +336,10 @@ def _(draw: Draw):
     any_dtype=True,
 )
 def broadcast_to(x, *, shape):
-    """x repeated along new axes and axes of length 1, without copying it."""
+    """Return x repeated along new axes and axes of length 1, without copying it.
+
+    Raises ShapeError where x doesn't broadcast to `shape`.
+    """
     shape = lengths("broadcast_to", "shape", shape)
     try:
         return np.broadcast_to(x, shape)
@@ -308,7 +356,10 @@ broadcast_to.vjp("x")(lambda g, x_shape: sum_to(g, shape=x_shape))
     any_dtype=True,
 )
 def sum_to(x, *, shape):
-    """The transpose of broadcasting: x summed to `shape` over what broadcasting would repeat."""
+    """Return x summed to `shape` over the axes that broadcasting would repeat: its transpose.
+
+    Raises ShapeError where `shape` doesn't broadcast to that of x.
+    """
     shape = lengths("sum_to", "shape", shape)
     extra = x.ndim - len(shape)
     repeated = [a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 != x.shape[a])]

@@ -26,7 +26,10 @@ def _one_axis(who: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     oracle=lambda torch, x, axis=-1: torch.softmax(x, axis),
 )
 def softmax(x, *, axis=-1):
-    """exp(x) / sum(exp(x)) along `axis`, with the maximum taken out first."""
+    """Return exp(x) / sum(exp(x)) along `axis`. The maximum is taken out first.
+
+    Raises ShapeError for an axis that x doesn't have or that is empty.
+    """
     axes = _one_axis("softmax", axis, x.shape)
     e = np.exp(x - x.max(axis=axes, keepdims=True))
     return e / array_sum(e, axes, keepdims=True)
@@ -42,7 +45,10 @@ def _(g, output, axis):
     oracle=lambda torch, x, axis=-1: torch.log_softmax(x, axis),
 )
 def log_softmax(x, *, axis=-1):
-    """log(softmax(x)) without losing the small ones."""
+    """Return log(softmax(x)) along `axis`, which stays accurate for small probabilities.
+
+    Raises ShapeError for an axis that x doesn't have or that is empty.
+    """
     axes = _one_axis("log_softmax", axis, x.shape)
     shifted = x - x.max(axis=axes, keepdims=True)
     return shifted - np.log(array_sum(np.exp(shifted), axes, keepdims=True))
