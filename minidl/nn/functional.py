@@ -10,6 +10,7 @@ from minidl.ops.cross_entropy import *
 from minidl.ops.depthwise import *
 from minidl.ops.dropout import *
 from minidl.ops.group_norm import *
+from minidl.ops.local_response_norm import *
 from minidl.ops.loss import *
 from minidl.ops.norm import *
 from minidl.ops.pixels import *

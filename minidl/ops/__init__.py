@@ -1,4 +1,4 @@
-"""The differentiable ops, a file a family. Importing this enters them all into the tape's table.
+"""The differentiable ops, a file for each family. Importing this enters them into the tape's table.
 
 The ops that a file lists in its `__all__` are public.
 """
@@ -20,6 +20,7 @@ from minidl.ops.gate import *
 from minidl.ops.group_norm import *
 from minidl.ops.indexing import *
 from minidl.ops.linalg import *
+from minidl.ops.local_response_norm import *
 from minidl.ops.loss import *
 from minidl.ops.moments import *
 from minidl.ops.norm import *

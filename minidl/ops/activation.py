@@ -40,9 +40,9 @@ def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
     labels=("y",),
 )
 def activation_gradient(dy, y, *, activation):
-    """dy where the activation, "relu" or "relu6", lets it through, which its output y tells.
+    """Return dy where the activation, "relu" or "relu6", lets it through, as its output y tells.
 
-    Also where y is a NaN, so that a gradient doesn't hide it.
+    dy also passes where y is NaN, so that a gradient doesn't hide it.
     """
     return kernels.use("activation").activation_grad(dy, y, activation)
 
@@ -53,13 +53,13 @@ def _(g, y, activation):
 
 
 def _constant(output: Any) -> Any:
-    """The output outside the graph: the positions of the kinks are not differentiable."""
+    """Return the output outside the graph: the positions of the kinks are not differentiable."""
     return output.detach() if isinstance(output, Tensor) else output
 
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.relu(x))
 def relu(x):
-    """max(x, 0).  Source: Nair and Hinton 2010."""
+    """Return max(x, 0).  Source: Nair and Hinton 2010."""
     return kernels.use("activation").activate(x, "relu")
 
 
@@ -70,7 +70,7 @@ def _(g, output):
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
 def relu6(x):
-    """min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
+    """Return min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
     return kernels.use("activation").activate(x, "relu6")
 
 
@@ -84,7 +84,7 @@ def _(g, output):
     oracle=lambda torch, x, negative_slope=0.01: torch.nn.functional.leaky_relu(x, negative_slope),
 )
 def leaky_relu(x, *, negative_slope=0.01):
-    """x, times `negative_slope` where it is negative.  Source: Maas et al. 2013."""
+    """Return x, multiplied by `negative_slope` where negative.  Source: Maas et al. 2013."""
     return np.where(x > 0, x, x * real("leaky_relu", "negative_slope", negative_slope))
 
 
@@ -95,7 +95,7 @@ def _(g, x, negative_slope):
 
 @primitive(flops=_each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
 def elu(x, *, alpha=1.0):
-    """x, but alpha * (exp(x) - 1) where it is negative.  Source: Clevert et al. 2015."""
+    """Return x, or alpha * (exp(x) - 1) where x is negative.  Source: Clevert et al. 2015."""
     alpha = real("elu", "alpha", alpha)
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
@@ -109,7 +109,7 @@ def _(g, x, alpha):
 
 @primitive(flops=lambda output, x: 4 * x.size, oracle=lambda torch, x: torch.sigmoid(x))
 def sigmoid(x):
-    """1 / (1 + exp(-x)), written so that nothing overflows."""
+    """Return 1 / (1 + exp(-x)), computed so that nothing overflows."""
     small = np.exp(-np.abs(x))  # at most 1
     return np.where(x >= 0, 1, small) / (1 + small)
 
@@ -119,7 +119,7 @@ sigmoid.vjp("x")(lambda g, output: g * output * (1 - output))
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.tanh(x))
 def tanh(x):
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent of x."""
     return np.tanh(x)
 
 
@@ -131,7 +131,10 @@ tanh.vjp("x")(lambda g, output: g * (1 - output * output))
     oracle=lambda torch, x, beta=1.0: torch.nn.functional.softplus(x, beta, threshold=1000),
 )
 def softplus(x, *, beta=1.0):
-    """log(1 + exp(beta * x)) / beta, written so that nothing overflows."""
+    """Return log(1 + exp(beta * x)) / beta, computed so that nothing overflows.
+
+    Raises ArgumentError unless beta is above 0.
+    """
     beta = check_beta("softplus", beta)
     scaled = x * beta
     return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
@@ -141,7 +144,7 @@ softplus.vjp("x")(lambda g, x, beta: g * sigmoid(x * beta))
 
 
 def check_beta(who: str, beta: float) -> float:
-    """`beta` as a float, or an error unless it is a number above 0."""
+    """Return `beta` as a float. Raise unless it is a number above 0."""
     beta = real(who, "beta", beta)
     if not beta > 0:
         raise ArgumentError(f"{who}: beta must be more than 0, got {beta!r}")
@@ -150,7 +153,7 @@ def check_beta(who: str, beta: float) -> float:
 
 @primitive(flops=lambda output, x: 5 * x.size, oracle=lambda torch, x: torch.nn.functional.silu(x))
 def silu(x):
-    """x * sigmoid(x), also called swish.  Source: Ramachandran et al. 2017."""
+    """Return x * sigmoid(x), also called swish.  Source: Ramachandran et al. 2017."""
     return x * sigmoid.function(x)
 
 
@@ -162,7 +165,7 @@ def _(g, x):
 
 @primitive(flops=lambda output, x: 9 * x.size, oracle=lambda torch, x: torch.nn.functional.mish(x))
 def mish(x):
-    """x * tanh(softplus(x)).  Source: Misra 2019."""
+    """Return x * tanh(softplus(x)).  Source: Misra 2019."""
     return x * np.tanh(softplus.function(x))
 
 
@@ -173,19 +176,19 @@ def _(g, x):
 
 
 def _ramp(x: np.ndarray) -> np.ndarray:
-    """0 up to -3, 1 from 3 on, and straight between them."""
+    """Return 0 up to -3, 1 from 3 on, and a straight line between."""
     return np.clip(x + 3, 0, 6) / 6
 
 
 def _on_ramp(x: Any) -> np.ndarray:
-    """Where the ramp rises, and where x is a NaN."""
+    """Return where the ramp rises, or x is NaN."""
     x = x.data if isinstance(x, Tensor) else x
     return ~((x <= -3) | (x >= 3))
 
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
 def hardsigmoid(x):
-    """relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
+    """Return relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
     return _ramp(x)
 
 
@@ -194,7 +197,7 @@ hardsigmoid.vjp("x")(lambda g, x: where(_on_ramp(x), g / 6, 0.0))
 
 @primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
 def hardswish(x):
-    """x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
+    """Return x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
     return x * _ramp(x)
 
 
@@ -208,7 +211,7 @@ APPROXIMATIONS = ("none", "tanh")
 
 
 def check_approximate(who: str, approximate: str) -> str:
-    """`approximate` itself, or an error unless it is one of APPROXIMATIONS."""
+    """Return `approximate`. Raise unless it is one of APPROXIMATIONS."""
     if not isinstance(approximate, str) or approximate not in APPROXIMATIONS:
         raise ArgumentError(
             f"{who}: approximate must be one of {APPROXIMATIONS}, got {approximate!r}"
@@ -223,8 +226,10 @@ def check_approximate(who: str, approximate: str) -> str:
     ),
 )
 def gelu(x, *, approximate="none"):
-    """x * P(X <= x) for a standard normal X; "tanh": by tanh(sqrt(2/pi) * (x + 0.044715 x^3)).
+    """Return x * P(X <= x) for a standard normal X.
 
+    approximate: "none", or "tanh" to compute it by tanh(sqrt(2/pi) * (x + 0.044715 x^3)).
+    Raises ArgumentError for another `approximate`.
     Source: Hendrycks and Gimpel 2016.
     """
     if check_approximate("gelu", approximate) == "tanh":
@@ -252,8 +257,9 @@ def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
 
 @primitive(flops=_each, oracle=_torch_prelu)
 def prelu(x, weight):
-    """x, times `weight` where it is negative.  weight: (1,), or (C,) for x (..., C).
+    """Return x, multiplied by `weight` where negative.  weight: (1,), or (C,) for x (..., C).
 
+    Raises ShapeError for a weight of another shape.
     Source: He et al. 2015, "Delving Deep into Rectifiers".
     """
     if weight.shape not in ((1,), x.shape[-1:]):
@@ -279,7 +285,7 @@ BY_NAME: dict[str, Op] = {
 
 
 def check_activation(who: str, activation: str | None) -> str | None:
-    """`activation` itself, or an error unless it is None or one of those known by name."""
+    """Return `activation`. Raise unless it is None or one of those known by name."""
     if activation is not None and (not isinstance(activation, str) or activation not in BY_NAME):
         raise ArgumentError(
             f"{who}: activation must be None or one of {list(BY_NAME)}, got {activation!r}"
@@ -288,12 +294,12 @@ def check_activation(who: str, activation: str | None) -> str | None:
 
 
 def activate(x: Any, activation: str | None) -> Any:
-    """x through the activation of that name."""
+    """Return x through the activation of that name."""
     return x if activation is None else BY_NAME[activation](x)
 
 
 def torch_activate(torch: Any, x: Any, activation: str | None) -> Any:
-    """`activate` by torch, for oracles."""
+    """Return `activate` by torch, for oracles."""
     return x if activation is None else getattr(torch.nn.functional, activation)(x)
 
 

@@ -1,5 +1,8 @@
-"""Pooling to a given size, whatever the image's: window i of `size` covers the pixels from
-floor(i * n / size) to ceil((i + 1) * n / size), so that windows may share pixels, as in PyTorch."""
+"""Pooling to a given output size, whatever the size of the images.
+
+Along an axis of n pixels, window i of `size` covers the pixels from floor(i * n / size) to
+ceil((i + 1) * n / size), so that windows may overlap, as in PyTorch.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +22,7 @@ __all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d"]
 
 
 def windows(pixels: int, size: int) -> list[slice]:
-    """The windows along one axis."""
+    """Return the windows along one axis."""
     return [slice(i * pixels // size, -(-(i + 1) * pixels // size)) for i in range(size)]
 
 
@@ -34,7 +37,7 @@ def _torch_average(torch: Any, x: Any, size: Pair) -> Any:
 
 @primitive(flops=_flops, oracle=_torch_average, name="adaptive_avg_pool2d")
 def adaptive_avg_pool2d_forward(x, *, size):
-    """adaptive_avg_pool2d; size: (OH, OW)."""
+    """Return adaptive_avg_pool2d for a size (OH, OW)."""
     y = np.empty((len(x), *size, x.shape[3]), x.dtype)
     for i, rows in enumerate(windows(x.shape[1], size[0])):
         for j, columns in enumerate(windows(x.shape[2], size[1])):
@@ -51,7 +54,7 @@ def _torch_spread(torch: Any, g: Any, input_size: Pair) -> Any:
 
 @primitive(flops=_flops, oracle=_torch_spread)
 def adaptive_avg_pool2d_grad(g, *, input_size):
-    """The gradient of adaptive_avg_pool2d for x, (N, *input_size, C)."""
+    """Return the gradient of adaptive_avg_pool2d for x, (N, *input_size, C)."""
     dx = np.zeros((len(g), *input_size, g.shape[3]), g.dtype)
     for i, rows in enumerate(windows(input_size[0], g.shape[1])):
         for j, columns in enumerate(windows(input_size[1], g.shape[2])):
@@ -70,9 +73,10 @@ adaptive_avg_pool2d_grad.vjp("g")(
 
 @composite(oracle=lambda torch, x, output_size: _torch_average(torch, x, output_size))
 def adaptive_avg_pool2d(x, output_size):
-    """The mean of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
+    """Return the mean of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
 
-    output_size: an int, or a pair of ints, or None for the image's own size.
+    output_size: an int, a pair of ints, or None for the image's own size.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     return adaptive_avg_pool2d_forward(x, size=_size("adaptive_avg_pool2d", x, output_size))
 
@@ -84,7 +88,7 @@ def _torch_max(torch: Any, x: Any, size: Any) -> Any:
 
 @primitive(flops=_flops, oracle=_torch_max, saves=("places",), name="adaptive_max_pool2d")
 def adaptive_max_pool2d_forward(x, *, size):
-    """adaptive_max_pool2d; size: (OH, OW)."""
+    """Return adaptive_max_pool2d for a size (OH, OW)."""
     places = _largest(x, size)
     return _rows(x)[_key(places)], places
 
@@ -102,13 +106,13 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 
 def _key(places: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Where the maxima stand in (N, H*W, C).  places: (N, OH, OW, C)."""
+    """Return the index of the maxima in (N, H*W, C), from their places (N, OH, OW, C)."""
     n, _, _, c = places.shape
     return np.arange(n)[:, None, None, None], places, np.arange(c)
 
 
 def _largest(x: np.ndarray, size: Pair) -> np.ndarray:
-    """Which pixel, in rows, is the largest of each window; a NaN is larger than all."""
+    """Return the flat place of the largest pixel of each window; a NaN is larger than all."""
     n, h, w, c = x.shape
     number = np.arange(h * w).reshape(h, w)
     places = np.empty((n, *size, c), np.int64)
@@ -122,9 +126,9 @@ def _largest(x: np.ndarray, size: Pair) -> np.ndarray:
 
 @composite(oracle=lambda torch, x, output_size: _torch_max(torch, x, output_size))
 def adaptive_max_pool2d(x, output_size):
-    """The largest of each of OH x OW windows; the first takes the gradient where several are.
+    """Return the maximum of each of OH x OW windows; the first of equal ones takes the gradient.
 
-    (N, H, W, C) -> (N, OH, OW, C).  output_size: as for adaptive_avg_pool2d.
+    (N, H, W, C) -> (N, OH, OW, C).  output_size and errors: as for adaptive_avg_pool2d.
     """
     return adaptive_max_pool2d_forward(x, size=_size("adaptive_max_pool2d", x, output_size))
 
@@ -139,7 +143,7 @@ def _size(who: str, x: Any, output_size: Any) -> Pair:
 
 
 def check_output_size(who: str, output_size: Any) -> tuple[int | None, int | None]:
-    """`output_size` as a pair, or an ArgumentError."""
+    """Return `output_size` as a pair. Raise ArgumentError where it isn't one."""
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * 2
     for size in sizes:
         if size is not None and (not is_whole(size) or not 1 <= size <= MOST):

@@ -1,4 +1,4 @@
-"""Ops along one axis: sums so far, order, and elements by their place."""
+"""Ops along one axis: cumulative sums, sorting, and gathering elements by index."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ def _size(output: Any, x: np.ndarray, **settings: Any) -> int:
 
 @primitive(flops=_size, oracle=lambda torch, x, axis: torch.cumsum(x, axis), any_dtype=True)
 def cumsum(x, *, axis):
-    """The sum of the elements up to and with each, along `axis`."""
+    """Return the cumulative sum along `axis`."""
     axis = one_axis("cumsum", axis, x.shape)
     wide = np.float64 if x.dtype.kind == "f" else None  # long sums of float32 lose digits
     sums = np.cumsum(x, axis, dtype=wide)
@@ -44,7 +44,7 @@ def _(g, axis):
     any_dtype=True,
 )
 def argsort(x, *, axis=-1, descending=False):
-    """The indices that sort x along `axis`, equal elements in their order; NaNs are the largest."""
+    """Return the indices that sort x along `axis`, stably; NaNs are the largest."""
     axis = one_axis("argsort", axis, x.shape)
     if not flag("argsort", "descending", descending):
         return np.argsort(x, axis, kind="stable")
@@ -64,7 +64,7 @@ class Sorted(NamedTuple):
     )
 )
 def sort(x, axis=-1, descending=False):
-    """x sorted along `axis`, and the indices that sort it, as `(values, indices)`."""
+    """Return x sorted along `axis` and the indices that sort it, as `(values, indices)`."""
     indices = argsort(x, axis=axis, descending=descending)
     return Sorted(gather(x, axis, indices), indices)
 
@@ -83,7 +83,7 @@ def _extreme_place(who: str, find: Any, x: np.ndarray, axis: Any, keepdims: bool
     any_dtype=True,
 )
 def argmax(x, *, axis=None, keepdims=False):
-    """The index of the first largest along `axis`, or in x flattened, without a gradient."""
+    """Return the index of the first largest along `axis`, or in flattened x. No gradient passes."""
     return _extreme_place("argmax", np.argmax, x, axis, keepdims)
 
 
@@ -102,11 +102,12 @@ def argmin(x, *, axis=None, keepdims=False):
     labels=("index",),
 )
 def gather(x, axis, index):
-    """The elements of x whose place along `axis` is given by `index`.
+    """Return the elements of x at the places along `axis` that `index` gives.
 
-    x: of as many axes as index, along the others at least as long.  Returns the shape of index:
-    for axis=1, output[i, j] = x[i, index[i, j]].
-    Raises ArgumentError for an index out of range.
+    index: integers, with as many axes as x, and no longer than x along the others.  Returns the
+        shape
+    of index: for axis=1, output[i, j] = x[i, index[i, j]].
+    Raises ShapeError for an index of another shape, ArgumentError for one out of range.
     """
     check_arrays("gather", x=x, index=index)
     axis = one_axis("gather", axis, x.shape)

@@ -11,7 +11,7 @@ __all__ = ["check_float", "one_axis", "reduced_axes"]
 
 
 def reduced_axes(who: str, axis: Any, shape: Any) -> tuple[int, ...]:
-    """`axis` (a number, several, or None for all) as a sorted tuple of axes from 0 up."""
+    """Return `axis` (a number, several, or None for all) as sorted axes from 0 up."""
     ndim = len(shape)
     if axis is None:
         return tuple(range(ndim))
@@ -29,13 +29,13 @@ def reduced_axes(who: str, axis: Any, shape: Any) -> tuple[int, ...]:
 
 
 def one_axis(who: str, axis: Any, shape: Any) -> int:
-    """`axis` from 0 up, or an error unless it is one that an array of `shape` has."""
+    """Return `axis` as a number from 0 up. Raise unless an array of `shape` has it."""
     if not is_whole(axis):
         raise ArgumentError(f"{who}: axis must be a whole number, got {axis!r:.60}")
     return reduced_axes(who, axis, shape)[0]
 
 
 def check_float(who: str, x: Any) -> None:
-    """A DTypeError unless x is of float32 or float64."""
+    """Raise DTypeError unless x is float32 or float64."""
     if x.dtype not in (np.float32, np.float64):
         raise DTypeError(f"{who} expected float32 or float64, got {x.dtype}: use .astype()")

@@ -1,4 +1,4 @@
-"""Comparison (bool output, no gradient), choice, and casting, element by element."""
+"""Comparisons (bool output, no gradient), selection and casts, element by element."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
-    """FLOPs of one operation an element."""
+    """Return the FLOPs of one operation for each element."""
     return output.size
 
 
@@ -48,42 +48,42 @@ def check_broadcast(who: str, x: np.ndarray, y: np.ndarray) -> None:
 
 @primitive(flops=each, oracle=lambda torch, x, y: x == y, any_dtype=True)
 def equal(x, y):
-    """x == y, element by element."""
+    """Return x == y, element by element."""
     check_broadcast("equal", x, y)
     return x == y
 
 
 @primitive(flops=each, oracle=lambda torch, x, y: x != y, any_dtype=True)
 def not_equal(x, y):
-    """x != y, element by element."""
+    """Return x != y, element by element."""
     check_broadcast("not_equal", x, y)
     return x != y
 
 
 @primitive(flops=each, oracle=lambda torch, x, y: x < y, any_dtype=True)
 def less(x, y):
-    """x < y, element by element."""
+    """Return x < y, element by element."""
     check_broadcast("less", x, y)
     return x < y
 
 
 @primitive(flops=each, oracle=lambda torch, x, y: x <= y, any_dtype=True)
 def less_equal(x, y):
-    """x <= y, element by element."""
+    """Return x <= y, element by element."""
     check_broadcast("less_equal", x, y)
     return x <= y
 
 
 @primitive(flops=each, oracle=lambda torch, x, y: x > y, any_dtype=True)
 def greater(x, y):
-    """x > y, element by element."""
+    """Return x > y, element by element."""
     check_broadcast("greater", x, y)
     return x > y
 
 
 @primitive(flops=each, oracle=lambda torch, x, y: x >= y, any_dtype=True)
 def greater_equal(x, y):
-    """x >= y, element by element."""
+    """Return x >= y, element by element."""
     check_broadcast("greater_equal", x, y)
     return x >= y
 
@@ -106,7 +106,7 @@ def _(draw: Draw):
     any_dtype=True,
 )
 def where(condition, x, y):
-    """x where the condition holds, y elsewhere; all three broadcast."""
+    """Return x where the condition holds and y elsewhere; all three broadcast."""
     try:
         return np.where(condition, x, y)
     except ValueError:
@@ -135,7 +135,7 @@ def isnan(x):
     flops=each, oracle=lambda torch, x, y: torch.maximum(*_tensors(torch, x, y)), any_dtype=True
 )
 def maximum(x, y):
-    """The larger of x and y, element by element; a NaN wins. Equal ones share the gradient."""
+    """Return the larger of x and y; NaN if either is. Equal ones share the gradient."""
     check_broadcast("maximum", x, y)
     return np.maximum(x, y)
 
@@ -144,7 +144,7 @@ def maximum(x, y):
     flops=each, oracle=lambda torch, x, y: torch.minimum(*_tensors(torch, x, y)), any_dtype=True
 )
 def minimum(x, y):
-    """The smaller of x and y, element by element; a NaN wins. Equal ones share the gradient."""
+    """Return the smaller of x and y; NaN if either is. Equal ones share the gradient."""
     check_broadcast("minimum", x, y)
     return np.minimum(x, y)
 
@@ -156,7 +156,7 @@ def _tensors(torch, *inputs):
 
 
 def _chosen(g, chosen, equal):
-    """The gradient of the one that was chosen; half of it where both are equal."""
+    """Return the gradient of the input that was chosen; half of it where both are equal."""
     return where(equal, 0.5 * g, where(chosen, g, 0.0))
 
 
@@ -168,9 +168,10 @@ minimum.vjp("y")(lambda g, x, y: _chosen(g, y < x, x == y))
 
 @composite(oracle=lambda torch, x, mask, value: x.masked_fill(mask, value), labels=("mask",))
 def masked_fill(x, mask, value):
-    """x, but `value`, a number or a tensor without axes, where `mask` is true.
+    """Return x with `value`, a number or a tensor without axes, where `mask` is true.
 
-    mask: booleans of a shape that broadcasts to that of x.
+    mask: booleans whose shape broadcasts to that of x.
+    Raises ShapeError or DTypeError for another mask or value.
     """
     check_arrays("masked_fill", x=x, mask=mask)
     if mask.dtype != bool:
@@ -231,7 +232,7 @@ def _(draw: Draw):
     any_dtype=True,
 )
 def astype(x, *, dtype):
-    """x in another dtype."""
+    """Return x in another dtype."""
     try:
         wanted = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
     except TypeError:
@@ -259,7 +260,7 @@ def _(draw: Draw):
 
 @primitive(flops=none, oracle=lambda torch, x: x, any_dtype=True)
 def alias(x):
-    """x itself, as a step of its own in the graph."""
+    """Return x itself, as a step of its own in the graph."""
     return x
 
 

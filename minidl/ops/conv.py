@@ -30,7 +30,7 @@ __all__ = ["conv2d"]
 
 
 def torch_conv2d(torch: Any, x: Any, weight: Any, bias: Any = None, **s: Any) -> Any:
-    """Channels-last convolution by torch, for oracles; padding ((top, bottom), (left, right))."""
+    """Return the channels-last convolution by torch, for oracles."""
     (top, bottom), (left, right) = s["padding"]
     planes = torch.nn.functional.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
     y = torch.nn.functional.conv2d(
@@ -40,7 +40,7 @@ def torch_conv2d(torch: Any, x: Any, weight: Any, bias: Any = None, **s: Any) ->
 
 
 def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **settings: Any) -> Any:
-    """The gradient of torch_conv2d for x (of=0) or weight (of=1), differentiable itself."""
+    """Return the gradient of torch_conv2d for x (of=0) or weight (of=1), differentiable itself."""
     inputs = [t if t.requires_grad else t.clone().requires_grad_() for t in (x, weight)]
     y = torch_conv2d(torch, *inputs, **settings)
     return torch.autograd.grad(y, inputs[of], dy, create_graph=True)[0]
@@ -53,7 +53,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
     name="conv2d",
 )
 def conv2d_forward(x, weight, bias=None, *, stride, padding, dilation, groups):
-    """conv2d with its settings in normal form: pairs, padding ((top, bottom), (left, right))."""
+    """Return conv2d for settings in normal form: pairs, padding ((top, bottom), (left, right))."""
     return kernels.use("conv").conv2d(x, weight, bias, None, stride, padding, dilation, groups)
 
 
@@ -76,7 +76,7 @@ def _(g, x, weight_shape, needs, stride, padding, dilation, groups):
 def weight_and_bias_gradient(
     weight_grad: Any, g: Any, x: Any, weight_shape: Any, needs: Any, **settings: Any
 ) -> tuple[Any, Any]:
-    """What is asked for of the two. The bias's comes in the pass for the weight's."""
+    """Return the gradients that are needed of the two; both come from one pass."""
     if not needs[1]:
         return None, sum(g, axis=(0, 1, 2)) if needs[2] else None
     return weight_grad(x, g, kernel_size=weight_shape[:2], **settings, with_bias=needs[2])
@@ -96,7 +96,7 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
     name="conv2d",
 )
 def conv2d_activation(x, weight, bias=None, *, activation, stride, padding, dilation, groups):
-    """activation(conv2d(...)), "relu" or "relu6", in one pass over the output."""
+    """Return activation(conv2d(...)), "relu" or "relu6", in one pass over the output."""
     return kernels.use("conv").conv2d(
         x, weight, bias, activation, stride, padding, dilation, groups
     )
@@ -114,7 +114,7 @@ def _(g, x, weight, output, needs, activation, stride, padding, dilation, groups
 def all_gradients(
     input_grad: Any, weight_grad: Any, g: Any, x: Any, weight: Any, needs: Any, **settings: Any
 ) -> tuple[Any, Any, Any]:
-    """The gradients of a convolution for x, weight and bias, as far as they are asked for."""
+    """Return the gradients of a convolution for x, weight and bias that are needed."""
     dx = input_grad(g, weight, input_size=x.shape[1:3], **settings) if needs[0] else None
     return dx, *weight_and_bias_gradient(weight_grad, g, x, weight.shape, needs, **settings)
 
@@ -132,7 +132,7 @@ def all_gradients(
     family="convolution",
 )
 def conv2d_input_grad(dy, weight, *, input_size, stride, padding, dilation, groups):
-    """The gradient of a convolution for its x, of shape (N, *input_size, C)."""
+    """Return the gradient of conv2d for x, (N, *input_size, C)."""
     return kernels.use("conv").conv2d_input_grad(
         dy, weight, input_size, stride, padding, dilation, groups
     )
@@ -168,9 +168,9 @@ def _(g, dy, weight_shape, stride, padding, dilation, groups):
     ),
 )
 def conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, groups, with_bias=False):
-    """The gradients of a convolution for its weight and, if asked, its bias.
+    """Return the gradients of conv2d for weight and, if asked, bias.
 
-    Shapes (*kernel_size, C/groups, K) and (K,).
+    Their shapes are (*kernel_size, C/groups, K) and (K,).
     """
     return kernels.use("conv").conv2d_weight_grad(
         x, dy, kernel_size, stride, padding, dilation, groups, with_bias=with_bias
@@ -193,7 +193,7 @@ def _(g, x, dy_shape, stride, padding, dilation, groups):
 
 
 def check_images(who: str, x: Any, channels: int) -> None:
-    """An error unless x is (N, H, W, channels), with a hint where it looks channels-first."""
+    """Raise unless x is (N, H, W, channels), with a hint where it looks channels-first."""
     if x.ndim != 4:
         raise ShapeError(
             f"{who} expected images as a (N, H, W, C) array, got shape {x.shape}"
@@ -224,7 +224,7 @@ def check_weight(who: str, weight: Any, bias: Any, outputs: int) -> None:
 
 
 def check_groups(who: str, groups: Any, **channels: int) -> None:
-    """An error unless `groups` is a whole number that divides each of the numbers of channels."""
+    """Raise unless `groups` is a whole number that divides each of the numbers of channels."""
     positive(who, "groups", groups)
     for name, count in channels.items():
         if count % groups:
@@ -237,12 +237,12 @@ def check_groups(who: str, groups: Any, **channels: int) -> None:
     )
 )
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, activation=None):
-    """Two-dimensional convolution (cross-correlation) of images.
+    """Return the two-dimensional convolution (cross-correlation) of images.
 
     x: (N, H, W, C); weight: (kh, kw, C/groups, K); bias: (K,).  Returns (N, OH, OW, K).
     stride, dilation: pixels, a number or a pair.  padding: pixels, see `geometry.pad_pair`.
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid", applied to the result.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
     settings = conv_settings(x, weight, bias, stride, padding, dilation, groups)
@@ -254,7 +254,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
 def conv_settings(
     x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> dict[str, Any]:
-    """conv2d's settings in normal form, its arguments checked."""
+    """Return conv2d's settings in normal form, with all arguments checked."""
     check_arrays("conv2d", x=x, weight=weight, bias=bias)
     check_weight("conv2d", weight, bias, weight.shape[-1] if weight.ndim else 0)
     check_groups("conv2d", groups, out_channels=weight.shape[3])
@@ -270,7 +270,7 @@ def conv_settings(
 def _normal(
     x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> dict[str, Any]:
-    """conv2d's settings in normal form."""
+    """Return conv2d's settings in normal form."""
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     padding = pad_pair(padding, weight.shape[:2], stride, dilation, x.shape[1:3])
     return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -293,7 +293,7 @@ _GRID = [
 
 
 def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
-    """(shape of x, of weight, of y, settings) of each case."""
+    """Yield (shape of x, of weight, of y, settings) of each case."""
     for shape, (kh, kw, k), stride, padding, dilation, groups in _GRID:
         n, h, w, c = shape
         settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

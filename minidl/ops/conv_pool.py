@@ -41,7 +41,7 @@ def _composition(x: Any, weight: Any, bias: Any = None, **settings: Any) -> Any:
     name="conv2d_relu_max_pool",
 )
 def conv2d_relu_max_pool_forward(x, weight, bias=None, *, stride, padding, dilation, groups):
-    """max_pool2d(relu(conv2d(...)), 2): what is pooled away is never stored."""
+    """Return max_pool2d(relu(conv2d(...)), 2). Pixels that are pooled away are never stored."""
     return kernels.use("conv_pool").conv2d_relu_max_pool(
         x, weight, bias, stride, padding, dilation, groups, with_indices=mode.recording
     )
@@ -71,9 +71,9 @@ def conv2d_relu_max_pool(
     x: Any, weight: Any, bias: Any = None,
     stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
-    """max_pool2d(conv2d(..., activation="relu"), 2) in one op. See `conv2d`.
+    """Return max_pool2d(conv2d(..., activation="relu"), 2), computed in one op. See `conv2d`.
 
-    Raises ShapeError too where the convolution's output is smaller than a window.
+    Raises ShapeError also where the convolution's output is smaller than a window.
     """
     settings = conv_settings(x, weight, bias, stride, padding, dilation, groups)
     size = output_size(

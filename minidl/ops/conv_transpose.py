@@ -25,12 +25,12 @@ __all__ = ["conv_transpose2d"]
 def conv_transpose2d(
     x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
-    """The transpose of a convolution: what conv2d does to gradients, done to images.
+    """Return the transposed convolution: images in the place of conv2d's output gradients.
 
     x: (N, H, W, C); weight: (kh, kw, K/groups, C); bias: (K,).
     Returns (N, OH, OW, K), OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 +
     output_padding; with padding="same", OH = H * stride.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     who = "conv_transpose2d"
     check_arrays(who, x=x, weight=weight, bias=bias)
@@ -53,10 +53,10 @@ def conv_transpose2d(
 def _transposed_geometry(
     input_size: Pair, kernel_size: Pair, stride: Pair, padding: Any, dilation: Pair, extra: Any
 ) -> tuple[Pair, Padding, Pair]:
-    """Of a transposed convolution: output size, padding, and rows and columns of zeros behind it.
+    """Return the output size, the padding, and the rows and columns of zeros to append.
 
-    Output padding takes back padding at the bottom and right; what is left of it, the kernel
-    doesn't reach.
+    Output padding takes back padding at the bottom and right; the kernel doesn't reach what is left
+    of it.
     """
     who = "conv_transpose2d"
     same_size = (input_size[0] * stride[0], input_size[1] * stride[1])

@@ -53,7 +53,7 @@ def _torch_gradient(torch: Any, dy: Any, x: Any, weight: Any, of: int, **setting
     name="depthwise_conv2d",
 )
 def depthwise_conv2d_forward(x, weight, bias=None, *, stride, padding, dilation):
-    """depthwise_conv2d with its settings in normal form."""
+    """Return depthwise_conv2d for settings in normal form."""
     return kernels.use("depthwise").depthwise_conv2d(
         x, weight, bias, None, stride, padding, dilation
     )
@@ -88,7 +88,7 @@ def _activated(x: Any, weight: Any, bias: Any = None, *, activation: str, **sett
     name="depthwise_conv2d",
 )
 def depthwise_conv2d_activation(x, weight, bias=None, *, activation, stride, padding, dilation):
-    """activation(depthwise_conv2d(...)), "relu" or "relu6", in one pass over the output."""
+    """Return activation(depthwise_conv2d(...)), "relu" or "relu6", in one pass over the output."""
     return kernels.use("depthwise").depthwise_conv2d(
         x, weight, bias, activation, stride, padding, dilation
     )
@@ -115,7 +115,7 @@ def _(g, x, weight, output, needs, activation, stride, padding, dilation):
     ),
 )
 def depthwise_conv2d_input_grad(dy, weight, *, input_size, stride, padding, dilation):
-    """The gradient of a depthwise convolution for its x, of shape (N, *input_size, C)."""
+    """Return the gradient of depthwise_conv2d for x, (N, *input_size, C)."""
     return kernels.use("depthwise").depthwise_conv2d_input_grad(
         dy, weight, input_size, stride, padding, dilation
     )
@@ -148,9 +148,9 @@ def _(g, dy, weight_shape, stride, padding, dilation):
     ),
 )
 def depthwise_conv2d_weight_grad(x, dy, *, kernel_size, stride, padding, dilation, with_bias=False):
-    """The gradients of a depthwise convolution for its weight and, if asked, its bias.
+    """Return the gradients of depthwise_conv2d for weight and, if asked, bias.
 
-    Shapes (*kernel_size, C, multiplier) and (C * multiplier,).
+    Their shapes are (*kernel_size, C, multiplier) and (C * multiplier,).
     """
     return kernels.use("depthwise").depthwise_conv2d_weight_grad(
         x, dy, kernel_size, stride, padding, dilation, with_bias=with_bias
@@ -179,13 +179,13 @@ def _(g, x, dy_shape, stride, padding, dilation):
     )
 )
 def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, *, activation=None):
-    """Convolution of each channel with its own `multiplier` filters.
+    """Return the convolution of each channel with its own `multiplier` filters.
 
     x: (N, H, W, C); weight: (kh, kw, C, multiplier); bias: (C * multiplier,).
     Returns (N, OH, OW, C * multiplier), the outputs of a channel next to each other.
     stride, dilation: pixels, a number or a pair.  padding: pixels, see `geometry.pad_pair`.
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid", applied to the result.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     Source: Howard et al. 2017, "MobileNets", section 3.1.
     """
     check_arrays("depthwise_conv2d", x=x, weight=weight, bias=bias)
@@ -208,7 +208,7 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, *, a
 
 
 def _normal(x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
-    """depthwise_conv2d's settings in normal form."""
+    """Return depthwise_conv2d's settings in normal form."""
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     padding = pad_pair(padding, weight.shape[:2], stride, dilation, x.shape[1:3])
     return {"stride": stride, "padding": padding, "dilation": dilation}
@@ -225,7 +225,7 @@ _GRID = [
 
 
 def _geometries() -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
-    """(shape of x, of weight, of y, settings) of each case."""
+    """Yield (shape of x, of weight, of y, settings) of each case."""
     for shape, (kh, kw, multiplier), stride, padding, dilation in _GRID:
         n, h, w, c = shape
         settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}

@@ -17,7 +17,7 @@ __all__ = ["dropout", "dropout2d", "stochastic_depth"]
 
 
 def _splitmix64(state: int, count: int) -> Iterator[int]:
-    """The generator in whole numbers of any length."""
+    """Yield the generator's numbers, computed with Python's integers."""
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) % 2**64
         z = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
@@ -32,9 +32,10 @@ def _oracle(torch: Any, x: Any, *, seed: np.ndarray, p: float) -> Any:
 
 @primitive(flops=lambda output, x, **settings: output.size, oracle=_oracle, name="dropout")
 def dropout_forward(x, *, seed, p):
-    """Each element 0 with probability p, else 1 / (1 - p) times itself; which, `seed` says.
+    """Return x with each element 0 with probability p, and otherwise divided by 1 - p.
 
-    seed: (1,), uint64.  Nothing else is kept for the gradient: it drops the same elements by it.
+    seed: (1,), uint64; it decides which are dropped. Nothing else is kept for the gradient, which
+    drops the same elements by the same seed.
     """
     return kernels.use("dropout").dropout(x, seed, p)
 
@@ -44,9 +45,11 @@ dropout_forward.vjp("x")(lambda g, seed, p: dropout_forward(g, seed=seed, p=p))
 
 @composite(oracle=lambda torch, x, p, training: torch.nn.functional.dropout(x, p, training))
 def dropout(x, p=0.5, training=True):
-    """In training each element is 0 with probability p, and 1 / (1 - p) times itself otherwise.
+    """Return x with each element 0 with probability p, and otherwise divided by 1 - p.
 
-    The mask's seed is drawn from `md.manual_seed`'s generator. Not in training, x itself.
+    training: if False, return x itself.  The seed of the mask is drawn from the generator that
+    `md.manual_seed` seeds.
+    Raises ArgumentError for p outside 0 to 1, DTypeError for integers.
     Source: Srivastava et al. 2014, "Dropout".
     """
     p = real("dropout", "p", p, finite=False)
@@ -64,7 +67,7 @@ def _torch_dropout2d(torch: Any, x: Any, p: float, training: bool) -> Any:
 
 @composite(oracle=_torch_dropout2d)
 def dropout2d(x, p=0.5, training=True):
-    """`dropout` of whole channels: (N, H, W, C), each of an image's C maps kept or not.
+    """Return `dropout` of whole channels: each map of an image (N, H, W, C) is kept or dropped.
 
     Source: Tompson et al. 2015, "Efficient Object Localization", section 3.2.
     """

@@ -1,4 +1,4 @@
-"""Sums of products by Einstein's convention, made of transpositions and matrix products."""
+"""Sums of products in Einstein's notation, made of transpositions and matrix products."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +22,12 @@ Term = tuple[Any, tuple[Label, ...]]  # an array, and the label of each of its a
 
 @composite(oracle=lambda torch, equation, *operands: torch.einsum(equation, *operands))
 def einsum(equation, *operands):
-    """The sum of products of arrays whose axes are named by letters, as in "ij,jk->ik".
+    """Return the sum of products of arrays whose axes are named by letters, as in "ij,jk->ik".
 
-    equation: the axes of each operand, and after "->" those of the result; without it, those that
-        stand once, in alphabetical order. Axes that the result lacks are summed over. "..." stands
-        for any number of axes, which broadcast. An axis of length 1 broadcasts too.
+    equation: the axes of each operand and, after "->", those of the result; without "->", the
+        letters
+        that occur once, in alphabetical order. Axes that the result lacks are summed over. "..."
+        stands for any number of axes, which broadcast. An axis of length 1 broadcasts too.
     Operands are multiplied from left to right.
     Raises ArgumentError for an equation that can't be read, ShapeError for operands that don't fit.
     """
@@ -52,7 +53,7 @@ def einsum(equation, *operands):
 def _read(
     equation: Any, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[list[tuple[Label, ...]], tuple[Label, ...]]:
-    """The labels of the axes of each operand, and those of the result."""
+    """Return the labels of the axes of each operand, and those of the result."""
     if not isinstance(equation, str):
         raise ArgumentError(
             f'einsum expected an equation such as "ij,jk->ik" first, got {type(equation).__name__}'
@@ -94,7 +95,7 @@ def _labels(part: str, count: int) -> tuple[Label, ...]:
 def _lengths(
     equation: str, inputs: list[tuple[Label, ...]], shapes: list[tuple[int, ...]]
 ) -> dict[Label, int]:
-    """The length of each label's axes; those of length 1 fit any other."""
+    """Return the length of each label's axes; those of length 1 fit any other."""
     lengths: dict[Label, int] = {}
     for axes, shape in zip(inputs, shapes, strict=True):
         for label, n in zip(axes, shape, strict=True):
@@ -110,7 +111,7 @@ def _lengths(
 
 
 def _own_axes(x: Any, axes: tuple[Label, ...], lengths: dict[Label, int]) -> Term:
-    """The diagonal of axes with one label; without axes that broadcast."""
+    """Return the diagonal of axes that share a label, without axes that broadcast."""
     kept = [a for a, label in enumerate(axes) if x.shape[a] == lengths[label]]
     if len(kept) < len(axes):
         x = reshape(x, shape=tuple(x.shape[a] for a in kept))
@@ -127,7 +128,7 @@ def _own_axes(x: Any, axes: tuple[Label, ...], lengths: dict[Label, int]) -> Ter
 
 
 def _summed(term: Term, needed: set[Label]) -> Term:
-    """The sum over the axes that nothing needs any more."""
+    """Return the sum over the axes that nothing needs any more."""
     x, axes = term
     gone = tuple(a for a, label in enumerate(axes) if label not in needed)
     if not gone:
@@ -136,7 +137,7 @@ def _summed(term: Term, needed: set[Label]) -> Term:
 
 
 def _product(one: Term, two: Term, needed: set[Label]) -> Term:
-    """The product of two terms, summed over the axes that both have and nothing needs after it."""
+    """Return the product of two terms, summed over the axes of both that nothing needs after it."""
     (x, xs), (y, ys) = one, two
     both = [label for label in xs if label in ys]
     batch = [label for label in both if label in needed]

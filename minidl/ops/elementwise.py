@@ -1,6 +1,6 @@
-"""Arithmetic, comparison and functions that act on each element, with NumPy's broadcasting.
+"""Arithmetic and functions that act on each element, with NumPy's broadcasting.
 
-The rules don't care for broadcasting: the tape sums a gradient to its input's shape.
+The rules ignore broadcasting: the tape sums a gradient to its input's shape.
 """
 
 import math
@@ -43,7 +43,7 @@ def _check_numbers(who: str, *arrays: np.ndarray) -> None:
 
 @primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True, family="joining")
 def add(x, y):
-    """x + y."""
+    """Return x + y."""
     check_broadcast("add", x, y)
     return x + y
 
@@ -54,7 +54,7 @@ add.vjp("y")(lambda g: g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x - y, any_dtype=True, family="joining")
 def subtract(x, y):
-    """x - y."""
+    """Return x - y."""
     check_broadcast("subtract", x, y)
     _check_numbers("subtract", x, y)
     return x - y
@@ -66,7 +66,7 @@ subtract.vjp("y")(lambda g: -g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x * y, any_dtype=True, family="joining")
 def multiply(x, y):
-    """x * y."""
+    """Return x * y."""
     check_broadcast("multiply", x, y)
     return x * y
 
@@ -77,7 +77,7 @@ multiply.vjp("y")(lambda g, x: g * x)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x / y)
 def divide(x, y):
-    """x / y."""
+    """Return x / y."""
     check_broadcast("divide", x, y)
     return x / y
 
@@ -88,7 +88,7 @@ divide.vjp("y")(lambda g, output, y: -g * output / y)
 
 @primitive(flops=each, oracle=lambda torch, x: -x, any_dtype=True)
 def negative(x):
-    """-x."""
+    """Return -x."""
     _check_numbers("negative", x)
     return -x
 
@@ -98,7 +98,7 @@ negative.vjp("x")(lambda g: -g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x**y)
 def power(x, y):
-    """x ** y; where x is negative, the gradient for y is a NaN."""
+    """Return x ** y. Where x is negative, the gradient for y is NaN."""
     check_broadcast("power", x, y)
     return x**y
 
@@ -153,7 +153,7 @@ def _(draw: Draw):
 
 @primitive(flops=each, oracle=lambda torch, x: torch.exp(x))
 def exp(x):
-    """e ** x."""
+    """Return e ** x."""
     return np.exp(x)
 
 
@@ -162,7 +162,7 @@ exp.vjp("x")(lambda g, output: g * output)
 
 @primitive(flops=each, oracle=lambda torch, x: torch.log(x))
 def log(x):
-    """The natural logarithm."""
+    """Return the natural logarithm of x."""
     return np.log(x)
 
 
@@ -171,7 +171,7 @@ log.vjp("x")(lambda g, x: g / x)
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sqrt(x))
 def sqrt(x):
-    """The square root."""
+    """Return the square root of x."""
     return np.sqrt(x)
 
 
@@ -180,7 +180,7 @@ sqrt.vjp("x")(lambda g, output: g / (2 * output))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.abs(x), any_dtype=True)
 def abs(x):
-    """|x|; its gradient at 0 is 0."""
+    """Return |x|, whose gradient at 0 is 0."""
     return np.abs(x)
 
 
@@ -189,7 +189,7 @@ abs.vjp("x")(lambda g, x: g * sign(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
 def sign(x):
-    """-1, 0 or 1; its gradient is 0."""
+    """Return -1, 0 or 1, with a gradient of 0."""
     _check_numbers("sign", x)
     return np.sign(x)
 
@@ -199,7 +199,10 @@ sign.vjp("x")(lambda g: 0.0 * g)
 
 @primitive(flops=each, oracle=lambda torch, x, min, max: torch.clamp(x, min, max), any_dtype=True)
 def clip(x, *, min=None, max=None):
-    """x, but `min` where it is less and `max` where it is more: numbers, None for no bound."""
+    """Return x limited to the range from `min` to `max`, numbers or None for no bound.
+
+    Raises ArgumentError where both are None, or min is above max.
+    """
     if min is None and max is None:
         raise ArgumentError("clip expected min or max, got neither")
     for name, bound in (("min", min), ("max", max)):
@@ -219,7 +222,7 @@ def _(g, x, min, max):
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sin(x))
 def sin(x):
-    """The sine of x in radians."""
+    """Return the sine of x in radians."""
     return np.sin(x)
 
 
@@ -228,7 +231,7 @@ sin.vjp("x")(lambda g, x: g * cos(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.cos(x))
 def cos(x):
-    """The cosine of x in radians."""
+    """Return the cosine of x in radians."""
     return np.cos(x)
 
 
@@ -237,7 +240,7 @@ cos.vjp("x")(lambda g, x: -g * sin(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.erf(x))
 def erf(x):
-    """The error function: 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
+    """Return the error function: 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
     return kernels.use("elementwise").erf(x)
 
 

@@ -1,4 +1,4 @@
-"""Maps weighed channel by channel, as squeeze-and-excitation does."""
+"""Feature maps scaled channel by channel, as in squeeze-and-excitation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +32,7 @@ def _gated(x: Any, gate: Any, residual: Any = None, *, activation: str | None = 
     name="channel_gate",
 )
 def channel_gate_forward(x, gate, residual=None, *, activation=None):
-    """activation(x * gate + residual), x (N, P, C) with gate (N, C), in one pass."""
+    """Return activation(x * gate + residual) in one pass, for x (N, P, C) and gate (N, C)."""
     return kernels.use("gate").channel_gate(x, gate, residual, activation)
 
 
@@ -49,10 +49,11 @@ def _(g, x, gate, output, activation):
     )
 )
 def channel_gate(x, gate, residual=None, activation=None):
-    """activation(x * gate + residual): one factor for each image and channel, in one pass.
+    """Return activation(x * gate + residual), one factor for each image and channel, in one pass.
 
     x, residual: (N, H, W, C); gate: (N, 1, 1, C) or (N, C).  Returns (N, H, W, C).
     activation: None, "relu" or "relu6" in the same pass, any other after it.
+    Raises ShapeError where shapes don't fit.
     Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks", equation 4.
     """
     check_activation("channel_gate", activation)

@@ -1,4 +1,4 @@
-"""Normalizations over groups of an image's own channels: no batch, no running statistics."""
+"""Normalization over groups of an image's own channels: no batch, no running statistics."""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def _torch_group_norm(
 
 @composite(oracle=_torch_group_norm)
 def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
-    """Each image normalized over its pixels and each of `num_groups` groups of channels; w*x + b.
+    """Normalize an image over its pixels and each of `num_groups` groups of channels; then w*x + b.
 
     x: (N, ..., C), groups of C / num_groups channels side by side; weight, bias: (C,).
     Raises ShapeError where the groups don't divide C.
@@ -67,10 +67,10 @@ def _torch_instance_norm(
 
 @composite(oracle=_torch_instance_norm)
 def instance_norm(x, *, weight=None, bias=None, eps=1e-5):
-    """Each channel of each image normalized over its pixels; then w*x + b.
+    """Normalize each channel of each image over its pixels; then w*x + b.
 
-    x: (N, H, W, C); weight, bias: (C,).  Raises ShapeError for images of one pixel, of which
-    nothing would be left.  The same as group_norm with groups of one channel.
+    x: (N, H, W, C); weight, bias: (C,).  The same as group_norm with groups of one channel.
+    Raises ShapeError for images of one pixel, which would all become 0.
     Source: Ulyanov et al. 2016, "Instance Normalization", equation 2.
     """
     if x.ndim != 4:

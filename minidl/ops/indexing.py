@@ -1,4 +1,4 @@
-"""Indexing, its transpose, and tables of rows."""
+"""Indexing, its transpose, and lookup tables."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ MANY = 256  # numbers that are added up in their own dtype
 
 
 def is_basic(key: Any) -> bool:
-    """Whether an index is made of slices and numbers, so that it names no element twice."""
+    """Return whether an index is made of slices and numbers, and so names no element twice."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
         part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)
@@ -27,7 +27,7 @@ def is_basic(key: Any) -> bool:
 
 
 def _ndarray_key(key: Any) -> Any:
-    """An index with Tensors in it as one NumPy understands."""
+    """Return an index with Tensors in it as one that NumPy understands."""
     if isinstance(key, tuple):
         return tuple(_ndarray_key(part) for part in key)
     return key.data if isinstance(key, Tensor) else key
@@ -39,7 +39,7 @@ def _ndarray_key(key: Any) -> Any:
     any_dtype=True,
 )
 def getitem(x, *, key):
-    """x[key], with NumPy's rules for slices, None, ..., integer arrays and masks."""
+    """Return x[key], with NumPy's rules for slices, None, ..., integer arrays and masks."""
     key = _ndarray_key(key)
     try:
         return x[key]
@@ -55,7 +55,7 @@ def _no_such_index(who: str, key: Any, shape: Any, error: Exception) -> Indexing
 
 
 def _spelt(key: Any) -> str:
-    """An index as it is written between brackets; arrays by their dtypes and shapes."""
+    """Return an index as it is written between brackets; arrays by their dtypes and shapes."""
     if isinstance(key, tuple):
         return ", ".join(map(_spelt, key))
     if isinstance(key, np.ndarray) and key.ndim:
@@ -76,7 +76,7 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
     named=True,
 )
 def scatter_add(x, *, key, shape):
-    """The transpose of x[key]: zeros of `shape`, with x added at [key]."""
+    """Return zeros of `shape` with x added at [key]: the transpose of x[key]."""
     key, shape = _ndarray_key(key), lengths("scatter_add", "shape", shape)
     once = is_basic(key)
     # the same element may be named many times: long sums of float32 lose digits
@@ -153,7 +153,7 @@ def _(draw: Draw):
     labels=("indices",),
 )
 def embedding(indices, weight):
-    """Rows of a table.
+    """Return rows of a table.
 
     indices: integers of any shape; weight: (num_embeddings, embedding_dim).
     Returns (*indices.shape, embedding_dim).

@@ -25,7 +25,7 @@ __all__ = ["matmul", "linear"]
 
 
 def _swap(x: Any) -> Any:
-    """The last two axes exchanged."""
+    """Return x with its last two axes exchanged."""
     return x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -36,7 +36,7 @@ def _swap(x: Any) -> Any:
     name="matmul",
 )
 def matmul_forward(x, y):
-    """x @ y of matrices, or of stacks of them.  x: (..., n, k), y: (..., k, m) -> (..., n, m)."""
+    """Return x @ y of stacks of matrices.  x: (..., n, k), y: (..., k, m) -> (..., n, m)."""
     multiply = kernels.use("gemm").matmul
     if x.ndim == y.ndim == 2:
         return multiply(x, y)
@@ -55,8 +55,9 @@ matmul_forward.vjp("y")(lambda g, x: matmul_forward(_swap(x), g))
 
 @composite(oracle=lambda torch, x, y: torch.matmul(x, y))
 def matmul(x, y):
-    """x @ y with NumPy's rules: a vector is a row on the left and a column on the right.
+    """Return x @ y with NumPy's rules: a vector is a row on the left and a column on the right.
 
+    x: (..., n, k) or (k,), y: (..., k, m) or (k,); the stacks (...) broadcast.
     Raises ShapeError where the inner lengths differ or the stacks don't broadcast.
     """
     for name, array in (("x", x), ("y", y)):
@@ -101,7 +102,7 @@ def _product(x: Any, weight: Any, bias: Any = None, *, activation: str | None = 
     name="linear",
 )
 def linear_forward(x, weight, bias=None, *, activation=None):
-    """activation(x @ weight + bias) of rows x, (N, in): None, "relu" or "relu6"."""
+    """Return activation(x @ weight + bias) of rows x, (N, in): None, "relu" or "relu6"."""
     return kernels.use("gemm").product(x, weight, bias, activation)
 
 
@@ -123,7 +124,7 @@ def _(g, x, weight, output, needs, activation):
     ),
 )
 def linear_weight_grad(x, dy, *, with_bias=False):
-    """x.T @ dy of rows, (in, out), and, if asked, the sum of dy over the rows, (out,)."""
+    """Return x.T @ dy of rows, (in, out), and, if asked, the sum of dy over rows, (out,)."""
     return kernels.use("gemm").weight_grad(x, dy, with_bias)
 
 
@@ -141,11 +142,11 @@ def _(g, x, dy_shape):
 
 @composite(oracle=_torch_linear)
 def linear(x, weight, bias=None, *, activation=None):
-    """activation(x @ weight + bias).
+    """Return activation(x @ weight + bias).
 
     x: (..., in_features); weight: (in_features, out_features); bias: (out_features,).
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
-    Raises ShapeError where the features differ.
+    Raises ShapeError where the features differ, DTypeError where the dtypes do.
     """
     check_arrays("linear", x=x, weight=weight, bias=bias)
     if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):

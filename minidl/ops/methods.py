@@ -18,7 +18,7 @@ SYNONYMS = {"clamp": "clip", "pow": "power"}
 
 
 def method(op: Any, name: str) -> Callable[..., Any]:
-    """The op as a method; its first array is the tensor."""
+    """Return the op as a method whose first array is the tensor."""
 
     def call(self: Tensor, *inputs: Any, **settings: Any) -> Any:
         return op(self, *inputs, **settings)
@@ -34,18 +34,18 @@ def method(op: Any, name: str) -> Callable[..., Any]:
 
 
 def reshape(self: Tensor, *shape: Any) -> Tensor:
-    """The same numbers in another shape; one length may be -1."""
+    """Return the same numbers in another shape; one length may be -1."""
     return ops["reshape"](self, shape=unpacked(shape))
 
 
 def transpose(self: Tensor, *axes: Any) -> Tensor:
-    """The axes in another order; without arguments, reversed. See `geometry.check_swap`."""
+    """Return the tensor with its axes in another order; without arguments, reversed."""
     check_swap(axes, self.ndim)
     return ops["transpose"](self, axes=unpacked(axes) or None)
 
 
 def permute(self: Tensor, *axes: Any) -> Tensor:
-    """The axes in the order given, which names each of them."""
+    """Return the tensor with its axes in the given order, which names each of them."""
     order = unpacked(axes)
     if not order and self.ndim:
         raise ArgumentError(f"permute expected the {self.ndim} axes in another order, got none")
@@ -53,7 +53,7 @@ def permute(self: Tensor, *axes: Any) -> Tensor:
 
 
 def expand(self: Tensor, *shape: Any) -> Tensor:
-    """The tensor repeated along new axes and those of length 1, as a view; -1 keeps a length."""
+    """Return a view repeated along new axes and axes of length 1; -1 keeps a length."""
     lengths = unpacked(shape)
     new = len(lengths) - self.ndim
     if new < 0 or any(n == -1 for n in lengths[:new]):

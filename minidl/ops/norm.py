@@ -1,4 +1,4 @@
-"""Normalisation: over the batch, over the features of a row, across neighbouring channels."""
+"""Normalization over the batch, and over the features of a row."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
-from minidl.checks import flag, lengths, positive, real
+from minidl.checks import flag, lengths, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import (
     FUSED,
@@ -20,13 +20,12 @@ from minidl.ops.activation import (
     check_activation,
     torch_activate,
 )
-from minidl.ops.checks import check_float
-from minidl.ops.elementwise import add, multiply, negative, power, sqrt
+from minidl.ops.elementwise import add, multiply, negative, sqrt
 from minidl.ops.moments import var as variance
 from minidl.ops.reduce import mean, sum
 from minidl.recording import again, owns
 
-__all__ = ["batch_norm", "layer_norm", "local_response_norm"]
+__all__ = ["batch_norm", "layer_norm"]
 
 
 def _torch_batch_norm(
@@ -69,10 +68,11 @@ def _batch_norm_composition(
     name="batch_norm",
 )
 def batch_norm_train(x, weight, bias, residual=None, *, eps, activation=None):
-    """Each channel (last axis) scaled to mean 0 and variance 1 over all else, then w*x + b.
+    """Normalize each channel (last axis) to mean 0 and variance 1 over all else; then w*x + b.
 
     The residual is added and the activation ("relu", "relu6") applied in the same pass. Returns
-    also the means and the (biased) variances, (C,).
+    also
+    the means and the (biased) variances, (C,).
     """
     y, mean, var = kernels.use("norm").batch_norm(
         _rows(x), weight, bias, None if residual is None else _rows(residual), activation, eps
@@ -103,7 +103,7 @@ def _(g, x, weight, bias, statistics, kept_output, eps, activation):
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """(..., C) as rows of channels: (N*H*W, C)."""
+    """Return (..., C) as rows of channels, (N*H*W, C)."""
     return x.reshape(-1, x.shape[-1])
 
 
@@ -123,7 +123,7 @@ def _scaled(
     name="batch_norm",
 )
 def scale_shift(x, scale, shift, residual=None, *, activation=None):
-    """activation(x * scale + shift + residual), by channels (the last axis), in one pass."""
+    """Return activation(x * scale + shift + residual), by channels (the last axis), in one pass."""
     y = kernels.use("norm").scale_shift(
         _rows(x), scale, shift, None if residual is None else _rows(residual), activation
     )
@@ -148,7 +148,7 @@ def _array(x: Any) -> Any:
 
 
 def _check_channels(x: Any, **columns: Any) -> None:
-    """An error unless each of `columns` (or None) is (C,) and of the dtype of x: (..., C)."""
+    """Raise unless each of `columns` is None, or (C,) and of the dtype of x (..., C)."""
     if x.dtype.kind != "f" or x.ndim < 2:
         raise (DTypeError if x.ndim >= 2 else ShapeError)(
             f"batch_norm expected float32 or float64 of shape (..., C), got {x.dtype} of {x.shape}"
@@ -167,7 +167,7 @@ def _check_channels(x: Any, **columns: Any) -> None:
 
 
 def _check_running(mean: Any, var: Any) -> None:
-    """An error unless training can move both, or there are none."""
+    """Raise unless training can update both running statistics, or there are none."""
     for name, array in (("running_mean", mean), ("running_var", var)):
         if array is not None and not array.flags.writeable:
             raise ArgumentError(
@@ -180,7 +180,7 @@ def _check_running(mean: Any, var: Any) -> None:
 
 
 def _coefficients(weight: Any, bias: Any, mean: np.ndarray, var: np.ndarray, eps: float) -> Any:
-    """Scale and shift of batch normalisation by known statistics; recorded if need be."""
+    """Return scale and shift of batch normalization by known statistics; recorded if need be."""
     columns = [c for c in (weight, bias) if isinstance(c, Tensor)]
     if not mode.recording or not any(c.requires_grad for c in columns):
         return kernels.use("norm").folded(_array(weight), _array(bias), mean, var, eps)
@@ -207,14 +207,14 @@ def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5,
     residual=None, *, activation=None,
 ):  # fmt: skip
-    """Batch normalisation over all axes but the last.
+    """Return batch normalization over all axes but the last.
 
     x: (..., C), (N, C) or (N, H, W, C); weight, bias, running_mean, running_var: (C,).
     residual: as x, added to the result; activation: by name, applied last; both in one pass.
-    training: normalise by the batch's own mean and variance, and move the running ones (ndarrays,
-    changed in place; or None) by `momentum` towards them, the variance unbiased. Otherwise
-    normalise by the running ones.
-    Raises ShapeError for other shapes and for a batch of fewer than two values a channel.
+    training: normalize by the batch's own mean and variance, and move the running ones (ndarrays,
+        changed in place; or None) by `momentum` towards them, the variance unbiased. Otherwise
+        normalize by the running ones.
+    Raises ShapeError for other shapes and for a batch of fewer than two values in a channel.
     Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
     """
     columns = {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}
@@ -262,9 +262,10 @@ def batch_norm(
     )
 )
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    """Each row normalised over its last axes, those of `normalized_shape`; then w*x + b.
+    """Normalize each row over its last axes, those of `normalized_shape`; then w*x + b.
 
     x: (..., *normalized_shape); weight, bias: of that shape.
+    Raises ShapeError where the shapes don't fit.
     Source: Ba et al. 2016, "Layer Normalization", equation 4.
     """
     shape = lengths("layer_norm", "normalized_shape", normalized_shape)
@@ -277,48 +278,6 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     if weight is not None:
         y = multiply(y, weight)
     return y if bias is None else add(y, bias)
-
-
-@primitive(
-    flops=lambda output, x, before, after: x.size * (before + after),
-    oracle=lambda torch, x, before, after: (
-        torch.nn.functional.pad(x, (before, after)).unfold(-1, before + after + 1, 1).sum(-1)
-    ),
-)
-def local_response_norm_sum(x, *, before, after):
-    """For each channel (last axis), the sum of those from `before` before it to `after` after."""
-    rows = x.reshape(-1, x.shape[-1])  # (N*H*W, C)
-    return kernels.use("norm").channel_window_sum(rows, before, after).reshape(x.shape)
-
-
-# A channel is in the window of those that see it: the same window, mirrored.
-local_response_norm_sum.vjp("x")(
-    lambda g, before, after: local_response_norm_sum(g, before=after, after=before)
-)
-
-
-@composite(
-    oracle=lambda torch, x, size, alpha=1e-4, beta=0.75, k=1.0: (
-        torch.nn.functional.local_response_norm(
-            x.permute(0, 3, 1, 2), size, alpha, beta, k
-        ).permute(0, 2, 3, 1)
-    )
-)
-def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
-    """Each activation divided by (k + alpha/size * the sum of squares of `size` channels) ** beta.
-
-    x: (N, H, W, C).  As in PyTorch, alpha is divided by size.
-    Source: Krizhevsky et al. 2012, "ImageNet Classification with Deep CNNs", section 3.3.
-    """
-    size = positive("local_response_norm", "size", size)
-    if x.ndim < 2 or x.shape[-1] == 0:
-        raise ShapeError(f"local_response_norm expected (..., C), got shape {x.shape}")
-    check_float("local_response_norm", x)
-    numbers = {"alpha": alpha, "beta": beta, "k": k}
-    alpha, beta, k = (real("local_response_norm", *pair) for pair in numbers.items())
-    before, after = (min(n, x.shape[-1]) for n in (size // 2, (size - 1) // 2))
-    squares = local_response_norm_sum(x * x, before=before, after=after)
-    return x * power(squares * (alpha / size) + k, -beta)
 
 
 @batch_norm_train.samples
@@ -382,22 +341,3 @@ def _(draw: Draw) -> Iterator[Sample]:
 @layer_norm.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(draw.normal(2, 5), (4,)), ShapeError, r"\(4,\), got shape \(2, 5\)")
-
-
-@local_response_norm_sum.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(2, 2, 3, 7), before=2, after=1)
-    yield sample(draw.normal(2, 3), before=4, after=4)
-    yield sample(draw.normal(2, 3), before=0, after=0)
-
-
-@local_response_norm.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(2, 3, 2, 7), 5)
-    yield sample(draw.normal(1, 2, 2, 4), 2, alpha=0.5, beta=0.5, k=2.0)
-    yield sample(draw.normal(1, 2, 2, 1), 3, 1.0)
-
-
-@local_response_norm.errors
-def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(draw.normal(1, 2, 2, 3), 0), ArgumentError, "size must be .* got 0")

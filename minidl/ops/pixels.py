@@ -1,4 +1,4 @@
-"""Pixels moved about: pixel shuffle, and borders that mirror the image."""
+"""Rearranging pixels: pixel shuffle, and borders that mirror the image."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,10 +24,12 @@ def _torch_shuffle(torch: Any, x: Any, upscale_factor: int) -> Any:
 
 @composite(oracle=_torch_shuffle)
 def pixel_shuffle(x, upscale_factor):
-    """Channels laid out as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
+    """Rearrange channels as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
 
-    Channel c*r*r + i*r + j of a pixel becomes channel c of the pixel i rows down and j columns
-    right in an r x r block: PyTorch's order, so that its weights fit.
+    Channel c*r*r + i*r + j of a pixel becomes channel c of the pixel i rows down and j columns to
+    the
+    right in an r x r block. That is PyTorch's order, so that its weights fit.
+    Raises ShapeError where r * r doesn't divide the channels.
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4.
     """
     _check_images("pixel_shuffle", x)
@@ -52,7 +54,11 @@ def _torch_unshuffle(torch: Any, x: Any, downscale_factor: int) -> Any:
 
 @composite(oracle=_torch_unshuffle)
 def pixel_unshuffle(x, downscale_factor):
-    """The inverse of pixel_shuffle.  (N, H * r, W * r, C) -> (N, H, W, C * r * r)."""
+    """Rearrange pixels as channels: the inverse of pixel_shuffle.
+
+    (N, H * r, W * r, C) -> (N, H, W, C * r * r).  Raises ShapeError where r doesn't divide the
+    size.
+    """
     _check_images("pixel_unshuffle", x)
     r = positive("pixel_unshuffle", "downscale_factor", downscale_factor)
     n, h, w, c = x.shape
@@ -80,11 +86,13 @@ def _torch_reflect(torch: Any, x: Any, padding: Any) -> Any:
 
 @composite(oracle=_torch_reflect)
 def reflection_pad2d(x, padding):
-    """Images with borders that mirror them, without the edge pixel twice.
+    """Return images with borders that mirror them, without repeating the edge pixel.
 
     (N, H, W, C) -> (N, top + H + bottom, left + W + right, C).
     padding: an int, a pair (rows, columns), or ((top, bottom), (left, right)); each smaller than
-    the image.
+        the
+        image.
+    Raises ShapeError for larger borders.
     """
     if isinstance(padding, str):
         raise ArgumentError(f"reflection_pad2d: padding must be numbers, got {padding!r}")

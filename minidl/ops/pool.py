@@ -29,7 +29,7 @@ def _moved(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
 def _torch_max_pool(
     torch: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, size: Any
 ) -> Any:
-    """Each window's largest, from unfolded planes padded with -inf (to where the last ones end)."""
+    """Return each window's maximum, from unfolded planes padded with -inf."""
     (top, _), (left, _) = padding
     ends = [(n - 1) * s + k for n, s, k in zip(size, stride, kernel_size, strict=True)]
     bottom, right = ends[0] - top - x.shape[1], ends[1] - left - x.shape[2]
@@ -42,7 +42,7 @@ def _torch_max_pool(
 
 @primitive(flops=_window_flops, oracle=_torch_max_pool, saves=("indices",), name="max_pool2d")
 def max_pool2d_forward(x, *, kernel_size, stride, padding, size):
-    """max_pool2d with its settings in normal form; `size` is (OH, OW)."""
+    """Return max_pool2d for settings in normal form; `size` is (OH, OW)."""
     return kernels.use("pool").max_pool2d(x, kernel_size, stride, padding, size)
 
 
@@ -55,7 +55,7 @@ def _(g, indices, x_shape, kernel_size, stride, padding):
 
 
 def _torch_places(torch: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
-    """Window indices as an index into x, in torch."""
+    """Return window indices as an index into x, in torch."""
     indices = torch.as_tensor(indices, dtype=torch.int64)
     n, p, q, c = torch.meshgrid(*map(torch.arange, indices.shape), indexing="ij")
     rows = p * stride[0] - padding[0][0] + indices // kernel_size[1]
@@ -70,7 +70,7 @@ def _torch_places(torch: Any, indices: Any, kernel_size: Any, stride: Any, paddi
     labels=("indices",),
 )
 def max_pool2d_scatter(dy, indices, *, input_size, kernel_size, stride, padding):
-    """The gradient of max pooling: dy added where each maximum came from."""
+    """Return the gradient of max pooling: dy added where each maximum came from."""
     return kernels.use("pool").max_pool2d_scatter(
         dy, indices, input_size, kernel_size, stride, padding
     )
@@ -87,7 +87,7 @@ def _(g, indices, kernel_size, stride, padding):
     labels=("indices",),
 )
 def max_pool2d_gather(x, indices, *, kernel_size, stride, padding):
-    """What stands in x where each maximum came from: the transpose of max_pool2d_scatter."""
+    """Return x where each maximum came from: the transpose of max_pool2d_scatter."""
     return kernels.use("pool").max_pool2d_gather(x, indices, kernel_size, stride, padding)
 
 
@@ -108,7 +108,7 @@ def _torch_avg_pool(
     size: Any,
     count_include_pad: bool,
 ) -> Any:
-    """Sums of windows, divided by the sums of the same windows over ones."""
+    """Return sums of windows, divided by the sums of the same windows over ones."""
 
     def sums(planes: Any, inside: Any) -> Any:
         (top, bottom), (left, right) = padding
@@ -126,7 +126,7 @@ def _torch_avg_pool(
 
 @primitive(flops=_window_flops, oracle=_torch_avg_pool, name="avg_pool2d")
 def avg_pool2d_forward(x, *, kernel_size, stride, padding, size, count_include_pad):
-    """avg_pool2d with its settings in normal form; `size` is (OH, OW)."""
+    """Return avg_pool2d for settings in normal form; `size` is (OH, OW)."""
     return kernels.use("pool").avg_pool2d(x, kernel_size, stride, padding, size, count_include_pad)
 
 
@@ -149,7 +149,7 @@ def _torch_avg_pool_grad(torch: Any, dy: Any, input_size: Any, **settings: Any) 
     oracle=_torch_avg_pool_grad,
 )
 def avg_pool2d_grad(dy, *, input_size, kernel_size, stride, padding, count_include_pad):
-    """The gradient of average pooling: dy shared out among its window."""
+    """Return the gradient of average pooling: dy spread evenly over its window."""
     return kernels.use("pool").avg_pool2d_grad(
         dy, input_size, kernel_size, stride, padding, count_include_pad
     )
@@ -166,7 +166,7 @@ def _(g, dy_shape, kernel_size, stride, padding, count_include_pad):
 def _normal(
     who: str, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
 ) -> dict[str, Any]:
-    """Pooling settings in normal form, checked against the images."""
+    """Return pooling settings in normal form, checked against the images."""
     if x.ndim != 4:
         raise ShapeError(f"{who} expected images as a (N, H, W, C) array, got shape {x.shape}")
     if x.dtype.kind != "f":
@@ -193,11 +193,11 @@ def _normal(
     )
 )
 def max_pool2d(x, kernel_size, stride=None, padding=0, *, ceil_mode=False):
-    """The largest of each window; the first of equal ones takes the gradient.
+    """Return the maximum of each window; the first of equal ones takes the gradient.
 
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.
     padding: as for conv2d, counted as minus infinity.  ceil_mode: keep a last partial window.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     return max_pool2d_forward(
         x, **_normal("max_pool2d", x, kernel_size, stride, padding, ceil_mode)
@@ -211,11 +211,11 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, *, ceil_mode=False):
     ).permute(0, 2, 3, 1)
 )  # fmt: skip
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=False):
-    """The mean of each window.
+    """Return the mean of each window.
 
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.
     padding: as for conv2d; left out of the mean unless `count_include_pad`.
-    Raises ShapeError, DTypeError and ArgumentError for what doesn't fit.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     settings = _normal("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
     padded = flag("avg_pool2d", "count_include_pad", count_include_pad)
@@ -224,7 +224,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
 
 @composite(oracle=lambda torch, x, keepdims=False: x.mean((1, 2), keepdims))
 def global_avg_pool2d(x, keepdims=False):
-    """The mean of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`.
+    """Return the mean of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`.
 
     Source: Lin et al. 2013, "Network In Network", section 3.2.
     """
@@ -263,7 +263,7 @@ def _(draw: Draw) -> Iterator[Sample]:
 
 
 def _indices(draw: Draw, shape: Any, settings: dict[str, Any]) -> np.ndarray:
-    """Where the maxima of some images are."""
+    """Return where the maxima of some images are."""
     return kernels.use("pool").max_pool2d(draw.distinct(*shape), *settings.values())[1]
 
 

@@ -1,4 +1,4 @@
-"""Ops that move numbers without changing them."""
+"""Ops that rearrange elements without changing them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def _none(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
 
 @primitive(flops=_none, oracle=lambda torch, x, shape: torch.reshape(x, shape), any_dtype=True)
 def reshape(x, *, shape):
-    """x in another shape, last axis fastest; one length may be -1."""
+    """Return x in another shape, with the last axis fastest; one length may be -1."""
     try:
         return x.reshape(shape)
     except (ValueError, TypeError):
@@ -63,7 +63,7 @@ def _(draw: Draw):
     named=True,
 )
 def transpose(x, *, axes=None):
-    """x with its axes in the order `axes`; reversed when left out. A view."""
+    """Return a view of x with its axes in the order `axes`, or reversed if left out."""
     try:
         return x.transpose(axes)
     except (ValueError, TypeError):
@@ -100,7 +100,7 @@ def _(draw: Draw):
     name="concatenate",
 )
 def concatenate_forward(*arrays, axis):
-    """The arrays one after the other along an axis that exists. See `concatenate`."""
+    """Return the arrays joined along an axis that exists. See `concatenate`."""
     try:
         axis = one_axis("concatenate", axis, arrays[0].shape)
         np.concatenate([x[(slice(None),) * axis + (slice(0, 0),)] for x in arrays], axis)  # fits?
@@ -128,13 +128,13 @@ def _(g, arrays_shape, axis):
 
 @composite(oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis))
 def concatenate(*arrays, axis=0):
-    """The arrays, given one by one or as one sequence, joined along `axis`."""
+    """Return the arrays, given one by one or as one sequence, joined along `axis`."""
     return concatenate_forward(*_several("concatenate", arrays), axis=axis)
 
 
 @composite(oracle=lambda torch, *arrays, axis: torch.stack(arrays, axis))
 def stack(*arrays, axis=0):
-    """Arrays of one shape, given one by one or as one sequence, along a new axis."""
+    """Return arrays of one shape, given one by one or as one sequence, along a new axis."""
     arrays = tuple(_several("stack", arrays))
     for x in arrays:
         check_arrays("stack", array=x)
@@ -192,7 +192,7 @@ def _(draw: Draw):
     )
 )
 def split(x, *, sections, axis=0):
-    """x cut along `axis`: a list of parts.
+    """Cut x along `axis` and return a list of parts.
 
     sections: how many equal parts, or their lengths.
     Raises ShapeError where the parts don't make up the axis.
@@ -239,7 +239,7 @@ def _(draw: Draw):
     named=True,
 )
 def pad(x, *, widths, value=0.0):
-    """x with `value` around it; widths: (before, after) for each axis."""
+    """Return x with `value` around it; widths: (before, after) for each axis."""
     several = isinstance(widths, tuple | list)
     pairs = [lengths("pad", "widths", ends) for ends in widths] if several else []
     if len(pairs) != x.ndim or any(len(ends) != 2 or min(ends) < 0 for ends in pairs):

@@ -1,4 +1,4 @@
-"""Upsampling of images: rows are picked and blended, then columns."""
+"""Upsampling of images: rows are selected and blended, then columns."""
 
 import math
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ MODES = ("nearest", "bilinear")
     oracle=lambda torch, x, places: x[:, torch.as_tensor(places)],
 )
 def upsample_rows(x, *, places):
-    """The rows of each image, x (N, H, M), at `places`, (P,) ascending: (N, P, M)."""
+    """Return the rows of each image, x (N, H, M), at `places`, (P,) ascending: (N, P, M)."""
     return x[:, places]
 
 
@@ -41,7 +41,7 @@ upsample_rows.vjp("x")(
     ).index_add(1, torch.as_tensor(places), y),
 )
 def upsample_rows_grad(y, *, places, height):
-    """The transpose of `upsample_rows`: each row of y (N, P, M) added at its place among `height`.
+    """Return the transpose of `upsample_rows`: rows of y (N, P, M), added at their `places`.
 
     Rows of one place follow one another, so that each sum is over a slice of y.
     """
@@ -56,7 +56,7 @@ upsample_rows_grad.vjp("y")(lambda g, places: upsample_rows(g, places=places))
 
 
 def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
-    """The rows of x, (N, H, M), resampled to floor(H * scale)."""
+    """Return the rows of x, (N, H, M), resampled to floor(H * scale)."""
     height = x.shape[1]
     out = math.floor(height * scale)
     if out == height:  # nothing to resample, even if a fractional scale would shift the pixels
@@ -90,12 +90,13 @@ def _torch_upsample(
 
 @composite(oracle=_torch_upsample)
 def upsample(x, *, scale_factor, mode="nearest", align_corners=False):
-    """Images made larger (or smaller) by `scale_factor`, a number or a pair.
+    """Return images enlarged (or shrunk) by `scale_factor`, a number or a pair.
 
     x: (N, H, W, C).  Returns (N, floor(H * scale), floor(W * scale), C).
-    mode: "nearest" or "bilinear"; with align_corners the corner pixels keep their places,
-    otherwise pixels are squares and their centres half a pixel in.
-    A NaN or an infinity stays among the pixels that are made of it.
+    mode: "nearest" or "bilinear"; with align_corners the corner pixels keep their places, otherwise
+        pixels are squares with their centers half a pixel in.
+    A NaN or an infinity reaches only the pixels that are made of it.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     if x.ndim != 4:
         raise ShapeError(f"upsample expected images as a (N, H, W, C) array, got shape {x.shape}")
