@@ -1,6 +1,6 @@
 """Layers, losses and networks: modules with named state.
 
-What a file lists in its `__all__` is public.
+The names that a file lists in its `__all__` are public.
 """
 
 from minidl.nn import (

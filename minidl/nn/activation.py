@@ -1,4 +1,4 @@
-"""Activations as modules. Each gives an array of the shape of its input."""
+"""Activations as modules. The output has the shape of the input."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = [
 
 
 class Identity(Module):
-    """x itself."""
+    """Returns x itself."""
 
     def forward(self, x: Any) -> Any:
         return x
@@ -49,7 +49,7 @@ class ReLU6(_Activation):
 
 
 class LeakyReLU(_Activation):
-    """x, times `negative_slope` where it is negative."""
+    """x, multiplied by `negative_slope` where it is negative."""
 
     function = ops.leaky_relu
 
@@ -58,10 +58,10 @@ class LeakyReLU(_Activation):
 
 
 class PReLU(Module):
-    """x, times a weight that is learned where it is negative.  (..., C) -> (..., C).
+    """x, multiplied by a trained weight where it is negative.  (..., C) -> (..., C).
 
-    weight: (num_parameters,), one for all or one a channel.  Source: He et al. 2015, "Delving Deep
-    into Rectifiers".
+    weight: (num_parameters,), one for all channels or one for each.
+    Source: He et al. 2015, "Delving Deep into Rectifiers".
     """
 
     function = ops.prelu
@@ -78,7 +78,7 @@ class PReLU(Module):
 
 
 class ELU(_Activation):
-    """x, but alpha * (exp(x) - 1) where it is negative."""
+    """x, or alpha * (exp(x) - 1) where x is negative."""
 
     function = ops.elu
 
@@ -111,9 +111,9 @@ class Hardswish(_Activation):
 
 
 class GELU(_Activation):
-    """x times the share of a normal distribution below x.
+    """x * P(X <= x) for a standard normal X.
 
-    approximate: "none", or "tanh" for a formula that is close to it.
+    approximate: "none", or "tanh" for a close formula.
     """
 
     function = ops.gelu

@@ -1,4 +1,4 @@
-"""Calling a module with other numbers than its own, and checking its gradients that way."""
+"""Calling a module with a state other than its own, and checking its gradients that way."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,13 +15,14 @@ __all__ = ["functional_call", "gradcheck"]
 
 
 def functional_call(module: Module, state: Mapping[str, Any], inputs: Any, **settings: Any) -> Any:
-    """What `module` gives with the parameters and buffers of `state` in place of its own.
+    """Return the output of `module` with the parameters and buffers of `state` instead of its own.
 
-    state: Tensors or ndarrays by the names of `state_dict()`; gradients go to the Tensors. Those
-        that aren't named are the module's.
+    state: Tensors or ndarrays by the names of `state_dict()`; gradients go to the Tensors. The
+        module's
+        own are used for names that are left out.
     inputs: the module's arguments as a tuple, or its one argument.
-    The module is left as it was; running statistics move in copies.
-    Raises StateError for names that it doesn't have, and ShapeError for arrays of other shapes.
+    The module is left unchanged; running statistics are updated in copies.
+    Raises StateError for names that the module doesn't have, ShapeError for arrays of other shapes.
     """
     if not isinstance(module, Module):
         raise DTypeError(f"functional_call expected a module, got {type(module).__name__}")

@@ -11,7 +11,7 @@ __all__ = ["channels_first_hint", "check_array", "check_channels"]
 
 
 def check_array(who: str, x: Any) -> None:
-    """An error unless x is a Tensor or ndarray."""
+    """Raise DTypeError unless x is a Tensor or ndarray."""
     if not isinstance(x, Tensor | np.ndarray):
         raise DTypeError(
             f"{who} expected a Tensor or ndarray, got {type(x).__name__}: "
@@ -20,7 +20,7 @@ def check_array(who: str, x: Any) -> None:
 
 
 def check_channels(who: str, x: Any, channels: int) -> None:
-    """An error unless x has so many channels, on its last axis."""
+    """Raise ShapeError unless x has `channels` channels on its last axis."""
     if x.ndim and x.shape[-1] == channels:
         return
     raise ShapeError(
@@ -30,7 +30,7 @@ def check_channels(who: str, x: Any, channels: int) -> None:
 
 
 def channels_first_hint(x: Any, channels: int) -> str:
-    """What an error adds where images seem to have their channels first, or ""."""
+    """Return a hint for an error where images look channels-first, else ""."""
     if x.ndim == 4 and x.shape[1] == channels:
         return ": this looks channels-first; use x.transpose(0, 2, 3, 1)"
     return ""

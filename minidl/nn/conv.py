@@ -21,7 +21,7 @@ Size = int | tuple[int, int]
 
 
 class _Convolution(Module):
-    """What convolution layers share: kernel_size, stride, padding, dilation, weight, bias."""
+    """The base of convolution layers: kernel_size, stride, padding, dilation, weight, bias."""
 
     family = "convolution"
 
@@ -63,7 +63,7 @@ class _Convolution(Module):
 
 
 def _short(value: Any) -> Any:
-    """3 for (3, 3)."""
+    """Return 3 for (3, 3)."""
     is_pair = isinstance(value, tuple) and isinstance(value[0], int)
     return value[0] if is_pair and value[0] == value[1] else value
 
@@ -107,8 +107,10 @@ class Conv2d(_Convolution):
         )  # fmt: skip
 
     def with_max_pool(self, x: Any) -> Any:
-        """The layer with ReLU and a 2x2 max-pooling behind it, in one op: what a Sequential runs
-        where they stand in a row."""
+        """Return the output after ReLU and a 2x2 max-pooling, computed in one op.
+
+        A Sequential calls this where the three follow one another.
+        """
         return ops.conv2d_relu_max_pool(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
@@ -158,8 +160,9 @@ class ConvTranspose2d(_Convolution):
 
 
 class DepthwiseConv2d(_Convolution):
-    """Each channel with its own filters.  (N, H, W, C) -> (N, OH, OW, C * multiplier).
+    """Depthwise convolution.  (N, H, W, C) -> (N, OH, OW, C * multiplier).
 
+    Each channel has its own filters.
     weight: (kh, kw, channels, multiplier); bias: (channels * multiplier,).
     """
 
@@ -194,7 +197,7 @@ class DepthwiseConv2d(_Convolution):
 
 
 class PointwiseConv2d(Conv2d):
-    """A 1x1 convolution: every pixel through one Linear.  (N, H, W, in) -> (N, H, W, out).
+    """A 1x1 convolution: the same Linear for every pixel.  (N, H, W, in) -> (N, H, W, out).
 
     weight: (1, 1, in_channels, out_channels); bias: (out_channels,).
     """

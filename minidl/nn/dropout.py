@@ -1,4 +1,4 @@
-"""Dropout: parts of what passes set to zero in training."""
+"""Dropout layers: random elements or channels are set to zero in training."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training, each element is dropped with probability p and the others grow by 1/(1 - p)."""
+    """Sets each element to 0 with probability p in training and divides the others by 1 - p."""
 
     function = ops.dropout
 

@@ -28,7 +28,7 @@ class _OwnNorm(Module):
 
 
 class GroupNorm(_OwnNorm):
-    """Groups of channels side by side normalized, image by image.  (N, ..., C) -> (N, ..., C).
+    """Normalization of each image over groups of adjacent channels.  (N, ..., C) -> (N, ..., C).
 
     Source: Wu and He 2018, "Group Normalization".
     """
@@ -58,9 +58,10 @@ class GroupNorm(_OwnNorm):
 
 
 class InstanceNorm2d(_OwnNorm):
-    """Each channel of each image normalized.  (N, H, W, C) -> (N, H, W, C).
+    """Normalization of each channel of each image.  (N, H, W, C) -> (N, H, W, C).
 
-    By the image's own mean and variance, in evaluation too; running statistics aren't kept.
+    Uses the image's own mean and variance, also in evaluation mode; there are no running
+    statistics.
     Source: Ulyanov et al. 2016, "Instance Normalization".
     """
 

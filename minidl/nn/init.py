@@ -1,7 +1,7 @@
 """Initial values of weights. Each function fills a Tensor in place and returns it.
 
-Fans: a Linear weight is (in, out), a convolution's (kh, kw, in, out); a window of kh x kw inputs
-counts as that many. `fan_in` and `fan_out` can be given where the shape doesn't tell them.
+Fans: a Linear weight is (in, out), a convolution's (kh, kw, in, out), where each of the kh x kw
+pixels counts as an input. Give `fan_in` and `fan_out` where the shape doesn't determine them.
 """
 
 import contextlib
@@ -48,9 +48,9 @@ GAINS = {
 
 
 def gain(nonlinearity: str | None) -> float:
-    """By how much the standard deviation must grow to outweigh a nonlinearity.
+    """Return the factor of the standard deviation that compensates for a nonlinearity.
 
-    That of ReLU for its smooth kin, such as "silu".
+    Smooth relatives of ReLU, such as "silu", have ReLU's.
     """
     known = [*GAINS, *(name for name in BY_NAME if name not in GAINS)]
     if nonlinearity not in known:
@@ -59,7 +59,7 @@ def gain(nonlinearity: str | None) -> float:
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out): how many inputs an output of `tensor` sees, and the other way round."""
+    """Return (fan_in, fan_out): how many inputs each output of `tensor` sees, and vice versa."""
     _check(tensor)
     if tensor.ndim < 2:
         raise ShapeError(f"init needs a weight of two axes or more, got shape {tensor.shape}")
@@ -77,7 +77,7 @@ _skipping = ContextVar("skipping", default=False)
 
 @contextlib.contextmanager
 def skipped() -> Iterator[None]:
-    """New layers keep whatever stands in memory: for those whose weights are loaded at once."""
+    """Leave new layers uninitialized, for weights that are loaded at once."""
     before = _skipping.set(True)
     try:
         yield
@@ -86,7 +86,7 @@ def skipped() -> Iterator[None]:
 
 
 def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Uniform from low to high."""
+    """Fill with uniform numbers from low to high."""
     _check(tensor)
     if _skipping.get():
         return tensor
@@ -101,7 +101,7 @@ def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Gaussian."""
+    """Fill with Gaussian numbers."""
     _check(tensor)
     if not _skipping.get():
         tensor.data[...] = random.generator().normal(mean, std, tensor.shape)
@@ -109,7 +109,7 @@ def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def constant(tensor: Tensor, value: float) -> Tensor:
-    """`value` everywhere."""
+    """Fill with `value`."""
     _check(tensor)
     if not _skipping.get():
         tensor.data[...] = value
@@ -117,17 +117,17 @@ def constant(tensor: Tensor, value: float) -> Tensor:
 
 
 def zeros(tensor: Tensor) -> Tensor:
-    """0 everywhere."""
+    """Fill with 0."""
     return constant(tensor, 0.0)
 
 
 def ones(tensor: Tensor) -> Tensor:
-    """1 everywhere."""
+    """Fill with 1."""
     return constant(tensor, 1.0)
 
 
 def _uniform_of(tensor: Tensor, std: float) -> Tensor:
-    """Uniform around 0 with that standard deviation: a uniform's is its bound over sqrt(3)."""
+    """Fill with uniform numbers around 0 of this standard deviation, up to sqrt(3) times it."""
     bound = math.sqrt(3) * std
     return uniform(tensor, -bound, bound)
 
@@ -147,7 +147,7 @@ def xavier_uniform(
     fan_in: int | None = None,
     fan_out: int | None = None,
 ) -> Tensor:
-    """Uniform with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010, eq. 16."""
+    """Fill uniformly with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
     return _uniform_of(tensor, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
@@ -158,7 +158,7 @@ def xavier_normal(
     fan_in: int | None = None,
     fan_out: int | None = None,
 ) -> Tensor:
-    """Gaussian with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
+    """Fill with a Gaussian of variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
     return normal(tensor, 0.0, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
@@ -177,7 +177,7 @@ def kaiming_uniform(
     nonlinearity: str | None = "relu",
     fan: int | None = None,
 ) -> Tensor:
-    """Uniform with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
+    """Fill uniformly with variance gain^2 / fan.  He et al. 2015, equations 10 and 14."""
     return _uniform_of(tensor, _kaiming_std(tensor, mode, nonlinearity, fan))
 
 
@@ -188,24 +188,24 @@ def kaiming_normal(
     nonlinearity: str | None = "relu",
     fan: int | None = None,
 ) -> Tensor:
-    """Gaussian with variance gain^2 / fan.  Source: He et al. 2015, equations 10 and 14."""
+    """Fill with a Gaussian of variance gain^2 / fan.  He et al. 2015, equations 10 and 14."""
     return normal(tensor, 0.0, _kaiming_std(tensor, mode, nonlinearity, fan))
 
 
 def lecun_uniform(tensor: Tensor, fan_in: int | None = None) -> Tensor:
-    """Uniform with variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp", eq. 16."""
+    """Fill uniformly with variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp", eq. 16."""
     return kaiming_uniform(tensor, nonlinearity=None, fan=fan_in)
 
 
 def lecun_normal(tensor: Tensor, fan_in: int | None = None) -> Tensor:
-    """Gaussian with variance 1 / fan_in.  Source: LeCun et al. 1998, "Efficient BackProp"."""
+    """Fill with a Gaussian of variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp"."""
     return kaiming_normal(tensor, nonlinearity=None, fan=fan_in)
 
 
 def orthogonal(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Rows or columns, whichever are fewer, orthogonal and of length `gain`.
+    """Fill with orthogonal rows or columns, whichever are fewer, of length `gain`.
 
-    A convolution's weight is taken as a matrix of (kh*kw*in, out).
+    A convolution's weight counts as a matrix (kh*kw*in, out).
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning".
     """
     fan_in, _ = fans(tensor)

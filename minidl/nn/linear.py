@@ -16,7 +16,8 @@ class Linear(Module):
 
     weight: (in_features, out_features); bias: (out_features,).
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
-    Starts with variance gain^2 / in_features, where the gain is the activation's, and bias 0.
+    The weights start with variance gain^2 / in_features, with the gain of the activation; the bias
+    at 0.
     """
 
     family = "linear"
@@ -47,15 +48,15 @@ class Linear(Module):
 
 
 def options(layer: Any) -> str:
-    """The settings of a layer that differ from a plain one, for its repr."""
+    """Return the settings of a layer that differ from the defaults, for its repr."""
     text = "" if layer.bias is not None else ", bias=False"
     return text if layer.activation is None else f"{text}, activation={layer.activation!r}"
 
 
 class Embedding(Module):
-    """Rows of a table.  Integers of any shape -> (*shape, embedding_dim).
+    """A table of rows, looked up by index.  Integers of any shape -> (*shape, embedding_dim).
 
-    weight: (num_embeddings, embedding_dim), Gaussian at the start.
+    weight: (num_embeddings, embedding_dim), initialized from a Gaussian.
     """
 
     function = ops.embedding

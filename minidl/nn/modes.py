@@ -1,4 +1,4 @@
-"""Ways of running a model that leave it as it is."""
+"""Ways of running a model that leave it unchanged."""
 
 import contextlib
 import copy
@@ -13,7 +13,7 @@ __all__ = ["evaluating", "shadow"]
 
 @contextlib.contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every part is in the mode it was in."""
+    """Switch to evaluation mode without gradients; afterwards restore every module's mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -25,10 +25,10 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 def shadow(model: Module, hooks: bool = True) -> Module:
-    """A model of the same parameters, with modes, hooks and buffers of its own.
+    """Return a model that shares the parameters, with modes, hooks and buffers of its own.
 
-    What is done to them isn't seen by others that use the model, in other threads for one.
-    hooks: whether it has the model's hooks at first.
+    Changes to those aren't seen by others that use the model, such as other threads.
+    hooks: start with the model's hooks.
     """
     copies: dict[int, Module] = {}
 

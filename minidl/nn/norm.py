@@ -15,7 +15,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
 
 
 class _BatchNorm(Module):
-    """weight, bias: (C,), trained; running_mean, running_var: (C,), moved by training batches."""
+    """weight, bias: (C,), trained; running_mean, running_var: (C,), updated by training batches."""
 
     family = "normalization"
     function = ops.batch_norm
@@ -74,11 +74,12 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of features.  (N, num_features) -> (N, num_features).
+    """Batch normalization of features.  (N, num_features) -> (N, num_features).
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
-    Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
-    running statistics and leaves them as they are.
+    Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
+    the
+    running statistics and leaves them unchanged.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
@@ -86,11 +87,12 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images.  (N, H, W, num_features) -> (same).
+    """Batch normalization of images.  (N, H, W, num_features) -> (same).
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
-    Called with `residual=`, adds it before the activation. In eval mode or frozen, it uses the
-    running statistics and leaves them as they are.
+    Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
+    the
+    running statistics and leaves them unchanged.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
@@ -98,7 +100,7 @@ class BatchNorm2d(_BatchNorm):
 
 
 class LayerNorm(Module):
-    """Each row normalised over its last axes.  (..., *normalized_shape) -> the same.
+    """Normalization of each row over its last axes.  (..., *normalized_shape) -> the same.
 
     normalized_shape: an int or several; weight, bias: of that shape.
     Source: Ba et al. 2016, "Layer Normalization".
@@ -130,7 +132,7 @@ class LayerNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """Each activation divided by those of `size` neighbouring channels.  (N, H, W, C).
+    """Division of each activation by those of `size` neighboring channels.  (N, H, W, C).
 
     Source: Krizhevsky et al. 2012; alpha is divided by size, as in PyTorch.
     """

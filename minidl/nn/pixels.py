@@ -1,4 +1,4 @@
-"""Layers that move pixels about."""
+"""Layers that rearrange pixels."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["PixelShuffle", "PixelUnshuffle", "ReflectionPad2d"]
 
 
 class PixelShuffle(Module):
-    """Channels laid out as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
+    """Channels rearranged as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
 
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution".
     """

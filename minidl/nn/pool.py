@@ -29,7 +29,7 @@ class _Pool(Module):
 
 
 class MaxPool2d(_Pool):
-    """The largest of each window.  (N, H, W, C) -> (N, OH, OW, C).
+    """The maximum of each window.  (N, H, W, C) -> (N, OH, OW, C).
 
     stride: the kernel size where left out.  ceil_mode: keep a last partial window.
     """
@@ -103,16 +103,16 @@ class _AdaptivePool(Module):
 class AdaptiveAvgPool2d(_AdaptivePool):
     """The mean of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
 
-    output_size: an int, or a pair of ints, or None for the image's own size.
+    output_size: an int, a pair of ints, or None for the image's own size.
     """
 
     function = ops.adaptive_avg_pool2d
 
 
 class AdaptiveMaxPool2d(_AdaptivePool):
-    """The largest of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
+    """The maximum of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
 
-    output_size: an int, or a pair of ints, or None for the image's own size.
+    output_size: an int, a pair of ints, or None for the image's own size.
     """
 
     function = ops.adaptive_max_pool2d

@@ -15,7 +15,7 @@ __all__ = ["Flatten", "Upsample", "ZeroPad2d"]
 
 
 class Flatten(Module):
-    """(N, ...) -> (N, features), the last axis fastest: features in the order (H, W, C)."""
+    """(N, ...) -> (N, features) with the last axis fastest: features in the order (H, W, C)."""
 
     def forward(self, x: Any) -> Any:
         check_array("Flatten", x)
@@ -43,7 +43,7 @@ class ZeroPad2d(Module):
 
 
 class Upsample(Module):
-    """Images made larger.  (N, H, W, C) -> (N, floor(H * scale), floor(W * scale), C).
+    """Enlarged images.  (N, H, W, C) -> (N, floor(H * scale), floor(W * scale), C).
 
     mode: "nearest" or "bilinear".
     """

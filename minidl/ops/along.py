@@ -83,7 +83,7 @@ def _extreme_place(who: str, find: Any, x: np.ndarray, axis: Any, keepdims: bool
     any_dtype=True,
 )
 def argmax(x, *, axis=None, keepdims=False):
-    """Return the index of the first largest along `axis`, or in flattened x. No gradient passes."""
+    """Return the index of the first largest along `axis`, or in flattened x; no gradient."""
     return _extreme_place("argmax", np.argmax, x, axis, keepdims)
 
 
@@ -93,7 +93,7 @@ def argmax(x, *, axis=None, keepdims=False):
     any_dtype=True,
 )
 def argmin(x, *, axis=None, keepdims=False):
-    """The index of the first smallest along `axis`, or in x flattened, without a gradient."""
+    """Return the index of the first smallest along `axis`, or in flattened x; no gradient."""
     return _extreme_place("argmin", np.argmin, x, axis, keepdims)
 
 
