@@ -69,7 +69,7 @@ fit("warm-up", network, head, EPOCHS, augment=False)
 # 3. Fine-tuning ---------------------------------------------------------------------------------
 #
 # Edges and strokes are the same in all handwriting: the body's first convolution stays frozen. What
-# is behind it may move, at a tenth of the head's learning rate.
+# comes after it may move, at a tenth of the head's learning rate.
 
 frozen = train.freeze_to(network, "features.0")
 groups = train.rates_by_depth(network, LR, after="features.0")

@@ -34,7 +34,7 @@ def _cores() -> int:
 
 
 def _user_cache() -> Path | None:
-    """The platform's folder for what programs can make anew."""
+    """Return the platform's folder for what programs can make anew."""
     try:
         home = Path.home()
     except RuntimeError:

@@ -124,7 +124,7 @@ def _kernels() -> str:
 
 
 def _extras() -> str:
-    """Which extras are installed whole, and how to get the others."""
+    """Return which extras are installed whole, and how to get the others."""
     try:
         required = metadata.requires("minidl") or []
     except metadata.PackageNotFoundError:

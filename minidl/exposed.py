@@ -22,11 +22,11 @@ class Watch:
         self.array, self.times = array, 0
 
     def references(self) -> int:
-        """How many there are to the array, this one's included."""
+        """Return how many there are to the array, this one's included."""
         return sys.getrefcount(self.array)
 
     def is_alone(self) -> bool:
-        """Whether its memory is its own, and nobody else refers to it but one tensor."""
+        """Return whether its memory is its own, and nobody else refers to it but one tensor."""
         return self.array.base is None and self.references() == _WITH_A_TENSOR
 
 
@@ -35,7 +35,7 @@ _WITH_A_TENSOR = Watch(np.empty(1)).references() + 1
 
 
 def watch(array: np.ndarray) -> Watch:
-    """The watch of an array; there is one for all who ask."""
+    """Return the watch of an array; there is one for all who ask."""
     found = _of(array)
     if found is None:
         key, found = id(array), Watch(array)
@@ -44,7 +44,7 @@ def watch(array: np.ndarray) -> Watch:
 
 
 def is_any_watched() -> bool:
-    """Whether it matters to anybody what is exposed."""
+    """Return whether it matters to anybody what is exposed."""
     return bool(_watched)
 
 
@@ -55,7 +55,7 @@ def expose(array: np.ndarray) -> None:
 
 
 def owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory this one, a view perhaps, shows."""
+    """Return the array whose memory this one, a view perhaps, shows."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

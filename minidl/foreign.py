@@ -194,7 +194,7 @@ def check_names(who: str, parameters: Mapping[str, Any], given: Iterable[str]) -
 
 
 def missing(who: str, name: str, table: Mapping[str, str]) -> AttributeError:
-    """The error for an attribute that `who` doesn't have."""
+    """Return the error for an attribute that `who` doesn't have."""
     hint = table.get(name)
     if hint is None and name.endswith("_") and not name.startswith("_"):
         hint = "nothing is computed in place: assign the result of an op to the name"

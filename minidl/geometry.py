@@ -72,7 +72,7 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
 
 
 def corner(padding: Padding) -> Pair:
-    """The padding before the first pixel: (top, left)."""
+    """Return the padding before the first pixel: (top, left)."""
     return padding[0][0], padding[1][0]
 
 
@@ -85,7 +85,7 @@ def output_size(
     dilation: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> Pair:
-    """How many window positions there are, (rows, columns).
+    """Return how many window positions there are, (rows, columns).
 
     With `ceil_mode` a last window may stick out at the bottom and right, if it starts inside
     the input or the padding before it (PyTorch's rule).
@@ -133,7 +133,7 @@ def transposed_output_size(
 
 
 def unpacked(numbers: tuple[Any, ...]) -> tuple[int, ...]:
-    """The numbers of both x.reshape(2, 3) and x.reshape((2, 3))."""
+    """Return the numbers of both x.reshape(2, 3) and x.reshape((2, 3))."""
     if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
         return tuple(numbers[0])
     return numbers

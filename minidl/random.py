@@ -26,17 +26,17 @@ def manual_seed(n: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The generator all draws come from."""
+    """Return the generator all draws come from."""
     return _generator
 
 
 def get_state() -> dict[str, Any]:
-    """The generator's state as plain numbers, for `set_state`."""
+    """Return the generator's state as plain numbers, for `set_state`."""
     return dict(_generator.bit_generator.state)
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Go on drawing from where `get_state` was taken. Raises StateError for what is no state."""
+    """Continue drawing from where `get_state` was taken. Raises StateError for what is no state."""
     trial: Any = np.random.PCG64(0)  # NumPy would set half of a bad state before it refuses it
     try:
         trial.state = state

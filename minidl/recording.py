@@ -138,7 +138,7 @@ def owns(*arrays: np.ndarray) -> None:
 def refuse(who: str, why: str) -> None:
     """End a recording, if this is one: `who` can't be part of a captured call.
 
-    Raises CaptureError, or where the call is then to go on without a recording, nothing.
+    Raises CaptureError, or nothing where the call is then to continue without a recording.
     """
     if here.recorder is not None and not here.recorder.depth:
         here.recorder.refused(f"md.compile: {who} {why}")

@@ -60,7 +60,7 @@ class Case(NamedTuple):
 
 
 def cases(dtype: Any) -> Iterator[Case]:
-    """All that is compiled for arrays of `dtype`, family by family."""
+    """Yield all that is compiled for arrays of `dtype`, family by family."""
     every: list[Any] = list(ops.values())
     for op in sorted(every, key=lambda op: (op.function.__module__, op.name)):
         yield Case(op.function.__module__, op.name, partial(_run_samples, op, dtype))
@@ -173,7 +173,7 @@ def _run_samples(op: Any, dtype: Any) -> None:
 
 
 def _leaf(op: Any, position: int, x: Any) -> Any:
-    """An input, as a tensor that wants its gradient if it can have one."""
+    """Return an input, as a tensor that wants its gradient if it can have one."""
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         return x
     if not op.variadic and position >= len(op.array_names):
@@ -192,7 +192,7 @@ def _zeros(dtype: Any, *shape: int) -> md.Tensor:
 
 
 def _run_convolutions(inputs: int, outputs: int, dtype: Any) -> None:
-    """Training and inference, with what follows a convolution: in the same pass, or behind it."""
+    """Training and inference, with what follows a convolution: in the same pass, or after it."""
     for size, stride in WINDOWS:
         if inputs < 512 or size == 3:
             plain = nn.Conv2d(inputs, outputs, size, stride, "same", bias=False)

@@ -20,7 +20,7 @@ MOST = 64  # filters or maps in a picture
 
 
 def _figure(rows: int, columns: int) -> Any:
-    """A figure with a grid of axes, without any window or state of matplotlib's."""
+    """Return a figure with a grid of axes, without any window or state of matplotlib's."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

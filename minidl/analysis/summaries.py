@@ -66,7 +66,7 @@ class Summary:
         self.blocks = [row for row in self._parts if row.family == "block"]
 
     def families(self) -> dict[str, dict[str, float]]:
-        """The share, from 0 to 1, that each kind of layer has of parameters, activations,
+        """Return the share, from 0 to 1, that each kind of layer has of parameters, activations,
         mult-adds and time."""
         columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
         sums = {name: dict.fromkeys(columns, 0.0) for name in FAMILIES}
@@ -144,7 +144,7 @@ def summary(
 
 
 def title(model: Module) -> str:
-    """What the model is called: its name among `minidl.models`, or that of its class."""
+    """Return what the model is called: its name among `minidl.models`, or that of its class."""
     made = model.architecture if isinstance(model, Network) else None
     return made[0] if made else type(model).__name__
 

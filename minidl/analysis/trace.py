@@ -233,7 +233,7 @@ def _put_back(module: Module, forward: Any) -> None:
 
 
 def _new_nodes(y: Any, seen: set[int]) -> Iterator[Any]:
-    """The tape's calls that lead to y, without those seen before."""
+    """Yield the tape's calls that lead to y, without those seen before."""
     waiting = [getattr(y, "edge", None)]
     while waiting:
         node = waiting.pop()
@@ -258,12 +258,12 @@ def _arrays(values: Any) -> Iterator[np.ndarray]:
 
 
 def _shares(output: np.ndarray, array: Any) -> bool:
-    """Whether an output is only another view of an input."""
+    """Return whether an output is only another view of an input."""
     return isinstance(array, np.ndarray) and np.may_share_memory(output, array)
 
 
 def describe(module: Module, joins: bool) -> str:
-    """The settings of a layer that a figure shows, such as "3x3, 64, stride 2, relu".
+    """Return the settings of a layer that a figure shows, such as "3x3, 64, stride 2, relu".
 
     joins: whether it takes several inputs, as a normalisation does with a residual.
     """

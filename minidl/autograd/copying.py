@@ -24,7 +24,7 @@ class Copied:
         return attributes, slots
 
     def __copy__(self) -> Any:
-        """A tensor of the same array, at the same place of the graph."""
+        """Return a tensor of the same array, at the same place of the graph."""
         refuse("copying or pickling a tensor", WHY)
         twin = object.__new__(type(self))
         attributes, slots = _slots(self)
@@ -35,6 +35,6 @@ class Copied:
 
 
 def _slots(tensor: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The values of its attributes, if it has any but slots, and those of its slots."""
+    """Return the values of its attributes, if it has any but slots, and those of its slots."""
     state: Any = object.__getstate__(tensor)
     return state

@@ -19,7 +19,7 @@ __all__ = ["arange", "from_numpy", "full", "ones", "rand", "randn", "tensor", "z
 
 @advised
 def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of `a`.
+    """Return a tensor with a copy of `a`.
 
     a: numbers, nested lists, an ndarray or a Tensor. Float ndarrays keep their dtype, Python
     floats become `md.config.default_dtype`, integers stay integers.
@@ -51,7 +51,7 @@ def from_numpy(a: np.ndarray, requires_grad: bool = False) -> Tensor:
 def full(
     size: int | Sequence[int], fill_value: float, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of shape `size` with `fill_value` everywhere.
+    """Return a tensor of shape `size` with `fill_value` everywhere.
 
     dtype: None for that of the value: floats become `md.config.default_dtype`, integers int64.
     """
@@ -84,7 +84,7 @@ def arange(
     dtype: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The numbers from `start` to before `end` in steps of `step`; arange(end) begins at 0.
+    """Return the numbers from `start` to before `end` in steps of `step`; arange(end) begins at 0.
 
     dtype: None for int64 where all three are whole, else `md.config.default_dtype`.
     """
@@ -96,7 +96,7 @@ def arange(
 
 @advised
 def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor drawn uniformly from [0, 1) by the generator that `md.manual_seed` seeds."""
+    """Return a tensor drawn uniformly from [0, 1) by the generator that `md.manual_seed` seeds."""
     shape, kind = _shape("rand", size), _drawn_dtype("rand", dtype)
     array = drawn(lambda generator: generator.random(shape, kind))
     return Tensor(array, requires_grad)
@@ -111,7 +111,7 @@ def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def _shape(who: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape of both zeros(2, 3) and zeros((2, 3))."""
+    """Return the shape of both zeros(2, 3) and zeros((2, 3))."""
     shape = unpacked(size)
     if not all(is_whole(n) and n >= 0 for n in shape):
         raise ShapeError(f"{who}() expected a shape of whole numbers from 0 up, got {shape}")

@@ -16,7 +16,7 @@ FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def as_arrays(op: Op, inputs: tuple[Any, ...], any_dtype: bool) -> tuple[list[Any], bool]:
-    """The inputs as ndarrays of one dtype, and whether a Tensor was among them.
+    """Return the inputs as ndarrays of one dtype, and whether a Tensor was among them.
 
     Numbers take the dtype of the arrays, booleans that of the floats. Labels are left as they are.
     any_dtype: whether the op computes with integers and booleans too.
@@ -77,7 +77,7 @@ def _unify(
 def _common_dtype(
     op: Op, dtypes: set[Any], numbers: list[Any], any_dtype: bool
 ) -> np.dtype[Any] | None:
-    """The float dtype to compute in; None for integers, which mix as in NumPy."""
+    """Return the float dtype to compute in; None for integers, which mix as in NumPy."""
     floats = sorted(dtype for dtype in dtypes if dtype.kind == "f")
     if len(floats) > 1:
         raise DTypeError(

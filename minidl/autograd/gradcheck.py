@@ -56,7 +56,7 @@ def gradcheck(
 
 
 def _prepared(position: int, x: Any) -> Any:
-    """A copy to step away from: a Tensor of its own for what is checked, else x itself."""
+    """Return a copy to step away from: a Tensor of its own for what is checked, else x itself."""
     array = x.data if isinstance(x, Tensor) else x
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return x
@@ -74,7 +74,7 @@ def _prepared(position: int, x: Any) -> Any:
 
 
 def _names(fn: Callable[..., Any], count: int) -> list[str]:
-    """What `fn` calls its inputs."""
+    """Return what `fn` calls its inputs."""
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
@@ -84,7 +84,7 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
 
 
 def _outputs(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
-    """The float outputs of fn, as a list."""
+    """Return the float outputs of fn, as a list."""
     result = fn(*inputs)
     results = [result] if isinstance(result, Tensor) else list(result)
     for r in results:
@@ -146,7 +146,7 @@ def _every_entry(fn, tensors, checked, names, outputs, eps):
 
 
 def _directions(fn, tensors, checked, names, outputs, eps):
-    """The same along random directions, an input at a time: v . (J u) both ways."""
+    """Yield the same along random directions, an input at a time: v . (J u) both ways."""
     random = np.random.default_rng(0)
     inputs = [tensors[i] for i in checked]
     for direction in range(DIRECTIONS):

@@ -71,7 +71,7 @@ def grad(
 
 
 def _first_gradient(output: Tensor, g: Any, as_tensor: bool, who: str) -> Any:
-    """The gradient to start from at `output`: `g` checked, or 1 for a scalar."""
+    """Return the gradient to start from at `output`: `g` checked, or 1 for a scalar."""
     if not output.requires_grad:
         raise GradError(
             f"{who}: the output needs no gradient: nothing it was made from has "

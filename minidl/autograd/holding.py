@@ -142,7 +142,7 @@ class Holding(Node):
 
 
 def _copied(setting: Any) -> Any:
-    """A setting with copies of its arrays and lists, such as indices."""
+    """Return a setting with copies of its arrays and lists, such as indices."""
     if isinstance(setting, Tensor):
         return Tensor(setting.data.copy())
     if isinstance(setting, np.ndarray):

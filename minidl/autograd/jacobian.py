@@ -14,7 +14,7 @@ __all__ = ["hessian", "jacobian", "jvp"]
 
 
 def jacobian(function: Callable[..., Any], inputs: Any, *, create_graph: bool = False) -> Any:
-    """The derivative of each output entry for each input entry.
+    """Return the derivative of each output entry for each input entry.
 
     function: takes the inputs and returns a Tensor.
     inputs: a float Tensor or ndarray, or a tuple of them.
@@ -34,7 +34,7 @@ def jacobian(function: Callable[..., Any], inputs: Any, *, create_graph: bool = 
 
 
 def hessian(function: Callable[..., Any], inputs: Any) -> Any:
-    """The second derivatives of a function with one number as its output.
+    """Return the second derivatives of a function with one number as its output.
 
     inputs: a float Tensor or ndarray, or a tuple of them.
     Returns a Tensor of shape (*input.shape, *input.shape); for a tuple, a tuple of tuples, row by
@@ -117,7 +117,7 @@ def _output(who: str, function: Callable[..., Any], given: Sequence[Tensor]) -> 
 def _row(
     output: Tensor, place: tuple[int, ...], given: list[Tensor], create_graph: bool
 ) -> list[Any]:
-    """The gradients of one entry of the output."""
+    """Return the gradients of one entry of the output."""
     if not output.requires_grad:
         return [None] * len(given)
     start = np.zeros(output.shape, output.dtype)
@@ -126,7 +126,7 @@ def _row(
 
 
 def _stacked(rows: list[Any], shape: tuple[int, ...], dtype: Any) -> Tensor:
-    """The rows of a Jacobian as one Tensor, zeros where an input has no say."""
+    """Return the rows of a Jacobian as one Tensor, zeros where an input has no say."""
     if all(row is None for row in rows):
         return Tensor(np.zeros(shape, dtype))
     like = next(row for row in rows if row is not None)

@@ -51,19 +51,19 @@ class Op:
             ops[self.__name__] = self
 
     def differentiable(self, position: int) -> bool:
-        """Whether input `position`, if it is a float array, has a gradient."""
+        """Return whether input `position`, if it is a float array, has a gradient."""
         return not self.is_label(position)
 
     def is_label(self, position: int) -> bool:
-        """Whether input `position` is of any dtype and takes no gradient."""
+        """Return whether input `position` is of any dtype and takes no gradient."""
         return not self.variadic and self._labels[position]
 
     def takes_none(self, position: int) -> bool:
-        """Whether input `position` may be left out."""
+        """Return whether input `position` may be left out."""
         return not self.variadic and self.array_names[position] in self.optional
 
     def input_name(self, position: int) -> str:
-        """What input `position` is called."""
+        """Return what input `position` is called."""
         return f"input {position}" if self.variadic else self.array_names[position]
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
@@ -81,7 +81,7 @@ class Op:
             raise
 
     def _recorded(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-        """The op with arrays as tensors, so that all it does with them is done by ops."""
+        """Return the op with arrays as tensors, so that all it does with them is done by ops."""
         given = [*inputs, *settings.values()]
         inputs = tuple(
             _as_tensor(x, self.is_label(i) if i < len(self._labels) else False)

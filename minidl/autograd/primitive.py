@@ -16,7 +16,7 @@ the Node keeps:
                  output that has none
     NAME         the input NAME                     NAME_shape   its shape, without keeping it
     output       the output (or outputs)            needs        which inputs want a gradient
-    SAVED        one of `saves`: what forward returned behind the output, for the rules
+    SAVED        one of `saves`: what forward returned after the output, for the rules
     SETTING      a keyword-only argument of forward
 
 Rules are written with operators and other primitives, so they run on ndarrays at full speed, and
@@ -90,7 +90,7 @@ class Primitive(Op):
         return declare
 
     def differentiable(self, position: int) -> bool:
-        """Whether there is a gradient rule for input `position`."""
+        """Return whether there is a gradient rule for input `position`."""
         return (0 if self.variadic else position) in self._rule_of
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
@@ -138,7 +138,7 @@ class Primitive(Op):
         return Tensor(output)
 
     def _output(self, result: Any) -> np.ndarray:
-        """An output as an ndarray."""
+        """Return an output as an ndarray."""
         if isinstance(result, NUMBERS):
             return np.asarray(result)
         raise DTypeError(
@@ -155,7 +155,7 @@ class Primitive(Op):
                 self.expose(x)
 
     def _as_unit(self, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any]) -> Any:
-        """The forward as a unit of the recording."""
+        """Return the forward as a unit of the recording."""
         for x in inputs:
             if isinstance(x, Tensor) and x._node is None:
                 here.recorder.leaf(x)  # type: ignore[union-attr]
@@ -200,7 +200,7 @@ class Primitive(Op):
         return call
 
     def _rules_for(self, wanted: tuple[bool, ...]) -> list[Rule]:
-        """The rules that together give the gradients of the inputs `wanted`."""
+        """Return the rules that together give the gradients of the inputs `wanted`."""
         found = self._rules.get(wanted)
         if found is None:
             for position, want in enumerate(wanted):
@@ -242,7 +242,7 @@ def primitive(
     flops: flops(output, *inputs, **settings); a multiply-add counts two. Of several outputs,
         `output` is a tuple.
     oracle: oracle(torch, *inputs, **settings), the same by another library, for the tests.
-    saves: names of what forward returns behind its output, for the rules.
+    saves: names of what forward returns after its output, for the rules.
     labels: inputs of any dtype that take no gradient: labels, indices, masks.
     any_dtype: whether integers and booleans may be computed with.
     composition: for a fused op, the composition of primitives that it stands for; it is what

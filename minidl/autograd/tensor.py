@@ -142,7 +142,7 @@ class Tensor(Operators, Copied, Hooked):
         raise missing(type(self).__name__, name, TENSOR)
 
     def numpy(self) -> np.ndarray:
-        """The ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
+        """Return the ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
         refuse("numpy() or np.asarray() of a tensor", READS)
         if self._requires_grad:
             raise GradError(
@@ -156,7 +156,7 @@ class Tensor(Operators, Copied, Hooked):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def item(self) -> Any:
-        """The one number it holds, as a Python number."""
+        """Return the one number it holds, as a Python number."""
         refuse("item(), float(), int() or bool() of a tensor", READS)
         if self.size != 1:
             raise ShapeError(f"item() expected a tensor of one element, got shape {self.shape}")
@@ -168,7 +168,7 @@ class Tensor(Operators, Copied, Hooked):
         return self._data.tolist()
 
     def detach(self) -> "Tensor":
-        """The same data as a tensor outside the graph."""
+        """Return the same data as a tensor outside the graph."""
         if here.recorder is not None:
             here.recorder.leaf(self)
         self._shown = True

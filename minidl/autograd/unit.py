@@ -70,7 +70,7 @@ def _arrays(things: Iterable[Any]) -> Iterator[np.ndarray]:
 
 
 def _made(result: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """The arrays of a result that are no views of `arrays`."""
+    """Return the arrays of a result that are no views of `arrays`."""
     found = [_writable(x) for x in _arrays([result])]
     return [x for x in found if not any(np.may_share_memory(x, other) for other in arrays)]
 
@@ -92,7 +92,7 @@ def _is_all(
     call: Callable[[], Any], run: Callable[[], None], arrays: list[np.ndarray],
     outputs: list[np.ndarray], recorder: Any,
 ) -> bool:  # fmt: skip
-    """Whether the launches alone do what the call does, on other numbers."""
+    """Return whether the launches alone do what the call does, on other numbers."""
     if not all(x.flags.writeable for x in arrays):
         return False  # these numbers can't be others
     with paused(), recorder.memory_of_others():
@@ -142,13 +142,13 @@ def altered(x: np.ndarray) -> np.ndarray:
 
 
 def digest(x: np.ndarray) -> tuple[Any, ...]:
-    """What stands for an array's shape, dtype and bits."""
+    """Return what stands for an array's shape, dtype and bits."""
     bits = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
     return x.shape, x.dtype.str, zlib.crc32(bits.data)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays hold the same numbers, NaNs included."""
+    """Return whether two arrays hold the same numbers, NaNs included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if np.array_equal(a, b):

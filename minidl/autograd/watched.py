@@ -21,7 +21,7 @@ COMPUTED = (
 
 
 def plain(tree: Any) -> Any:
-    """The same with plain arrays and floats, within tuples, lists and dicts."""
+    """Return the same with plain arrays and floats, within tuples, lists and dicts."""
     if isinstance(tree, Watched):
         return tree.view(np.ndarray)
     if isinstance(tree, Number):
@@ -34,7 +34,7 @@ def plain(tree: Any) -> Any:
 
 
 def watched(x: Any) -> Any:
-    """An array as Watched, anything else as it is."""
+    """Return an array as Watched, anything else as it is."""
     return x.view(Watched) if isinstance(x, np.ndarray) else x
 
 
@@ -47,7 +47,7 @@ def shown(array: np.ndarray, frames: int = 2) -> np.ndarray:
 
 
 def is_yours(frames: int) -> bool:
-    """Whether the code that is so many calls above the caller is none of minidl's."""
+    """Return whether the code that is so many calls above the caller is none of minidl's."""
     name = str(sys._getframe(frames + 1).f_globals.get("__name__"))
     return name.partition(".")[0] != "minidl"
 

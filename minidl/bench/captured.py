@@ -9,6 +9,6 @@ __all__ = ["captured"]
 
 
 def captured(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A function or a model, compiled if there is a compiler."""
+    """Return a function or a model, compiled if there is a compiler."""
     compiler = getattr(md, "compile", None)
     return step if compiler is None else compiler(step)

@@ -59,7 +59,7 @@ def busy_ticks(stat: str, cores: set[int]) -> int:
 
 
 def others(before: Usage, after: Usage) -> float:
-    """How many cores other processes kept busy between two moments.
+    """Return how many cores other processes kept busy between two moments.
 
     Where the system doesn't say how busy its cores were, the load average is all there is: it
     looks back a minute, so it sees the neighbours late.
@@ -109,7 +109,7 @@ def measure(
     repeats: int = 2,
     quiet: float = QUIET,
 ) -> dict[str, Any]:
-    """The median time of `run(*prepare())` without the preparation, and what it cost.
+    """Return the median time of `run(*prepare())` without the preparation, and what it cost.
 
     A measurement in which others kept more than `quiet` cores busy is repeated, at most `repeats`
     times, each after waiting a little for a quiet moment. The quietest counts, and says whether it

@@ -51,7 +51,7 @@ def installed(package: str) -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """Return what the figures hold for."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

@@ -50,7 +50,7 @@ def compare(threads: int, tell: Callable[[str], None] = lambda text: None) -> di
 
 
 def render(result: dict[str, Any]) -> str:
-    """The result as a table, ratios first."""
+    """Return the result as a table, ratios first."""
     rows = result["rows"]
     sides = list(dict.fromkeys(row["side"] for row in rows))
     top = ["images/s", *(["ratio"] if len(sides) > 1 else []), *sides]
@@ -65,7 +65,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def head(result: dict[str, Any]) -> str:
-    """The machine that a result is of, and what ran on it."""
+    """Return the machine that a result is of, and what ran on it."""
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return f"{machine['cpu']}, threads: {result['threads']}, float32, {versions}"
@@ -81,7 +81,7 @@ def speed(rows: list[dict[str, Any]], task: str, side: str) -> tuple[float, str]
 
 
 def _row(rows: list[dict[str, Any]], task: str, sides: list[str]) -> list[str]:
-    """One line of the table."""
+    """Return one line of the table."""
     found = [speed(rows, task, side) or (0.0, "") for side in sides]
     mine, *others = (images for images, _ in found)
     ratio = [f"{mine / max(others):.2f}"] if others else []
@@ -89,7 +89,7 @@ def _row(rows: list[dict[str, Any]], task: str, sides: list[str]) -> list[str]:
 
 
 def worker(job: dict[str, Any]) -> dict[str, Any]:
-    """One competitor's times of all tasks."""
+    """Return one competitor's times of all tasks."""
     if job["side"] == MINIDL:
         md.set_num_threads(job["threads"])
         tasks = minidl_tasks()
@@ -106,7 +106,7 @@ def worker(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def minidl_tasks() -> dict[str, Callable[[], Any]]:
-    """The tasks as functions without arguments."""
+    """Return the tasks as functions without arguments."""
     from minidl import models, nn, optim
 
     model, loss_function = models.lenet5(), nn.CrossEntropyLoss()
@@ -135,7 +135,7 @@ def minidl_tasks() -> dict[str, Callable[[], Any]]:
 
 
 def torch_tasks(last: bool) -> dict[str, Callable[[], Any]]:
-    """The same by PyTorch; last: channels last in memory."""
+    """Return the same by PyTorch; last: channels last in memory."""
     import torch
 
     nn: Any = torch.nn  # untyped: its stubs don't know to(memory_format=)

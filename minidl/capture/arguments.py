@@ -12,7 +12,7 @@ __all__ = ["arrays_of", "mapped", "signature", "with_arrays"]
 
 
 def arrays_of(tree: Any) -> list[np.ndarray]:
-    """The arrays, and those of the tensors, in their order."""
+    """Return the arrays, and those of the tensors, in their order."""
     if isinstance(tree, Tensor):
         return [tree.data]
     if isinstance(tree, np.ndarray):
@@ -25,7 +25,7 @@ def arrays_of(tree: Any) -> list[np.ndarray]:
 
 
 def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The tree with `change` applied to all that is no tuple, list or dict."""
+    """Return the tree with `change` applied to all that is no tuple, list or dict."""
     if isinstance(tree, dict):
         return {key: mapped(value, change) for key, value in tree.items()}
     if isinstance(tree, tuple | list):

@@ -120,7 +120,7 @@ class Compiled:
                 return _given(program.outputs)
 
     def _found(self, key: Any) -> Program | None:
-        """The recording of such a call, if there is one that still holds."""
+        """Return the recording of such a call, if there is one that still holds."""
         for program in self._programs.get(key, ()):
             if program.holds():
                 return program
@@ -195,7 +195,7 @@ class CompiledModel(Compiled):
 
 
 def _given(outputs: Any) -> Any:
-    """The outputs in arrays of their own: a replay writes the program's anew."""
+    """Return the outputs in arrays of their own: a replay writes the program's anew."""
     return with_arrays(outputs, _copy)
 
 
@@ -235,7 +235,7 @@ def _check_settled(program: Program, before: str | None) -> None:
 
 
 def _numpy_state() -> Any:
-    """Of the generator behind np.random.rand and its kin."""
+    """Of the generator that np.random.rand and the like use."""
     return np.random.get_state(legacy=False)  # noqa: NPY002
 
 
@@ -261,7 +261,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _other(tree: Any) -> Iterator[Any]:
-    """What in a result is no array, nor says the same in each call."""
+    """Yield what in a result is no array, nor says the same in each call."""
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple | list):

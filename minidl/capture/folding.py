@@ -113,7 +113,7 @@ class Inference(Program):
             self._seen[:] = self._digests
 
     def _may_have_changed(self, i: int) -> bool:
-        """Whether somebody has, or had since the last look, a reference to source i."""
+        """Return whether somebody has, or had since the last look, a reference to source i."""
         if not self._watches:  # not settled yet
             return True
         watched, before = self._watches[i], self._times[i]
@@ -151,7 +151,7 @@ class Inference(Program):
         items = self._prepared[self._unit_began :] + self.items[start:]
         return None if not items or any(map(callable, items)) else _jit.program(items)
 
-    # Convolutions with the normalisation behind them
+    # Convolutions with the normalization after them
 
     def module(self, module: Any, inputs: Any, settings: Any) -> Any:
         for name in ("weight", "bias", "running_mean", "running_var"):
@@ -166,7 +166,7 @@ class Inference(Program):
 
 
 def record_model(model: Module, arguments: Any) -> Inference:
-    """The recording of a model's call, proved.
+    """Return the recording of a model's call, proved.
 
     Raises StateError for parts in training mode; CaptureError where a replay on other numbers
     doesn't give the bits of a recording on them, or folding changes the outputs by more than

@@ -37,7 +37,7 @@ class Program:
     was first read (or that it was set first), and is at the end; modules: with their modes and
     attributes.
     refuses: raise CaptureError where the call can't be captured; otherwise only `why_not` says so,
-    and the call goes on without being recorded.
+    and the call continues without being recorded.
     """
 
     writes = True  # or may write, to arrays that live on
@@ -122,7 +122,7 @@ class Program:
             return call()
 
     def recorded(self, function: Callable[[], Any]) -> list[Callable[[], None]]:
-        """What runs the launches of a function, which isn't part of the call."""
+        """Return what runs the launches of a function, which isn't part of the call."""
         items, self.items = self.items, []
         self._listening(function)
         found, self.items = self._grouped(self.items), items
@@ -218,7 +218,7 @@ class Program:
         return _jit.program(items)
 
     def reads(self, x: np.ndarray, start: int) -> bool:
-        """Whether a launch from item `start` on is given the array x, or a part of it."""
+        """Return whether a launch from item `start` on is given the array x, or a part of it."""
         low, high = np.lib.array_utils.byte_bounds(x)
         for launch in self.items[start:]:
             if callable(launch):
@@ -237,7 +237,7 @@ class Program:
     # Replaying
 
     def holds(self) -> bool:
-        """Whether all that the recording depended on, besides the inputs, is as it was."""
+        """Return whether all that the recording depended on, besides the inputs, is as it was."""
         if self._checked != changes[0] and not self._is_unchanged():
             return False
         for kind, forward in self._forwards.items():
@@ -251,7 +251,7 @@ class Program:
         return self.surroundings.changed() is None
 
     def _is_unchanged(self) -> bool:
-        """Whether tensors have the arrays, and modules the settings, that they had."""
+        """Return whether tensors have the arrays, and modules the settings, that they had."""
         now = changes[0]
         same = all(
             tensor._data is data() and tensor._requires_grad == needs and hooks_of(tensor) == hooks
@@ -304,7 +304,7 @@ class Program:
             yield name, [_at_address(*each) for each in shown]
 
     def lasting(self) -> list[np.ndarray]:
-        """The arrays that live on between calls."""
+        """Return the arrays that live on between calls."""
         own = {id(x) for x in self.arrays}
         used = [data() for _, data, *_ in self.leaves.values()]
         used = [x for x in used if x is not None and id(x) not in own]
@@ -320,7 +320,7 @@ def _digest(x: np.ndarray) -> int:
 
 
 def _groups(items: list[Any]) -> list[list[Any]]:
-    """The items in runs: of launches, or of one step."""
+    """Return the items in runs: of launches, or of one step."""
     groups: list[list[Any]] = []
     for is_step, group in itertools.groupby(items, callable):
         several = list(group)
@@ -350,7 +350,7 @@ class _Seen:
         self._names, self._values = list(own), list(own.values())
 
     def changed(self) -> str | None:
-        """What is another now, if anything."""
+        """Return what is another now, if anything."""
         module, own = self._module, vars(self._module)
         if (module.training, module.frozen, *module._all_hooks()) != self._modes:
             return f"the mode or the hooks of {type(module).__name__}"

@@ -63,7 +63,7 @@ class Saved:
 
 
 def _results(program: Program, outputs: Any) -> list[Any]:
-    """What a call gives, outputs, state, gradients: of each array its digest."""
+    """Return what a call gives, outputs, state, gradients: of each array its digest."""
     grads = [tensor._grad for tensor, *_ in program.grads.values()]
     found = [*arrays_of(outputs), *program.lasting(), *(g for g in grads if g is not None)]
     return [digest(x) for x in found]
@@ -72,7 +72,7 @@ def _results(program: Program, outputs: Any) -> list[Any]:
 def _compare(
     program: Program, function: Callable[..., Any], arguments: Any
 ) -> tuple[Any, str | None]:
-    """The call's result, and what of it a replay got wrong, if anything."""
+    """Return the call's result, and what of it a replay got wrong, if anything."""
     saved, failed, replayed = Saved(program), "", []
     drawn = None
     with proving(), (end := undone(saved.restore)), end:
@@ -96,7 +96,7 @@ def _compare(
 
 
 def _as_array(x: Any) -> Any:
-    """A number of NumPy's as the array without axes that a recording makes of it."""
+    """Return a number of NumPy's as the array without axes that a recording makes of it."""
     return np.asarray(x) if isinstance(x, np.generic) else x
 
 
@@ -130,7 +130,7 @@ def _try_altered(
 def _failed(
     program: Program, function: Callable[..., Any], arguments: Any, wrong: str
 ) -> CaptureError:
-    """The error, with the name of the first op whose output a replay doesn't reproduce."""
+    """Return the error, with the name of the first op whose output a replay doesn't reproduce."""
     name = None
     with proving(), (end := undone(Saved(program).restore)), end, contextlib.suppress(Exception):
         name = _first_wrong(program, function, arguments)

@@ -145,7 +145,7 @@ class Surroundings:
             self._meet(value)
 
     def changed(self) -> str | None:
-        """The name of something that isn't what it was, or None."""
+        """Return the name of something that isn't what it was, or None."""
         for place in self._places.values():
             now = place.now()
             if not alike(now, place.value) or (
@@ -163,7 +163,7 @@ class Surroundings:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two values are one, or equal and plain."""
+    """Return whether two values are one, or equal and plain."""
     if a is b or type(a) is not type(b):
         return a is b
     if isinstance(a, tuple):
@@ -179,7 +179,7 @@ def _in_cell(cell: types.CellType) -> Any:
 
 
 def _is_yours(function: types.FunctionType) -> bool:
-    """Whether it is neither Python's nor a library's."""
+    """Return whether it is neither Python's nor a library's."""
     file = function.__code__.co_filename
     module = str(function.__module__).partition(".")[0]
     return module != "minidl" and not file.startswith(FOREIGN) and not file.startswith("<frozen")
@@ -194,7 +194,7 @@ def _is_your_module(name: str) -> bool:
 
 @functools.cache
 def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of globals, and of attributes, in code and in the functions within."""
+    """Return the names of globals, and of attributes, in code and in the functions within."""
     of_globals, of_attributes = set(), set()
     for instruction in dis.get_instructions(code):
         if instruction.opname.endswith(("_GLOBAL", "_NAME")):
@@ -209,7 +209,7 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _content(x: Any, most_bytes: int = MOST_BYTES, above: tuple[Any, ...] = ()) -> Any:
-    """What of x can change while it remains the same object; None if nothing.
+    """Return what of x can change while it remains the same object; None if nothing.
 
     above: the containers that hold it, for one may hold itself.
     """

@@ -27,7 +27,7 @@ _here = _Here()
 
 
 def together() -> threading.Lock:
-    """The lock of this thread: `with together():`, nobody is alone."""
+    """Return the lock of this thread: `with together():`, nobody is alone."""
     return _locks[_here.number]
 
 

@@ -21,7 +21,7 @@ Path_ = str | os.PathLike[str]
 
 
 def cifar10(source: Path_ | Sequence[Path_]) -> LabelledImages:
-    """The images in CIFAR-10's binary files.
+    """Return the images in CIFAR-10's binary files.
 
     source: a folder, for all its .bin files but test_batch.bin; or a list of files, such as
         [folder / "test_batch.bin"].
@@ -54,7 +54,7 @@ def _files(source: Path_ | Sequence[Path_]) -> list[Path]:
 
 
 def _read(path: Path) -> np.ndarray:
-    """The records of a file, (N, 3073) uint8."""
+    """Return the records of a file, (N, 3073) uint8."""
     size = path.stat().st_size
     if not size or size % RECORD:
         raise FileFormatError(
@@ -71,7 +71,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _classes(path: Path) -> list[str]:
-    """The names in a file, one a line, or CIFAR-10's own."""
+    """Return the names in a file, one a line, or CIFAR-10's own."""
     if not path.is_file():
         return list(CLASSES)
     names = path.read_text(encoding="utf-8", errors="replace").split()

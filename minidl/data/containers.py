@@ -56,7 +56,7 @@ def mask_files(names: Iterable[str]) -> set[str]:
 def unwrapped(
     folder: Path, stop: Callable[[Path], object], classes: Collection[str] = ()
 ) -> tuple[Path, list[tuple[str, str]]]:
-    """The folder itself or, if all there is in it is one that holds the others, that one.
+    """Return the folder itself or, if all there is in it is one that holds the others, that one.
 
     stop: whether there is something else in a folder.
     classes: names that a folder of a class may have.

@@ -25,7 +25,7 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__")
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """All item numbers (N,) in the random order of one epoch.
+        """Return all item numbers (N,) in the random order of one epoch.
 
         Data sets that read neighbours faster than strangers write their own.
         """
@@ -102,7 +102,7 @@ class LabelledImages(ArrayDataset):
         self.names = names
 
     def name(self, index: int) -> str:
-        """What image `index` is called."""
+        """Return what image `index` is called."""
         return f"image {index}" if self.names is None else self.names[index]
 
 

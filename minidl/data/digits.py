@@ -14,7 +14,7 @@ BOX, FRAME = 20, 32  # pixels: MNIST's digits lie in a box of 20, here in images
 
 
 def digits(size: int = 32) -> tuple[ArrayDataset, ArrayDataset]:
-    """The training part and the test part (a fifth of every class), always the same.
+    """Return the training part and the test part (a fifth of every class), always the same.
 
     size: height and width in pixels; the originals' 8 are interpolated bilinearly.
     Images (N, size, size, 1) float32, standardised by the training part's mean and standard
@@ -65,9 +65,9 @@ def _enlarge(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _interpolation(old: int, new: int) -> np.ndarray:
-    """The matrix (new, old) that interpolates a row of `old` pixels to `new` ones.
+    """Return the matrix (new, old) that interpolates a row of `old` pixels to `new` ones.
 
-    Outside the outermost centres, the outermost pixel goes on.
+    Beyond the outermost centers, the outermost pixel is repeated.
     """
     centres = (np.arange(new) + 0.5) * old / new - 0.5
     return np.stack([np.interp(centres, np.arange(old), unit) for unit in np.eye(old)], axis=1)

@@ -109,7 +109,7 @@ class HDF5Dataset(Dataset):
         return images[0], np.asarray(labels[0])
 
     def name(self, index: int) -> str:
-        """What row `index` is called, such as its file; "image N" where that isn't known."""
+        """Return what row `index` is called, such as its file; "image N" where that isn't known."""
         index = range(len(self))[index]
         if self._names is None:
             return f"image {index}"
@@ -118,7 +118,7 @@ class HDF5Dataset(Dataset):
         return text.decode("utf-8", "surrogateescape") or f"image {index}"
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
-        """The rows of these numbers (n, *shape), and their labels (n,)."""
+        """Return the rows of these numbers (n, *shape), and their labels (n,)."""
         wanted = np.asarray(indices)
         if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "iu":
             raise ArgumentError(
@@ -138,7 +138,7 @@ class HDF5Dataset(Dataset):
         return rows, self.labels[wanted]
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """The numbers of all rows, shuffled so that an epoch reads each block about once.
+        """Return the numbers of all rows, shuffled so that an epoch reads each block about once.
 
         Blocks are shuffled, then the rows within as many blocks as the cache holds: a full shuffle
         where it holds all.
@@ -172,7 +172,7 @@ class HDF5Dataset(Dataset):
     # Blocks
 
     def _block(self, number: int) -> np.ndarray:
-        """The rows of a block (block_rows, *shape), or fewer at the end."""
+        """Return the rows of a block (block_rows, *shape), or fewer at the end."""
         with self._lock:  # held while it is read: who asks for the same one shall not read it too
             block = self._kept.get(number)
             if block is None:

@@ -40,18 +40,18 @@ class HDF5Writer:
     shape: of a row, such as (H, W, C) or (features,).  dtype: "uint8" or "float32".
     classes: names of the labels; None: labels are whole numbers from 0 up.
     overwrite: replace the file `path`, and forget what an interrupted writer left.
-    resume: go on with what an interrupted writer left, if there is any: `rows` are kept, and
+    resume: continue what an interrupted writer left, if there is any: `rows` are kept, and
         `skipped` items, (name, reason), came before the next one.
     buffer: rows that wait in memory until they are written together; fewer where these would take
         more than 16 MiB.
     source: a text that stands for what the rows are made from. The file holds it, and only a
-        writer with the same text goes on with an interrupted one.
+        writer with the same text continues an interrupted one.
 
     As a context manager it closes the file at the end. An exception in the block keeps all rows
     for `resume`, as a kill keeps those that had been written. While it closes, the disk holds the
     rows twice. Mean and standard deviation are over all axes of the rows but the last.
     Raises FileExistsError for files in the way, StateError for rows of another kind than those to
-    go on with, OSError, with what is kept, where the system refuses, such as on a full disk.
+    continue, OSError, with what is kept, where the system refuses, such as on a full disk.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class HDF5Writer:
                 self._flush()
 
     def skip(self, name: str, reason: str) -> None:
-        """Note that the next item was left out: `rows` and `skipped` tell where to go on."""
+        """Note that the next item was left out: `rows` and `skipped` tell where to continue."""
         self._check_open()
         with self._keeping():
             self._journal.skip(self.rows + self._waiting, str(name), str(reason))
@@ -154,7 +154,7 @@ class HDF5Writer:
             )
 
     def discard(self) -> None:
-        """Forget all rows, also those to go on with: nothing is left on the disk but an older
+        """Forget all rows, also those to continue with: nothing is left on the disk but an older
         file. After `close` nothing happens."""
         if self._state != "closed":
             self._journal.remove()
@@ -220,7 +220,7 @@ class HDF5Writer:
 
     def _kept(self) -> str:
         folder = self._journal.folder.name
-        return f"{self.rows} rows for {self.path} are kept in {folder}: go on with resume"
+        return f"{self.rows} rows for {self.path} are kept in {folder}: continue with resume"
 
     def _check_open(self) -> None:
         if self._state == "failed":
@@ -250,7 +250,7 @@ class HDF5Writer:
 
 
 def _account(images: np.ndarray, block_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The CRC-32 of each block, and mean and standard deviation of the last axis.
+    """Return the CRC-32 of each block, and mean and standard deviation of the last axis.
 
     In blocks, so that they don't depend on how many rows were added at a time.
     """

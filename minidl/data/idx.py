@@ -21,7 +21,7 @@ GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def idx_axes(path: Path) -> int:
-    """How many axes the array in an idx file of bytes has; 0 for any other file."""
+    """Return how many axes the array in an idx file of bytes has; 0 for any other file."""
     try:
         with _opened(path) as file:
             magic = int.from_bytes(file.read(4), "big")
@@ -31,7 +31,7 @@ def idx_axes(path: Path) -> int:
 
 
 def read_idx(path: Path, item: tuple[int, ...] | None = None) -> np.ndarray:
-    """The bytes of an idx file as a uint8 array (N, *item).
+    """Return the bytes of an idx file as a uint8 array (N, *item).
 
     item: the shape that items must have; None for any.
     An idx file has 4 bytes for type and number of axes, 4 for each axis' length, then the data.

@@ -41,7 +41,7 @@ Size = int | tuple[int, int]
 def read_image(
     path: str | os.PathLike[str], size: Size | None = None, fit: str = "crop"
 ) -> np.ndarray:
-    """The image in a file, upright: (H, W, 3) uint8, RGB.
+    """Return the image in a file, upright: (H, W, 3) uint8, RGB.
 
     size: (H, W) in pixels, a number for a square, None for the size that it has.
     fit: "crop" resizes until the size is covered and cuts out its centre; "stretch" resizes both
@@ -107,7 +107,7 @@ def fit_pixels(pixels: np.ndarray, size: Size | None, fit: str) -> np.ndarray:
 
 
 def _formats(path: str | os.PathLike[str]) -> list[str]:
-    """What the file may be, of what this Pillow reads."""
+    """Return what the file may be, of what this Pillow reads."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     _pillow().init()  # once
     return [
@@ -125,7 +125,7 @@ def _pillow() -> Any:
 
 
 def _reason(error: Exception, length: int) -> str:
-    """What is wrong with a file, in place of what Pillow raised."""
+    """Return what is wrong with a file, in place of what Pillow raised."""
     kind = type(error).__name__
     if not length:
         return "the file is empty (0 bytes)"
@@ -188,7 +188,7 @@ def _turn(image: Any) -> Any:
 
 
 def _swaps(turn: Any) -> bool:
-    """Whether height and width change places."""
+    """Return whether height and width change places."""
     turns = _pillow().Transpose
     return turn in (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
 

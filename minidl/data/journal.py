@@ -37,8 +37,8 @@ def check_target(path: Path, overwrite: bool, resume: bool) -> None:
     left = (_folder(path) / META).exists()
     if left and not (overwrite or resume):
         raise FileExistsError(
-            f"an interrupted writer of {path} left rows in {_folder(path).name} beside it: go on "
-            "with resume, or start over with overwrite"
+            f"an interrupted writer of {path} left rows in {_folder(path).name} beside it: "
+            "continue with resume, or start over with overwrite"
         )
     # Of an interrupted writer the file was replaced already, or was to be.
     if path.exists() and not overwrite and not left:
@@ -79,7 +79,7 @@ class Journal:
     """The rows written so far for the file `path`.
 
     meta: plain values that tell what kind of rows they are.
-    resume: go on with a journal that is there, whose meta must be the same.
+    resume: continue a journal that is there, whose meta must be the same.
     rows: how many rows are there, with their labels.
     skipped: (name, reason) of items left out up to then.
     """
@@ -130,7 +130,7 @@ class Journal:
         for name, value in meta.items():
             if kinds[name] != value:
                 raise StateError(
-                    f"can't go on with the rows in {self.folder}: their {name} is "
+                    f"can't continue the rows in {self.folder}: their {name} is "
                     f"{kinds[name]!r:.200}, expected {value!r:.200}: give what the interrupted "
                     "writer had, or start over with overwrite"
                 )
@@ -165,7 +165,7 @@ class Journal:
         self.skipped.append((name, reason))
 
     def images(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """The rows, (rows, *shape), unread."""
+        """Return the rows, (rows, *shape), unread."""
         return np.memmap(self.folder / ROWS, dtype, "r", shape=(self.rows, *shape))
 
     def labels(self) -> np.ndarray:
@@ -177,7 +177,7 @@ class Journal:
         return np.fromfile(self.folder / NAMES, np.uint8, self._names_bytes)
 
     def _ends(self) -> np.ndarray:
-        """Where each name in the file ends, behind its zero byte."""
+        """Return where each name in the file ends, after its zero byte."""
         return np.flatnonzero(np.fromfile(self.folder / NAMES, np.uint8) == 0) + 1
 
     def close(self) -> None:

@@ -110,7 +110,7 @@ def _in_folder(path: Path, read: _Reader) -> dict[str, Any]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The tables in a folder that tell something of images in it, or in its sub-folders."""
+    """Return the tables in a folder that tell something of images in it, or in its sub-folders."""
     found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLES]
     return [p for p in found if p.name[0] != "." and p.is_file() and lists_images(p)]
 
@@ -198,7 +198,7 @@ def _of_folders(root: Path, folders: dict[str, Path], read: _Reader) -> dict[str
 
 
 def _labelled(folder: Path, read: _Reader, classes: Sequence[str] | None = None) -> ImageFiles:
-    """The images of one folder with their labels, however it tells them."""
+    """Return the images of one folder with their labels, however it tells them."""
     if (folder / ANNOTATIONS).is_file():
         return _annotated(folder, read, classes)
     names = class_folders(folder)
@@ -283,7 +283,7 @@ def _annotated(folder: Path, read: _Reader, classes: Sequence[str] | None) -> Im
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:
-    """The names of images without their numbers; empty where there is none."""
+    """Return the names of images without their numbers; empty where there is none."""
     found = [NUMBERED.fullmatch(path.stem) for path in paths]
     return [match[1].strip() if match else "" for match in found]
 

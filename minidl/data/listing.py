@@ -178,7 +178,7 @@ def _is_fraction(text: str) -> bool:
 
 
 def _part_column(table: _Table, but: set[int]) -> int | None:
-    """The column that tells of each image which part it is of."""
+    """Return the column that tells of each image which part it is of."""
     for i in range(len(table.columns)):
         parts = {part_of(row[i]) for row in table.rows}
         if i not in but and None not in parts and len(parts) > 1:
@@ -218,7 +218,7 @@ def lists_images(path: Path) -> bool:
 
 
 def repeats_folders(path: Path) -> bool:
-    """Whether a column tells the sub-folder of each image, each by a word of its own."""
+    """Return whether a column tells the sub-folder of each image, each by a word of its own."""
     table, folders = _read(path), _folders(path)
     try:
         names = [row[_file_column(path, table, None, folders)] for row in table.rows]
@@ -234,7 +234,7 @@ def repeats_folders(path: Path) -> bool:
 
 
 def _place(folder: Path, name: str, known: dict[str, str | None]) -> Path | None:
-    """The image of this name in the folder.
+    """Return the image of this name in the folder.
 
     known: names of files by those without suffix, which this fills at its first use; None for
         names of several files.
@@ -254,7 +254,7 @@ def _place(folder: Path, name: str, known: dict[str, str | None]) -> Path | None
 
 
 def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, list[Path]]:
-    """The folder that has the images of all these names, and where each is."""
+    """Return the folder that has the images of all these names, and where each is."""
     best: tuple[int, Path, list[Path | None]] = (-1, folders[0], [])
     whole: list[Path] = []
     for folder in folders:
@@ -290,7 +290,7 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
 
 
 def _spread(path: Path, names: list[str], folders: list[Path]) -> list[Path | None]:
-    """Where the images of all these names are, each in whichever of the folders has it."""
+    """Return where the images of all these names are, each in whichever of the folders has it."""
     known: dict[Path, dict[str, str | None]] = {folder: {} for folder in folders}
     places: list[Path | None] = []
     for name in names:
@@ -305,7 +305,7 @@ def _spread(path: Path, names: list[str], folders: list[Path]) -> list[Path | No
 
 
 def _once(path: Path, paths: list[Path], texts: list[str]) -> list[int]:
-    """The numbers of the rows that name an image for the first time."""
+    """Return the numbers of the rows that name an image for the first time."""
     label_of: dict[Path, str] = {}
     kept = []
     for i, (image, text) in enumerate(zip(paths, texts, strict=True)):

@@ -74,11 +74,11 @@ class DataLoader(Advising):
 
     @property
     def epoch(self) -> int:
-        """The number of the epoch that goes on or, between epochs, comes next; from 0."""
+        """The number of the current epoch or, between epochs, of the next; from 0."""
         return self._epoch
 
     def __len__(self) -> int:
-        """The number of batches in an epoch."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
@@ -93,11 +93,11 @@ class DataLoader(Advising):
         return self._batch(*self._jobs()[-1])
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands, as plain numbers: seed, epoch, and batches of it handed out."""
+        """Return where it stands, as plain numbers: seed, epoch, and batches of it handed out."""
         return {"seed": self.seed, "epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Make the next `iter()` go on with the batch after those handed out.
+        """Make the next `iter()` continue with the batch after those handed out.
 
         A state taken after an epoch's last batch, before the loop ended, leaves that epoch empty.
         Raises StateError for what is no such state, or doesn't fit the number of batches.
@@ -114,7 +114,7 @@ class DataLoader(Advising):
             raise StateError(f"bad state: {error}") from error
         if position > len(self):
             raise StateError(
-                f"DataLoader can't go on after batch {position} of an epoch of {len(self)}: the "
+                f"DataLoader can't continue after batch {position} of an epoch of {len(self)}: the "
                 "state is of another dataset or batch_size"
             )
         self.seed = seed
@@ -124,7 +124,7 @@ class DataLoader(Advising):
         self._epoch, self._position, self._running = epoch, position, None
 
     def _pass(self, this_pass: object, rest: Sequence[Job]) -> Iterator[Batch]:
-        """The batches of the jobs `rest`; keeps the loader's position.
+        """Yield the batches of the jobs `rest`; keeps the loader's position.
 
         Once another pass has begun, an older one still gives its batches but counts no more.
         """
@@ -137,7 +137,7 @@ class DataLoader(Advising):
             self._begin(self._epoch + 1)
 
     def _jobs(self) -> list[Job]:
-        """What makes each batch of this epoch.
+        """Return what makes each batch of this epoch.
 
         With its number in the seed, a batch is the same whoever makes it, and when.
         """
@@ -151,7 +151,7 @@ class DataLoader(Advising):
         ]
 
     def _batch(self, indices: np.ndarray, seed: tuple[int, ...]) -> Batch:
-        """The batch of these items, transformed."""
+        """Return the batch of these items, transformed."""
         images, *rest = self.dataset.batch(indices)
         rng = np.random.default_rng(seed) if self.augment else None
         for transform in self.transform:

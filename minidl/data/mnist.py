@@ -34,7 +34,7 @@ MOST_UNPACKED = 64 * 2**20  # and 47 MB unpacked
 def mnist(
     folder: str | os.PathLike[str], download: bool = False
 ) -> tuple[ArrayDataset, ArrayDataset]:
-    """The training and the test part of the MNIST files in `folder`, gzipped or not.
+    """Return the training and the test part of the MNIST files in `folder`, gzipped or not.
 
     download: fetch missing files, 11 MB in all, each verified by its SHA-256.
     Images (N, 32, 32, 1) float32: padded with background from 28 pixels to LeNet-5's 32, then
@@ -92,7 +92,7 @@ def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _standard_tones(images: np.ndarray) -> np.ndarray:
-    """What each of the 256 grey tones becomes when `images` get mean 0 and deviation 1."""
+    """Return what each of the 256 grey tones becomes when `images` get mean 0 and deviation 1."""
     tones = np.arange(256) / 255
     share = np.bincount(images.ravel(), minlength=256) / images.size
     mean = share @ tones
@@ -124,7 +124,7 @@ def _download(folder: Path, name: str) -> None:
 
 
 def _fetch(url: str) -> bytes:
-    """The bytes at `url`, with a progress bar; at most about MOST_PACKED of them."""
+    """Return the bytes at `url`, with a progress bar; at most about MOST_PACKED of them."""
     from tqdm import tqdm
 
     data = bytearray()

@@ -57,7 +57,7 @@ class ImageArrays(Dataset):
         return fit_pixels(image, self.size, self.fit), np.asarray(self.labels[index])
 
     def name(self, index: int) -> str:
-        """What image `index` is called: its file, and its place there."""
+        """Return what image `index` is called: its file, and its place there."""
         return f"{self.source}[{index}]"
 
 
@@ -65,7 +65,7 @@ Pairs = Mapping[str, tuple[np.ndarray, np.ndarray, str]]  # part -> images, labe
 
 
 def _datasets(pairs: Pairs, size: Size | None, fit: str) -> dict[str, Any]:
-    """A data set for each part; all have the classes of the first."""
+    """Return a data set for each part; all have the classes of the first."""
     first = next(iter(pairs.values()))[1]
     known = np.unique(first)  # sorted
     classes = [str(value) for value in known.tolist()]
@@ -85,7 +85,7 @@ def _datasets(pairs: Pairs, size: Size | None, fit: str) -> dict[str, Any]:
 
 
 def cifar10_parts(folder: Path, size: Size | None, fit: str) -> dict[str, Any]:
-    """The parts in a folder of CIFAR-10's binary files; {} if there are none."""
+    """Return the parts in a folder of CIFAR-10's binary files; {} if there are none."""
     files = sorted(folder.glob("*_batch*.bin")) or sorted(folder.glob("train*.bin"))
     training = [file for file in files if file.name != TEST_BATCH]
     parts = {"train": training, "test": [file for file in files if file.name == TEST_BATCH]}
@@ -103,7 +103,7 @@ def cifar10_parts(folder: Path, size: Size | None, fit: str) -> dict[str, Any]:
 
 
 def idx_parts(folder: Path, size: Size | None, fit: str) -> dict[str, Any]:
-    """The parts in a folder of idx files; {} if there are none.
+    """Return the parts in a folder of idx files; {} if there are none.
 
     Images and labels are paired by the part in their names.
     Raises FileFormatError where files have no partner, or several.
@@ -156,7 +156,7 @@ def _by_part(part: str) -> int:
 
 
 def npz_parts(path: Path, size: Size | None, fit: str) -> dict[str, Any]:
-    """The parts in an .npz file: arrays such as x_train and y_train, or images and labels.
+    """Return the parts in an .npz file: arrays such as x_train and y_train, or images and labels.
 
     Images are uint8 (N, H, W), (N, H, W, C) or (N, C, H, W); labels (N,) whole numbers or texts, or
     (N, classes) one-hot. Raises FileFormatError for other files.

@@ -42,14 +42,14 @@ def part_of(name: str) -> str | None:
 
 
 def is_system(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder belongs to a system or a program, such as minidl's own `runs`."""
+    """Return whether a folder belongs to a system or a program, such as minidl's own `runs`."""
     path = Path(folder)
     is_runs = path.name == "runs" and any(path.glob("*/settings.json"))
     return is_runs or path.name.lower() in SYSTEM
 
 
 def class_folders(root: Path) -> list[str]:
-    """The names of the sub-folders, or of links to folders, that aren't hidden; sorted."""
+    """Return the names of the sub-folders, or of links to folders, that aren't hidden; sorted."""
     return sorted(
         each.name for each in root.iterdir()
         if not each.name.startswith(".") and not is_system(each) and each.is_dir()
@@ -57,7 +57,7 @@ def class_folders(root: Path) -> list[str]:
 
 
 def part_folders(root: Path) -> dict[str, Path]:
-    """The sub-folder of each part, where there is one for training and one for another part.
+    """Return the sub-folder of each part, where there is one for training and one for another part.
 
     Raises ArgumentError where two sub-folders stand for one part.
     """

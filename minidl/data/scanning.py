@@ -32,7 +32,7 @@ class Scan:
         self._linked = False  # whether any of these is a link
 
     def images(self, top: Path) -> list[Path]:
-        """The images in the folder `top` and below it, in the order of their names.
+        """Return the images in the folder `top` and below it, in the order of their names.
 
         Raises ArgumentError where links make a folder, or an image, part of two tops.
         """

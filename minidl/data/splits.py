@@ -49,14 +49,14 @@ class Subset(Dataset):
         return self.dataset.batch(self.indices[np.asarray(indices)])
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """The dataset's own order, as far as its items are in this part."""
+        """Return the dataset's own order, as far as its items are in this part."""
         place = np.empty(len(self.dataset), np.int64)
         place[self.dataset.order(generator)] = np.arange(len(self.dataset))
         return np.argsort(place[self.indices], kind="stable")
 
 
 def labels_of(dataset: Dataset) -> np.ndarray | None:
-    """The labels of a dataset that tells them, or has them as its second array."""
+    """Return the labels of a dataset that tells them, or has them as its second array."""
     labels = getattr(dataset, "labels", None)
     if labels is None and isinstance(dataset, ArrayDataset) and len(dataset.arrays) == 2:
         second = dataset.arrays[1]
@@ -132,7 +132,7 @@ def _groups(dataset: Dataset, stratify: bool) -> list[tuple[str, np.ndarray]]:
 
 
 def _counts(items: int, shares: list[float]) -> list[int]:
-    """How many of the items go to each part, by largest remainders."""
+    """Return how many of the items go to each part, by largest remainders."""
     # Rounded, since 0.29 * 100 is a little less than 29.
     quotas = [round(items * share, 6) for share in shares]
     counts = [math.floor(quota) for quota in quotas]

@@ -48,7 +48,7 @@ def _key() -> str:
 
 
 def _prepare() -> tuple[Path | None, str]:
-    """The folder, made if need be, or None and why not."""
+    """Return the folder, made if need be, or None and why not."""
     base = config.cache_folder
     if base is None:
         return None, "this user has no home folder"
@@ -79,7 +79,7 @@ def _prepared() -> tuple[Path | None, str]:
 
 
 def folder() -> Path | None:
-    """The folder for these sources; None where it can't be written."""
+    """Return the folder for these sources; None where it can't be written."""
     return _prepared()[0]
 
 

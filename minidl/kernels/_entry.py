@@ -1,4 +1,4 @@
-"""A kernel's machine code: compiled once, serially, behind one C signature.
+"""A kernel's machine code: compiled once, serially, with one C signature.
 
 A kernel is a function of one part and its arguments, `f(part, x, y, n)`. Its entry, the C function
 `entry(block)`, takes parts from a block of 64-bit words until none is left:
@@ -64,7 +64,7 @@ def argument_words(argument: Any) -> list[int]:
 
 
 def _unpack(context: Any, builder: Any, words: Any, kind: Any, at: int) -> tuple[Any, int]:
-    """The argument of type `kind` from word `at` on, and the place behind it."""
+    """Return the argument of type `kind` from word `at` on, and the place after it."""
 
     def word(n: int) -> Any:
         return builder.load(builder.gep(words, [WORD(n)]))
@@ -174,19 +174,19 @@ def compile_c(function: Callable[..., Any], returned: bool = True) -> tuple[Any,
 
 
 def address(library: Any, name: str) -> int:
-    """Where the function `name` of a library is."""
+    """Return where the function `name` of a library is."""
     return int(library.get_pointer_to_function(name))
 
 
 def serialized(library: Any) -> tuple[str, bytes, bytes]:
-    """The library's name, object code and symbols, to be kept in a file."""
+    """Return the library's name, object code and symbols, to be kept in a file."""
     name, _, (code, symbols) = library.serialize_using_object_code()
     return name, code, symbols
 
 
 @global_compiler_lock
 def load(name: str, code: bytes, symbols: bytes) -> Any:
-    """The library that `serialized` described."""
+    """Return the library that `serialized` described."""
     cpu_target.target_context.refresh()
     codegen = cpu_target.target_context.codegen()
     return codegen.unserialize_library((name, "object", (code, symbols)))
@@ -210,7 +210,7 @@ def _closed_over(value: Any) -> Any:
 
 
 def key(function: Callable[..., Any], kinds: Any, flags: Any) -> str:
-    """A file name that tells this function, compiled so for this CPU, from all others."""
+    """Return a file name that tells this function, compiled so for this CPU, from all others."""
     magic = cpu_target.target_context.codegen().magic_tuple()
     text = repr((_identity(function), [str(kind) for kind in kinds], sorted(flags), magic))
     family = function.__module__.rsplit(".", 1)[-1]

@@ -109,7 +109,7 @@ class recording:
 
 
 def program(launches: list[Launch]) -> Callable[[], None]:
-    """What runs recorded launches again, on the arrays they were recorded with."""
+    """Return what runs recorded launches again, on the arrays they were recorded with."""
     return way.program(launches)
 
 

@@ -180,7 +180,7 @@ _compiling, _expecting = threading.RLock(), threading.Lock()
 
 
 def compiled_or_kept(name: str, key: str, make: Callable[[], tuple[Any, str]]) -> int:
-    """The address of a function that `make` compiles, or of the code that was kept of it."""
+    """Return the address of a function that `make` compiles, or of the code that was kept of it."""
     with paused():  # what a recorded call compiles on its way is none of its steps
         return _compiled_or_kept(name, key, make)
 
@@ -210,7 +210,7 @@ def _with_entry(library: Any, entry: str) -> tuple[str, str, bytes, bytes]:
 
 
 def _c_address(function: Callable[..., Any], returned: bool = True) -> int:
-    """The address of a C function of whole numbers."""
+    """Return the address of a C function of whole numbers."""
     key = _entry.key(function, (), ())
     make = lambda: _entry.compile_c(function, returned)  # noqa: E731
     with _compiling:
@@ -232,7 +232,7 @@ def _c_function(function: Callable[..., Any], owner: Any) -> Any:
 
 
 def _expected(argument: Any) -> tuple[int, int]:
-    """The two words of a handle for an argument."""
+    """Return the two words of a handle for an argument."""
     if isinstance(argument, np.ndarray):
         return ARRAY | argument.ndim << 4, id(argument.dtype)
     if isinstance(argument, tuple):
@@ -243,7 +243,7 @@ def _expected(argument: Any) -> tuple[int, int]:
 
 
 def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -> Any:
-    """What Python calls: launch(parts, *arguments). alone: on the calling thread."""
+    """Return what Python calls: launch(parts, *arguments). alone: on the calling thread."""
     name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
     handle = np.zeros(ARGUMENTS + 2 * MOST_ARGUMENTS, np.int64)
     entries: dict[Any, tuple[int, list[Any]]] = {}

@@ -52,7 +52,7 @@ def pivot_of(part, x, pivot):
 
 @inlined
 def _totals(found, first, last):
-    """The sums over all parts, of channels `first` to before `last`: (2, last - first)."""
+    """Return the sums over all parts, of channels `first` to before `last`: (2, last - first)."""
     totals = np.zeros((2, last - first))
     for part in range(len(found)):
         for k in range(first, last):

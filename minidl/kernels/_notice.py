@@ -85,7 +85,7 @@ class _Watch:
 
 
 def _first_here() -> bool:
-    """Whether nobody has said it for this folder; from now on, somebody has."""
+    """Return whether nobody has said it for this folder; from now on, somebody has."""
     from minidl.kernels import _cache  # here, as it imports Numba, and a progress bar this file
 
     folder = _cache.folder()
@@ -123,12 +123,12 @@ def on_compile(callback: Callable[[str], None]) -> Callable[[], None]:
 
 
 def compiled_seconds() -> float:
-    """How long kernels were compiled in this process, so far."""
+    """Return how long kernels were compiled in this process, so far."""
     return _watch.seconds()
 
 
 def compiled_count() -> int:
-    """How many kernels were compiled in this process, so far."""
+    """Return how many kernels were compiled in this process, so far."""
     return _watch.count
 
 

@@ -41,7 +41,7 @@ def _kept_in_the_folder() -> Iterator[bool]:
 
 
 def launcher(function: Callable[..., Any], flags: frozenset[str], alone: bool) -> Any:
-    """What Python calls: launch(parts, *arguments). alone: on the calling thread."""
+    """Return what Python calls: launch(parts, *arguments). alone: on the calling thread."""
     name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
     with _kept_in_the_folder() as kept:
         compiled = numba.njit(
@@ -78,7 +78,7 @@ def _first(compiled: Any, arguments: list[Any]) -> None:
 
 
 def _run(launch: Launch) -> None:
-    """All parts: each of the threads takes the next that nobody has taken."""
+    """Return all parts: each of the threads takes the next that nobody has taken."""
     parts, threads = abs(launch.parts), min(config.num_threads, launch.parts)
     taken = itertools.count()  # next() of it is atomic
 
@@ -101,7 +101,7 @@ def _run(launch: Launch) -> None:
 
 
 def program(launches: list[Launch]) -> Callable[[], None]:
-    """What runs these launches again, on the arrays that they were recorded with."""
+    """Return what runs these launches again, on the arrays that they were recorded with."""
 
     def run() -> None:
         for launch in launches:

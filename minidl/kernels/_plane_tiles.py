@@ -10,7 +10,7 @@ __all__ = ["store_pixels", "thinned"]
 
 @intrinsic
 def thinned(typing, row):
-    """Every n-th number of a row of n vectors, from the first on: one vector."""
+    """Return every n-th number of a row of n vectors, from the first on: one vector."""
     tile = Tile(row.dtype, 1, 1, row.lanes)
 
     def generate(context, builder, signature, arguments):
@@ -32,7 +32,7 @@ def thinned(typing, row):
 def store_pixels(typing, tile, array, at, channels):
     """Write a `transposed` tile pixel by pixel, pixel n's channels to array[at + n*channels ...].
 
-    A pixel is stored with what lies behind its channels, as many numbers as the tile has rows; the
+    A pixel is stored with what follows its channels, as many numbers as the tile has rows; the
     next pixel overwrites that.
     """
 

@@ -36,7 +36,7 @@ def _at(builder: Any, address: Any, kind: Any = WORD) -> Any:
 
 @intrinsic
 def peek(typing, address):
-    """The word at an address."""
+    """Return the word at an address."""
 
     def generate(context, builder, signature, arguments):
         return builder.load(_at(builder, arguments[0]))
@@ -46,7 +46,7 @@ def peek(typing, address):
 
 @intrinsic
 def peek_half(typing, address):
-    """The 32-bit whole number at an address."""
+    """Return the 32-bit whole number at an address."""
 
     def generate(context, builder, signature, arguments):
         return builder.sext(builder.load(_at(builder, arguments[0], ir.IntType(32))), WORD)
@@ -68,7 +68,7 @@ def poke(typing, address, value):
 
 @intrinsic
 def room(typing):
-    """The address of ROOM words on the stack."""
+    """Return the address of ROOM words on the stack."""
 
     def generate(context, builder, signature, arguments):
         return builder.ptrtoint(cgutils.alloca_once(builder, WORD, size=ROOM), WORD)
@@ -90,7 +90,7 @@ def call_entry(typing, entry, block):
 
 @intrinsic
 def load_word(typing, address):
-    """The word at an address, in order with all other threads."""
+    """Return the word at an address, in order with all other threads."""
 
     def generate(context, builder, signature, arguments):
         return builder.load_atomic(_at(builder, arguments[0]), "seq_cst", 8)

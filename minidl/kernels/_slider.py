@@ -53,7 +53,7 @@ def _inner(acc, x, at, w, w_at, shape, up, run, t, strip, taps, stride, size):
 
 @inlined
 def _edge(acc, x, at, w, w_at, shape, up, across, count, size):
-    """The same for one pixel, which misses some taps, and the first `count` channels."""
+    """Return the same for one pixel, which misses some taps, and the first `count` channels."""
     width, c, kh, kw = shape
     a, i, a_step, i_step, a_count = up
     b, j, b_step, j_step, b_count = across

@@ -70,7 +70,7 @@ class Line(NamedTuple):
 
 
 def _line(table, runs, outputs: int, inputs: int, made: int, taken: int) -> Line:
-    """The Line of runs without their first two numbers; a tile has `made` outputs."""
+    """Return the Line of runs without their first two numbers; a tile has `made` outputs."""
     found, is_edge = [], np.ones(outputs, bool)
     for output, unit, apart, place, step, spacing, shift_step, tap, tap_step, groups in runs:
         reach = place + (taken - 1) * spacing + (groups - 1) * shift_step
@@ -125,7 +125,7 @@ def backward_line(
 
 
 def edges_only(line: Line, outputs: int) -> Line:
-    """A line without runs."""
+    """Return a line without runs."""
     return Line(line.table, line.runs[:0], np.arange(outputs))
 
 

@@ -113,7 +113,7 @@ def _over_units(row, sums_of, sums):
 
 @functools.lru_cache(256)
 def _places(kh, kw, dilation, width, c, count):
-    """Where the pixels of a window's taps are in an image, from its first: (count,)."""
+    """Return where the pixels of a window's taps are in an image, from its first: (count,)."""
     numbers = np.minimum(np.arange(count), kh * kw - 1)
     return (numbers // kw * dilation[0] * width + numbers % kw * dilation[1]) * c
 

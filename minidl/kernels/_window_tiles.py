@@ -31,7 +31,7 @@ def _fma(builder: Any, tile: Tile, *vectors: Any) -> Any:
 
 
 def _moved(builder: Any, vector: Any, lanes: int, places: list[int]) -> Any:
-    """The vector whose lane l is lane places[l] of another; itself where nothing moves."""
+    """Return the vector whose lane l is lane places[l] of another; itself where nothing moves."""
     if places == list(range(lanes)):
         return vector
     return builder.shuffle_vector(vector, vector, ir.VectorType(I32, lanes)(places))
@@ -167,7 +167,7 @@ def _integers(context, builder, kind, arguments, tile):
 
 
 def _masked(builder: Any, name: str, vector: Any, result: Any, values: Any) -> Any:
-    """A call of LLVM's masked load or store of integers, aligned to one of them."""
+    """Return a call of LLVM's masked load or store of integers, aligned to one of them."""
     align = I32(vector.element.width // 8)
     values.insert(1 if name == "load" else 2, align)
     kinds = ir.FunctionType(result, [value.type for value in values])
@@ -215,7 +215,7 @@ def finish_numbers(tile, array, at, rows, count, width):
 
 @intrinsic
 def where_number(typing, tile, array, at, offsets, count, number):
-    """The tile where the first `count` integers of row i are `number`, elsewhere 0."""
+    """Return the tile where the first `count` integers of row i are `number`, elsewhere 0."""
 
     def generate(context, builder, signature, arguments):
         results = []

@@ -43,7 +43,7 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
 
 
 def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np.ndarray:
-    """The gradient of `activate` for x, from its output y."""
+    """Return the gradient of `activate` for x, from its output y."""
     if activation is None:
         return dy
     dy, y = contiguous(dy), contiguous(y)

@@ -70,7 +70,7 @@ def algorithm(
     images: int, output_size: Pair, weight_shape: tuple[int, ...], stride: Pair, padding: Padding,
     dilation: Pair, groups: int, itemsize: int, pooled: bool = False,
 ) -> str:  # fmt: skip
-    """The name of the algorithm for a convolution, or one of its gradients.
+    """Return the name of the algorithm for a convolution, or one of its gradients.
 
     What `md.config.convolution` asks for, where it takes the shape. pooled: 2x2 in the same pass.
     """
@@ -106,7 +106,7 @@ def _share_a_vector(c: int, k: int, groups: int) -> bool:
 
 
 def keeps_weights() -> bool:
-    """Whether what is made of weights now will be there when the call is replayed."""
+    """Return whether what is made of weights now will be there when the call is replayed."""
     return here.keeps_weights
 
 

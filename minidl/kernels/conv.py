@@ -44,7 +44,7 @@ def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray:  # fmt: skip
-    """The gradient of conv2d for x: (N, *input_size, C)."""
+    """Return the gradient of conv2d for x: (N, *input_size, C)."""
     n, oh, ow, k = dy.shape
     algorithm = choose.algorithm(
         n, input_size, weight.shape, stride, padding, dilation, groups, dy.itemsize

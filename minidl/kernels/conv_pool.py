@@ -112,7 +112,7 @@ def _tables(
     shape: tuple[int, int, int, int], size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair,
     groups: int, outputs: int, tile_rows: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Where windows' pixels and their results lie, and taps behind a pixel's first, for images
+    """Where windows' pixels and their results lie, and taps from a pixel's first, for images
     without padding, where all pixels see all taps."""
     n, h, w, c = shape
     (p, q), (kh, kw), used = (size[0] // 2, size[1] // 2), kernel_size, c // groups
@@ -328,7 +328,7 @@ def _scatter(rows, vectors, lanes):
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array of any content, each of whose vectors lies in one line of the cache."""
+    """Return an array of any content, each of whose vectors lies in one line of the cache."""
     size, number = math.prod(shape), np.dtype(dtype).itemsize
     room = np.empty(size + VECTOR_BYTES // number, dtype)
     first = -room.ctypes.data % VECTOR_BYTES // number

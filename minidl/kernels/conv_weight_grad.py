@@ -75,7 +75,7 @@ def _weight_sums(groups_of_rows, run, vectors, lanes):
 
         x_starts: where the window of each row's first pixel lies; dy_row: pixels in a row.
         image: as in _copy_window, where there is padding: what a few rows of pixels need is copied.
-        taps: where runs of taps start behind a window's start, then where in dw.
+        taps: where runs of taps start, from a window's start, then where in dw.
         sizes: groups, x's and dy's channels in a group, row tiles and column blocks a group, rows
         of pixels at a time, chunks of rows, parts that share the tiles of a chunk, and rows of x
         that a window and the rows of pixels at a time span.
@@ -139,8 +139,8 @@ def _weight_sums(groups_of_rows, run, vectors, lanes):
 def _tap_table(
     kernel_size: Pair, dilation: Pair, width: int, channels: int, used: int, outputs: int, most: int
 ) -> tuple[np.ndarray, int, int, int]:
-    """Where runs of taps start behind a window's start, then where in dw; tiles of each; and runs
-    in a tile and taps in a run, `most` rows together. Filled up by repeating the last run.
+    """Return where runs of taps start, from a window's start, then where in dw; tiles of each; runs
+    in a tile and taps in a run, `most` rows together. Padded by repeating the last run.
     """
     kh, kw = kernel_size
     in_one_piece = kw * used if used == channels and dilation[1] == 1 else used

@@ -97,7 +97,7 @@ def copy_to(target: np.ndarray, x: np.ndarray) -> None:
 
 
 def copied(x: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy."""
+    """Return a C-contiguous copy."""
     y = empty(x.shape, x.dtype)
     copy_to(y, x)
     return y
@@ -115,7 +115,7 @@ def fill(target: np.ndarray, value: float) -> None:
 
 
 def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """The arrays, of one dtype, one after the other along an axis."""
+    """Return the arrays, of one dtype, one after the other along an axis."""
     shape = list(arrays[0].shape)
     shape[axis] = sum(x.shape[axis] for x in arrays)
     y = empty(tuple(shape), arrays[0].dtype)

@@ -58,7 +58,7 @@ def depthwise_conv2d(
     padding: Padding,
     dilation: Pair,
 ) -> np.ndarray:
-    """The depthwise convolution of x. (N, OH, OW, C*multiplier)."""
+    """Return the depthwise convolution of x. (N, OH, OW, C*multiplier)."""
     n, h, w, _ = x.shape
     kh, kw, c, multiplier = weight.shape
     size = output_size("depthwise_conv2d", (h, w), (kh, kw), stride, padding, dilation)
@@ -76,7 +76,7 @@ def depthwise_conv2d_input_grad(
     padding: Padding,
     dilation: Pair,
 ) -> np.ndarray:
-    """The gradient of depthwise_conv2d for x. (N, H, W, C)."""
+    """Return the gradient of depthwise_conv2d for x. (N, H, W, C)."""
     _, _, c, multiplier = weight.shape
     dx = empty((len(dy), *input_size, c * multiplier), dy.dtype)
     slide_over(dy, _flat(weight), None, None, stride, padding, dilation, dx, gradient=True)

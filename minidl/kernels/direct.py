@@ -107,7 +107,7 @@ def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray:  # fmt: skip
-    """The gradient of conv2d for x: (N, *input_size, C)."""
+    """Return the gradient of conv2d for x: (N, *input_size, C)."""
     kh, kw, c, _ = weight.shape  # c = C/groups
     dx = empty((len(dy), *input_size, c * groups), dy.dtype)
     if len(dy) == 0:

@@ -47,7 +47,7 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function of each element."""
+    """Return the error function of each element."""
     x = contiguous(x)
     y = empty(x.shape, x.dtype)
     _erf(sized(-(-x.size // PART), x.size), x.reshape(-1), y.reshape(-1))

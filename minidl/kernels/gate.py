@@ -82,7 +82,7 @@ def channel_gate(
 def channel_gate_grad(
     dy: np.ndarray, x: np.ndarray, gate: np.ndarray, y: np.ndarray, activation: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients of channel_gate for x, gate and residual."""
+    """Return the gradients of channel_gate for x, gate and residual."""
     dy, x = contiguous(dy), contiguous(x)
     rows, parts = _rows(x)
     dx, sums = empty(x.shape, x.dtype), empty((len(x), parts, x.shape[2]), x.dtype)

@@ -79,7 +79,7 @@ def _pack(b, row_step, column_step, first, depth, column, count, panel, width, l
 def _copy_strips(a, at, k_step, depth, left, strips, strip_size, rows, lanes, group, line):
     """strips[t, k, i] = row i of tile t of `a` in column k, for STRIPS tiles of `left` rows in all.
 
-    Behind the last row stands what lies there; nobody reads it. group, line: tiles of a part of
+    What follows the last row is never read. group, line: tiles of a part of
     each strip, and of one.
     """
     read = (STRIPS - 1) * rows + lanes  # numbers of a column
@@ -209,7 +209,7 @@ def _product_of_few(rows, vectors, lanes):
 
 
 def _few_shape(m: int, n: int, itemsize: int) -> Shape | None:
-    """The tile for a product of few rows, or None for other products."""
+    """Return the tile for a product of few rows, or None for other products."""
     lanes = LANES[itemsize]
     if m > FEW_ROWS or n < lanes:
         return None
@@ -271,13 +271,13 @@ def product(
 
 
 def _added_up(c: np.ndarray) -> np.ndarray:
-    """The sum of the products of chunks of the depth: (chunks, m, n) -> (m, n)."""
+    """Return the sum of the products of chunks of the depth: (chunks, m, n) -> (m, n)."""
     chunks, m, n = c.shape
     return c[0] if chunks == 1 else sum_axis(c.reshape(1, chunks, m * n), 1.0).reshape(m, n)
 
 
 def _flat(x: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """A matrix as flat memory, and the steps from row to row and from column to column."""
+    """Return a matrix as flat memory, and the steps from row to row and from column to column."""
     if x.T.flags.c_contiguous and not x.flags.c_contiguous:
         return x.T.reshape(-1), 1, len(x)
     return contiguous(x).reshape(-1), x.shape[1], 1

@@ -33,7 +33,7 @@ def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray:  # fmt: skip
-    """The gradient of conv2d for x: (N, *input_size, C)."""
+    """Return the gradient of conv2d for x: (N, *input_size, C)."""
     kh, kw, size, k = weight.shape
     dx = empty((len(dy), *input_size, k), dy.dtype)
     by_group = weight.reshape(kh, kw, size, groups, size)  # (kh, kw, C/groups, groups, K/groups)

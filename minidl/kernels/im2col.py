@@ -92,7 +92,7 @@ def _clear(part, x):
 def im2col(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
-    """The windows of x, one a row: (N, OH, OW, kh, kw, C)."""
+    """Return the windows of x, one a row: (N, OH, OW, kh, kw, C)."""
     n, h, w, c = x.shape
     size = output_size("im2col", (h, w), kernel_size, stride, padding, dilation)
     shape = (*size, *kernel_size, c)
@@ -103,7 +103,7 @@ def im2col(
 def col2im(
     columns: np.ndarray, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
-    """The transpose of im2col: every window added back where it came from. (N, H, W, C)."""
+    """Return the transpose of im2col: every window added back where it came from. (N, H, W, C)."""
     x = np.empty((columns.shape[0], *input_size, columns.shape[5]), columns.dtype)
     columns = contiguous(columns)
     _roll(len(x), columns, 0, stride, corner(padding), dilation, x)
@@ -136,7 +136,7 @@ def _unrolled(x, channel, shape, stride, padding, dilation) -> np.ndarray:
 
 
 def _batches(images: int, numbers_an_image: int) -> list[slice]:
-    """The batch in slices whose columns fit COLUMN_NUMBERS."""
+    """Return the batch in slices whose columns fit COLUMN_NUMBERS."""
     step = max(1, COLUMN_NUMBERS // max(1, numbers_an_image))
     return [slice(n, min(images, n + step)) for n in range(0, images, step)]
 
@@ -149,7 +149,7 @@ def conv2d(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """The convolution of x with weight: unroll, then multiply. (N, OH, OW, K)."""
+    """Return the convolution of x with weight: unroll, then multiply. (N, OH, OW, K)."""
     n, h, w, _ = x.shape
     kh, kw, c, k = weight.shape  # c = C/groups
     oh, ow = output_size("conv2d", (h, w), (kh, kw), stride, padding, dilation)
@@ -172,7 +172,7 @@ def conv2d_input_grad(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """The gradient of conv2d for x: multiply by the transposed weights, then roll up."""
+    """Return the gradient of conv2d for x: multiply by the transposed weights, then roll up."""
     n, oh, ow, k = dy.shape
     kh, kw, c, _ = weight.shape
     x = np.empty((n, *input_size, c * groups), dy.dtype)
@@ -195,7 +195,7 @@ def conv2d_weight_grad(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """The gradient of conv2d for weight: the unrolled windows, transposed, times dy."""
+    """Return the gradient of conv2d for weight: the unrolled windows, transposed, times dy."""
     n, oh, ow, k = dy.shape
     (kh, kw), c = kernel_size, x.shape[3] // groups
     x = contiguous(x)
@@ -210,6 +210,6 @@ def conv2d_weight_grad(
 
 
 def _parts(channels: int, groups: int) -> list[slice]:
-    """The output channels of each group."""
+    """Return the output channels of each group."""
     size = channels // groups
     return [slice(g * size, (g + 1) * size) for g in range(groups)]

@@ -61,7 +61,7 @@ def softmax_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, row_weights: np.ndarray,
     class_weights: np.ndarray | None, smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The loss of each row, and its derivatives by the logits."""
+    """Return the loss of each row, and its derivatives by the logits."""
     logits, labels = contiguous(logits), np.ascontiguousarray(labels, np.int64)
     losses, slopes = np.empty(len(logits), logits.dtype), empty(logits.shape, logits.dtype)
     weights = np.empty(0, logits.dtype) if class_weights is None else class_weights
@@ -84,7 +84,7 @@ def _scale(part, x, factors, y):
 
 
 def scaled_rows(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
+    """Return each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
     y = empty(x.shape, x.dtype)
     _scale(sized(-(-len(x) // ROWS_A_PART), x.size), contiguous(x), contiguous(factors), y)
     return y

@@ -62,7 +62,7 @@ class Pool:
         self.in_use = self.most_in_use = self.spare = self.made = 0
 
     def take(self, size: int) -> np.ndarray:
-        """A block of at least `size` bytes."""
+        """Return a block of at least `size` bytes."""
         step = max(4096, 1 << max(0, size.bit_length() - 4))
         size = -(-size // step) * step
         with self.lock:
@@ -83,7 +83,7 @@ class Pool:
         return raw[offset : offset + size]
 
     def _best(self, size: int) -> np.ndarray | None:
-        """The smallest free block that is large enough, and not far too large."""
+        """Return the smallest free block that is large enough, and not far too large."""
         i = bisect.bisect_left(self.sizes, size)
         if i == len(self.sizes) or self.sizes[i] > MOST_TOO_LARGE * size:
             return None
@@ -158,7 +158,7 @@ class using:
 
 
 def is_of(array: np.ndarray, pool: Pool) -> bool:
-    """Whether an array, or what it is a view of, was leased from `pool`."""
+    """Return whether an array, or what it is a view of, was leased from `pool`."""
     owner: Any = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
@@ -166,7 +166,7 @@ def is_of(array: np.ndarray, pool: Pool) -> bool:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A C-contiguous array of any content, of recycled memory if it is large."""
+    """Return a C-contiguous array of any content, of recycled memory if it is large."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:

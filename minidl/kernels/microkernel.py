@@ -60,7 +60,7 @@ ROWS = {1: 8, 2: 8, 3: 8, 4: 6} if MANY_REGISTERS else {1: 8, 2: 6}
 
 @functools.cache
 def tile_shape(columns: int, itemsize: int) -> Shape:
-    """The tile for a product of so many columns, which wastes the least of its last block.
+    """Return the tile for a product of so many columns, which wastes the least of its last block.
 
     Fewer than half a vector of columns take vectors of half the lanes.
     """
@@ -91,7 +91,7 @@ def accumulate_part(acc, x, x_at, x_rows, x_step, w, w_at, w_step, depth, count)
 
 @inlined
 def begin(zero, start, at):
-    """A tile whose every row is start[at ...] (a bias), or `zero` where `start` is empty."""
+    """Return a tile whose every row is start[at ...] (a bias), or `zero` where `start` is empty."""
     if start.size == 0:
         return zero
     return zero + load(start, at, (0,), zero)
@@ -99,7 +99,7 @@ def begin(zero, start, at):
 
 @inlined
 def activated(tile, activation):
-    """The tile behind an activation of ACTIVATIONS."""
+    """Return the tile after an activation of ACTIVATIONS."""
     if activation > 0:
         tile = maximum(tile, spread(0.0, tile))
         if activation == 2:
@@ -118,7 +118,7 @@ def finish(tile, y, at, rows, count, width):
 
 @inlined
 def resume(like, y, at, rows, count, width):
-    """What `finish` stored, to go on with."""
+    """Return what `finish` stored, to continue from."""
     if count >= width:
         return load(y, at, rows, like)
     return load_part(y, at, rows, like, count)

@@ -43,7 +43,7 @@ Optional = np.ndarray | None
 
 @inlined
 def read(array, at, like, count, ragged):
-    """A row of channels; all but `count` are left out where the row is ragged."""
+    """Return a row of channels; all but `count` are left out where the row is ragged."""
     if ragged:
         return load_part(array, at, (0,), like, count)
     return load(array, at, (0,), like)
@@ -269,7 +269,7 @@ def batch_norm_grad(
     dy: Array, x: Array, y: Optional, weight: Array, bias: Array,
     *, mean: Array, var: Array, activation: str | None, eps: float,
 ) -> tuple[Array, Array, Array, Optional]:  # fmt: skip
-    """The gradients of batch_norm for x, weight, bias and, if y is given, the residual.
+    """Return the gradients of batch_norm for x, weight, bias and, if y is given, the residual.
 
     y, the output, is asked for only where there was a residual.
     """

@@ -10,7 +10,7 @@ __all__ = ["clipped", "entry", "runs", "steps", "take"]
 
 @intrinsic
 def take(typing, table, first, like):
-    """The offsets table[first], table[first + 1], ...: one for each row of `like`."""
+    """Return the offsets table[first], table[first + 1], ...: one for each row of `like`."""
     kind = types.UniTuple(types.intp, like.rows)
 
     def generate(context, builder, signature, arguments):
@@ -59,7 +59,7 @@ def runs(typing, table, first, step, groups, run):
 
 @intrinsic
 def clipped(typing, step, last, like):
-    """The offsets 0, step, 2*step, ... of the rows of `like`; behind row `last`, its own."""
+    """Return the offsets 0, step, 2*step, ... of the rows of `like`; after row `last`, its own."""
     kind = types.UniTuple(types.intp, like.rows)
 
     def generate(context, builder, signature, arguments):
@@ -75,7 +75,7 @@ def clipped(typing, step, last, like):
 
 @intrinsic
 def steps(typing, step, like):
-    """The offsets 0, step, 2*step, ...: one for each row of `like`."""
+    """Return the offsets 0, step, 2*step, ...: one for each row of `like`."""
     kind = types.UniTuple(types.intp, like.rows)
 
     def generate(context, builder, signature, arguments):

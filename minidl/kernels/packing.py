@@ -20,7 +20,7 @@ __all__ = ["filled", "packed_forward", "padded", "turned_in_groups"]
 def _packer(lanes):
     @kernel
     def pack_forward(part, weight, sizes, packed):
-        """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], 0 behind it.
+        """packed[g, j, tap, c, i] = weight[tap, c, column j*width + i of group g], 0 after it.
 
         sizes: columns of the weight and of a group, blocks, taps, C/groups, width.
         """
@@ -67,7 +67,7 @@ def _fill_up(part, bias, start):
 
 
 def filled(bias: np.ndarray | None, groups: int, columns: int, dtype: Any) -> np.ndarray:
-    """The bias with zeros behind each group's, up to `columns`, flat; empty for None."""
+    """Return the bias with zeros after each group's, up to `columns`, flat; empty for None."""
     if bias is None:
         return np.empty(0, dtype)
     if len(bias) == groups * columns:
@@ -78,7 +78,7 @@ def filled(bias: np.ndarray | None, groups: int, columns: int, dtype: Any) -> np
 
 
 def turned_in_groups(weight: np.ndarray, groups: int) -> np.ndarray:
-    """The weights of the convolution that is the input gradient: (kh, kw, K/groups, C)."""
+    """Return the weights of the convolution that is the input gradient: (kh, kw, K/groups, C)."""
     if groups == 1:
         return turned(weight)
     kh, kw, c, k = weight.shape

@@ -47,7 +47,7 @@ BAND = 64  # vectors of positions that are a part's work
 @helper
 def _part_planes(x, planes, image, first, sizes, row, nothing, lanes):
     """Copy lines of an image, from `first` on, to planes, (C, row phases, column phases,
-    lines, pitch), with the padding. What a vector writes behind its line is overwritten.
+    lines, pitch), with the padding. What a vector writes beyond its line is overwritten.
 
     row: of as many vectors as there are numbers between pixels that become neighbours.
     """
@@ -78,7 +78,7 @@ def _part_planes(x, planes, image, first, sizes, row, nothing, lanes):
                         for j in range(stop, pitch):
                             planes[to + j] = 0
                     to += pitch
-    for j in range(0, planes.size - to, lanes):  # what vectors read behind the last plane
+    for j in range(0, planes.size - to, lanes):  # what vectors read beyond the last plane
         store(nothing, planes, to + j, (0,))
 
 
@@ -104,7 +104,7 @@ def _sums(zero, bias, planes, at, taps, w, channels, first):
 
 @inlined
 def _largest(a, b, c, d):
-    """The largest of the four, and which it was as a number: OFF where it is 0 or less."""
+    """Return the largest of the four, and which it was as a number: OFF where it is 0 or less."""
     best, place = a, spread(0.0, a)
     place = where_beaten(b, best, spread(1.0, a), place)
     best = where_beaten(b, best, b, best)

@@ -258,7 +258,7 @@ def _shares(kernel, stride, ends, outputs, inputs, count_include_pad, dtype) -> 
 def max_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, size: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of each window, and its index."""
+    """Return the largest of each window, and its index."""
     y = empty((len(x), *size, x.shape[3]), x.dtype)
     indices = empty(y.shape, np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
     axes = _axes(x, kernel_size, stride, padding, size, x.shape[1:3])
@@ -275,7 +275,7 @@ def max_pool2d_scatter(
     stride: Pair,
     padding: Padding,
 ) -> np.ndarray:
-    """The gradient of max_pool2d: dy added where the maxima came from."""
+    """Return the gradient of max_pool2d: dy added where the maxima came from."""
     dx = empty((len(dy), *input_size, dy.shape[3]), dy.dtype)
     axes = _axes(dy, kernel_size, stride, padding, input_size, dy.shape[1:3], True)
     dy, indices = contiguous(dy), contiguous(indices)
@@ -286,7 +286,7 @@ def max_pool2d_scatter(
 def max_pool2d_gather(
     x: np.ndarray, indices: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding
 ) -> np.ndarray:
-    """What stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
+    """Return what stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
     y = empty(indices.shape, x.dtype)
     x, indices = contiguous(x), contiguous(indices)
     _gather(len(y) * y.shape[1], x, indices, kernel_size, stride, corner(padding), y)
@@ -301,7 +301,7 @@ def avg_pool2d(
     size: Pair,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """The mean of each window."""
+    """Return the mean of each window."""
     y = empty((len(x), *size, x.shape[3]), x.dtype)
     axes = _axes(x, kernel_size, stride, padding, size, x.shape[1:3])
     shares = (
@@ -320,7 +320,7 @@ def avg_pool2d_grad(
     padding: Padding,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """The gradient of avg_pool2d: dy shared out among its window."""
+    """Return the gradient of avg_pool2d: dy shared out among its window."""
     dx = empty((len(dy), *input_size, dy.shape[3]), dy.dtype)
     size = dy.shape[1:3]
     axes = _axes(dy, kernel_size, stride, padding, input_size, size, True)

@@ -68,7 +68,7 @@ def relu_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def relu_max_pool_grad(dy: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
-    """The gradient of relu_max_pool for x, images of `size`."""
+    """Return the gradient of relu_max_pool for x, images of `size`."""
     dx = empty((len(dy), *size, dy.shape[3]), dy.dtype)
     pairs = (size[0] + 1) // 2
     _unpool(sized(len(dy) * pairs, dx.size), contiguous(dy), indices, dx)

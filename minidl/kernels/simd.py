@@ -80,7 +80,7 @@ class Tile(types.Type):
         return int(self.dtype.bitwidth // 8)
 
     def suffix(self) -> str:
-        """How LLVM's intrinsics name the vector."""
+        """Return how LLVM's intrinsics name the vector."""
         return f"v{self.lanes}f{self.dtype.bitwidth}"
 
     def pack(self, builder: Any, values: Any) -> Any:
@@ -98,7 +98,7 @@ class Tile(types.Type):
         return builder.shuffle_vector(first, first, ir.VectorType(I32, self.lanes)(None))
 
     def mask(self, builder: Any, j: int, count: Any) -> Any:
-        """Which lanes of vector j lie before `count`, counted along the row."""
+        """Return which lanes of vector j lie before `count`, counted along the row."""
         lanes = ir.VectorType(I64, self.lanes)
         numbers = lanes([j * self.lanes + lane for lane in range(self.lanes)])
         first = builder.insert_element(lanes(ir.Undefined), count, I32(0))
@@ -138,7 +138,7 @@ def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any
 
 @intrinsic(prefer_literal=True)
 def zeros(typing, array, rows, vectors, lanes):
-    """A tile of zeros, of the dtype of `array`; the three sizes are constants."""
+    """Return a tile of zeros, of the dtype of `array`; the three sizes are constants."""
     tile = Tile(array.dtype, *(n.literal_value for n in (rows, vectors, lanes)))
 
     def generate(context, builder, signature, arguments):
@@ -149,7 +149,7 @@ def zeros(typing, array, rows, vectors, lanes):
 
 @intrinsic
 def spread(typing, number, like):
-    """One vector with `number` in every lane, for arithmetic with tiles such as `like`."""
+    """Return one vector with `number` in every lane, for arithmetic with tiles such as `like`."""
     tile = Tile(like.dtype, 1, 1, like.lanes)
 
     def generate(context, builder, signature, arguments):
@@ -173,7 +173,7 @@ def load(typing, array, at, offsets, like):
 
 @intrinsic
 def load_part(typing, array, at, offsets, like, count):
-    """`load` of the first `count` numbers of each row; behind them, zeros."""
+    """`load` of the first `count` numbers of each row, followed by zeros."""
     tile = Tile(array.dtype, len(offsets), like.vectors, like.lanes)
 
     def generate(context, builder, signature, arguments):
@@ -247,7 +247,7 @@ def _broadcast(*tiles: Tile) -> Tile:
 
 
 def _each(tile: Tile, operation: Any) -> Any:
-    """A code generator that applies `operation(builder, *vectors)` vector by vector."""
+    """Return a code generator that applies `operation(builder, *vectors)` vector by vector."""
 
     def generate(context, builder, signature, arguments):
         pairs = list(zip(signature.args, arguments, strict=True))
@@ -277,7 +277,7 @@ def fma(typing, a, b, c):
 
 @intrinsic
 def maximum(typing, a, b):
-    """The larger; a NaN in `a` stays."""
+    """Return the larger; a NaN in `a` stays."""
     tile = _broadcast(a, b)
 
     def operation(builder, x, y):
@@ -288,7 +288,7 @@ def maximum(typing, a, b):
 
 @intrinsic
 def minimum(typing, a, b):
-    """The smaller; a NaN in `a` stays."""
+    """Return the smaller; a NaN in `a` stays."""
     tile = _broadcast(a, b)
 
     def operation(builder, x, y):

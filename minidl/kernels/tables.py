@@ -56,7 +56,7 @@ def _forward_axis(length: int, outputs: int, k: int, stride: int, before: int, d
 
 
 def _input_grad_axis(length: int, outputs: int, k: int, stride: int, before: int, dilation: int):
-    """Which outputs of the convolution each input went into; the kernel is turned around."""
+    """Yield which outputs of the convolution each input went into; the kernel is turned around."""
     for i in range(length):
         places = ((tap, i + before - (k - 1 - tap) * dilation) for tap in range(k))
         yield [

@@ -14,7 +14,7 @@ __all__ = ["transposed", "turned"]
 
 @intrinsic
 def transposed(typing, tile):
-    """The transpose of a square tile: as many rows as lanes, one vector each.
+    """Return the transpose of a square tile: as many rows as lanes, one vector each.
 
     Of a tile of fewer rows, a divisor of its lanes: of each square in it.
     """

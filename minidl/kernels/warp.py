@@ -11,7 +11,7 @@ from minidl.kernels.memory import empty
 
 @helper
 def _within(place, last):
-    """A place along an axis, at most one beyond the pixels next to its ends; NaN too."""
+    """Return a place along an axis, at most one beyond the pixels next to its ends; NaN too."""
     if not place > -2.0:
         return -2.0
     return min(place, last + 2.0)

@@ -243,7 +243,7 @@ class _Plan(NamedTuple):
         return self.blocks * self.shape.width
 
     def padded(self, channels: int) -> int:
-        """The channels, filled up to whole vectors."""
+        """Return the channels, filled up to whole vectors."""
         return -(-channels // self.full) * self.full
 
 
@@ -360,7 +360,7 @@ def conv2d(
 def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: Pair, padding: Padding, m: int
 ) -> np.ndarray:
-    """The gradient of conv2d for x: the convolution of dy with the weights turned around."""
+    """Return the gradient of conv2d for x: the convolution of dy with the weights turned around."""
     (top, _), (left, _) = padding
     dx = empty((len(dy), *input_size, weight.shape[2]), dy.dtype)
     _convolve(contiguous(dy), turned(weight), None, None, dx, (2 - top, 2 - left), m)
@@ -368,7 +368,7 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) -> np.ndarray:
-    """The gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
+    """Return the gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
     (top, _), (left, _) = padding
     x, dy = contiguous(x), contiguous(dy)
     c, k = x.shape[3], dy.shape[3]

@@ -25,7 +25,7 @@ MATRICES.update({matrix.shape[::-1]: matrix for m in (2, 4) for matrix in (A_T[m
 
 
 def _combination(builder: Any, tile: Tile, vectors: list[Any], coefficients: Any) -> Any:
-    """The sum of coefficient * vector, written out."""
+    """Return the sum of coefficient * vector, written out."""
     total = None
     terms = [(float(c), v) for c, v in zip(coefficients, vectors, strict=True) if c]
     for coefficient, vector in sorted(terms, key=lambda term: abs(abs(term[0]) - 1)):
@@ -44,7 +44,7 @@ def _combination(builder: Any, tile: Tile, vectors: list[Any], coefficients: Any
 
 @intrinsic
 def transform(typing, tile, like):
-    """The matrix that takes tile.rows rows to like.rows, times the rows of `tile`.
+    """Return the matrix that takes tile.rows rows to like.rows, times the rows of `tile`.
 
     Pairs of rows p + q and p - q are made from p and q.
     """

@@ -10,7 +10,7 @@ __all__ = ["alexnet", "zfnet"]
 
 
 def _response_norm() -> nn.LocalResponseNorm:
-    """The paper's section 3.3, where alpha = 1e-4 isn't divided by n = 5."""
+    """Return the paper's section 3.3, where alpha = 1e-4 isn't divided by n = 5."""
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 

@@ -27,7 +27,7 @@ class PositionBias(nn.Module):
 
 @register()
 def alphago_policy(in_channels: int = 48, width: int = 192) -> Network:
-    """The policy network.  (N, 19, 19, in_channels) -> (N, 361), a score for each point.
+    """Return the policy network.  (N, 19, 19, in_channels) -> (N, 361), a score for each point.
 
     "Methods: Neural network architecture": a convolution 5x5, eleven 3x3 and one 1x1 with a
     different bias for each position; k = `width` filters.  3,882,793 parameters.

@@ -149,7 +149,7 @@ def conv_relu(
     padding: Any = None,
     groups: int = 1,
 ) -> nn.Conv2d:
-    """A convolution with bias and ReLU.  padding: None keeps the size, for stride 1."""
+    """Return a convolution with bias and ReLU.  padding: None keeps the size, for stride 1."""
     padding = _keeping(kernel_size) if padding is None else padding
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding, groups=groups, activation="relu"
@@ -157,7 +157,7 @@ def conv_relu(
 
 
 def _keeping(kernel_size: int | tuple[int, int]) -> Any:
-    """The padding with which a convolution of stride 1 keeps the size."""
+    """Return the padding with which a convolution of stride 1 keeps the size."""
     if isinstance(kernel_size, tuple):
         return tuple(_keeping(size) for size in kernel_size)
     if positive("a convolution", "kernel_size", kernel_size) % 2 == 0:

@@ -18,11 +18,11 @@ EVERYWHERE = (nn.PointwiseConv2d, nn.BatchNorm2d, nn.Dropout, nn.ReLU)
 
 
 def fully_convolutional(network: Network) -> nn.Sequential:
-    """The same network with convolutions in place of linear layers, for larger images.
+    """Return the same network with convolutions in place of linear layers, for larger images.
 
     (N, H, W, C) -> (N, OH, OW, num_classes): scores at every place of a sliding window of the
     network's own input size; for an image of that size 1x1, with the network's own numbers.
-    The first linear layer becomes a convolution over its whole map, those behind it 1x1; a mean
+    The first linear layer becomes a convolution over its whole map, those after it 1x1; a mean
     over the map becomes a mean over windows of its size. The body is the network's own, the head
     a copy.  Source: Long et al. 2015, "Fully Convolutional Networks", section 3.1.
     """

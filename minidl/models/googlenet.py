@@ -89,7 +89,7 @@ def _head(num_classes: int) -> nn.Sequential:
 
 
 def _auxiliary(in_channels: int, num_classes: int) -> nn.Sequential:
-    """A head in mid-network: section 5, for maps of 14x14."""
+    """Return a head in mid-network: section 5, for maps of 14x14."""
     return nn.Sequential(
         nn.AvgPool2d(5, 3),  # 4x4
         conv_relu(in_channels, 128, 1),

@@ -48,5 +48,5 @@ class LeNet5(Network):
 
 @register()
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """A new LeNet5, for images of 32x32 pixels."""
+    """Return a new LeNet5, for images of 32x32 pixels."""
     return LeNet5(num_classes, in_channels)

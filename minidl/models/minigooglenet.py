@@ -21,7 +21,7 @@ def _downsample(in_channels: int, three: int) -> Branches:
 
 @register()
 def minigooglenet(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """The small inception network for CIFAR.  (N, 32, 32, in_channels) -> (N, num_classes).
+    """Return the small inception network for CIFAR.  (N, 32, 32, in_channels) -> (N, num_classes).
 
     Zhang et al. 2017, "Understanding Deep Learning Requires Rethinking Generalization", figure 3,
     left, where it is given 28x28 crops; all its convolutions keep the size or halve it.

@@ -66,7 +66,7 @@ TIMM = Source(
 
 
 def _nth(stage: int, block: int) -> int:
-    """The place in the row of layers; timm's stages begin where the stride is 2."""
+    """Return the place in the row of layers; timm's stages begin where the stride is 2."""
     return (1, 2, 4, 6, 12)[stage] + block
 
 

@@ -53,11 +53,11 @@ class Network(Module):
             raise
 
     def scores(self, x: Any) -> Any:
-        """What `forward` computes; networks that aren't just body and head override it."""
+        """Return what `forward` computes; networks that aren't just body and head override it."""
         return self.classifier(self.features(x))
 
     def heads(self) -> Iterator[Module]:
-        """The parts whose last layer gives scores of classes."""
+        """Yield the parts whose last layer gives scores of classes."""
         yield self.classifier
 
     def replace_head(self: "Network", num_classes: int) -> "Network":
@@ -115,7 +115,7 @@ class Network(Module):
         return self.image_format
 
     def source_of(self, names: list[str], torch: bool) -> Source | None:
-        """The library that a file's names for layers are of, if they aren't minidl's own.
+        """Return the library that a file's names for layers are of, if they aren't minidl's own.
 
         torch: whether it is a file of PyTorch's. Such a file keeps no order, so that other names
         than those known are refused, by a StateError.
@@ -148,7 +148,7 @@ class Network(Module):
             )
 
     def smallest_size(self) -> int:
-        """The smallest height and width, in pixels, of images that it takes."""
+        """Return the smallest height and width, in pixels, of images that it takes."""
         if not self.any_size:
             return self.input_shape[0]
         too_small, size = 0, LARGEST
@@ -158,7 +158,7 @@ class Network(Module):
         return size
 
     def _takes(self, size: int) -> bool:
-        """Whether it takes images of size x size pixels; found by trying."""
+        """Return whether it takes images of size x size pixels; found by trying."""
         images = np.zeros((1, size, size, self.input_shape[2]), next(self.parameters()).dtype)
         twin: Any = shadow(self, hooks=False).eval()
         try:
@@ -187,7 +187,7 @@ class Network(Module):
             )
 
     def _too_small(self, x: Any) -> bool:
-        """Whether images of this size can't be taken, and larger ones can."""
+        """Return whether images of this size can't be taken, and larger ones can."""
         if not self.any_size or getattr(x, "ndim", 0) != 4 or x.shape[3] != self.input_shape[2]:
             return False
         return not self._takes(min(x.shape[1:3])) and self._takes(LARGEST)
@@ -204,7 +204,7 @@ class Network(Module):
 
 
 def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear | nn.Conv2d]:
-    """The layer that scores classes, with the module that holds it and its name there."""
+    """Return the layer that scores classes, with the module that holds it and its name there."""
     layers = [
         (parent, name, layer)
         for parent in head.modules()

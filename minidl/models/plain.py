@@ -23,7 +23,7 @@ def classifier(
     hidden: Sequence[int],
     num_classes: int,
 ) -> Network:
-    """A network of `features` and, on their flattened maps, linear layers.
+    """Return a network of `features` and, on their flattened maps, linear layers.
 
     hidden: widths of the layers before the last, each with ReLU and then dropout.
     Raises ShapeError where the features leave nothing of images of `input_shape`, (H, W, C).
@@ -38,14 +38,14 @@ def classifier(
 
 
 def _flattened(features: nn.Sequential, input_shape: tuple[int, int, int]) -> int:
-    """How many numbers the features of an image are."""
+    """Return how many numbers the features of an image are."""
     height, width, channels = input_shape
     positive("input_size", "the size", height)
-    found = _size_behind(features, (height, width))
+    found = _size_after(features, (height, width))
     if found is None:
-        smallest = next(n for n in count(height) if _size_behind(features, (n, n)))
+        smallest = next(n for n in count(height) if _size_after(features, (n, n)))
         raise ShapeError(
-            f"input_size: nothing is left of images of {height}x{width} pixels behind the "
+            f"input_size: nothing is left of images of {height}x{width} pixels after the "
             f"convolutions and poolings; the smallest that works is {smallest}"
         )
     for module in features.modules():
@@ -53,7 +53,7 @@ def _flattened(features: nn.Sequential, input_shape: tuple[int, int, int]) -> in
     return found[0] * found[1] * channels
 
 
-def _size_behind(features: nn.Sequential, size: tuple[int, int]) -> tuple[int, int] | None:
+def _size_after(features: nn.Sequential, size: tuple[int, int]) -> tuple[int, int] | None:
     """The height and width of the maps that the features make of an image, if any are left."""
     for module in features.modules():
         if isinstance(module, nn.Conv2d | nn.MaxPool2d):

@@ -39,7 +39,7 @@ class PreactBlock(nn.Module):
         self.body = self._body(in_channels, width, stride)
 
     def _body(self, in_channels: int, width: int, stride: int) -> nn.Sequential:
-        """What follows the first normalisation."""
+        """Return what follows the first normalisation."""
         return nn.Sequential(
             _convolution(in_channels, width, 3, stride),
             nn.BatchNorm2d(width, activation="relu"),

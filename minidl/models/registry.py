@@ -89,7 +89,7 @@ def register(
 
 
 def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
-    """A new network by its name in `models.list()`; kwargs go to its function.
+    """Return a new network by its name in `models.list()`; kwargs go to its function.
 
     weights: a file to load into it, in any format of `md.load_weights`, or a dict of arrays with
         PyTorch's names and layouts. Weights that Keras Applications, torchvision or timm publish
@@ -147,7 +147,7 @@ def _check_name(name: str, weights: Any) -> None:
 
 
 def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
-    """A network with weights of minidl's own, which was made with what its file says."""
+    """Return a network with weights of minidl's own, which was made with what its file says."""
     model = load(path)
     assert model.architecture is not None
     made = model.architecture[1]
@@ -162,7 +162,7 @@ def _shipped(name: str, path: Path, arguments: Mapping[str, Any]) -> Network:
 
 
 def _made(name: str, arguments: Mapping[str, Any]) -> Network:
-    """The network, or an ArgumentError, whatever the arguments are."""
+    """Return the network, or an ArgumentError, whatever the arguments are."""
     try:
         return _makers[name](**arguments)
     except MinidlError:
@@ -211,7 +211,7 @@ def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | Non
 
 
 def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
-    """A network with the layers of a foreign file."""
+    """Return a network with the layers of a foreign file."""
     found = unwrapped(found, set())
     with init.skipped():
         model = _made(name, kwargs)
@@ -235,12 +235,12 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
 
 
 def names() -> list[str]:
-    """The names that `create` knows, in alphabetical order."""
+    """Return the names that `create` knows, in alphabetical order."""
     return sorted(_makers)
 
 
 def load(path: str | os.PathLike[str]) -> Network:
-    """The network whose weights the file holds, made and loaded.
+    """Return the network whose weights the file holds, made and loaded.
 
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
@@ -312,7 +312,7 @@ def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]
 
 
 def _numbers(data: Any) -> Iterator[float]:
-    """All numbers in plain data, which a file may have nested deeply."""
+    """Yield all numbers in plain data, which a file may have nested deeply."""
     waiting = [data]
     while waiting:
         value = waiting.pop()

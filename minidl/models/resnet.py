@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 
     groups, group_width: the 3x3 convolution's groups, and their channels where width is 64 (Xie et
     al. 2017, figure 3c).  stride_in: which convolution has the stride, "3x3" or, as in the paper,
-    "1x1".  reduction: of the squeeze-excitation behind the last convolution, 0 for none.
+    "1x1".  reduction: of the squeeze-excitation after the last convolution, 0 for none.
     """
 
     expansion = 4

@@ -71,7 +71,7 @@ class Source:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def knows(self, name: str) -> bool:
-        """Whether it is one of the library's names."""
+        """Return whether it is one of the library's names."""
         return self._find(name) is not None
 
     def translate(self, name: str) -> str | None:
@@ -83,7 +83,7 @@ class Source:
         return made(*(int(g) if g.isdigit() else g for g in match.groups()))
 
     def _find(self, name: str) -> tuple[re.Match[str], Callable[..., str | None]] | None:
-        """The pattern that a name has; in Keras, a network may be a layer of another one."""
+        """Return the pattern that a name has; in Keras, a network may be a layer of another one."""
         for each in (name,) if self.torch else (name, name.rpartition(".")[2]):
             for pattern, made in self.names:
                 if match := re.fullmatch(pattern, each):

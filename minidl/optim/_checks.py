@@ -11,12 +11,12 @@ from minidl.optim._settings import Rule, described
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two arrays or tensors have the same shape and dtype."""
+    """Return whether two arrays or tensors have the same shape and dtype."""
     return bool(a.shape == b.shape and a.dtype == b.dtype)
 
 
 def array_like(array: np.ndarray) -> Rule:
-    """An array of this shape and dtype; converts to a copy."""
+    """Return an array of this shape and dtype; converts to a copy."""
 
     def convert(value: Any) -> np.ndarray | None:
         if not isinstance(value, np.ndarray | np.generic):
@@ -27,7 +27,7 @@ def array_like(array: np.ndarray) -> Rule:
 
 
 def listed(who: str, params: Any) -> list[Any]:
-    """What `params` iterates over, for an iterable with an order and something in it."""
+    """Return what `params` iterates over, for an iterable with an order and something in it."""
     mend = ""
     if isinstance(params, Tensor | dict):
         mend = ": put it in a list"
@@ -95,7 +95,7 @@ def gradients(who: str, params: Any) -> list[tuple[int, np.ndarray]]:
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested dicts and lists of dicts by dotted name, as in "groups.0.lr"."""
+    """Return the leaves of nested dicts and lists of dicts by dotted name, as in "groups.0.lr"."""
     if isinstance(tree, list) and tree and all(isinstance(part, dict) for part in tree):
         tree = dict(enumerate(tree))
     if not isinstance(tree, Mapping):
@@ -107,7 +107,7 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def load(who: str, state: Any, rules: Mapping[str, Rule], optional: Iterable[str] = ()) -> Any:
-    """The values of `state` by dotted name, each as its rule converts it.
+    """Return the values of `state` by dotted name, each as its rule converts it.
 
     Raises one StateError that lists every missing, unexpected and misfitting name.
     """

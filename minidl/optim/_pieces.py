@@ -12,7 +12,7 @@ PIECE = 96 * 1024
 
 
 def pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same stretch of every array in turn, as flat views to write into.
+    """Yield the same stretch of every array in turn, as flat views to write into.
 
     What is done to them is elementwise, so it doesn't matter to the result where arrays are cut.
     One that isn't contiguous has no flat view; then all come whole.

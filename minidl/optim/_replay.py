@@ -37,7 +37,7 @@ class Counting:
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
     def holds(self) -> bool:
-        """Whether the same rule would be applied to the same arrays."""
+        """Return whether the same rule would be applied to the same arrays."""
         optimizer = self._optimizer
         params = self._all_params()
         if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
@@ -73,7 +73,7 @@ class Counting:
 
 
 def _fixed(settings: dict[str, Any]) -> list[Any]:
-    """What of the settings isn't read from memory: flags, and whether a number is 0."""
+    """Return what of the settings isn't read from memory: flags, and whether a number is 0."""
     return [value if isinstance(value, bool) else value != 0 for value in settings.values()]
 
 

@@ -88,7 +88,7 @@ def counts(wanted: Iterable[int]) -> Rule:
 
 
 def one_of(*choices: str) -> Rule:
-    """One of these texts."""
+    """Return one of these texts."""
     text = " or ".join(repr(choice) for choice in choices)
     return Rule(text, lambda value: value if isinstance(value, str) and value in choices else None)
 
@@ -102,7 +102,7 @@ def check(who: str, name: str, rule: Rule, value: Any) -> Any:
 
 
 def described(value: Any) -> str:
-    """A value in an error."""
+    """Return a value in an error."""
     if isinstance(value, np.ndarray | np.generic) and np.ndim(value):
         return f"{value.dtype} of shape {value.shape}"
     return f"{value!r:.100}"
@@ -146,7 +146,7 @@ def set_by_signature(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _rule(name: str, hint: Any) -> Rule:
-    """The rule in the annotation Annotated[type, rule], or Annotated[type, rule] | None."""
+    """Return the rule in the annotation Annotated[type, rule], or Annotated[type, rule] | None."""
     for part in (hint, *get_args(hint)):
         for note in getattr(part, "__metadata__", ()):
             if isinstance(note, Rule):

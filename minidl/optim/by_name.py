@@ -1,7 +1,7 @@
 """An optimizer's state by the names of parameters, which outlives a change of the groups.
 
 `Optimizer.state_dict` numbers parameters, which is exact and fits only the same groups again. In
-a checkpoint they are named, so that training goes on after some were frozen or added.
+a checkpoint they are named, so that training can resume after some were frozen or added.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ def named_state(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, 
 def load_named_state(
     optimizer: Optimizer, saved: Mapping[str, Any], names: Mapping[Tensor, str]
 ) -> None:
-    """Go on from where `named_state` was taken, as far as its parameters are still optimised.
+    """Resume from where `named_state` was taken, for the parameters that are still optimized.
 
-    A parameter that the state doesn't know begins afresh; the state of one that is no longer
-    optimised is dropped. A group takes the settings of the saved group that its known parameters
+    A parameter that the state doesn't know starts anew; the state of one that is no longer
+    optimized is dropped. A group takes the settings of the saved group that its known parameters
     stood in; without such, or with several, it keeps its own.
     Raises StateError for another class, or states that don't fit their parameters; the optimizer
     is then left as it was.
@@ -70,6 +70,6 @@ def load_named_state(
 
 
 def _called(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[int, str]:
-    """The name of each parameter, by its number."""
+    """Return the name of each parameter, by its number."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
     return {number: names.get(p, f"#{number}") for number, p in enumerate(params)}

@@ -49,7 +49,7 @@ class EMA:
         self._decayed = 1.0  # the product of the decays so far: what the start would weigh
 
     def parameters(self) -> Iterator[Tensor]:
-        """The tensors that are averaged."""
+        """Return the tensors that are averaged."""
         return iter(self._params)
 
     def _now(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -133,10 +133,10 @@ class EMA:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from where `state_dict` was taken.
+        """Resume exactly from where `state_dict` was taken.
 
         A state without `decayed` is of a version of minidl that didn't correct for the start: it
-        goes on without the correction, as there.
+        continues without the correction, as there.
         Raises one StateError that lists every missing, unexpected and misshaped name, and then
         leaves the averages as they were.
         """
@@ -155,13 +155,13 @@ class _Following:
         self._names, self._arrays = self._now()
 
     def _now(self) -> tuple[list[str], list[Any]]:
-        """The names, and the arrays that they stand for with their averages."""
+        """Return the names, and the arrays that they stand for with their averages."""
         params, buffers = self._ema._now()
         now, averages = {**params, **buffers}, self._ema._averages
         return list(now), [x for name, t in now.items() for x in (t.data, averages.get(name))]
 
     def holds(self) -> bool:
-        """Whether the same arrays would be averaged."""
+        """Return whether the same arrays would be averaged."""
         names, arrays = self._now()
         return names == self._names and all(map(operator.is_, arrays, self._arrays))
 

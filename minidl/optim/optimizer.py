@@ -158,7 +158,7 @@ class Optimizer(Advising):
         return layout | dict.fromkeys(self._arrays(settings))
 
     def _fit_state(self, p: Tensor, layout: dict[str, float | None]) -> dict[str, Any]:
-        """The state of `p`: what its layout says, and nothing else."""
+        """Return the state of `p`: what its layout says, and nothing else."""
         state = self._state.setdefault(p, {})
         if state.keys() != layout.keys():
             kept = {**state}
@@ -178,7 +178,7 @@ class Optimizer(Advising):
                 yield i, next(number), p
 
     def _all_plain(self, who: str) -> list[dict[str, Any]]:
-        """The checked settings of each group."""
+        """Return the checked settings of each group."""
         return [
             self._plain(f"{self._who}.{who}, group {i},", group)
             for i, group in enumerate(self.param_groups)
@@ -208,7 +208,7 @@ class Optimizer(Advising):
         before(Counting(self, due))
 
     def _due(self) -> list[Due]:
-        """What a step would update now, all of it checked."""
+        """Return what a step would update now, all of it checked."""
         settings = self._all_plain("step")
         sizes = [len(self._values(each)) + len(self._counts(each)) for each in settings]
         layouts = [self._layout(each) for each in settings]
@@ -359,5 +359,5 @@ class Optimizer(Advising):
 
 
 def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The entries whose name starts with `prefix`, without it."""
+    """Return the entries whose name starts with `prefix`, without it."""
     return {name[len(prefix) :]: v for name, v in values.items() if name.startswith(prefix)}

@@ -12,7 +12,7 @@ def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
 
 
 def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np.ndarray:
-    """The gradient of `activate` for x, from its output y: 0 at the corners, dy at a NaN."""
+    """Return the gradient of `activate` for x, from its output y: 0 at the corners, dy at a NaN."""
     if activation is None:
         return dy
     flat = (y <= 0) if activation == "relu" else (y <= 0) | (y >= 6)

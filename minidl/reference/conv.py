@@ -15,7 +15,7 @@ Window = tuple[slice, slice, slice]
 
 
 def _taps(kernel_size: Pair, stride: Pair, dilation: Pair, size: Pair) -> Iterator[tuple]:
-    """Each tap of the kernel, and the pixels of the padded images that it meets."""
+    """Yield each tap of the kernel, and the pixels of the padded images that it meets."""
     for i in range(kernel_size[0]):
         for j in range(kernel_size[1]):
             rows, columns = (
@@ -26,7 +26,7 @@ def _taps(kernel_size: Pair, stride: Pair, dilation: Pair, size: Pair) -> Iterat
 
 
 def _parts(inputs: int, outputs: int, groups: int) -> list[tuple[slice, slice]]:
-    """The input and output channels of each group."""
+    """Return the input and output channels of each group."""
     c, k = inputs // groups, outputs // groups
     return [(slice(g * c, g * c + c), slice(g * k, g * k + k)) for g in range(groups)]
 
@@ -50,7 +50,7 @@ def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray:  # fmt: skip
-    """The gradient of conv2d for x: (N, *input_size, C)."""
+    """Return the gradient of conv2d for x: (N, *input_size, C)."""
     kh, kw, c, k = weight.shape
     (top, bottom), (left, right) = padding
     h, w = input_size

@@ -23,7 +23,7 @@ def conv2d_relu_max_pool_weight_grad(
     x: np.ndarray, dy: np.ndarray, indices: np.ndarray, kernel_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
-    """The gradients for weight, (kh, kw, C/groups, K), and bias, (K,).
+    """Return the gradients for weight, (kh, kw, C/groups, K), and bias, (K,).
 
     The fast kernel says None to shapes that it leaves to the convolution's own gradient. It passes
     over pixels that were pooled away, even where they are NaN; here 0 * NaN is NaN.
@@ -39,7 +39,7 @@ def conv2d_relu_max_pool_input_grad(
     dy: np.ndarray, indices: np.ndarray, weight: np.ndarray, input_size: Pair,
     stride: Pair, padding: Padding, dilation: Pair, groups: int,
 ) -> np.ndarray | None:  # fmt: skip
-    """The gradient for x, (N, *input_size, C).
+    """Return the gradient for x, (N, *input_size, C).
 
     The fast kernel says None to shapes that it leaves to the convolution's own gradient.
     """

@@ -11,7 +11,7 @@ def copy_to(target: np.ndarray, x: np.ndarray) -> None:
 
 
 def copied(x: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy."""
+    """Return a C-contiguous copy."""
     return x.copy(order="C")
 
 
@@ -26,5 +26,5 @@ def fill(target: np.ndarray, value: float) -> None:
 
 
 def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """The arrays, of one dtype, one after the other along an axis."""
+    """Return the arrays, of one dtype, one after the other along an axis."""
     return np.concatenate(arrays, axis)

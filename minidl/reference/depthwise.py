@@ -37,7 +37,7 @@ def depthwise_conv2d_input_grad(
     padding: Padding,
     dilation: Pair,
 ) -> np.ndarray:
-    """The gradient of depthwise_conv2d for x."""
+    """Return the gradient of depthwise_conv2d for x."""
     split = dy.reshape(*dy.shape[:3], *weight.shape[2:])  # (N, OH, OW, C, multiplier)
     columns = np.einsum("npqce,ijce->npqijc", split, weight)
     return col2im(columns, input_size, stride, padding, dilation)
@@ -53,7 +53,7 @@ def depthwise_conv2d_weight_grad(
     *,
     with_bias: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The gradients of depthwise_conv2d for weight and, if asked for, bias."""
+    """Return the gradients of depthwise_conv2d for weight and, if asked for, bias."""
     c = x.shape[3]
     columns = im2col(x, kernel_size, stride, padding, dilation)
     split = dy.reshape(*dy.shape[:3], c, dy.shape[3] // c)  # (N, OH, OW, C, multiplier)

@@ -16,5 +16,5 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function, 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
+    """Return the error function, 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
     return np.array([math.erf(number) for number in x.flat], x.dtype).reshape(x.shape)

@@ -19,6 +19,6 @@ def channel_gate(
 def channel_gate_grad(
     dy: np.ndarray, x: np.ndarray, gate: np.ndarray, y: np.ndarray, activation: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients of channel_gate for x, gate and residual."""
+    """Return the gradients of channel_gate for x, gate and residual."""
     g = activation_grad(dy, y, activation)
     return g * gate[:, None], (g * x).sum(axis=1), g

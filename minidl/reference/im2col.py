@@ -13,7 +13,7 @@ from minidl.geometry import Padding, Pair, output_size
 def im2col(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
-    """The windows of x, one a row: (N, OH, OW, kh, kw, C)."""
+    """Return the windows of x, one a row: (N, OH, OW, kh, kw, C)."""
     n, h, w, c = x.shape
     (kh, kw), (sh, sw), (dh, dw) = kernel_size, stride, dilation
     oh, ow = output_size("im2col", (h, w), kernel_size, stride, padding, dilation)
@@ -31,7 +31,7 @@ def im2col(
 def col2im(
     columns: np.ndarray, input_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> np.ndarray:
-    """The transpose of im2col: every window added back where it came from. (N, H, W, C)."""
+    """Return the transpose of im2col: every window added back where it came from. (N, H, W, C)."""
     n, oh, ow, kh, kw, c = columns.shape
     (h, w), (sh, sw), (dh, dw) = input_size, stride, dilation
     (top, bottom), (left, right) = padding
@@ -72,7 +72,7 @@ def conv2d_input_grad(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """The gradient of conv2d for x: dy goes back through the weights to each window."""
+    """Return the gradient of conv2d for x: dy goes back through the weights to each window."""
     parts = []
     for part, w in zip(np.split(dy, groups, 3), np.split(weight, groups, 3), strict=True):
         columns = np.tensordot(part, w, axes=(3, 3))  # (N, OH, OW, kh, kw, C/groups)
@@ -89,7 +89,7 @@ def conv2d_weight_grad(
     dilation: Pair,
     groups: int,
 ) -> np.ndarray:
-    """The gradient of conv2d for weight: each window times its dy, summed."""
+    """Return the gradient of conv2d for weight: each window times its dy, summed."""
     grads = []
     for part, g in zip(np.split(x, groups, 3), np.split(dy, groups, 3), strict=True):
         columns = im2col(part, kernel_size, stride, padding, dilation)

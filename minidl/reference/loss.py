@@ -11,7 +11,7 @@ def softmax_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, row_weights: np.ndarray,
     class_weights: np.ndarray | None, smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The loss of each row, (N,), and its derivatives by the logits, (N, C).
+    """Return the loss of each row, (N,), and its derivatives by the logits, (N, C).
 
     logits: (N, C).  labels: (N,) integers.  row_weights: (N,), 0 for a row that is ignored.
     class_weights: (C,) or None.  smoothing: how much of each target is shared by all classes.
@@ -34,5 +34,5 @@ def softmax_cross_entropy(
 
 
 def scaled_rows(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
+    """Return each row of x (N, C) times its factor; factors: (N,), or (1,) for all rows."""
     return x * factors[:, None]

@@ -25,7 +25,7 @@ def batch_norm_grad(
     dy: Array, x: Array, y: Optional, weight: Array, bias: Array,
     *, mean: Array, var: Array, activation: str | None, eps: float,
 ) -> tuple[Array, Array, Array, Optional]:  # fmt: skip
-    """The gradients of batch_norm for x, weight, bias and, if y is given, the residual.
+    """Return the gradients of batch_norm for x, weight, bias and, if y is given, the residual.
 
     y, the output, is asked for only where there was a residual.
     """

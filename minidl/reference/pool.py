@@ -29,14 +29,14 @@ def _windows(
 
 
 def _index_dtype(kernel_size: Pair) -> Any:
-    """The smallest dtype that is kept for indices."""
+    """Return the smallest dtype that is kept for indices."""
     return np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32
 
 
 def max_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding, size: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of each window, and its index."""
+    """Return the largest of each window, and its index."""
     n, h, w, c = x.shape
     y = np.empty((n, *size, c), x.dtype)
     indices = np.empty((n, *size, c), _index_dtype(kernel_size))
@@ -66,7 +66,7 @@ def max_pool2d_scatter(
     stride: Pair,
     padding: Padding,
 ) -> np.ndarray:
-    """The gradient of max_pool2d: dy added where the maxima came from."""
+    """Return the gradient of max_pool2d: dy added where the maxima came from."""
     dx = np.zeros((dy.shape[0], *input_size, dy.shape[3]), dy.dtype)
     np.add.at(dx, _picked(indices, kernel_size, stride, padding), dy)
     return dx
@@ -75,7 +75,7 @@ def max_pool2d_scatter(
 def max_pool2d_gather(
     x: np.ndarray, indices: np.ndarray, kernel_size: Pair, stride: Pair, padding: Padding
 ) -> np.ndarray:
-    """What stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
+    """Return what stands in x where the maxima came from: the transpose of max_pool2d_scatter."""
     return x[_picked(indices, kernel_size, stride, padding)]
 
 
@@ -87,7 +87,7 @@ def _counts(
     size: Pair,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """How many elements each mean is over: (OH, OW, 1)."""
+    """Return how many elements each mean is over: (OH, OW, 1)."""
     counts = []
     for h, k, s, (before, after), positions in zip(
         input_size, kernel_size, stride, padding, size, strict=True
@@ -108,7 +108,7 @@ def avg_pool2d(
     size: Pair,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """The mean of each window."""
+    """Return the mean of each window."""
     n, h, w, c = x.shape
     y = np.empty((n, *size, c), x.dtype)
     for p, q, (rows, columns), _ in _windows((h, w), kernel_size, stride, padding, size):
@@ -125,7 +125,7 @@ def avg_pool2d_grad(
     padding: Padding,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """The gradient of avg_pool2d: dy shared out among its window."""
+    """Return the gradient of avg_pool2d: dy shared out among its window."""
     n, oh, ow, c = dy.shape
     dx = np.zeros((n, *input_size, c), dy.dtype)
     counts = _counts(input_size, kernel_size, stride, padding, (oh, ow), count_include_pad)

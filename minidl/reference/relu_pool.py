@@ -21,7 +21,7 @@ def relu_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def relu_max_pool_grad(dy: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
-    """The gradient of relu_max_pool for x, images of `size`."""
+    """Return the gradient of relu_max_pool for x, images of `size`."""
     n, p, q, c = dy.shape
     windows = np.where(indices[..., None] == np.arange(4), dy[..., None], dy.dtype.type(0))
     windows = windows.reshape(n, p, q, c, 2, 2).transpose(0, 1, 4, 2, 5, 3)

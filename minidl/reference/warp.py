@@ -29,7 +29,7 @@ def _mix(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _pixels(x: np.ndarray, row: np.ndarray, column: np.ndarray, fill: float | None) -> np.ndarray:
-    """The pixels at these places of their images: (N, H, W) twice -> (N, H, W, C)."""
+    """Return the pixels at these places of their images: (N, H, W) twice -> (N, H, W, C)."""
     n, h, w, _ = x.shape
     image = np.arange(n)[:, None, None]
     values = x[image, row.clip(0, h - 1), column.clip(0, w - 1)].astype(np.float64)

@@ -69,7 +69,7 @@ def conv2d(
 def conv2d_input_grad(
     dy: np.ndarray, weight: np.ndarray, input_size: tuple[int, int], padding: Padding, m: int
 ) -> np.ndarray:
-    """The gradient of conv2d for x: the convolution of dy with the weights turned around."""
+    """Return the gradient of conv2d for x: the convolution of dy with the weights turned around."""
     h, w = input_size
     (top, _), (left, _) = padding
     oh, ow = dy.shape[1:3]
@@ -79,7 +79,7 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(x: np.ndarray, dy: np.ndarray, padding: Padding, m: int) -> np.ndarray:
-    """The gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
+    """Return the gradient of conv2d for weight, (3, 3, C, K): each step above, transposed."""
     (top, _), (left, _) = padding
     counts = _counts(dy.shape[1], dy.shape[2], m)
     c, k = x.shape[3], dy.shape[3]

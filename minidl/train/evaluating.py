@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.checks import positive
 from minidl.data.opening import Part, open_for_measuring
+from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, class_numbers, load_members, paths
 from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
@@ -47,9 +48,9 @@ class Evaluation:
     notes: list[str]
 
     def record(self) -> dict[str, Any]:
-        """Return the figures as plain values, for `save_json`."""
+        """Return the figures as plain values for JSON; NaN and infinities are None."""
         left_out = [*self.skipped, *self.passed_over]
-        return {
+        figures = {
             "images": str(self.images),
             "part": self.part,
             "weights": list(map(str, self.weights)),
@@ -61,6 +62,8 @@ class Evaluation:
             "confusion": self.confusion.tolist(),
             "skipped": [{"file": file, "reason": reason} for file, reason in left_out],
         }
+        found: dict[str, Any] = plain(figures, "Evaluation")
+        return found
 
 
 def evaluate(

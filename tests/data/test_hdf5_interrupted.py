@@ -23,7 +23,7 @@ def test_an_exception_keeps_the_rows(tmp_path):
     path = tmp_path / "a.h5"
     said = interrupted(path, images[:7], labels[:7], ["x.jpg"], buffer=4)
     assert "7 rows for" in said
-    assert "go on with resume" in said
+    assert "continue with resume" in said
     assert names(tmp_path) == [".a.h5.partial"]
     with pytest.raises(FileExistsError, match=r"left rows in \.a\.h5\.partial"):
         HDF5Writer(path, SHAPE)
@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, context):
         whole(file, start, array)
 
     monkeypatch.setattr(journal, "_write_at", full)
-    said = r"No space left on device; 4 rows for .* are kept in .a.h5.partial: go on with resume"
+    said = r"No space left on device; 4 rows for .* are kept in .a.h5.partial: continue with resume"
     if context:
         with pytest.raises(OSError, match=said) as found, HDF5Writer(path, SHAPE, buffer=2) as w:
             w.add(images, labels)

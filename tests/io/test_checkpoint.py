@@ -129,7 +129,7 @@ def misfit(part):
         parts["ema"] = optim.EMA(nn.Linear(4, 8))
         return parts, "EMA"
     parts["loader"] = a_loader(rows=8)
-    return parts, "DataLoader can't go on after batch 3 of an epoch of 2"
+    return parts, "DataLoader can't continue after batch 3 of an epoch of 2"
 
 
 @pytest.mark.parametrize("part", ["model", "class", "dtype", "scheduler", "ema", "loader"])

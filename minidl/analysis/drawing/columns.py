@@ -55,7 +55,7 @@ def rank_nodes(nodes: list[Node], consumers: list[list[int]]) -> list[int]:
 
 
 def _main_path(nodes: list[Node], ranks: list[int]) -> list[int]:
-    """One of the longest paths, and of those the one through the first inputs."""
+    """Return one of the longest paths, and of those the one through the first inputs."""
     path = [max(range(len(nodes)), key=lambda position: ranks[position])]
     while ranks[path[-1]]:
         rank = ranks[path[-1]] - 1
@@ -65,7 +65,7 @@ def _main_path(nodes: list[Node], ranks: list[int]) -> list[int]:
 
 
 def _runs(nodes: list[Node], ranks: list[int], consumers: list[list[int]]) -> list[list[int]]:
-    """The main path and, of the other nodes, paths down as long as they can be."""
+    """Return the main path and, of the other nodes, paths down as long as they can be."""
     runs = [_main_path(nodes, ranks)]
     taken = set(runs[0])
     for position in range(len(nodes)):
@@ -79,7 +79,7 @@ def _runs(nodes: list[Node], ranks: list[int], consumers: list[list[int]]) -> li
 
 
 def make_columns(nodes: list[Node], ranks: list[int], consumers: list[list[int]]) -> list[Column]:
-    """All nodes and lanes in columns; the first is the main path."""
+    """Return all nodes and lanes in columns; the first is the main path."""
     columns = []
     for run in _runs(nodes, ranks, consumers):
         lanes = {n: max((ranks[c] for c in consumers[n]), default=0) - 1 for n in run}

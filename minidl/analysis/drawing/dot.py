@@ -9,7 +9,7 @@ __all__ = ["to_dot"]
 
 
 def _quoted(text: str) -> str:
-    r"""A DOT string in which Graphviz sees no escapes such as \N; lines are centred."""
+    r"""Return a DOT string in which Graphviz sees no escapes such as \N; lines are centred."""
     lines = [visible(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")]
     return '"' + "\\n".join(lines) + '"'
 
@@ -24,7 +24,7 @@ def _box(position: int, node: Node) -> str:
 
 
 def _blocks(nodes: list[Node]) -> list[str]:
-    """The boxes, with a cluster for every prefix of names that several boxes share."""
+    """Return the boxes, with a cluster for every prefix of names that several boxes share."""
     prefixes = [node.name.split(".")[:-1] for node in nodes]
     shared = Counter(".".join(p[:k]) for p in prefixes for k in range(1, len(p) + 1))
     boxes: dict[tuple[str, ...], list[str]] = {(): []}

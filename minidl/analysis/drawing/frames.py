@@ -38,7 +38,7 @@ class Block:
 
 
 def _members(nodes: list[Node]) -> dict[str, list[int]]:
-    """The nodes under each prefix that is worth a frame, long prefixes first.
+    """Return the nodes under each prefix that is worth a frame, long prefixes first.
 
     That is if they are several but not most of the network, nor all under a longer prefix; and
     if it's no block of a block of a block: more than two frames around a box hide the graph.

@@ -33,7 +33,7 @@ FAMILIES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
 
 
 def family(node: Node) -> str:
-    """What gives a box its colour; a layer of yours may have a family that has none."""
+    """Return what gives a box its colour; a layer of yours may have a family that has none."""
     return node.family if node.family in FAMILIES else "other"
 
 
@@ -52,12 +52,12 @@ def visible(text: str) -> str:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """The sizes with multiplication signs between them."""
+    """Return the sizes with multiplication signs between them."""
     return " \N{MULTIPLICATION SIGN} ".join(map(str, shape)) or "one number"
 
 
 def heading(node: Node) -> tuple[str, str]:
-    """The kind and the detail, which share the first line of a box."""
+    """Return the kind and the detail, which share the first line of a box."""
     return visible(node.kind), visible(node.detail)
 
 
@@ -71,7 +71,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def fitted(text: str, size: float, width: float) -> str:
-    """The text, cut off and ended by an ellipsis where it's too wide."""
+    """Return the text, cut off and ended by an ellipsis where it's too wide."""
     if text_width(text, size) <= width:
         return text
     while text and text_width(text + "…", size) > width:
@@ -80,7 +80,7 @@ def fitted(text: str, size: float, width: float) -> str:
 
 
 def width_of_boxes(nodes: list[Node]) -> float:
-    """One width for all boxes of a drawing, in which all texts fit that aren't excessive."""
+    """Return one width for all boxes of a drawing, in which all texts fit that aren't excessive."""
     lines = [" ".join(heading(node)) for node in nodes]
     lines += [shape_text(node.shape) for node in nodes]
     # the kind is bold
@@ -97,7 +97,7 @@ def quantity(number: int) -> str:
 
 
 def tooltip(node: Node) -> str:
-    """What a box has no room for, in lines."""
+    """Return what a box has no room for, in lines."""
     lines = [
         visible(node.name),
         visible(f"{node.kind} {node.detail}".rstrip()),
@@ -109,7 +109,7 @@ def tooltip(node: Node) -> str:
 
 
 def totals(nodes: list[Node]) -> str:
-    """A network's size in one line."""
+    """Return a network's size in one line."""
     parameters = sum(node.parameters for node in nodes)
     mult_adds = sum(node.mult_adds for node in nodes)
     return (

@@ -66,7 +66,7 @@ STYLE = f"""
 
 
 def number(value: float) -> str:
-    """A coordinate, to a tenth of a pixel."""
+    """Return a coordinate, to a tenth of a pixel."""
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -82,7 +82,7 @@ def _text(x: float, y: float, content: str, kind: str = "") -> str:
 
 
 def families_of(nodes: list[Node]) -> list[str]:
-    """The families that a network has, for the legend."""
+    """Return the families that a network has, for the legend."""
     found = {family(node) for node in nodes}
     return [name for name in FAMILIES if name in found]
 
@@ -110,7 +110,7 @@ def _curve(start: Point, end: Point) -> str:
 
 
 def _edges(routes: list[Route], heads: dict[int, float]) -> str:
-    """The edges from one node: where they run together they're one line."""
+    """Return the edges from one node: where they run together they're one line."""
     ends: dict[tuple[Point, float], Point] = {}  # by start and direction
     for route in routes:
         for start, end in pairwise(route.points):
@@ -145,7 +145,7 @@ def _heads(plan: Layout) -> dict[int, float]:
 
 
 def _gaps(frame: Frame, routes: list[Route]) -> list[tuple[float, float]]:
-    """The stretches of a frame's first line that no edge crosses, from left to right."""
+    """Return the stretches of a frame's first line that no edge crosses, from left to right."""
     y = frame.y + LABEL / 2
     crossing = {
         start[0]
@@ -176,7 +176,7 @@ def _frame(frame: Frame, routes: list[Route]) -> str:
 
 
 def drawing(nodes: list[Node], plan: Layout) -> str:
-    """The graph itself, as SVG elements for a root of class graph.
+    """Return the graph itself, as SVG elements for a root of class graph.
 
     A box and the edges that leave it are one element, to be pointed at and to be found.
     """

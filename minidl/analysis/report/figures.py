@@ -119,7 +119,7 @@ def _path(places: list[Dot | None]) -> str:
 
 
 def _note(rows: list[Row], columns: dict[str, str], name: str) -> str:
-    """The best value, of the validation if there is one."""
+    """Return the best value, of the validation if there is one."""
     for kind in ("validation", "training"):
         known = [(v, row["epoch"]) for row in rows if (v := row[columns[kind]]) is not None]
         if known:
@@ -161,7 +161,7 @@ def _label(value: float, scale: list[float], name: str) -> str:
 
 
 def matrix(approach: Approach, classes: list[str]) -> Matrix:
-    """The confusion matrix; a cell's opacity is the root of its share of its row.
+    """Return the confusion matrix; a cell's opacity is the root of its share of its row.
 
     The root, because what one wants to see are the mistakes, most of them small shares.
     """
@@ -178,7 +178,7 @@ def matrix(approach: Approach, classes: list[str]) -> Matrix:
 
 
 def confusions(found: Matrix, most: int = 10) -> list[tuple[str, str, int]]:
-    """The most frequent mistakes: truth, guess, how often."""
+    """Return the most frequent mistakes: truth, guess, how often."""
     cells = [c for row in found.rows for c in row if c.row != c.column and c.images]
     cells.sort(key=lambda c: -c.images)
     return [(found.names[c.row], found.names[c.column], c.images) for c in cells[:most]]

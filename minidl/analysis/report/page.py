@@ -65,7 +65,7 @@ def _environment() -> Any:
 
 
 def _content(run: RunRecord) -> dict[str, Any]:
-    """All that the template shows."""
+    """Return all that the template shows."""
     best = run.best
     drawn = [(a, figures.charts(a, run.approaches)) for a in run.approaches]
     matrix = figures.matrix(best, run.classes) if best and best.confusion else None
@@ -100,7 +100,7 @@ def _title(run: RunRecord) -> str:
 
 
 def _headline(run: RunRecord) -> list[Figure]:
-    """The figures that matter, those that are known."""
+    """Return the figures that matter, those that are known."""
     found = []
     if run.best is not None and run.best.accuracy is not None:
         several = len(run.approaches) > 1
@@ -119,13 +119,13 @@ def _headline(run: RunRecord) -> list[Figure]:
 
 
 def _columns(approaches: list[Approach]) -> list[str]:
-    """The figures that any approach has."""
+    """Return the figures that any approach has."""
     names = ("accuracy", "rank5", "loss", "trained_parameters", "seconds")
     return [n for n in names if any(getattr(a, n) is not None for a in approaches)]
 
 
 def _picture(folder: Path, mistake: Mistake) -> str | None:
-    """The thumbnail as a data: URI; None if it isn't there or is no PNG."""
+    """Return the thumbnail as a data: URI; None if it isn't there or is no PNG."""
     if mistake.image is None:
         return None
     try:

@@ -70,7 +70,7 @@ class RunRecord:
         return visible(self.folder.resolve().name)
 
     def setting(self, name: str) -> str:
-        """A setting as a heading has it: nothing where it is missing or null."""
+        """Return a setting as a heading has it: nothing where it is missing or null."""
         text = self.settings.get(name, "")
         return "" if text == NULL else text
 
@@ -93,7 +93,7 @@ class RunRecord:
 
 
 def is_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether the folder has a file of a run in it."""
+    """Return whether the folder has a file of a run in it."""
     return any((Path(folder) / name).is_file() for name in FILES)
 
 
@@ -158,7 +158,7 @@ def _approach(value: Value) -> Approach:
 
 
 def _trained(history: Value, settings: Value) -> Approach:
-    """A training on its own, without results.json."""
+    """Return a training on its own, without results.json."""
     epochs, test = _epochs(history["epochs"]), history["test"]
     seconds = [s for row in epochs if (s := row["seconds"]) is not None]
     return Approach(
@@ -172,7 +172,7 @@ def _trained(history: Value, settings: Value) -> Approach:
 
 
 def _epochs(value: Value) -> list[Row]:
-    """The rows of a history, with all the columns that are drawn."""
+    """Return the rows of a history, with all the columns that are drawn."""
     rows = []
     for number, row in enumerate(value.each(), 1):
         epoch = row["epoch"].count()
@@ -184,7 +184,7 @@ def _epochs(value: Value) -> list[Row]:
 
 
 def _best(name: Value, approaches: list[Approach]) -> Approach | None:
-    """The one called best; without a name the most accurate."""
+    """Return the one called best; without a name the most accurate."""
     if name.text() is not None:
         for approach in approaches:
             if approach.name == name.text():

@@ -15,7 +15,7 @@ DEEPEST = 8  # levels of settings
 
 
 def read_json(path: Path) -> "Value | None":
-    """The object in a JSON file; None if there is no such file.
+    """Return the object in a JSON file; None if there is no such file.
 
     Raises FileFormatError for what is no JSON object, OSError where it can't be read.
     """
@@ -42,7 +42,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def visible(text: str) -> str:
-    """The text with nothing in it that a terminal or a page would obey instead of show."""
+    """Return the text with nothing in it that a terminal or a page would obey instead of show."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 

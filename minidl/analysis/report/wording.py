@@ -16,7 +16,7 @@ def count(number: int | None) -> str:
 
 
 def decimal(number: float | None) -> str:
-    """Four digits behind the point, or as few as a very large or small number needs."""
+    """Return four decimals, or as few as a very large or small number needs."""
     if number is None:
         return NOTHING
     plain = number == 0 or 1e-4 <= abs(number) < 1e6

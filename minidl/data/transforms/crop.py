@@ -196,7 +196,7 @@ def random_boxes(
 
 
 def _free(who: str, images: np.ndarray, size: Pair) -> Pair:
-    """How many places further down and right a patch of this size can lie than top left."""
+    """Return how many places further down and right a patch of this size can lie than top left."""
     h, w = images.shape[1:3]
     if h < size[0] or w < size[1]:
         raise ShapeError(

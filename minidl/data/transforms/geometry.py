@@ -235,7 +235,7 @@ def inverses(
 
 
 def _either_way(who: str, name: str, value: Any) -> tuple[float, float]:
-    """An interval, from its ends or from how far it goes to either side of 0."""
+    """Return an interval, from its ends or from how far it goes to either side of 0."""
     if isinstance(value, tuple | list):
         return interval(who, name, value)
     far = real(who, name, value)

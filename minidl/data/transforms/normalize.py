@@ -85,7 +85,7 @@ def _scaled_and_shifted(images: np.ndarray, gain: np.ndarray, shift: np.ndarray)
 
 
 def _each(who: str, name: str, value: Any) -> tuple[float, ...]:
-    """One number, or one for each channel, as floats."""
+    """Return one number, or one for each channel, as floats."""
     values = value if isinstance(value, Sequence | np.ndarray) else [value]
     if isinstance(value, str) or not len(values):
         raise ArgumentError(

@@ -11,7 +11,7 @@ __all__ = ["prepare"]
 
 
 def prepare(image_format: Any, crop: bool = True) -> list[Transform]:
-    """What makes of RGB or grey images (N, H, W, 3 or 1), 0 to 255, the input of a network.
+    """Return the transforms that turn images (N, H, W, 3 or 1), 0 to 255, into a network's input.
 
     image_format: the network's, a `minidl.models.ImageFormat`; with one mean for all, of a network
         that takes grey images.

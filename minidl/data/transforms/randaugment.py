@@ -116,7 +116,7 @@ def _turned(images: np.ndarray, degrees: float, fill: float | str) -> np.ndarray
 
 
 def _jitter(name: str) -> Change:
-    """A factor of 1 + level, of what `ColorJitter` calls so."""
+    """Return a factor of 1 + level, of what `ColorJitter` calls so."""
 
     def made(images: np.ndarray, level: float, fill: Any) -> np.ndarray:
         if name == "saturation" and images.shape[3] == 1:

@@ -108,7 +108,7 @@ def sharpened(images: np.ndarray, factor: float) -> np.ndarray:
 
 
 def autocontrasted(images: np.ndarray) -> np.ndarray:
-    """The darkest number of each channel to 0, the lightest to 255; one alone stays."""
+    """Return each channel stretched to the range from 0 to 255; a constant one is left as it is."""
     changed = images.copy()
     for channel in _channels(changed):
         low, high = int(channel.min()), int(channel.max())
@@ -120,7 +120,7 @@ def autocontrasted(images: np.ndarray) -> np.ndarray:
 
 
 def equalized(images: np.ndarray) -> np.ndarray:
-    """Each number of a channel to its place among all pixels, from 0 to 255."""
+    """Return each number replaced by its rank in the channel, scaled to 0 to 255."""
     changed = images.copy()
     for channel in _channels(changed):
         counts = np.bincount(channel.ravel(), minlength=256)
@@ -132,7 +132,7 @@ def equalized(images: np.ndarray) -> np.ndarray:
 
 
 def posterized(images: np.ndarray, bits: int) -> np.ndarray:
-    """The first `bits` bits of each byte."""
+    """Return the first `bits` bits of each byte."""
     return images & np.uint8(256 - 2 ** (8 - bits))
 
 
@@ -142,6 +142,6 @@ def solarized(images: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _channels(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Each channel (H, W) of each image, as a view."""
+    """Yield each channel (H, W) of each image, as a view."""
     for image in images:
         yield from np.moveaxis(image, 2, 0)

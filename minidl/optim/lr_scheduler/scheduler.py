@@ -96,11 +96,11 @@ class LRScheduler(Advising):
         self.per_step = kinds.pop() if kinds else self.per_step
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group, as it is now."""
+        """Return the learning rate of each group, as it is now."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, and each group's learning rate, in a plain dict."""
+        """Return the counts, and each group's learning rate, in a plain dict."""
         counts = {name: getattr(self, name) for name in self._saved}
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return {**counts, "lr": self.get_last_lr(), **parts}
