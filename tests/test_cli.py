@@ -305,9 +305,10 @@ def test_settings_are_those_of_the_arguments(tmp_path, monkeypatch):
         np.testing.assert_allclose(array, untrained[name], atol=1e-6, err_msg=name)
 
 
-def test_python_m_minidl_trains(tmp_path):
+@pytest.mark.parametrize("more", [[], ["--augment"]])  # whose first kernels run in two threads
+def test_python_m_minidl_trains(more, tmp_path):
     run = child(
-        "train", "--epochs", "1", "--batch-size", "500", "-o", "out", folder=tmp_path,
+        "train", "--epochs", "1", "--batch-size", "500", "-o", "out", *more, folder=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     out, err = run.communicate()
