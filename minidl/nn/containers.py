@@ -14,7 +14,7 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class ModuleList(Module):
-    """Modules in a row, named "0", "1", ...: indexable, iterable, without a forward of its own."""
+    """An indexable list of modules, named "0", "1", ..., without a forward of its own."""
 
     def __init__(self, *modules: Any) -> None:
         if len(modules) == 1 and isinstance(modules[0], list | tuple):
@@ -110,10 +110,11 @@ class ModuleDict(Module):
 
 
 class Sequential(ModuleList):
-    """Modules one after the other: each takes what the one before it gave.
+    """Modules applied in order: each takes the output of the one before it.
 
     A Conv2d with ReLU (its activation, or the next module) before a 2x2 max-pooling runs with it as
-    one op, unless one of them has a hook or `md.config.fuse` is False.
+    one
+    op, unless one of them has a forward hook or `md.config.fuse` is False.
     """
 
     def forward(self, x: Any) -> Any:
