@@ -105,10 +105,9 @@ class _Gradients:
 
     def own(self) -> dict[Any, Any]:
         """The sums as the leaves' hooks leave them, each an array of its own."""
-        for leaf, total in self.sums.items():
-            if leaf._hooks is not None:
-                self.sums[leaf] = through_hooks(leaf, total)
-                self._own.discard(leaf)  # a hook may have kept it
+        for leaf in [leaf for leaf in self.sums if leaf._hooks is not None]:
+            self.sums[leaf] = through_hooks(leaf, self.sums[leaf])
+            self._own.discard(leaf)  # a hook may have kept it
         if self._in_place:
             for place in self.sums.keys() - self._own:
                 self.sums[place] = kernels.use("copy").copied(self.sums[place])

@@ -262,7 +262,7 @@ def _pairs(model: Module, arguments: Any) -> list[tuple[Any, Any]]:
         uses.update({_address(x) for x in inputs if isinstance(x, np.ndarray)})
 
     kinds = (*CONVOLUTIONS, BatchNorm2d)
-    plain = [m for m in model.modules() if type(m) in kinds and not m._all_hooks()]
+    plain = [m for m in model.modules() if type(m) in kinds and not m._is_hooked()]
 
     def forget() -> None:
         told: list[tuple[Any, Any]] = [(op_hooks, used)]

@@ -187,7 +187,7 @@ class Program:
                 id(part): _Seen(part) for part in module.modules() if id(part) not in self.modules
             }
             self._forwards |= {type(part): type(part).forward for part in module.modules()}
-        if module._all_hooks():
+        if module._is_hooked():
             self.refused(f"md.compile: a hook of {type(module).__name__} {LEFT_OUT}")
 
     def gradient(self, tensor: Any, read: bool, g: np.ndarray | None = None) -> None:

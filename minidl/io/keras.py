@@ -360,7 +360,8 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
         unlike = "rms_scaling is True" if given.get("rms_scaling") else None
         return {**known, "inputs": layer.config.inputs, "unlike": unlike}
     if layer.kind in ("rnn", "lstm", "gru"):
-        return {"unlike": _unlike(layer.kind, given)}
+        activation = given.get("activation", "tanh") if layer.kind == "rnn" else None
+        return {"unlike": _unlike(layer.kind, given), "nonlinearity": activation}
     strides = given.get("strides", given.get("subsample"))
     strided = isinstance(strides, list) and any(stride not in (1, None) for stride in strides)
     same = given.get("padding", given.get("border_mode")) == "same"
@@ -374,11 +375,11 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
 
 def _unlike(kind: str, given: dict[str, Any]) -> str | None:
     """How a recurrent layer computes otherwise than minidl's does."""
-    usual = {"activation": "tanh"}
-    if kind != "rnn":
-        usual["recurrent_activation"] = "sigmoid"
-    for name, value in usual.items():
-        if given.get(name, value) != value:
+    usual = {"activation": ["tanh"], "recurrent_activation": ["sigmoid"]}
+    if kind == "rnn":
+        usual = {"activation": ["tanh", "relu"]}
+    for name, values in usual.items():
+        if given.get(name, values[0]) not in values:
             return f"{name} is {given[name]}"
     if kind == "gru" and given.get("reset_after") is False:
         return "reset_after is False"

@@ -160,6 +160,8 @@ def _kind(module: Module) -> str:
 def _settings(module: Module) -> dict[str, Any]:
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
         return {"eps": float(module.eps)}
+    if isinstance(module, nn.RNN):
+        return {"nonlinearity": module.nonlinearity}
     if isinstance(module, nn.ConvTranspose2d):
         return {"stride": module.stride, "dilation": module.dilation}
     if isinstance(module, nn.Conv2d | nn.DepthwiseConv2d):

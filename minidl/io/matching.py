@@ -8,7 +8,15 @@ import numpy as np
 from minidl.errors import ArgumentError, StateError
 from minidl.io.computation import check_computation
 from minidl.io.foreign import Found
-from minidl.io.layers import Layer, from_torch, layers_of, reordered, unknown_order, unordered
+from minidl.io.layers import (
+    GATES,
+    Layer,
+    from_torch,
+    layers_of,
+    reordered,
+    unknown_order,
+    unordered,
+)
 from minidl.io.pairing import Pair, Pairing, pair_up
 from minidl.io.placement import SAME, Placement
 from minidl.io.provenance import is_plain
@@ -49,6 +57,8 @@ def match(
     pairing = pair_up(layers, slots, found.torch, flow, names_only, order)
     if pairing.undecided and strict:
         raise StateError(_undecided(pairing.undecided, found.torch))
+    if strict and not found.torch:
+        _check_stacked(slots, pairing)
     _check_settings(pairing.pairs)
     pairing.notes = check_computation(pairing, found, flow, strict)
     _with_orders(pairing.pairs, model, found.torch, flow)
@@ -78,6 +88,22 @@ def _undecided(pairs: list[Pair], torch: bool) -> str:
         + "\nIf each belongs to the other, give order=True; else give "
         f"rename={{name in the file: name in the model}}{graph}"
     )
+
+
+def _check_stacked(slots: list[Layer], pairing: Pairing) -> None:
+    """Raise StateError where one recurrent layer of the model is several in the file."""
+    paired = {id(pair.slot) for pair in pairing.pairs}
+    stacked = [s for s in slots if "weight_ih_l0" in s.arrays and id(s) not in paired]
+    apart = [layer.settings["old name"] for layer in pairing.rest if layer.kind in GATES]
+    if stacked and apart:
+        name = f"{stacked[0].name}." if stacked[0].name else ""
+        raise StateError(
+            f"load_weights: {stacked[0].name or 'the model itself'} has several layers or "
+            f"directions, which the file keeps as layers of their own: {', '.join(apart)}. Load "
+            f"each into a plain layer, md.load_weights(part, path, prefix={apart[0]!r}), and copy "
+            f"its arrays, model.{name}weight_ih_l0.data[...] = part.weight_ih.data and so on, "
+            "those of a backward layer to the names that end in _reverse"
+        )
 
 
 def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[Layer]:
@@ -185,6 +211,11 @@ def _check_settings(pairs: list[Pair]) -> None:
         eps, own = layer.settings.get("eps"), slot.settings.get("eps")
         if eps is not None and own is not None and not np.isclose(eps, own, rtol=1e-6, atol=0):
             wrong.append(f"{slot.name}: eps is {own:g}, in the file {eps:g}: make it with that eps")
+        rule, own_rule = layer.settings.get("nonlinearity"), slot.settings.get("nonlinearity")
+        if rule is not None and own_rule is not None and rule != own_rule:
+            wrong.append(
+                f"{slot.name}: nonlinearity is {own_rule!r}, in the file {rule!r}: make it so"
+            )
         if layer.settings.get("unlike"):
             wrong.append(
                 f"{slot.name}: in the file, {layer.settings['unlike']}, which minidl hasn't"

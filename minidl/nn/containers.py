@@ -138,7 +138,7 @@ def pooled_convolution(modules: list[Module], i: int) -> int:
     row = modules[i : i + count]
     if len(row) < count or (count == 3 and type(row[1]) is not ReLU) or not _halves(row[-1]):
         return 0
-    return 0 if any(module._all_hooks() for module in row) else count
+    return 0 if any(module._is_hooked() for module in row) else count
 
 
 def _halves(module: Module) -> bool:

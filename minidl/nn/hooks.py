@@ -26,6 +26,9 @@ class Hooked(Advising):
     _forward_hooks: Hooks = ()
     _backward_hooks: Hooks = ()
 
+    def _is_hooked(self) -> bool:
+        return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
+
     def _all_hooks(self) -> tuple[tuple[str, Any], ...]:
         """(kind, hook) of all its hooks."""
         return tuple((kind, hook) for kind in KINDS for hook in getattr(self, kind))

@@ -125,7 +125,7 @@ class Module(Hooked):
             replaced = here.recorder.module(self, inputs, settings)
             if replaced is not None:
                 return replaced
-        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+        if self._is_hooked():
             return self._with_hooks(inputs, settings)
         return self.forward(*inputs, **settings)
 

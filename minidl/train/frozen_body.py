@@ -87,7 +87,7 @@ def _can_be_kept(model: Network, loaders: Sequence[Any]) -> bool:
         type(model).scores is Network.scores
         and type(model).forward is Network.forward
         and _is_frozen(model)
-        and not any(module._all_hooks() for module in [model, *body])
+        and not any(module._is_hooked() for module in [model, *body])
         and all(_is_constant(loader) for loader in loaders)
     )
     return (

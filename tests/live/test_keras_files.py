@@ -1,5 +1,7 @@
 """Files that Keras itself writes, and files that Keras reads."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -194,6 +196,28 @@ def test_both_directions_of_a_recurrent_layer_never_change_places(name, tmp_path
     check_or_refused(theirs, Both(), x, write(theirs, tmp_path, name))
 
 
+@every_form
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_both_directions_in_one_layer_are_refused_with_what_works(kind, name, tmp_path):
+    cell = getattr(L, kind)(4, return_sequences=True)
+    theirs = filled(functional((5, 3), L.Bidirectional(cell)))
+    path = write(theirs, tmp_path, name)
+    layer = getattr(nn, kind.removeprefix("Simple"))
+    ours = Last(layer(3, 4, bidirectional=True))
+    with pytest.raises(StateError, match="which the file keeps as layers of their own") as refused:
+        md.load_weights(ours, path)
+    names = re.search("their own: (.*?)\\. Load", str(refused.value))[1].split(", ")
+    assert len(names) == 2
+    both = next(part for part in ours.modules() if isinstance(part, layer))
+    for part_name in names:
+        part, end = layer(3, 4), "_l0_reverse" if "backward" in part_name else "_l0"
+        md.load_weights(part, path, prefix=part_name)
+        for role, array in part.state_dict().items():
+            getattr(both, f"{role}{end}").data[...] = array
+    x = inputs(Pair(None, None, (5, 3)))
+    assert_close(outputs(ours, x), outputs(theirs, x))
+
+
 # What minidl computes otherwise
 
 
@@ -220,6 +244,16 @@ def test_other_activations_within_a_recurrent_layer_are_told_where_the_file_tell
     if name in ("whole.h5", "whole.keras"):
         with pytest.raises(StateError, match="activation"):
             md.load_weights(nn.LSTM(3, 4), path)
+
+
+@pytest.mark.parametrize("name", ["whole.h5", "whole.keras"])
+@pytest.mark.parametrize(("theirs", "other"), [("relu", "tanh"), ("tanh", "relu")])
+def test_the_nonlinearity_of_a_plain_rnn_must_be_the_file_s(theirs, other, name, tmp_path):
+    model = filled(functional((5, 3), L.SimpleRNN(4, activation=theirs, return_sequences=True)))
+    path = write(model, tmp_path, name)
+    with pytest.raises(StateError, match=f"nonlinearity is '{other}', in the file '{theirs}'"):
+        md.load_weights(Last(nn.RNN(3, 4, nonlinearity=other)), path)
+    check(model, Last(nn.RNN(3, 4, nonlinearity=theirs)), inputs(Pair(None, None, (5, 3))), path)
 
 
 # Biases that a batch normalisation takes up
