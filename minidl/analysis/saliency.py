@@ -169,7 +169,8 @@ def _maps_of(seen: list[_Seen], layer: str | None) -> Tensor:
     maps = [each for each in seen if _gives_maps(each.output)]
     if layer is not None:
         if layer not in {each.name for each in seen}:
-            names = ", ".join(dict.fromkeys(each.name for each in maps if each.name))
+            shallow = dict.fromkeys(each.name for each in maps if each.name.count(".") <= 1)
+            names = ", ".join(name for name in shallow if name)
             raise ArgumentError(f"grad_cam: no layer {layer!r} ran; these give maps: {names}")
         found = [each for each in maps if each.name == layer]
     else:

@@ -7,6 +7,7 @@ import minidl as md
 from minidl.cli.arguments import INTERRUPTED, with_options
 from minidl.cli.building import add_build
 from minidl.cli.evaluating import add_evaluate
+from minidl.cli.explaining import add_explain
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add_finetune(commands)
     add_evaluate(commands)
     add_predict(commands)
+    add_explain(commands)
     add_runs(commands)
     add_networks(commands)
     add_files(commands)

@@ -335,5 +335,8 @@ def _declare(symbol: Any, name: str) -> None:
     overload(symbol)(between_tiles)
 
 
-for _symbol, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+OPERATORS = {
+    operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv",
+}  # fmt: skip
+for _symbol, _name in OPERATORS.items():
     _declare(_symbol, _name)

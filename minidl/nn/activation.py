@@ -6,7 +6,7 @@ from minidl import ops
 from minidl.autograd.primitive import Primitive
 from minidl.checks import positive, real
 from minidl.nn.module import Module, Parameter
-from minidl.ops.activation import check_approximate, check_beta
+from minidl.ops.smooth import check_approximate, check_beta
 
 __all__ = [
     "ELU", "GELU", "Hardsigmoid", "Hardswish", "Identity", "LeakyReLU", "LogSoftmax", "Mish",

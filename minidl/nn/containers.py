@@ -14,7 +14,7 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class ModuleList(Module):
-    """An indexable list of modules, named "0", "1", ..., without a forward of its own."""
+    """Modules in a row, named "0", "1", ...: indexable, iterable, without a forward of its own."""
 
     def __init__(self, *modules: Any) -> None:
         if len(modules) == 1 and isinstance(modules[0], list | tuple):
@@ -110,11 +110,10 @@ class ModuleDict(Module):
 
 
 class Sequential(ModuleList):
-    """Modules applied in order: each takes the output of the one before it.
+    """Modules one after the other: each takes what the one before it gave.
 
     A Conv2d with ReLU (its activation, or the next module) before a 2x2 max-pooling runs with it as
-    one
-    op, unless one of them has a forward hook or `md.config.fuse` is False.
+    one op, unless one of them has a hook or `md.config.fuse` is False.
     """
 
     def forward(self, x: Any) -> Any:

@@ -29,6 +29,7 @@ from minidl.ops.pool import *
 from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
 from minidl.ops.shape import *
+from minidl.ops.smooth import *
 from minidl.ops.softmax import *
 from minidl.ops.upsample import *
 from minidl.ops.views import *

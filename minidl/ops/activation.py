@@ -1,6 +1,5 @@
-"""Activations. The gradient of relu and its kin at a kink is that of the flat side."""
+"""Activations with a kink, where the gradient is that of the flat side, and all by their names."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +13,20 @@ from minidl.autograd.tensor import Tensor
 from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.comparison import where
-from minidl.ops.elementwise import erf, exp
+from minidl.ops.elementwise import exp
 from minidl.ops.reduce import sum_to
+from minidl.ops.smooth import (
+    gelu,
+    hardsigmoid,
+    hardswish,
+    mish,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)  # fmt: skip
 
-__all__ = [
-    "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "mish", "prelu", "relu",
-    "relu6", "sigmoid", "silu", "softplus", "tanh",
-]  # fmt: skip
+__all__ = ["elu", "leaky_relu", "prelu", "relu", "relu6"]
 
 FUSED = ("relu", "relu6")
 """Activations that convolutions, products and normalisations apply in their own pass."""
@@ -107,150 +113,6 @@ def _(g, x, alpha):
     return where(x > 0, g, where(x == 0, g * alpha, falling))
 
 
-@primitive(flops=lambda output, x: 4 * x.size, oracle=lambda torch, x: torch.sigmoid(x))
-def sigmoid(x):
-    """Return 1 / (1 + exp(-x)), computed so that nothing overflows."""
-    small = np.exp(-np.abs(x))  # at most 1
-    return np.where(x >= 0, 1, small) / (1 + small)
-
-
-sigmoid.vjp("x")(lambda g, output: g * output * (1 - output))
-
-
-@primitive(flops=_each, oracle=lambda torch, x: torch.tanh(x))
-def tanh(x):
-    """Return the hyperbolic tangent of x."""
-    return np.tanh(x)
-
-
-tanh.vjp("x")(lambda g, output: g * (1 - output * output))
-
-
-@primitive(
-    flops=lambda output, x, **settings: 4 * x.size,
-    oracle=lambda torch, x, beta=1.0: torch.nn.functional.softplus(x, beta, threshold=1000),
-)
-def softplus(x, *, beta=1.0):
-    """Return log(1 + exp(beta * x)) / beta, computed so that nothing overflows.
-
-    Raises ArgumentError unless beta is above 0.
-    """
-    beta = check_beta("softplus", beta)
-    scaled = x * beta
-    return (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
-
-
-softplus.vjp("x")(lambda g, x, beta: g * sigmoid(x * beta))
-
-
-def check_beta(who: str, beta: float) -> float:
-    """Return `beta` as a float. Raise unless it is a number above 0."""
-    beta = real(who, "beta", beta)
-    if not beta > 0:
-        raise ArgumentError(f"{who}: beta must be more than 0, got {beta!r}")
-    return beta
-
-
-@primitive(flops=lambda output, x: 5 * x.size, oracle=lambda torch, x: torch.nn.functional.silu(x))
-def silu(x):
-    """Return x * sigmoid(x), also called swish.  Source: Ramachandran et al. 2017."""
-    return x * sigmoid.function(x)
-
-
-@silu.vjp("x")
-def _(g, x):
-    share = sigmoid(x)
-    return g * share * (1 + x * (1 - share))
-
-
-@primitive(flops=lambda output, x: 9 * x.size, oracle=lambda torch, x: torch.nn.functional.mish(x))
-def mish(x):
-    """Return x * tanh(softplus(x)).  Source: Misra 2019."""
-    return x * np.tanh(softplus.function(x))
-
-
-@mish.vjp("x")
-def _(g, x):
-    t = tanh(softplus(x))
-    return g * (t + x * (1 - t * t) * sigmoid(x))
-
-
-def _ramp(x: np.ndarray) -> np.ndarray:
-    """Return 0 up to -3, 1 from 3 on, and a straight line between."""
-    return np.clip(x + 3, 0, 6) / 6
-
-
-def _on_ramp(x: Any) -> np.ndarray:
-    """Return where the ramp rises, or x is NaN."""
-    x = x.data if isinstance(x, Tensor) else x
-    return ~((x <= -3) | (x >= 3))
-
-
-@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
-def hardsigmoid(x):
-    """Return relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
-    return _ramp(x)
-
-
-hardsigmoid.vjp("x")(lambda g, x: where(_on_ramp(x), g / 6, 0.0))
-
-
-@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
-def hardswish(x):
-    """Return x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
-    return x * _ramp(x)
-
-
-@hardswish.vjp("x")
-def _(g, x):
-    high = (x.data if isinstance(x, Tensor) else x) >= 3
-    return where(_on_ramp(x), g * (2 * x + 3) / 6, where(high, g, 0.0))
-
-
-APPROXIMATIONS = ("none", "tanh")
-
-
-def check_approximate(who: str, approximate: str) -> str:
-    """Return `approximate`. Raise unless it is one of APPROXIMATIONS."""
-    if not isinstance(approximate, str) or approximate not in APPROXIMATIONS:
-        raise ArgumentError(
-            f"{who}: approximate must be one of {APPROXIMATIONS}, got {approximate!r}"
-        )
-    return approximate
-
-
-@primitive(
-    flops=lambda output, x, **settings: 8 * x.size,
-    oracle=lambda torch, x, approximate="none": torch.nn.functional.gelu(
-        x, approximate=approximate
-    ),
-)
-def gelu(x, *, approximate="none"):
-    """Return x * P(X <= x) for a standard normal X.
-
-    approximate: "none", or "tanh" to compute it by tanh(sqrt(2/pi) * (x + 0.044715 x^3)).
-    Raises ArgumentError for another `approximate`.
-    Source: Hendrycks and Gimpel 2016.
-    """
-    if check_approximate("gelu", approximate) == "tanh":
-        return x * (1 + np.tanh(_gelu_inner(x))) / 2
-    return x * (1 + erf.function(x * math.sqrt(0.5))) / 2
-
-
-def _gelu_inner(x: Any) -> Any:
-    return (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
-
-
-@gelu.vjp("x")
-def _(g, x, approximate):
-    if approximate == "tanh":
-        t = tanh(_gelu_inner(x))
-        slope = (1 + 3 * 0.044715 * x * x) * math.sqrt(2 / math.pi)
-        return g * ((1 + t) / 2 + x * (1 - t * t) * slope / 2)
-    density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
-    return g * ((1 + erf(x * math.sqrt(0.5))) / 2 + x * density)
-
-
 def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
     return torch.nn.functional.prelu(torch.movedim(x, -1, 1), weight).movedim(1, -1)
 
@@ -319,36 +181,6 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(0, 3))
 
 
-@hardsigmoid.samples
-@hardswish.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.distinct(4, 45))  # from -4.5 to 4.5, none on a corner
-    yield sample(draw.nonzero(0, 3))
-
-
-@sigmoid.samples
-@tanh.samples
-@silu.samples
-@mish.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(3, 4))
-    yield sample(draw.normal(2, 3) * 20)
-
-
-@softplus.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(3, 4))
-    yield sample(draw.normal(2, 3) * 20)
-    yield sample(draw.normal(3, 4), beta=2.5)
-
-
-@gelu.samples
-def _(draw: Draw) -> Iterator[Sample]:
-    yield sample(draw.normal(3, 4))
-    yield sample(draw.normal(2, 3) * 5)
-    yield sample(draw.normal(3, 4), approximate="tanh")
-
-
 @prelu.samples
 def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(3, 4), draw.normal(4))
@@ -361,29 +193,9 @@ def _(draw: Draw) -> Iterator[Sample]:
 @relu6.errors
 @leaky_relu.errors
 @elu.errors
-@sigmoid.errors
-@tanh.errors
-@silu.errors
-@mish.errors
-@hardsigmoid.errors
-@hardswish.errors
 def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
     yield ErrorInput(sample([1.0]), DTypeError, "got list")
-
-
-@softplus.errors
-def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
-    yield ErrorInput(sample(draw.normal(3), beta=0.0), ArgumentError, "beta must be more than 0")
-
-
-@gelu.errors
-def _(draw: Draw) -> Iterator[ErrorInput]:
-    yield ErrorInput(sample(np.arange(3)), DTypeError, "got int64")
-    yield ErrorInput(
-        sample(draw.normal(3), approximate="sigmoid"), ArgumentError, "approximate must"
-    )
 
 
 @prelu.errors

@@ -11,11 +11,12 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.checks import flag, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.activation import relu, sigmoid, softplus
+from minidl.ops.activation import relu
 from minidl.ops.checks import check_float
 from minidl.ops.comparison import where
 from minidl.ops.elementwise import abs, clip, exp, log, power
 from minidl.ops.reduce import mean, sum
+from minidl.ops.smooth import sigmoid, softplus
 from minidl.recording import again
 
 __all__ = [

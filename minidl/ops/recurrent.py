@@ -12,9 +12,10 @@ import numpy as np
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.activation import relu, sigmoid, tanh
+from minidl.ops.activation import relu
 from minidl.ops.linalg import linear
 from minidl.ops.shape import split, stack
+from minidl.ops.smooth import sigmoid, tanh
 
 __all__ = ["rnn", "lstm", "gru"]
 

@@ -1,6 +1,6 @@
 """Training: the loop, what it measures, who listens to it, and transfer learning.
 
-`train`, `finetune`, `evaluate` and `predict` do what the commands of these names do.
+`train`, `finetune`, `evaluate`, `predict` and `explain` do what the commands of these names do.
 """
 
 from minidl.train.balance import class_weights
@@ -8,6 +8,7 @@ from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.ensemble import ensemble, evaluate_ensemble
 from minidl.train.evaluating import Evaluation, evaluate
+from minidl.train.explaining import Explanation, explain
 from minidl.train.features import extract_features
 from minidl.train.finetuning import finetune
 from minidl.train.guards import ClipGradients, NaNGuard
@@ -30,9 +31,9 @@ from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
     "Approach", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping", "Evaluation",
-    "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction", "ProgressBar", "Run",
-    "Trainer", "TrainingMonitor", "Transfer", "accuracy", "binary_accuracy", "class_weights",
+    "Explanation", "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction", "ProgressBar",
+    "Run", "Trainer", "TrainingMonitor", "Transfer", "accuracy", "binary_accuracy", "class_weights",
     "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
-    "extract_features", "find_learning_rate", "finetune", "freeze_to", "plot_history",
+    "explain", "extract_features", "find_learning_rate", "finetune", "freeze_to", "plot_history",
     "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train", "worst_mistakes",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
-"""Convolutions of real sizes against sums in float64, at places drawn at random."""
+"""Convolutions of real sizes against sums in float64 at random places, and smooth functions."""
+
+import math
 
 import numpy as np
 import pytest
 
-from minidl.kernels import direct, winograd
+from minidl.kernels import direct, smooth, winograd
 
 PADDING = ((1, 1), (1, 1))
 PLACES = 300
@@ -61,3 +63,43 @@ def test_against_float64(images, size, channels):
         for (array, places, exact), what in zip(found, ("y", "dx", "dw"), strict=True):
             error = np.abs(at(array, places) - exact).max() / np.abs(exact).max()
             assert error < bound, f"{algorithm}, {what}: {error:.1e}"
+
+
+def above(x):
+    """x * P(X <= x), from the standard library's erfc, in float64."""
+    return np.array([number * math.erfc(-number / math.sqrt(2)) / 2 for number in x])
+
+
+SMOOTH = {
+    "silu": (smooth.silu, lambda x: x / (1 + np.exp(-x)), {"f4": 3e-7, "f8": 1e-15}),
+    # in float32 to what is left of a large square; in float64 to 1 plus the error function
+    "gelu": (smooth.gelu, above, {"f4": 2e-5, "f8": 2e-15}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_functions(name, dtype):
+    function, exact, within = SMOOTH[name]
+    x = np.concatenate([np.linspace(-9, 9, 5001), np.linspace(-40, 40, 777)]).astype(dtype)
+    found, expected = function(x), exact(x.astype(float))
+    scale = np.abs(expected) if name == "silu" or dtype == "f4" else np.maximum(1, np.abs(x))
+    seen = scale > 1e-30
+    assert (np.abs(found - expected)[seen] <= within[dtype] * scale[seen]).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_far_from_zero(dtype):
+    """Where e^x is 0 or infinite, and at a NaN."""
+    x = np.array([-1e30, -800, -100, 100, 800, 1e30, np.inf, np.nan], dtype)
+    ones = np.ones_like(x)
+    for function, grad in (
+        (smooth.silu, smooth.silu_grad),
+        (smooth.gelu, smooth.gelu_grad),
+        (smooth.hardswish, smooth.hardswish_grad),
+    ):
+        np.testing.assert_allclose(
+            function(x), np.append(np.maximum(x[:-1], 0), np.nan), atol=1e-30
+        )
+        np.testing.assert_allclose(grad(ones, x)[:6], [0, 0, 0, 1, 1, 1], atol=1e-30)
+        assert np.isnan(grad(ones, x)[-1])

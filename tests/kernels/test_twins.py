@@ -25,8 +25,8 @@ from minidl.kernels import _jit, memory, winograd
 
 # What kernels are made of and chosen by: no kernels themselves, so without a twin.
 PARTS = {
-    "choose", "conv_weight_grad", "memory", "microkernel", "offsets", "packing", "planar", "simd",
-    "tables", "transpose", "winograd_tiles",
+    "choose", "conv_weight_grad", "exponential", "memory", "microkernel", "offsets", "packing",
+    "planar", "simd", "tables", "transpose", "winograd_tiles",
 }  # fmt: skip
 FAMILIES = [
     m.name

@@ -35,6 +35,14 @@ def activation_arguments(draw, name):
 
 
 @st.composite
+def smooth_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    shape = draw(st.sampled_from([(0, 3), (7,), (5, 9, 3), (129, 257)]))
+    x = numbers(*shape) * numbers.dtype(draw(st.sampled_from([1, 5])))
+    return (numbers(*shape), x) if name.endswith("_grad") else (x,)
+
+
+@st.composite
 def gate_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     n, c = draw(st.integers(0, 3)), draw(channels)
@@ -234,6 +242,7 @@ ARGUMENTS = {
     "elementwise": elementwise_arguments,
     "loss": loss_arguments,
     "relu_pool": relu_pool_arguments,
+    "smooth": smooth_arguments,
     "optim": optim_arguments,
     "warp": warp_arguments,
     "winograd": winograd_arguments,

@@ -19,14 +19,14 @@ RECORDED = np.load(Path(__file__).parent / "torch_outputs.npz")
 NO_ERRORS = {
     "abs", "activation_gradient", "adaptive_avg_pool2d_forward", "adaptive_avg_pool2d_grad",
     "adaptive_max_pool2d_forward", "alias", "avg_pool2d_forward", "avg_pool2d_grad",
-    "batch_norm_train", "channel_gate_forward", "clone", "concatenate_forward",
-    "conv2d_activation", "conv2d_forward", "conv2d_input_grad", "conv2d_relu_max_pool_forward",
-    "conv2d_weight_grad", "cross_entropy_forward", "depthwise_conv2d_activation",
-    "depthwise_conv2d_forward", "depthwise_conv2d_input_grad", "depthwise_conv2d_weight_grad",
-    "dropout_forward", "equal", "greater", "greater_equal", "isnan", "less", "less_equal",
+    "batch_norm_train", "channel_gate_forward", "clone", "concatenate_forward", "conv2d_activation",
+    "conv2d_forward", "conv2d_input_grad", "conv2d_relu_max_pool_forward", "conv2d_weight_grad",
+    "cross_entropy_forward", "depthwise_conv2d_activation", "depthwise_conv2d_forward",
+    "depthwise_conv2d_input_grad", "depthwise_conv2d_weight_grad", "dropout_forward", "equal",
+    "gelu_grad", "greater", "greater_equal", "hardswish_grad", "isnan", "less", "less_equal",
     "linear_forward", "linear_weight_grad", "local_response_norm_sum", "matmul_forward",
     "max_pool2d_forward", "max_pool2d_gather", "max_pool2d_scatter", "not_equal", "scale_shift",
-    "upsample_rows", "upsample_rows_grad", "where",
+    "silu_grad", "upsample_rows", "upsample_rows_grad", "where",
 }  # fmt: skip
 
 
