@@ -12,6 +12,15 @@ peak was 236 GFLOP/s in the same run, forward / input gradient / weight gradient
     128 x 16, 32 to 32          2.6 / 2.7 / 3.0      1.5 / 1.6 / 1.8
     128 x 32, 16 to 16          2.7 / 2.8 / 3.1      2.7 / 3.0 / 3.0
 
+and two threads of one with AVX2, whose peak is about 190 GFLOP/s:
+
+    8 x 56, 64 to 64            12.1 / 12.6 / 17.9   7.2 / 7.2 / 12.7
+    8 x 28, 128 to 128          12.1 / 12.3 / 15.9   6.0 / 6.1 / 9.5
+    8 x 14, 256 to 256          11.7 / 12.5 / 21.9   9.6 / 9.8 / 12.0
+    8 x 7, 512 to 512           12.9 / 15.6 / 31.0   14.4 / 15.8 / 16.7
+    128 x 16, 32 to 32          4.2 / 4.8 / 5.8      3.3 / 3.6 / 5.8
+    128 x 32, 16 to 16          5.5 / 5.8 / 6.4      6.2 / 6.8 / 9.1
+
 Winograd's F(4x4, 3x3) has a quarter of the multiplications, but its transforms grow with the
 channels and its products with their square: it pays from about FEWEST_CHANNELS on both sides, and
 where there are tiles enough to fill a register tile of each product. F(2x2, 3x3) is for those who
