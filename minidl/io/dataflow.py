@@ -3,6 +3,7 @@ channels come first: known from one run of the model, on a shape that is given o
 """
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from minidl import nn, random
@@ -19,15 +20,20 @@ SIDES = (32, 224, 28, 64, 96, 128, 16, 48, 8, 256, 4, 1)  # of images, the likel
 LARGEST = 600  # pixels that are tried
 
 
-def follow(model: Module, input_shape: Any = None) -> Flow:
+def follow(
+    model: Module, input_shape: Any = None, likely: Sequence[tuple[int, ...]] | None = None
+) -> Flow:
     """Run `model` on zeros, in a copy that computes next to nothing.
 
     input_shape: of one example, without the batch axis, such as (H, W, C) or (F,); several in a
         list for a model of several inputs. Left out, a network of `minidl.models` knows its own,
         and for others shapes are tried that its layers allow.
+    likely: shapes to try first: those of the network that the weights are of.
     Raises ArgumentError where the model doesn't run on the shape that was given.
     """
     given = _given(input_shape)
+    if given is None and likely and _runs(model, tuple(likely)):
+        given = tuple(likely)
     own = getattr(model, "input_shape", None)
     if given is None and isinstance(own, tuple) and all(isinstance(n, int) for n in own):
         given = (own,)

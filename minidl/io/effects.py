@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from minidl.io import expression
+from minidl.io.expression import OR, Expression
 from minidl.io.provenance import Pads, Value
 
 __all__ = [
-    "ENDINGS", "MERGES", "UNKNOWN", "differ", "of_activation", "of_keras", "of_layer", "of_merge",
-    "of_op", "of_whole", "padded", "pooled", "scaled", "unsure", "with_scale",
+    "ENDINGS", "NONE", "UNKNOWN", "Effects", "differ", "elu", "expressed", "leaky", "of_activation",
+    "of_layer", "of_merge", "of_op", "of_whole", "padded", "pooled", "pooling", "scaled",
+    "surrounding", "unsure", "up_to", "upsampling", "with_scale",
 ]  # fmt: skip
 
 Effects = frozenset[str]
 NONE: Effects = frozenset()
 UNKNOWN = "?"
-OR = " or "  # between two names for one thing
 NEAR = 1e-6
 ENDINGS = frozenset({"softmax", "log_softmax", "sigmoid", f"sigmoid{OR}silu"})  # probabilities
 
@@ -60,49 +62,73 @@ def of_activation(name: Any, slope: float) -> Effects:
         return NONE
     if not isinstance(name, str):
         return frozenset({UNKNOWN})
-    plain = (
-        "relu",
-        "relu6",
-        "sigmoid",
-        "tanh",
-        "softmax",
-        "log_softmax",
-        "silu",
-        "hardswish",
-        "mish",
-    )
-    known = {"leaky_relu": _leaky(slope), "elu": _elu(1.0)} | {each: each for each in plain}
+    known = {"leaky_relu": leaky(slope), "elu": elu(1.0), "sigmoid": "sigmoid"}
+    known |= {each: each for each in (*PLAIN_ACTIVATIONS, "gelu")}
     known |= {"swish": "silu", "hard_swish": "hardswish", "hard_silu": "hardswish"}
     return frozenset({known.get(name, UNKNOWN if name in BUILT else name)})
 
 
-BUILT = ("softplus", "hard_sigmoid", "hardsigmoid", "exponential", "prelu")  # of ops, perhaps
+PLAIN_ACTIVATIONS = (
+    "relu", "relu6", "tanh", "softmax", "log_softmax", "silu", "hardswish", "mish", "hardsigmoid",
+)  # fmt: skip
+BUILT = ("softplus", "hard_sigmoid", "exponential", "prelu")  # of ops, perhaps
 
 
-def _leaky(slope: Any) -> str:
+def leaky(slope: Any) -> str:
     return f"leaky_relu with slope {float(slope):.4g}" if slope else "relu"
 
 
-def _elu(alpha: Any) -> str:
+def elu(alpha: Any) -> str:
     return f"elu with alpha {float(alpha):.4g}"
 
 
-def _up_to(low: Any, high: Any) -> str:
+def _gelu(approximate: Any) -> str:
+    return "gelu by tanh" if approximate in ("tanh", True) else "gelu"
+
+
+def up_to(low: Any, high: Any) -> str:
     if low != 0:
         return UNKNOWN
     return "relu" if high is None else "relu6" if high == 6 else f"relu up to {float(high):.4g}"
 
 
-def _pooling(kind: str, kernel: Any, stride: Any, around: bool) -> str:
-    more = " of padded images" if around and any(map(operator.gt, kernel, stride)) else ""
-    return f"{kind} pooling {tuple(kernel)} by {tuple(stride)}{more}"
+def pooling(kind: str, kernel: Any, stride: Any, around: str) -> str:
+    return f"{kind} pooling {tuple(kernel)} by {tuple(stride)}{around}"
 
 
-def with_scale(effects: Effects, scale: tuple[float, float]) -> Effects:
-    """With what is done to an input, x -> a * x + b, if it is anything."""
-    a, b = scale
-    plain = abs(a - 1) < NEAR and abs(b) < NEAR
-    return effects if plain else effects | {f"x * {a:.4g} + {b:.4g}"}
+BESIDE, IN_ZEROS = " of padded images", expression.IN_ZEROS  # which count in a mean or a maximum
+
+
+def surrounding(
+    kind: str, kernel: Any, stride: Any, own: tuple[bool, bool], before: Any
+) -> str | None:
+    """What is said of the padding of pooling; None where it isn't known.
+
+    own: whether the pooling pads, and whether that counts.  before: what it takes, with zeros
+    around it perhaps.
+    """
+    pads, taken = before
+    if pads is None:
+        return None
+    zeros, beside = any(pads) or all(own), own[0] and not own[1]
+    if zeros and beside:
+        return None
+    if zeros and not (kind == "max" and expression.positive(taken)):
+        return IN_ZEROS
+    return BESIDE if (zeros or beside) and any(map(operator.gt, kernel, stride)) else ""
+
+
+def with_scale(effects: Effects, a: Any, b: Any) -> Effects:
+    """With what is done to an input, x -> a * x + b, if it is anything: numbers, or sequences of
+    one for each channel."""
+    a, b = np.atleast_1d(a), np.atleast_1d(b)
+    plain = np.all(abs(a - 1) < NEAR) and np.all(abs(b) < NEAR)
+    return effects if plain else effects | {f"x * {_numbers(a)} + {_numbers(b)}"}
+
+
+def _numbers(values: np.ndarray) -> str:
+    texts = [f"{value:.4g}" for value in values.tolist()]
+    return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
 def of_merge(name: str, activations: int) -> Effects:
@@ -117,55 +143,118 @@ def of_merge(name: str, activations: int) -> Effects:
     return frozenset({merges[name], *more}) if activations > 1 and name in merges else NONE
 
 
-# minidl's
+# Those of minidl's ops and layers
 
 
-def of_op(name: str, settings: Mapping[str, Any], shape: Sequence[int], made: Any) -> Effects:
-    """An op of a model's forward on an array of `shape`, which gave one of shape `made`."""
-    if name in ("relu", "relu6", "tanh", "softmax", "log_softmax", "silu", "hardswish", "mish"):
+def of_op(
+    name: str, settings: Mapping[str, Any], value: Value | None, shape: Sequence[int], made: Any
+) -> Effects:
+    """An op of a model's forward on `value`, of `shape`, which gave an array of shape `made`."""
+    if name in PLAIN_ACTIVATIONS:
         return frozenset({name})
+    if name == "gelu":
+        return frozenset({_gelu(settings.get("approximate"))})
+    if name == "channel_gate":
+        return of_activation(settings.get("activation"), 0.01)
     if name == "sigmoid":  # silu(x) = x * sigmoid(x)
         return frozenset({f"sigmoid{OR}silu"})
     if name == "leaky_relu":
-        return frozenset({_leaky(settings.get("negative_slope", 0.01))})
+        return frozenset({leaky(settings.get("negative_slope", 0.01))})
     if name == "elu":
-        return frozenset({_elu(settings.get("alpha", 1.0))})
+        return frozenset({elu(settings.get("alpha", 1.0))})
     if name == "clip":
-        return frozenset({_up_to(settings.get("low"), settings.get("high"))})
+        return frozenset({up_to(settings.get("low"), settings.get("high"))})
     if name in ("max_pool2d", "avg_pool2d"):
-        kind, around = "max" if name == "max_pool2d" else "average", np.any(settings["padding"])
-        return pooled(kind, settings["kernel_size"], settings["stride"], bool(around), made)
+        own = bool(np.any(settings["padding"])), bool(settings.get("count_include_pad"))
+        kind = "max" if name == "max_pool2d" else "average"
+        return pooled(kind, settings["kernel_size"], settings["stride"], own, value, made)
     if name == "getitem" and tuple(shape) != tuple(made) and len(shape) == 4:
         return frozenset({UNKNOWN})
     if name.startswith("adaptive_"):
         whole = tuple(made[1:3]) == (1, 1)
         kind = "average" if name == "adaptive_avg_pool2d" else "max"
-        return of_whole(kind, shape) if whole else frozenset({UNKNOWN})
+        return of_whole(kind, value, shape) if whole else frozenset({UNKNOWN})
     if name in ("mean", "max") and len(shape) == 4 and math.prod(made[1:-1]) == 1:
-        return of_whole("average" if name == "mean" else "max", shape)
+        return of_whole("average" if name == "mean" else "max", value, shape)
     return frozenset({UNKNOWN}) if name in ODD else NONE
 
 
 ODD = {  # of which Keras's layers may be made, or nobody knows
     "matmul", "linear", "conv2d", "conv2d_input_grad", "softplus",
-    "hardsigmoid", "prelu", "exp", "log", "sqrt", "abs", "sign", "power", "where",
+    "prelu", "exp", "log", "sqrt", "abs", "sign", "power", "where",
 }  # fmt: skip
 
 
 def pooled(
-    kind: str, kernel: Any, stride: Any, around: bool | None, made: Sequence[int]
-) -> Effects:
-    """Pooling. around: whether there are zeros around the image; None where that isn't told."""
-    known = [around] if around is not None else [False, True]
-    names = dict.fromkeys(_pooling(kind, kernel, stride, each) for each in known)
-    whole = [f"global {kind} pooling"] if tuple(made[1:3]) == (1, 1) else []
-    return frozenset({OR.join([*names, *whole])})
+    kind: str, kernel: Any, stride: Any, own: tuple[bool | None, bool], value: Value | None,
+    made: Sequence[int],
+) -> Effects:  # fmt: skip
+    """Pooling.  own: whether it pads, None where that isn't told; whether that counts in means."""
+    before = (value.pads, value.expression) if value else (None, expression.UNKNOWN)
+    padding = [own[0]] if own[0] is not None else [False, True]
+    around = [surrounding(kind, kernel, stride, (each, own[1]), before) for each in padding]
+    named = [pooling(kind, kernel, stride, each) for each in around if each is not None]
+    whole = tuple(made[1:3]) == (1, 1)
+    if None in around:
+        return frozenset({UNKNOWN})
+    named += [
+        f"global {kind} pooling{each if each == IN_ZEROS else ''}" for each in around if whole
+    ]
+    return frozenset({OR.join(dict.fromkeys(named))})
 
 
-def of_whole(kind: str, shape: Sequence[int]) -> Effects:
+def of_whole(kind: str, value: Value | None, shape: Sequence[int]) -> Effects:
     """Pooling of the whole of images of `shape`: also by one window of their size."""
-    size = shape[1:3]
-    return frozenset({f"global {kind} pooling{OR}{_pooling(kind, size, size, False)}"})
+    size, before = shape[1:3], (value.pads, value.expression) if value else None
+    around = surrounding(kind, size, size, (False, False), before) if before else ""
+    if around is None:
+        return frozenset({UNKNOWN})
+    return frozenset({f"global {kind} pooling{around}{OR}{pooling(kind, size, size, around)}"})
+
+
+NEUTRAL = ("reshape", "transpose", "pad", "broadcast_to")  # each number stays what it is
+
+
+def expressed(
+    name: str, done: Effects, known: list[tuple[Any, Value]], arrays: Sequence[Any], made: Any
+) -> Expression:
+    """What an op of activations gives.  done: what it does to the first of them.  made: the shape
+    of what it gives."""
+    values = [value for _, value in known]
+    parts = [value.expression for value in values]
+    if name == "channel_gate":
+        return _gated(parts, len(known) == sum(a is not None for a in arrays), done)
+    if len(parts) > 1 and len(parts) == len(arrays):
+        pads = {value.pads for value in values}
+        plain = pads == {(0, 0, 0, 0)} or name == "multiply"
+        merges = name in ("add", "multiply", "subtract") and (plain or len(pads) == 1)
+        return expression.applied(name, *parts) if merges else expression.UNKNOWN
+    if len(parts) != 1:
+        return expression.UNKNOWN
+    if done:
+        return values[0].after(done).expression
+    if name in SCALING:
+        by = _scaled_by(name, arrays, (1.0, 0.0))
+        return expression.UNKNOWN if by is None else _scaled(values[0], by)
+    whole = name == "getitem" and np.shape(known[0][0]) == tuple(made)
+    return parts[0] if name in NEUTRAL or whole else expression.UNKNOWN
+
+
+def _gated(parts: list[Expression], whole: bool, done: Effects) -> Expression:
+    if not whole or len(parts) < 2:
+        return expression.UNKNOWN
+    made = expression.applied("multiply", *parts[:2])
+    made = expression.applied("add", made, parts[2]) if len(parts) > 2 else made
+    for activation in done:
+        made = expression.applied(activation, made)
+    return made
+
+
+def _scaled(value: Value, by: tuple[float, float]) -> Expression:
+    """Of an input, which has its scale besides, nothing; else x -> a * x + b."""
+    if value.sources == {("", 0)}:
+        return value.expression
+    return value.after(with_scale(NONE, *by)).expression
 
 
 def of_layer(module: Any, made: Sequence[int]) -> Effects:
@@ -179,11 +268,11 @@ def of_layer(module: Any, made: Sequence[int]) -> Effects:
         "Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "log_softmax",
     }  # fmt: skip
     if name in ops:
-        return of_op(ops[name], settings, made, made)
+        return of_op(ops[name], settings, None, made, made)
     if name == "Upsample":
         scale, corners = module.scale_factor, " by corners" if module.align_corners else ""
         scale = scale if isinstance(scale, tuple | list) else (scale, scale)
-        return frozenset({_upsampling(scale, module.mode + corners)})
+        return frozenset({upsampling(scale, module.mode + corners)})
     return frozenset({UNKNOWN}) if name == "LocalResponseNorm" else NONE
 
 
@@ -201,87 +290,40 @@ def padded(known: list[tuple[Any, Value]], name: str, settings: Any) -> Pads | N
     return (before[0] + top, before[1] + bottom, before[2] + left, before[3] + right)
 
 
-def scaled(made: Value, name: str, arrays: Sequence[Any], value: Value) -> Value:
-    """With its scale, if the op scales an input by a number."""
-    inputs = made.sources == {("", 0)}
-    if name not in ("add", "subtract", "multiply", "divide") or not inputs:
-        return replace(made, scale=value.scale)
-    (a, b), number = value.scale, [np.asarray(x) for x in arrays if np.size(x) == 1]
-    if len(number) != 1:
-        return replace(made, effects=made.effects | {UNKNOWN})
-    by, first = float(number[0].reshape(())), np.size(arrays[0]) == 1
-    scale = {
+SCALING = ("add", "subtract", "multiply", "divide")
+
+
+def _scaled_by(
+    name: str, arrays: Sequence[Any], scale: tuple[float, float]
+) -> tuple[float, float] | None:
+    """(a, b) of the a * x + b that an op with one number makes of a scaled x; None where it makes
+    something else."""
+    a, b = scale
+    numbers = [np.asarray(x) for x in arrays if np.size(x) == 1]
+    first = np.size(arrays[0]) == 1
+    if len(numbers) != 1 or (first and name == "divide"):
+        return None
+    by = float(numbers[0].reshape(()))
+    return {
         "add": (a, b + by),
         "subtract": (-a, by - b) if first else (a, b - by),
         "multiply": (a * by, b * by),
         "divide": (a / by, b / by) if by else (a, b),
     }[name]
-    done = {UNKNOWN} if first and name == "divide" else set()
-    return replace(made, scale=scale, effects=made.effects | done)
 
 
-# Keras's
-
-KEPT = {
-    "ActivityRegularization", "AlphaDropout", "Concatenate", "Dropout", "Flatten",
-    "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "Permute", "RepeatVector",
-    "Reshape", "SpatialDropout2D", "ZeroPadding2D",
-}  # fmt: skip
-MERGES = {"Add": "add", "Multiply": "multiply", "Subtract": "subtract"}
-CHANGING = ("Normalization", "Resizing", "CenterCrop", "Cropping2D", "UnitNormalization")
-WITH_ACTIVATION = {
-    "Conv2D", "Convolution2D", "AtrousConvolution2D", "DepthwiseConv2D", "Conv2DTranspose",
-    "Deconvolution2D", "SeparableConv2D", "SeparableConvolution2D", "Dense", "Activation",
-}  # fmt: skip
-PLAIN = {"BatchNormalization", "LayerNormalization", "Embedding", "SimpleRNN", "LSTM", "GRU"}
+def scaled(made: Value, name: str, arrays: Sequence[Any], value: Value) -> Value:
+    """With its scale, if the op scales an input by a number; another activation is changed."""
+    if name not in SCALING:
+        return replace(made, scale=value.scale)
+    inputs = made.sources == {("", 0)}
+    by = _scaled_by(name, arrays, value.scale if inputs else (1.0, 0.0))
+    if inputs:
+        return replace(made, scale=by) if by else replace(made, effects=made.effects | {UNKNOWN})
+    if by is None or len(arrays) != 2 or made.effects & {UNKNOWN}:
+        return made
+    return replace(made, effects=with_scale(made.effects, *by))
 
 
-def of_keras(kind: str, settings: Mapping[str, Any], around: bool = False) -> Effects:
-    """A layer of Keras's, or of one with weights, what it does to its outputs at last.
-
-    around: whether there are zeros around the images that it takes.
-    """
-    if kind in KEPT or kind in PLAIN or kind.startswith("Random"):
-        return NONE
-    if kind in MERGES:
-        return frozenset({MERGES[kind]})
-    if kind == "TimeDistributed":
-        return of_keras(settings["layer"]["class_name"], settings["layer"]["config"])
-    if kind in WITH_ACTIVATION:
-        return of_activation(settings.get("activation"), 0.2)
-    if kind == "ReLU":
-        return _keras_relu(settings)
-    if kind == "LeakyReLU":
-        return frozenset({_leaky(settings.get("negative_slope", settings.get("alpha", 0.3)))})
-    if kind == "ELU":
-        return frozenset({_elu(settings.get("alpha", 1.0))})
-    if kind == "Softmax":
-        return frozenset({"softmax"})
-    if kind in ("MaxPooling2D", "AveragePooling2D"):
-        kernel = settings["pool_size"]
-        stride, same = settings.get("strides") or kernel, settings.get("padding") == "same"
-        kind = "max" if kind[0] == "M" else "average"
-        return frozenset({_pooling(kind, kernel, stride, same or around)})
-    if kind in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
-        return frozenset({f"global {'max' if kind[6] == 'M' else 'average'} pooling"})
-    if kind == "Rescaling":
-        scale, offset = settings.get("scale"), settings.get("offset", 0.0)
-        if not isinstance(scale, int | float) or not isinstance(offset, int | float):
-            return frozenset({UNKNOWN})
-        return with_scale(NONE, (scale, offset))
-    if kind == "UpSampling2D":
-        size, mode = settings.get("size", [2, 2]), settings.get("interpolation", "nearest")
-        return frozenset({_upsampling(size, mode)})
-    return frozenset({kind if kind in CHANGING else UNKNOWN})
-
-
-def _upsampling(scale: Sequence[float], mode: str) -> str:
+def upsampling(scale: Sequence[float], mode: str) -> str:
     return f"{mode} upsampling {tuple(float(each) for each in scale)}"
-
-
-def _keras_relu(settings: Mapping[str, Any]) -> Effects:
-    slope = settings.get("negative_slope") or 0
-    most, least = settings.get("max_value"), settings.get("threshold") or 0
-    if least or (slope and most is not None):
-        return frozenset({f"relu from {least} to {most} with slope {slope}"})
-    return frozenset({_leaky(slope) if slope else _up_to(0, most)})

@@ -7,12 +7,14 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minidl.errors import FileFormatError, MinidlError
 from minidl.io import keras
+from minidl.io.expression import Expression
+from minidl.io.expression import layer as layer_of
 from minidl.io.guarded import MAX_BYTES, check_max_bytes
 from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
 from minidl.io.isolated import Listing, read_isolated
@@ -44,12 +46,19 @@ class Found:
 
     ending: what its network does to its outputs after the last layers with weights, as in
     `effects`; None where the file doesn't tell.
+    endings: the same of each output as an expression.
+    input_shapes: of one example, (H, W, C) for images, where the file tells all of them.
+    scaling: (a, b) of the a * x + b that its network makes of its inputs, as in
+    `effects.rescaling`; None where the file doesn't tell, or inputs are scaled differently.
     """
 
     layers: list[Layer]
     torch: bool
     writer: str
     ending: frozenset[str] | None = None
+    endings: list[Expression] = field(default_factory=list)
+    input_shapes: list[tuple[int, ...]] | None = None
+    scaling: tuple[Any, Any] | None = None
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Found:
@@ -98,8 +107,8 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     attributes = listing.attributes.get("model_weights", {}) | listing.attributes["/"]
     backend, version = attributes.get("backend"), attributes.get("keras_version")
     found = []
-    known, ending = in_graph(layers, texts[0], str(backend))
-    for layer, place in zip(layers, known, strict=True):
+    graph = in_graph(layers, texts[0], str(backend), read)
+    for layer, place in zip(layers, graph.told, strict=True):
         parts = keras.build(layer, read, str(backend))
         for part in parts:
             own = {"group": layer.group, "guessed": layer.guessed, "placed": layer.placed}
@@ -107,9 +116,13 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
         if len(parts) == 2 and "before" in place:  # a separable convolution
             parts[1].settings["before"] = frozenset({(parts[0].name, 0)})
             parts[1].settings |= {"effects": frozenset(), "pads": (0, 0, 0, 0)}
+            parts[1].settings |= {"scale": (1.0, 0.0), "expression": layer_of(parts[0].name)}
         found += parts
     writer = f"Keras {version}" if version else "Keras"
-    return Found(found, False, f"{writer} on {backend}" if backend else writer, ending)
+    writer = f"{writer} on {backend}" if backend else writer
+    return Found(
+        found, False, writer, graph.ending, graph.endings, graph.input_shapes, graph.scaling
+    )
 
 
 @contextlib.contextmanager

@@ -15,56 +15,16 @@ import numpy as np
 
 from minidl.errors import FileFormatError
 from minidl.io.isolated import Listing
-from minidl.io.keras_config import LayerConfig
-from minidl.io.layers import Layer
+from minidl.io.keras_config import LayerConfig, snake
+from minidl.io.layers import STORED, Layer
+from minidl.nn.stored import Stored
 
 __all__ = ["KerasLayer", "build", "find_layers"]
 
-CLASSES = {
-    "Conv2D": "convolution",
-    "Convolution2D": "convolution",
-    "AtrousConvolution2D": "convolution",
-    "DepthwiseConv2D": "depthwise",
-    "SeparableConv2D": "separable",
-    "SeparableConvolution2D": "separable",
-    "Conv2DTranspose": "transposed",
-    "Deconvolution2D": "transposed",
-    "Dense": "linear",
-    "BatchNormalization": "batch_norm",
-    "LayerNormalization": "layer_norm",
-    "Embedding": "embedding",
-    "SimpleRNN": "rnn",
-    "LSTM": "lstm",
-    "GRU": "gru",
-}
-# Keras 3 names groups by class; these are its classes as it spells them there.
-GROUPS = {
-    "conv2d": "convolution",
-    "depthwise_conv2d": "depthwise",
-    "separable_conv2d": "separable",
-    "conv2d_transpose": "transposed",
-    "dense": "linear",
-    "batch_normalization": "batch_norm",
-    "layer_normalization": "layer_norm",
-    "embedding": "embedding",
-    "simple_rnn": "rnn",
-    "lstm": "lstm",
-    "gru": "gru",
-}
-# The order of a layer's variables, which Keras 3 only numbers.
-NUMBERED = {
-    "convolution": ("kernel", "bias"),
-    "depthwise": ("kernel", "bias"),
-    "transposed": ("kernel", "bias"),
-    "linear": ("kernel", "bias"),
-    "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
-    "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "layer_norm": ("gamma", "beta"),
-    "embedding": ("embeddings",),
-    "rnn": ("kernel", "recurrent_kernel", "bias"),
-    "lstm": ("kernel", "recurrent_kernel", "bias"),
-    "gru": ("kernel", "recurrent_kernel", "bias"),
-}
+CLASSES = {name: kind for kind, stored in STORED.items() for name in stored.classes()}
+GROUPS = {snake(name): kind for name, kind in CLASSES.items()}  # as Keras 3 spells classes
+# The order of a layer's variables, which Keras 3 only numbers
+NUMBERED = {kind: tuple(stored.arrays) for kind, stored in STORED.items() if stored.keras}
 # Keras 1: "convolution2d_1_W". Its running_std holds the variance.
 OLD_ROLES = {
     "W": "kernel",
@@ -73,14 +33,14 @@ OLD_ROLES = {
     "running_std": "moving_variance",
 }
 OLD_NAME = "(.+)_(W|b|gamma|beta|running_mean|running_std)"
-# How many of them a layer always has; a normalisation may have been told to leave any out.
-NEEDED = {"separable": 2, "rnn": 2, "lstm": 2, "gru": 2, "batch_norm": 0, "layer_norm": 0}
 EITHER = "gamma or beta"
 UNTOLD = (
     "the file holds one of gamma and beta, and its numbers don't tell which: in Keras, save the "
     "whole model, model.save('model.keras'), whose configuration does"
 )
 ROLES = {role for roles in NUMBERED.values() for role in roles}
+ROLES |= {name for stored in STORED.values() for name in stored.earlier} - set(CLASSES)
+NORMS = ("batch_norm", "layer_norm", "group_norm")  # may have been told to leave arrays out
 
 
 @dataclass
@@ -252,7 +212,7 @@ def _numbered_roles(kind: str, count: int, config: LayerConfig | None) -> tuple[
     roles = NUMBERED.get(kind, ())
     if count > len(roles):
         return tuple(f"var{i}" for i in range(count))
-    if kind in ("batch_norm", "layer_norm") and count < len(roles):
+    if kind in NORMS and count < len(roles):
         if config is None and count % 2:  # one of two isn't there: `build` looks which
             return (EITHER, *roles[2:])
         settings = config.settings if config else {"scale": False, "center": False}
@@ -300,13 +260,14 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     """
     arrays = {role: read[dataset] for role, dataset in layer.arrays.items()}
     settings = _settings(layer)
-    if layer.kind == "depthwise" and "depthwise_kernel" in arrays:
-        arrays["kernel"] = arrays.pop("depthwise_kernel")
+    stored = STORED.get(layer.kind, Stored("other"))
+    arrays = {stored.earlier.get(role, role): array for role, array in arrays.items()}
     if EITHER in arrays:
         arrays = {"gamma": arrays.pop(EITHER), **arrays}
         settings["untold"] = UNTOLD
-    needed = NUMBERED.get(layer.kind, ())[: NEEDED.get(layer.kind, 1)]
-    if layer.kind == "other" or not set(needed) <= set(arrays):
+    needed = list(stored.arrays)[: stored.needed]
+    known = bool(set(stored.arrays) & set(arrays)) or not arrays
+    if stored.keras is None or not known or not set(needed) <= set(arrays):
         return [Layer(layer.name, "other", arrays)]
     if layer.kind in ("convolution", "transposed") and arrays["kernel"].ndim == 4:
         if layer.config and layer.config.settings.get("dim_ordering") == "th":
@@ -314,49 +275,41 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
         if backend == "theano":
             arrays["kernel"] = arrays["kernel"][::-1, ::-1]
     if layer.kind == "separable":
-        first = Layer(f"{layer.name}.depthwise", "depthwise", {}, {**settings, "separable": True})
-        second = Layer(f"{layer.name}.pointwise", "convolution", {}, {"separable": True})
-        first.arrays["weight"] = arrays.pop("depthwise_kernel")
-        second.arrays = {_own_role(role): array for role, array in arrays.items()}
-        return [first, second]
-    if layer.kind in ("batch_norm", "layer_norm"):
+        return _separable(layer, {stored.arrays[role]: array for role, array in arrays.items()})
+    if layer.kind in NORMS:
         like = next(iter(arrays.values()), np.ones(0))
         arrays = {"gamma": np.ones_like(like), "beta": np.zeros_like(like), **arrays}
     if layer.kind in ("rnn", "lstm", "gru"):
         width = arrays["recurrent_kernel"].shape[-1]
         shape = (2, width) if layer.kind == "gru" else (width,)
         arrays.setdefault("bias", np.zeros(shape, arrays["recurrent_kernel"].dtype))
-        arrays = {
-            "weight_ih": arrays.pop("kernel"),
-            "weight_hh": arrays.pop("recurrent_kernel"),
-            **arrays,
-        }
-    named = {_own_role(role): array for role, array in arrays.items()}
+    named = {stored.arrays.get(role, role): array for role, array in arrays.items()}
     return [Layer(layer.name, layer.kind, named, settings)]
 
 
-def _own_role(role: str) -> str:
-    """minidl's name for one of Keras's."""
-    names = {
-        "kernel": "weight",
-        "depthwise_kernel": "weight",
-        "pointwise_kernel": "weight",
-        "embeddings": "weight",
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "running_mean",
-        "moving_variance": "running_var",
-    }
-    return names.get(role, role)
+def _separable(layer: KerasLayer, arrays: dict[str, np.ndarray]) -> list[Layer]:
+    """A separable convolution's two parts.  arrays: by part and role, such as "pointwise.bias"."""
+    parts = {"depthwise": {}, "pointwise": {}}  # type: dict[str, dict[str, np.ndarray]]
+    for name, array in arrays.items():
+        part, _, role = name.partition(".")
+        parts[part][role] = array
+    first, second = (f"{layer.name}.{part}" for part in parts)
+    settings = {**_settings(layer), "separable": True}
+    return [
+        Layer(first, "depthwise", parts["depthwise"], settings),
+        Layer(second, "convolution", parts["pointwise"], {"separable": True}),
+    ]
 
 
 def _settings(layer: KerasLayer) -> dict[str, Any]:
     if layer.config is None:
         return {}
     given = layer.config.settings
-    if layer.kind in ("batch_norm", "layer_norm"):
-        eps = given.get("epsilon", 1e-3)
-        known = {"eps": float(eps)} if isinstance(eps, int | float) else {}
+    if layer.kind in NORMS:
+        usual = {"epsilon": 1e-3, "groups": 32}
+        named = STORED[layer.kind].settings
+        known = {own: given.get(theirs, usual[theirs]) for theirs, own in named.items()}
+        known = {own: value for own, value in known.items() if isinstance(value, int | float)}
         unlike = "rms_scaling is True" if given.get("rms_scaling") else None
         return {**known, "inputs": layer.config.inputs, "unlike": unlike}
     if layer.kind in ("rnn", "lstm", "gru"):

@@ -1,11 +1,12 @@
 """What a Keras model's configuration (JSON) says about its layers."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LayerConfig", "layer_configs"]
+__all__ = ["LayerConfig", "layer_configs", "name_of", "of_calls", "snake", "tensors"]
 
 
 @dataclass
@@ -89,3 +90,42 @@ def _inputs(node: Any) -> Iterator[str]:
                 yield item[0]
             else:
                 stack += item
+
+
+def name_of(row: Any) -> str:
+    name = row["config"].get("name", row.get("name")) if isinstance(row["config"], dict) else None
+    name = row.get("name") if name is None else name
+    if not isinstance(name, str):
+        raise TypeError("a layer without a name")
+    return name
+
+
+def snake(name: str) -> str:
+    """A class as Keras 3 spells it in its files."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def of_calls(node: Any, once: set[str]) -> list[tuple[str, int, int]]:
+    """The tensors a call takes. once: layers called once, whose call has any number in Keras."""
+    return [(name, 0 if name in once else call, i) for name, call, i in tensors(node)]
+
+
+def tensors(node: Any, depth: int = 0) -> Iterator[tuple[str, int, int]]:
+    """(layer, call, output) of each tensor that a call takes, in order.
+
+    [name, 0, 0, ...] in Keras 2, keras_history in Keras 3.
+    """
+    if depth > 64:
+        raise ValueError("nested too deeply")
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from tensors(value, depth + 1)
+    elif isinstance(node, list):
+        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+            yield node[0], node[1], int(node[2])
+            for more in node[3:]:  # tensors among a call's other arguments
+                yield from tensors(more, depth + 1)
+        else:
+            for value in node:
+                yield from tensors(value, depth + 1)

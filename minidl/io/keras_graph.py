@@ -3,43 +3,50 @@ from, and whether these are pixels that were flattened with their channels first
 """
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from minidl.io.effects import MERGES, of_keras
+import numpy as np
+
+from minidl.io import expression
 from minidl.io.effects import UNKNOWN as UNCOMPARED
+from minidl.io.expression import Expression
 from minidl.io.keras import KerasLayer
+from minidl.io.keras_config import name_of, of_calls, snake, tensors
+from minidl.io.keras_effects import MERGES, of_keras, rescaling
+from minidl.io.keras_order import (
+    CONCATENATE,
+    FLAT_FIRST,
+    HOLDERS,
+    IMAGE_FIRST,
+    IMAGE_LAST,
+    INPUT,
+    KEEPING,
+    KEPT,
+    PLAIN,
+    TURNED,
+    UNKNOWN,
+    axes_of,
+    channels_first,
+    order_after,
+    padded,
+)
 from minidl.io.provenance import Pads
 
-__all__ = ["in_graph"]
+__all__ = ["Graph", "in_graph"]
 
-# How the pixels or features of an activation are ordered, seen from channels-last.
-IMAGE_FIRST, IMAGE_LAST = "image, channels first", "image, channels last"
-FLAT_FIRST, FLAT_LAST = "pixels, channels first", "pixels, channels last"
-PLAIN, TURNED, UNKNOWN = "features", "axes changed", "unknown"
-INPUT = "an input, not yet known to be which"
 DEPTH = 16  # of models within models
 
 MODELS = ("Functional", "Model", "Sequential")
-KEEPING = ("ZeroPadding2D", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "Add", "Rescaling")
 NORMALISED = ("BatchNormalization", "LayerNormalization")
-CONCATENATE = ("Concatenate", "Merge")
-SEPARABLE = ("SeparableConv2D", "SeparableConvolution2D")
-FEATURES = ("Dense", "Embedding", "SimpleRNN", "LSTM", "GRU", "Bidirectional")
-KEPT = {  # layers whose outputs are ordered as their inputs are
-    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "BatchNormalization",
-    "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LayerNormalization",
-    "LeakyReLU", "Maximum", "Minimum", "Multiply", "PReLU", "ReLU", "Rescaling", "Softmax",
-    "SpatialDropout2D", "Subtract", "ThresholdedReLU", "InputLayer", *CONCATENATE,
-}  # fmt: skip
 
 
 @dataclass
 class GraphNode:
     """A layer. path: of the models that it is in, and its name.  place: where Keras 3 stores it.
+    holds: whether it has weights.
 
     inputs: the layers with weights before it, each with its place in what was joined.
     channels_first: whether it takes pixels flattened in that order; "plain": it takes other
@@ -52,9 +59,12 @@ class GraphNode:
     inputs: set[tuple[str, int]] = field(default_factory=set)
     channels_first: bool | str | None = False
     calls: int = 0
+    holds: bool = False
     effects: frozenset[str] | None = None
     pads: Pads | None = None
     axis: Any = None
+    expression: Expression = expression.UNKNOWN
+    scale: tuple[Any, Any] = (1.0, 0.0)
     before: str = ""
     axes: int = 0
 
@@ -85,22 +95,47 @@ class Value:
     effects: frozenset[str] = frozenset()
     axes: int = 0  # how many there are, with that of the batch; 0 where it isn't known
     pads: Pads | None = (0, 0, 0, 0)  # zeros around an image since layers or pooling
+    scale: tuple[Any, Any] = (1.0, 0.0)  # (a, b), if it is a * input + b
+    expression: Expression = expression.UNKNOWN
+
+    def after(self, done: frozenset[str]) -> Expression:
+        """The expression that it is when that was done to it."""
+        made = self.expression
+        for op in done:
+            made = expression.applied(op, made, padded=self.pads is None or any(self.pads))
+        return made
+
+
+@dataclass
+class Graph:
+    """What a configuration tells of each layer of a file and of the whole model.
+
+    ending, endings: what is done to its outputs after the last layers with weights.  input_shapes,
+    scaling: as in `foreign.Found`. None where that isn't known.
+    """
+
+    told: list[dict[str, Any]]
+    ending: frozenset[str] | None = None
+    endings: list[Expression] = field(default_factory=list)
+    input_shapes: list[tuple[int, ...]] | None = None
+    scaling: tuple[Any, Any] | None = None
 
 
 def in_graph(
-    layers: list[KerasLayer], config: Any, backend: str
-) -> tuple[list[dict[str, Any]], frozenset[str] | None]:
-    """For each layer of a file what its model's configuration (JSON) tells of its place.
+    layers: list[KerasLayer], config: Any, backend: str, read: Mapping[str, np.ndarray]
+) -> Graph:
+    """What a model's configuration (JSON) tells of the place of each layer of a file.
 
+    read: the file's arrays by their paths.
     before: the names of the layers before it, each with its place in what was joined.
     channels first: see GraphNode.  columns first: whether features that become an image have their
         channels first; None where that isn't known.
     effects: what was done to its input since other layers; None where that isn't known.
+    scale: (a, b) of the a * x + b that is made of an input that it takes.
     unlike: how it computes otherwise than minidl's layers do.
-    Second, the effects of the model's outputs; None where they aren't known.
     """
     try:
-        walk, text = _Walk(), json.loads(config)
+        walk, text = _Walk(_arrays_by_path(layers, read)), json.loads(config)
         outputs = walk.model(text, None, (), "", 0)
         ending = frozenset().union(*(v.effects for v in outputs)) if outputs else None
         nodes = list(walk.nodes.values())
@@ -109,7 +144,7 @@ def in_graph(
         # Without a configuration channels come last, Keras's own choice, but in Theano's files.
         text = config if isinstance(config, str) else ""
         first = False if "channels_first" not in text and backend != "theano" else None
-        return [{"channels first": first, "columns first": first} for _ in layers], None
+        return Graph([{"channels first": first, "columns first": first} for _ in layers])
     found = [_node_of(layer, nodes) for layer in layers]
     names = {
         node.name: f"{layer.name}.pointwise" if layer.kind == "separable" else layer.name
@@ -126,11 +161,40 @@ def in_graph(
             if pixels is None and columns is False:  # after some layer that isn't known here
                 pixels = False
             told.append({"channels first": pixels, "before": frozenset(before)})
-            told[-1]["effects"], told[-1]["pads"] = node.effects, node.pads
+            told[-1] |= {"effects": node.effects, "pads": node.pads, "scale": node.scale}
+            told[-1]["expression"] = node.expression
             if (unlike := node.unlike(columns)) is not None:
                 told[-1]["unlike"] = unlike
         told[-1]["columns first"] = columns
-    return told, ending
+    endings = [_renamed(value.expression, names) for value in outputs]
+    for each in told:
+        if "expression" in each:
+            each["expression"] = _renamed(each["expression"], names)
+    return Graph(told, ending, endings, walk.input_shapes(columns), walk.scaling())
+
+
+def _renamed(one: Expression, names: Mapping[str, str]) -> Expression:
+    """With the names that layers have in the file."""
+    made: dict[int, Expression] = {}
+
+    def of(each: Expression) -> Expression:
+        if id(each) not in made:
+            name = names.get(each.name, each.name)
+            made[id(each)] = replace(each, name=name, parts=tuple(map(of, each.parts)))
+        return made[id(each)]
+
+    return of(one)
+
+
+def _arrays_by_path(
+    layers: list[KerasLayer], read: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of layers that are no layers of minidl's, by where they stand."""
+    return {
+        layer.place: {role: read[path] for role, path in layer.arrays.items() if path in read}
+        for layer in layers
+        if layer.kind == "other"
+    }
 
 
 def _node_of(layer: KerasLayer, nodes: list[GraphNode]) -> GraphNode | None:
@@ -145,9 +209,29 @@ def _node_of(layer: KerasLayer, nodes: list[GraphNode]) -> GraphNode | None:
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, arrays: Mapping[str, dict[str, np.ndarray]]) -> None:
         self.nodes: dict[tuple[str, ...], GraphNode] = {}
         self.firsts: set[bool | None] = set()  # whether images have their channels first
+        self.arrays = arrays  # of layers that aren't minidl's
+        self.inputs: list[Any] = []  # the configurations of inputs
+
+    def input_shapes(self, first: bool | None) -> list[tuple[int, ...]] | None:
+        """Of one example, channels last; None where they aren't all known.
+
+        first: whether images have their channels first.
+        """
+        shapes = [s.get("batch_shape", s.get("batch_input_shape")) for s in self.inputs]
+        whole = [s for s in shapes if isinstance(s, list) and all(type(n) is int for n in s[1:])]
+        if first is None or len(whole) != len(shapes) or not all(len(s) > 1 for s in whole):
+            return None
+        return [(*s[2:], s[1]) if first and len(s) == 4 else tuple(s[1:]) for s in whole]
+
+    def scaling(self) -> tuple[Any, Any] | None:
+        """What all layers that take inputs are given of them, if it is the same."""
+        taken = [node for node in self.nodes.values() if ("", 0) in node.inputs and node.holds]
+        known = {tuple(tuple(np.ravel(x)) for x in node.scale) for node in taken}
+        plain = all(node.effects == frozenset() for node in taken)
+        return (*map(list, known.pop()),) if len(known) == 1 and plain else None  # type: ignore[return-value]
 
     def model(
         self, row: Any, inputs: list[Value] | None, path: tuple[str, ...], place: str, depth: int
@@ -159,12 +243,14 @@ class _Walk:
             raise ValueError("nested too deeply")
         places, count = [], Counter[str]()
         for layer in rows:
-            kind = _snake(layer["class_name"])
+            kind = snake(layer["class_name"])
             number = f"_{count[kind]}" if count[kind] else ""
             count[kind] += 1
             places.append(f"{place}layers/{kind}{number}")
         if row["class_name"] == "Sequential" or not isinstance(inner, dict):
-            values = inputs or [Value(INPUT)]
+            values = inputs or [Value(INPUT, expression=expression.INPUT)]
+            if not inputs and rows:
+                self.inputs.append(rows[0]["config"])
             for layer, at in zip(rows, places, strict=True):
                 values = self.layer(layer, values, path, at, depth)
             return values
@@ -174,41 +260,43 @@ class _Walk:
         self, inner: Any, rows: Any, places: Any, inputs: Any, path: Any, depth: int
     ) -> list[Value]:
         made: dict[tuple[str, int], list[Value]] = {}  # by layer and call
-        given = [each[0] for each in _tensors(inner.get("input_layers", []))]
+        given = [each[0] for each in tensors(inner.get("input_layers", []))]
         waiting = []
-        once = {_name(layer) for layer in rows if len(layer["inbound_nodes"]) <= 1}
+        once = {name_of(layer) for layer in rows if len(layer["inbound_nodes"]) <= 1}
         for layer, at in zip(rows, places, strict=True):
-            name = _name(layer)
+            name = name_of(layer)
             calls = [] if layer["class_name"] == "InputLayer" else layer["inbound_nodes"]
             if not calls:
                 known = inputs is not None and name in given and given.index(name) < len(inputs)
-                own = Value(INPUT, axes=_axes(layer["config"]))
+                if not known:
+                    self.inputs.append(layer["config"])
+                own = Value(INPUT, axes=axes_of(layer["config"]), expression=expression.INPUT)
                 value = inputs[given.index(name)] if known else own
                 made[name, 0] = [value]
             for i, call in enumerate(calls):
-                waiting.append((layer, at, i, _of_calls(call, once)))
+                waiting.append((layer, at, i, of_calls(call, once)))
         while waiting:
             left = []
-            for layer, at, i, tensors in waiting:
-                if all((name, node) in made for name, node, _ in tensors):
-                    values = [made[name, node][index] for name, node, index in tensors]
-                    made[_name(layer), i] = self.layer(layer, values, path, at, depth)
+            for layer, at, i, taken in waiting:
+                if all((name, node) in made for name, node, _ in taken):
+                    values = [made[name, node][index] for name, node, index in taken]
+                    made[name_of(layer), i] = self.layer(layer, values, path, at, depth)
                 else:
-                    left.append((layer, at, i, tensors))
+                    left.append((layer, at, i, taken))
             if len(left) == len(waiting):
                 raise ValueError("layers that wait for one another")
             waiting = left
-        outputs = _of_calls(inner.get("output_layers", []), once)
+        outputs = of_calls(inner.get("output_layers", []), once)
         return [made[name, node][index] for name, node, index in outputs]
 
     def layer(
         self, row: Any, values: list[Value], path: tuple[str, ...], place: str, depth: int
     ) -> list[Value]:
         kind, inner = row["class_name"], row["config"]
-        path = (*path, _name(row))
+        path = (*path, name_of(row))
         if kind in MODELS or (isinstance(inner, dict) and "layers" in inner):
             return self.model(row, values, path, f"{place}/", depth + 1)
-        before = _together(values, joined=kind in CONCATENATE)
+        before = _together(values, kind)
         node = self.nodes.setdefault(path, GraphNode(path, place))
         node.inputs |= before.sources
         if node.calls and node.channels_first != _pixels_first(before.order):
@@ -216,102 +304,40 @@ class _Walk:
         else:
             node.channels_first = _pixels_first(before.order)
         node.effects = before.effects if node.calls == 0 else None
+        node.expression = before.expression if node.calls == 0 else expression.UNKNOWN
         node.axis = inner.get("axis") if kind in NORMALISED else None
-        node.pads = _padded(before.pads, kind, inner)
-        node.before, node.axes = before.order, before.axes
+        node.pads, node.scale = padded(before.pads, kind, inner), before.scale
+        node.before, node.axes, node.holds = before.order, before.axes, kind in HOLDERS
         node.calls += 1
         if kind != "Flatten" and ("data_format" in inner or "dim_ordering" in inner):
-            self.firsts.add(_first(inner))
-        order = _order_after(kind, inner, before.order)
-        done = of_keras(kind, inner, before.pads is None or any(before.pads))
+            self.firsts.add(channels_first(inner))
+        order = order_after(kind, inner, before.order)
+        done = of_keras(kind, inner, (before.pads, before.expression))
         if kind in MERGES and len(values) == 1:  # with a number, perhaps
             done = frozenset({UNCOMPARED})
-        axes = _axes(inner) or (before.axes if kind in KEPT else 0)
+        merged = kind in MERGES and len(values) > 1
+        after = before.expression if merged else before.after(done)
+        axes = axes_of(inner) or (before.axes if kind in KEPT else 0)
+        scale, of_input = before.scale, before.sources == {("", 0)} and not before.effects
+        if of_input and (own := rescaling(kind, inner, self._arrays(path, place))) is not None:
+            a, b = own
+            scale, done = (a * scale[0], a * scale[1] + b), frozenset()
+            after = before.expression
         if kind not in HOLDERS:
-            pads = _padded(before.pads, kind, inner) if kind in KEEPING else (0, 0, 0, 0)
-            return [Value(order, before.sources, before.lanes, before.effects | done, axes, pads)]
-        return [Value(order, frozenset({(node.name, 0)}), effects=done, axes=axes)]
+            pads = padded(before.pads, kind, inner) if kind in KEEPING else (0, 0, 0, 0)
+            found = before.effects | done
+            return [Value(order, before.sources, before.lanes, found, axes, pads, scale, after)]
+        made = Value(order, frozenset({(node.name, 0)}), axes=axes)
+        made = replace(made, expression=expression.layer(node.name))
+        return [replace(made, effects=done, expression=made.after(done))]
 
-
-HOLDERS = {  # of weights
-    "Conv2D", "Convolution2D", "AtrousConvolution2D", "DepthwiseConv2D", "Conv2DTranspose",
-    "Deconvolution2D", "BatchNormalization", "LayerNormalization", "PReLU", "TimeDistributed",
-    *SEPARABLE, *FEATURES,
-}  # fmt: skip
-
-
-def _order_after(kind: str, settings: Any, before: str) -> str:
-    """The order of what a layer gives."""
-    first = _first(settings)
-    if kind == "Flatten":
-        if before in (IMAGE_FIRST, IMAGE_LAST):
-            return FLAT_FIRST if before == IMAGE_FIRST and first is not True else FLAT_LAST
-        return FLAT_LAST if before == INPUT else before
-    if kind.startswith("Global"):
-        return PLAIN if not settings.get("keepdims") else _image(first)
-    if kind in FEATURES:
-        return before if before in (UNKNOWN, TURNED, IMAGE_LAST) else PLAIN
-    if kind in KEPT:
-        return before
-    if "data_format" in settings or "dim_ordering" in settings:
-        return _image(first)
-    if kind in HOLDERS:  # written before there was a choice, or by hand
-        return IMAGE_LAST
-    if kind == "Permute":
-        turned = {(IMAGE_FIRST, (2, 3, 1)): IMAGE_LAST, (IMAGE_LAST, (3, 1, 2)): IMAGE_FIRST}
-        return turned.get((before, tuple(settings["dims"])), TURNED)
-    if kind == "Reshape":
-        target = settings["target_shape"]
-        if len(target) != 1:
-            return INPUT if len(target) == 3 and before == PLAIN else TURNED
-        return (
-            FLAT_FIRST if before == IMAGE_FIRST else FLAT_LAST if before == IMAGE_LAST else before
-        )
-    return UNKNOWN
-
-
-def _padded(before: Pads | None, kind: str, settings: Any) -> Pads | None:
-    """All zeros around what a convolution works on, or around what another layer gives.
-
-    None where that isn't known, or hangs on the size of images.
-    """
-    if kind == "ZeroPadding2D":
-        (top, bottom), (left, right) = settings["padding"]
-        own = (top, bottom, left, right)
-    elif kind in KEEPING or settings.get("padding") == "valid":
-        own = (0, 0, 0, 0)
-    elif settings.get("padding") == "same" and (
-        settings.get("strides") in ([1, 1], 1) or kind == "Conv2DTranspose"
-    ):
-        dilation = settings.get("dilation_rate", [1, 1])
-        kernel = settings.get("kernel_size")
-        if not isinstance(kernel, list) or not isinstance(dilation, list):
-            return None
-        strides = settings["strides"] if kind == "Conv2DTranspose" else [1, 1]
-        sizes = zip(kernel, strides, dilation, strict=True)
-        whole = [max(0, d * (k - 1) + 1 - stride) for k, stride, d in sizes]
-        own = (whole[0] // 2, -(-whole[0] // 2), whole[1] // 2, -(-whole[1] // 2))
-    else:
-        return None
-    one = before or (0, 0, 0, 0)
-    return None if before is None else (
-        one[0] + own[0], one[1] + own[1], one[2] + own[2], one[3] + own[3]
-    )  # fmt: skip
-
-
-def _axes(settings: Any) -> int:
-    """How many axes an input has, with that of the batch; 0 where that isn't told."""
-    shape = settings.get("batch_shape", settings.get("batch_input_shape"))
-    return len(shape) if isinstance(shape, list) else 0
-
-
-def _first(settings: Any) -> bool | None:
-    given = settings.get("data_format", settings.get("dim_ordering"))
-    return {"channels_first": True, "th": True, "channels_last": False, "tf": False}.get(given)
-
-
-def _image(first: bool | None) -> str:
-    return UNKNOWN if first is None else IMAGE_FIRST if first else IMAGE_LAST
+    def _arrays(self, path: tuple[str, ...], place: str) -> dict[str, np.ndarray]:
+        """The mean and the variance that a file holds for a layer."""
+        held = self.arrays.get(place) or self.arrays.get("/".join(path[-2:]))
+        held = held or self.arrays.get(path[-1]) or {}
+        if set(held) == {"var0", "var1"}:  # of those, files of Keras 3 keep the order
+            return {"mean": held["var0"], "variance": held["var1"]}
+        return held
 
 
 def _pixels_first(order: str) -> bool | str | None:
@@ -319,7 +345,9 @@ def _pixels_first(order: str) -> bool | str | None:
     return told.get(order, order == FLAT_FIRST)
 
 
-def _together(values: list[Value], joined: bool) -> Value:
+def _together(values: list[Value], kind: str) -> Value:
+    """What a layer of the class `kind` takes."""
+    joined = kind in CONCATENATE
     sources: set[tuple[str, int]] = set()
     lanes = 0
     for value in values:
@@ -332,46 +360,23 @@ def _together(values: list[Value], joined: bool) -> Value:
     done = frozenset().union(*(value.effects for value in values))
     axes = {value.axes for value in values}
     pads = {value.pads for value in values}
+    scales = {tuple(tuple(np.ravel(x)) for x in value.scale): value.scale for value in values}
+    scale: tuple[Any, Any] = (1.0, 0.0)
+    if len(scales) == 1:
+        scale = next(iter(scales.values()))
+    elif len(scales) > 1:
+        done |= {UNCOMPARED}
     return Value(
         order, frozenset(sources), lanes, done, axes.pop() if len(axes) == 1 else 0,
-        pads.pop() if len(pads) == 1 else None,
+        pads.pop() if len(pads) == 1 else None, scale, _merged(values, kind),
     )  # fmt: skip
 
 
-def _name(row: Any) -> str:
-    name = row["config"].get("name", row.get("name")) if isinstance(row["config"], dict) else None
-    name = row.get("name") if name is None else name
-    if not isinstance(name, str):
-        raise TypeError("a layer without a name")
-    return name
-
-
-def _snake(name: str) -> str:
-    """A class as Keras 3 spells it in its files."""
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _of_calls(node: Any, once: set[str]) -> list[tuple[str, int, int]]:
-    """The tensors a call takes. once: layers called once, whose call has any number in Keras."""
-    return [(name, 0 if name in once else call, i) for name, call, i in _tensors(node)]
-
-
-def _tensors(node: Any, depth: int = 0) -> Iterator[tuple[str, int, int]]:
-    """(layer, call, output) of each tensor that a call takes, in order.
-
-    [name, 0, 0, ...] in Keras 2, keras_history in Keras 3.
-    """
-    if depth > 64:
-        raise ValueError("nested too deeply")
-    if isinstance(node, dict):
-        for value in node.values():
-            yield from _tensors(value, depth + 1)
-    elif isinstance(node, list):
-        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
-            yield node[0], node[1], int(node[2])
-            for more in node[3:]:  # tensors among a call's other arguments
-                yield from _tensors(more, depth + 1)
-        else:
-            for value in node:
-                yield from _tensors(value, depth + 1)
+def _merged(values: list[Value], kind: str) -> Expression:
+    if len(values) == 1:
+        return values[0].expression
+    op = expression.JOIN if kind in CONCATENATE else MERGES.get(kind)
+    alike = len({value.pads for value in values}) == 1 or op in (expression.JOIN, "multiply")
+    if op is None or not alike:
+        return expression.UNKNOWN
+    return expression.applied(op, *(value.expression for value in values))

@@ -26,9 +26,11 @@ from minidl.io.provenance import reorder
 from minidl.io.shapes import is_ours
 from minidl.io.zeros import Flow, places
 from minidl.nn import Module
+from minidl.nn.stored import Stored
 
 __all__ = [
     "LAYOUTS",
+    "STORED",
     "Layer",
     "from_torch",
     "layers_of",
@@ -40,41 +42,20 @@ __all__ = [
     "unordered",
 ]
 
-KINDS: tuple[tuple[type[Module], str], ...] = (
-    (nn.Conv2d, "convolution"),
-    (nn.DepthwiseConv2d, "depthwise"),
-    (nn.ConvTranspose2d, "transposed"),
-    (nn.Linear, "linear"),
-    (nn.BatchNorm1d, "batch_norm"),
-    (nn.BatchNorm2d, "batch_norm"),
-    (nn.LayerNorm, "layer_norm"),
-    (nn.Embedding, "embedding"),
-    (nn.RNN, "rnn"),
-    (nn.LSTM, "lstm"),
-    (nn.GRU, "gru"),
-)
 
+def _stored_layers() -> dict[str, Stored]:
+    """What minidl's layers say of themselves for files, by kind."""
+    classes = [getattr(nn, name) for name in nn.__all__]
+    found = [stored for each in classes if (stored := getattr(each, "stored", None)) is not None]
+    return {stored.kind: stored for stored in found}
+
+
+STORED = _stored_layers()
 ORDERED = ("linear", "batch_norm", "layer_norm", "rnn", "lstm", "gru")  # they take features
 IMAGES = ("convolution", "depthwise", "transposed")
-NORMALISED = ("weight", "bias", "running_mean", "running_var")
-USUAL = {  # arrays that a layer of each kind has
-    **dict.fromkeys((*IMAGES, "linear"), ("weight", "bias")),
-    **dict.fromkeys(("batch_norm", "layer_norm"), NORMALISED),
-    **dict.fromkeys(("rnn", "lstm", "gru"), ("weight_ih", "weight_hh", "bias")),
-    "embedding": ("weight",),
-}
-
-# The axes of each kind's arrays, in their order.
-LAYOUTS = {
-    "convolution": {"weight": "height width in/groups out"},
-    "depthwise": {"weight": "height width channels multiplier"},
-    "transposed": {"weight": "height width out/groups in"},
-    "linear": {"weight": "in out", "bias": "out"},
-    "embedding": {"weight": "number dimension"},
-    "rnn": {"weight_ih": "in hidden", "weight_hh": "hidden hidden", "bias": "hidden"},
-    "lstm": {"weight_ih": "in ifgo*hidden", "weight_hh": "hidden ifgo*hidden"},
-    "gru": {"weight_ih": "in zrh*hidden", "weight_hh": "hidden zrh*hidden"},
-}
+# Arrays that a layer of each kind has, and their axes
+USUAL = {kind: (*stored.arrays.values(), *stored.axes) for kind, stored in STORED.items()}
+LAYOUTS = {kind: stored.axes for kind, stored in STORED.items() if stored.axes}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -154,12 +135,14 @@ def _placement(array: Any, key: tuple[str, str], kind: str, flow: Flow) -> Place
 
 
 def _kind(module: Module) -> str:
-    return next((kind for cls, kind in KINDS if isinstance(module, cls)), "other")
+    stored = getattr(module, "stored", None)
+    return stored.kind if isinstance(stored, Stored) else "other"
 
 
 def _settings(module: Module) -> dict[str, Any]:
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
-        return {"eps": float(module.eps)}
+    stored = getattr(module, "stored", None)
+    if isinstance(stored, Stored) and stored.settings:
+        return {name: getattr(module, name) for name in stored.settings.values()}
     if isinstance(module, nn.RNN):
         return {"nonlinearity": module.nonlinearity}
     if isinstance(module, nn.ConvTranspose2d):

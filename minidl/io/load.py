@@ -95,24 +95,31 @@ def load_found(
     known: look for the names that other libraries give to the layers of networks of
         `minidl.models`. Where they are found, nothing is matched by order.
     """
-    flow = cache(lambda: follow(model, input_shape))
+    flow = cache(lambda: follow(model, input_shape, found.input_shapes))
     network: Any = model if known and hasattr(model, "source_of") else None
     names = [name for layer in found.layers if (name := rename(layer.name)) is not None]
-    source = network.source_of(names, found.torch) if network else None
+    source = network.source_of(found, names) if network else None
     translate = rename
     if source is not None:
-        network.check_source(source)
+        images = source.images_of(found)
 
         def translate(name: str) -> str | None:
             short = rename(name)
             return None if short is None else source.translate(short)
 
-    state, pairing = match(found, model, translate, flow, source is not None, order, strict)
+    state, pairing = match(
+        found, model, translate, flow, source is not None, order, strict,
+        unscaled=source is not None and source.unscaled,
+    )  # fmt: skip
     report = model.load_state_dict(state, strict)
     if source is not None:
-        network.image_format = source.image_format
+        network.image_format = images
     matched = [(p.slot.name, p.layer.settings["old name"], p.how) for p in pairing.pairs]
-    return report._replace(matched=matched, notes=pairing.notes)
+    notes = pairing.notes
+    if source is not None and len(also := network.sources_of(found, names)) > 1:
+        libraries = " and ".join(each.library for each in also)
+        notes = [*notes, f"the names are those of {libraries}: read as {source.library}'s"]
+    return report._replace(matched=matched, notes=notes)
 
 
 def _check_path(path: Any) -> None:

@@ -1,5 +1,6 @@
 """A file's arrays as a model has them: of its layers, in its layouts, its settings checked."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from minidl.io.computation import check_computation
 from minidl.io.foreign import Found
 from minidl.io.layers import (
     GATES,
+    STORED,
     Layer,
     from_torch,
     layers_of,
@@ -36,6 +38,8 @@ def match(
     names_only: bool = False,
     order: bool = False,
     strict: bool = True,
+    *,
+    unscaled: bool = False,
 ) -> tuple[dict[str, np.ndarray], Pairing]:
     """The arrays of a file for `load_state_dict` of `model`, and how its layers were matched.
 
@@ -49,18 +53,21 @@ def match(
     that nothing else sees it.
     Arrays without a layer in the model keep their names in the file, told apart from the model's.
     flow: finds what a run of the model shows.
+    unscaled: one vector of a normalization is its bias.
     Raises StateError where a setting that the numbers depend on is another in the model, or the
     order of features can't be known; with `strict`, where only order tells layers apart.
     """
     slots = layers_of(model)
     layers = _renamed(found.layers, rename)
+    if unscaled:
+        layers = [_as_bias(layer) for layer in layers]
     pairing = pair_up(layers, slots, found.torch, flow, names_only, order)
     if pairing.undecided and strict:
         raise StateError(_undecided(pairing.undecided, found.torch))
     if strict and not found.torch:
         _check_stacked(slots, pairing)
     _check_settings(pairing.pairs)
-    pairing.notes = check_computation(pairing, found, flow, strict)
+    pairing.notes = check_computation(pairing, found, flow, strict, scaled=not names_only)
     _with_orders(pairing.pairs, model, found.torch, flow)
     convert = _from_torch if found.torch else _from_keras
     converted = [(pair.slot, pair.layer, convert(pair.layer, pair.slot)) for pair in pairing.pairs]
@@ -120,6 +127,16 @@ def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[L
             renamed.append(Layer(new, layer.kind, layer.arrays, settings))
             changed |= {new} - {layer.name}
     return renamed
+
+
+def _as_bias(layer: Layer) -> Layer:
+    """The layer with the one vector that a file holds of weight and bias as its bias."""
+    if "untold" not in layer.settings:
+        return layer
+    vector, settings = layer.arrays["weight"], dict(layer.settings)
+    del settings["untold"]
+    arrays = layer.arrays | {"weight": np.ones_like(vector), "bias": vector}
+    return Layer(layer.name, layer.kind, arrays, settings)
 
 
 # The order of features
@@ -186,12 +203,41 @@ def _first(layer: Layer, side: str) -> bool | str | None:
 def _from_keras(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
     arrays = dict(layer.arrays)
     weight = arrays.get("weight")
+    if slot.kind in ("other", "prelu"):
+        arrays = _alone(layer, slot)
+    if weight is not None and weight.ndim == 4 and {layer.kind, slot.kind} <= CHANNELWISE:
+        arrays["weight"] = _channelwise(weight, slot)
     if weight is not None and {layer.kind, slot.kind} == {"linear", "convolution"}:
         if slot.kind == "convolution" and weight.ndim == 2:
             arrays["weight"] = weight[None, None]  # (in, out) -> (1, 1, in, out)
         elif slot.kind == "linear" and weight.shape[:2] == (1, 1):
             arrays["weight"] = weight[0, 0]
     return arrays | reordered(slot, arrays, True)
+
+
+CHANNELWISE = {"convolution", "depthwise"}
+
+
+def _channelwise(weight: np.ndarray, slot: Layer) -> np.ndarray:
+    """A weight of a convolution with as many groups as channels, as a depthwise one or back."""
+    wanted = slot.arrays["weight"].shape
+    one = 1 in (weight.shape[2], wanted[2])
+    if not one or len(wanted) != 4 or math.prod(wanted[2:]) != math.prod(weight.shape[2:]):
+        return weight
+    return weight.reshape(wanted)  # (kh, kw, 1, C * m) and (kh, kw, C, m) have one order
+
+
+def _alone(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
+    """The arrays of a layer that minidl doesn't have. If it and the model's have one array each, of
+    one shape but for axes of length 1, it is that one, under the model's name."""
+    held = dict(layer.arrays)
+    if "untold" in layer.settings:  # taken for a normalization with one vector
+        del held["bias"]
+    if len(held) != 1 or len(slot.arrays) != 1:
+        return dict(layer.arrays)
+    (array,), ((role, own),) = held.values(), slot.arrays.items()
+    same = [n for n in array.shape if n > 1] == [n for n in own.shape if n > 1]
+    return {role: array.reshape(own.shape)} if same else dict(layer.arrays)
 
 
 def _from_torch(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
@@ -208,9 +254,13 @@ def _check_settings(pairs: list[Pair]) -> None:
     wrong = []
     for pair in pairs:
         slot, layer = pair.slot, pair.layer
-        eps, own = layer.settings.get("eps"), slot.settings.get("eps")
-        if eps is not None and own is not None and not np.isclose(eps, own, rtol=1e-6, atol=0):
-            wrong.append(f"{slot.name}: eps is {own:g}, in the file {eps:g}: make it with that eps")
+        for name in STORED[slot.kind].settings.values() if slot.kind in STORED else ():
+            theirs, own = layer.settings.get(name), slot.settings.get(name)
+            if theirs is None or own is None or np.isclose(theirs, own, rtol=1e-6, atol=0):
+                continue
+            wrong.append(
+                f"{slot.name}: {name} is {own:g}, in the file {theirs:g}: make it with that {name}"
+            )
         rule, own_rule = layer.settings.get("nonlinearity"), slot.settings.get("nonlinearity")
         if rule is not None and own_rule is not None and rule != own_rule:
             wrong.append(
@@ -220,7 +270,7 @@ def _check_settings(pairs: list[Pair]) -> None:
             wrong.append(
                 f"{slot.name}: in the file, {layer.settings['unlike']}, which minidl hasn't"
             )
-        if layer.settings.get("untold"):
+        if layer.settings.get("untold") and slot.kind != "other":
             wrong.append(f"{slot.name}: {layer.settings['untold']}")
         for name, theirs in layer.settings.get("steps", {}).items():
             own = slot.settings.get(name)

@@ -114,7 +114,7 @@ def _may_be(layer: Layer, slot: Layer, torch: bool) -> bool:
     """Whether a layer's kind allows the place that its name asks for."""
     if torch or layer.settings.get("guessed") or layer.kind == slot.kind:
         return True
-    return {layer.kind, slot.kind} == {"linear", "convolution"}
+    return {layer.kind, slot.kind} in ({"linear", "convolution"}, {"depthwise", "convolution"})
 
 
 def _miscounted(layers: list[Layer], slots: list[Layer]) -> set[str]:
@@ -228,11 +228,13 @@ def _ascending(names: list[str]) -> bool:
 
 def _heads(task: _Task) -> None:
     """Match a Dense layer of the file and a 1x1 convolution of the model, or the other way, where
-    one of each is left; and, where only names counted, a last layer of another name."""
-    free, waiting = task.left(_by_product)
-    for key, places in free.items():
-        if key is not None and len(places) == len(waiting[key]) == 1:
-            task.partner[places[0]] = (waiting[key][0], SHAPE)
+    one of each is left; a convolution of as many groups as channels and a depthwise one likewise;
+    and, where only names counted, a last layer of another name."""
+    for signature in (_by_product, _by_channel):
+        free, waiting = task.left(signature)
+        for key, places in free.items():
+            if key is not None and len(places) == len(waiting[key]) == 1:
+                task.partner[places[0]] = (waiting[key][0], SHAPE)
 
 
 def _misfits(task: _Task) -> None:
@@ -295,3 +297,13 @@ def _by_product(layer: Layer, torch: bool, in_file: bool = False) -> Any:
     if len(shape) not in (2, 4) or shape[:-2] not in ((), (1, 1)):
         return None
     return shape[-2:]
+
+
+def _by_channel(layer: Layer, torch: bool, in_file: bool = False) -> Any:
+    """(kh, kw, out) of what convolves each channel by itself; None for other layers."""
+    weight = layer.arrays.get("weight")
+    if torch or weight is None or weight.ndim != 4:
+        return None
+    if layer.kind == "depthwise":
+        return (*weight.shape[:2], weight.shape[2] * weight.shape[3])
+    return (*weight.shape[:2], weight.shape[3]) if weight.shape[2] == 1 else None

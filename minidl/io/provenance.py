@@ -6,11 +6,13 @@ and which layers they come from. `tracker` follows them through the ops of one r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minidl.io import expression
 from minidl.io.axes import Axes, image_axes
+from minidl.io.expression import Expression
 
 __all__ = [
     "IMAGE", "OTHER", "PLANES", "ROWS", "Order", "Owner", "Row", "Use", "Value", "is_plain",
@@ -110,7 +112,8 @@ class Value:
     lanes: how many places there are.
     axes: of OTHER, what of an image its axes are made of, if that is known.  mixed: channels and
         pixels of an image were put in one axis, and their order in the other network isn't known.
-    effects: what was done to it since those layers, as in `effects`.  scale: (a, b), if it is an
+    effects: what was done to it since those layers, as in `effects`; expression: the same, in the
+    order it was done.  scale: (a, b), if it is an
         input, of which it is a * x + b.  pads: zeros around an image since layers or pooling.
     """
 
@@ -125,6 +128,14 @@ class Value:
     pads: Pads | None = (0, 0, 0, 0)
     sources: frozenset[tuple[str, int]] = frozenset()
     lanes: int = 1
+    expression: Expression = expression.UNKNOWN
+
+    def after(self, done: frozenset[str]) -> "Value":
+        """What it is when that was done to it, besides what changes its other properties."""
+        made = self.expression
+        for op in done:
+            made = expression.applied(op, made, padded=self.pads is None or any(self.pads))
+        return replace(self, effects=self.effects | done, expression=made)
 
     @property
     def order(self) -> Order:

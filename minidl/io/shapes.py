@@ -13,8 +13,8 @@ from minidl.errors import ShapeError
 from minidl.geometry import output_size, pad_pair, transposed_output_size
 from minidl.io import effects
 from minidl.io.axes import is_image
+from minidl.io.moved import as_image
 from minidl.io.provenance import IMAGE, OTHER, ROWS, Row, Value
-from minidl.io.tracker import as_image
 from minidl.nn import Module
 
 __all__ = ["MisfitError", "is_ours", "shaped"]
@@ -52,8 +52,7 @@ def shaped(module: Module) -> Any:
 def _same(run: Any, module: Any, name: str, x: Any, value: Any, *more: Any) -> Any:
     output = np.zeros(x.shape, run.dtype)
     if value is not None:
-        done = effects.of_layer(module, x.shape)
-        run.tracker.put(output, replace(value, effects=value.effects | done))
+        run.tracker.put(output, value.after(effects.of_layer(module, x.shape)))
     return Tensor(output)
 
 
@@ -99,6 +98,18 @@ def _norm(run: Any, module: Any, name: str, x: Any, value: Any, residual: Any = 
     return _activated(run, module, output)
 
 
+def _own_norm(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
+    channels = getattr(module, "num_channels", None) or module.num_features
+    if x.ndim < 2 or x.shape[-1] != channels:
+        raise MisfitError(f"{type(module).__name__} {name}", channels, x.shape[-1], x.ndim == 2)
+    if x.ndim == 4:
+        run.take_image(name, value)
+    else:
+        run.takes.append((name, value))
+    made = value if value is not None else Value(IMAGE if x.ndim == 4 else OTHER, doubtful=True)
+    return run.give(name, module, value, x.shape, as_image(made, x.shape) if x.ndim == 4 else made)
+
+
 def _activated(run: Any, module: Any, output: Any) -> Any:
     """With the effect of a layer's own activation."""
     return _done(run, output, effects.of_activation(getattr(module, "activation", None), 0.01))
@@ -108,7 +119,7 @@ def _done(run: Any, output: Any, done: frozenset[str]) -> Any:
     """With what was done to it."""
     value = run.tracker.get(output.data)
     if value is not None and done:
-        run.tracker.put(output.data, replace(value, effects=value.effects | done))
+        run.tracker.put(output.data, value.after(done))
     return output
 
 
@@ -178,11 +189,21 @@ def _pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
     padding = pad_pair(module.padding, kernel, stride, (1, 1), x.shape[1:3])
     size = output_size(name, x.shape[1:3], kernel, stride, padding, (1, 1), module.ceil_mode)
     shape = (len(x), *size, x.shape[3])
-    before = value.pads if value is not None else (0, 0, 0, 0)
-    around = None if module.ceil_mode or before is None else bool(np.any(padding) or any(before))
+    around = None if module.ceil_mode else bool(np.any(padding))
     kind = "max" if isinstance(module, nn.MaxPool2d) else "average"
-    output = run.give("", module, value, shape, _image(value, x))
-    return _done(run, output, effects.pooled(kind, kernel, stride, around, shape))
+    counted = getattr(module, "count_include_pad", False)
+    done = effects.pooled(kind, kernel, stride, (around, counted), value, shape)
+    return _without_pads(
+        run, _done(run, run.give("", module, value, shape, _image(value, x)), done)
+    )
+
+
+def _without_pads(run: Any, output: Any) -> Any:
+    """An image around which zeros don't count any more."""
+    value = run.tracker.get(output.data)
+    if value is not None:
+        run.tracker.put(output.data, replace(value, pads=(0, 0, 0, 0)))
+    return output
 
 
 def _upsampled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
@@ -196,13 +217,13 @@ def _upsampled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
 def _global_pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
     _check_channels(f"pooling {name}", x, x.shape[-1])
     image = _image(value, x)
-    whole = effects.of_whole("average", x.shape)
+    whole = effects.of_whole("average", value, x.shape)
     if module.keepdims:
         output = run.give("", module, value, (len(x), 1, 1, x.shape[3]), image)
-        return _done(run, output, whole)
-    row = Row(x.shape[3], (x.shape[3], 1))
-    output = run.give("", module, value, (len(x), x.shape[3]), Value(ROWS, (row,)))
-    return _done(run, output, whole)
+    else:
+        made = Value(ROWS, (Row(x.shape[3], (x.shape[3], 1)),))
+        output = run.give("", module, value, (len(x), x.shape[3]), made)
+    return _without_pads(run, _done(run, output, whole))
 
 
 def _embedded(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
@@ -241,6 +262,7 @@ _SHAPES: dict[type[Module], Any] = {
     **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d), _pooled),
     nn.GlobalAvgPool2d: _global_pooled,
     nn.Upsample: _upsampled,
+    **dict.fromkeys((nn.GroupNorm, nn.InstanceNorm2d), _own_norm),
     nn.Embedding: _embedded,
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), _recurrent),
 }

@@ -1,18 +1,37 @@
 """Following a model's activations through the ops of one run; see `provenance`."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from minidl.io import effects
-from minidl.io.axes import Axes, blended, image_axes, is_image, plain_features, reshaped
-from minidl.io.provenance import IMAGE, OTHER, PLANES, ROWS, Owner, Row, Use, Value, is_plain
-from minidl.ops.indexing import is_basic
+from minidl.io import effects, expression
+from minidl.io.axes import blended, reshaped
+from minidl.io.expression import Expression
+from minidl.io.moved import (
+    MIXING,
+    MOVING,
+    ORDERS,
+    REDUCTIONS,
+    core,
+    cut,
+    elementwise,
+    fitting,
+    flattened,
+    from_all,
+    joined,
+    mixed,
+    rearranged,
+    reduced,
+    regrouped,
+    taken_plain,
+    transposed,
+    unknown,
+)
+from minidl.io.provenance import OTHER, ROWS, Owner, Use, Value
 
-__all__ = ["Tracker", "as_image"]
+__all__ = ["Tracker"]
 
 
 @dataclass
@@ -28,6 +47,7 @@ class Tracker:
     owners: dict[int, frozenset[Owner]] = field(default_factory=dict)
     uses: dict[tuple[str, str], list[Use]] = field(default_factory=dict)
     ending: set[str] = field(default_factory=set)  # the effects of outputs
+    endings: list[Expression] = field(default_factory=list)  # of outputs
     mixed: set[str] = field(default_factory=set)  # layers whose channels the model gives as pixels
     alive: list[Any] = field(default_factory=list)  # as long as ids are compared
     batch: int = 1
@@ -45,7 +65,7 @@ class Tracker:
         known = [(a, v) for a in arrays if (v := self.get(a)) is not None]
         if known and id(output) not in {id(a) for a, _ in known}:
             if op.is_yours and known[0][1].kind == ROWS:  # it may order features anew
-                self.put(output, _unknown(output))
+                self.put(output, unknown(output))
             else:
                 self.put(output, self._result(op.name, known, settings, output, arrays))
         for position, array in enumerate(arrays):
@@ -61,16 +81,16 @@ class Tracker:
 
     def _used(self, owner: Owner, op: str, position: int, value: Value, output: Any) -> None:
         who, shape, plain = owner
-        made = self.get(output) or _unknown(output)
+        made = self.get(output) or unknown(output)
         use = Use(op, position, shape, plain, value, made, output.shape)
-        self.put(output, replace(made, effects=made.effects | {effects.UNKNOWN}))
+        self.put(output, made.after(frozenset({effects.UNKNOWN})))
         self.uses.setdefault(who, []).append(use)
 
     def _made_of(self, owner: Owner, op: str, array: Any, output: Any) -> None:
         """An array made of a module's own is its own, too."""
         who, shape, plain = owner
         kept = op in ("reshape", "broadcast_to") or op not in MOVING | REDUCTIONS | MIXING | ORDERS
-        kept = kept and (_core(output.shape) == _core(array.shape) or op == "broadcast_to")
+        kept = kept and (core(output.shape) == core(array.shape) or op == "broadcast_to")
         made = self.owners.get(id(output), frozenset())
         self.owners[id(output)] = made | {(who, shape if kept else output.shape, plain and kept)}
         self.alive.append(output)
@@ -80,7 +100,8 @@ class Tracker:
         as YOLO's (N, S, S, scores), and no layer tells."""
         value = self.get(output)
         if value is not None:
-            self.ending |= effects.with_scale(value.effects, value.scale)
+            self.endings.append(value.expression)
+            self.ending |= effects.with_scale(value.effects, *value.scale)
         if value is not None and output.ndim == 4 and (value.mixed or blended(value.axes or ())):
             self.mixed |= {name for name, _ in value.sources}
         if value is None or value.kind != ROWS or output.ndim != 4:
@@ -102,25 +123,35 @@ class Tracker:
         if name == "reshape":
             made = self._reshaped(x, value, output)
         elif name == "transpose":
-            made = _transposed(x, value, output, settings.get("axes"))
+            made = transposed(x, value, output, settings.get("axes"))
         elif name == "concatenate":
-            made = _joined(known, settings["axis"], output, arrays)
-            return replace(made, effects=frozenset().union(*(v.effects for _, v in known)))
+            made = joined(known, settings["axis"], output, arrays)
+            whole = len(known) == len(arrays)
+            parts = [v.expression for _, v in known] if whole else [expression.UNKNOWN]
+            return replace(
+                made,
+                effects=frozenset().union(*(v.effects for _, v in known)),
+                expression=expression.applied(expression.JOIN, *parts),
+            )
         elif name == "getitem":
-            made = _cut(x, value, output, settings["key"])
+            made = cut(x, value, output, settings["key"])
         elif name in REDUCTIONS:
-            made = _reduced(x, value, output)
+            made = reduced(x, value, output)
         elif name in MIXING:
-            made = _mixed(value, output)
+            made = mixed(value, output)
         elif name in ORDERS:
-            made = _unknown(output)
+            made = unknown(output)
         else:
-            made = _elementwise(known, output)
-        made = _from_all(_fitting(made, output), [v for _, v in known])
-        done = effects.of_op(name, settings, x.shape, output.shape)
-        done |= effects.of_merge(name, len({id(a) for a, _ in known}))
+            made = elementwise(known, output)
+        made = from_all(fitting(made, output), [v for _, v in known])
+        done = effects.of_op(name, settings, value, x.shape, output.shape)
+        merged = effects.of_merge(name, len({id(a) for a, _ in known}))
+        after = effects.expressed(name, done, known, arrays, output.shape)
         made = replace(
-            made, effects=made.effects | done, pads=effects.padded(known, name, settings)
+            made,
+            effects=made.effects | done | merged,
+            pads=effects.padded(known, name, settings),
+            expression=after,
         )
         return effects.scaled(made, name, arrays, value)
 
@@ -129,266 +160,21 @@ class Tracker:
         if axes is not None and output.ndim != 2:
             if output.shape[:1] != x.shape[:1]:
                 self.broken = f"a reshape from {x.shape} to {output.shape} changes the batch"
-            return _rearranged(value, reshaped(axes, output.shape), x, output)
+            return rearranged(value, reshaped(axes, output.shape), x, output)
         if x.ndim and (not output.ndim or output.shape[0] != x.shape[0]):
             if value.kind != OTHER and output.ndim > 1:
                 self.broken = f"a reshape from {x.shape} to {output.shape} changes the batch"
-            return _regrouped(x, value, output)
+            return regrouped(x, value, output)
         if value.kind == ROWS:
             for row in value.rows if output.ndim == 2 else ():
                 if row.raw:
                     row.forget()
             if output.ndim in (2, 4):
                 return value
-            plain = _taken_plain(value)
+            plain = taken_plain(value)
             return Value(OTHER, exact=plain, doubtful=not plain, mixed=not plain)
         if output.ndim == 2:
-            return Value(ROWS, _flattened(x, value))
+            return Value(ROWS, flattened(x, value))
         if value.kind == OTHER and value.exact:
             return Value(OTHER, exact=True)
         return Value(OTHER, doubtful=True, mixed=value.mixed)
-
-
-REDUCTIONS = {"sum", "mean", "max", "min", "logsumexp", "var", "sum_to"}
-ORDERS = {"argsort", "cumsum"}  # whose outputs depend on the order of their inputs
-MIXING = {  # whose outputs are other features than their inputs
-    "matmul", "linear", "embedding", "scatter_add", "rnn", "lstm", "gru",
-}  # fmt: skip
-
-
-MOVING = {"reshape", "transpose", "getitem", "concatenate", "softmax", "log_softmax", "pad"}
-
-
-def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the axes of length 1 that it begins with."""
-    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
-
-
-def _rearranged(value: Value, axes: Axes | None, x: Any, output: Any) -> Value:
-    """An image whose axes were split, joined or put in another order.
-
-    (N, H, W, C) -> (N, H * W, C) is PyTorch's flatten(2).transpose(1, 2).
-    """
-    if axes is None:
-        return Value(OTHER, doubtful=True, mixed=True)
-    if len(axes) == 4 and axes == image_axes(output.shape, "nchw"):
-        return replace(value, kind=PLANES, axes=None)
-    if is_image(axes):
-        return replace(value, kind=IMAGE, axes=None)
-    plain = plain_features(axes)
-    return Value(OTHER, doubtful=value.doubtful or not plain, axes=axes)
-
-
-def _unknown(output: Any) -> Value:
-    """Of whatever can't be followed."""
-    if output.ndim == 2:
-        row = Row(output.shape[1])
-        row.forget()
-        return Value(ROWS, (row,))
-    return Value(IMAGE if output.ndim == 4 else OTHER, doubtful=True)
-
-
-def _fitting(made: Value, output: Any) -> Value:
-    """Without its axes, where they are of another length now."""
-    axes = made.axes
-    if axes is None or tuple(math.prod(p[2] for p in axis) for axis in axes) == output.shape:
-        return made
-    return replace(made, axes=None, mixed=made.mixed or blended(axes))
-
-
-def _taken_plain(value: Value) -> bool:
-    """Whether its rows have the same order in both networks, as what takes them needs it."""
-    for row in value.rows:
-        if row.open:
-            row.settle(row.size, 1)
-    return is_plain(value.order)
-
-
-def _plain_row(size: int) -> Value:
-    return Value(ROWS, (Row(size, (size, 1)),))
-
-
-def _regrouped(x: Any, value: Value, output: Any) -> Value:
-    """Steps of sequences as rows of a batch, (N, T, C) -> (N * T, C), or the other way."""
-    same = output.ndim > 1 and x.ndim > 1 and output.shape[-1] == x.shape[-1]
-    plain = _taken_plain(value) if value.kind == ROWS else not value.doubtful
-    if not (same and plain):
-        return _unknown(output)
-    return _plain_row(x.shape[-1]) if output.ndim == 2 else Value(OTHER, exact=True)
-
-
-def _flattened(x: Any, value: Value) -> tuple[Row, ...]:
-    """The row that a flattened activation is."""
-    size = x[0].size
-    row = Row(size)
-    if value.kind == IMAGE and not value.doubtful:
-        row.settle(x.shape[-1], size // max(1, x.shape[-1]))
-    elif value.kind == PLANES or value.exact or (value.kind == IMAGE and size == x.shape[-1]):
-        row.settle(size, 1)
-    elif (axes := value.axes) is not None and not value.doubtful:
-        _settle_by(row, axes, size)
-    else:
-        row.forget()
-    return (row,)
-
-
-def _settle_by(row: Row, axes: Axes, size: int) -> None:
-    """Tell the order of a row that is made of the parts of an image."""
-    flat = reshaped(axes[1:], (size,))
-    names = [name for name, _, _ in flat[0]] if flat else ["?"]
-    channels = math.prod(size for name, _, size in flat[0] if name == "c") if flat else 0
-    if names == sorted(names, key=lambda name: name != "c"):
-        row.settle(size, 1)
-    elif names == sorted(names, key=lambda name: name == "c"):
-        row.settle(channels, size // channels)
-    else:
-        row.forget()
-
-
-def as_image(value: Value, shape: tuple[int, ...]) -> Value:
-    """A row that is taken as an image (N, H, W, C), which now is known to be one."""
-    if value.kind != ROWS:
-        return value
-    if len(value.rows) == 1:
-        value.rows[0].settle(shape[3], shape[1] * shape[2])
-    elif 1 not in (shape[1] * shape[2], shape[3]):
-        for row in value.rows:
-            row.forget()
-    elif not _taken_plain(value):
-        return replace(value, kind=IMAGE, rows=(), doubtful=True)
-    return replace(value, kind=IMAGE, rows=())
-
-
-def _transposed(x: Any, value: Value, output: Any, axes: Any) -> Value:
-    order = tuple(a % x.ndim for a in axes) if axes is not None else tuple(range(x.ndim))[::-1]
-    if order == tuple(range(x.ndim)):
-        return value
-    if (parts := value.axes_of(x.shape)) is not None and output.ndim != 2:
-        return _rearranged(value, tuple(parts[axis] for axis in order), x, output)
-    if x.ndim == 4 and value.kind == ROWS and order == (0, 2, 3, 1):  # a row that was (C, H, W)
-        plain = _taken_plain(value)
-        return Value(IMAGE, doubtful=not plain, mixed=not plain)
-    if value.kind == ROWS:
-        exact = _taken_plain(value) and x.ndim == 2
-        return Value(OTHER, doubtful=not exact, exact=exact)
-    same = value.kind == OTHER and value.exact
-    return Value(OTHER, doubtful=not same, exact=same, mixed=value.mixed)
-
-
-def _joined(known: list[tuple[Any, Value]], axis: int, output: Any, arrays: Sequence[Any]) -> Value:
-    """The values one after the other; their sources, too."""
-    sources: set[tuple[str, int]] = set()
-    lanes = 0
-    for _, value in known:
-        sources |= {(name, lane + lanes) for name, lane in value.sources}
-        lanes += value.lanes
-    kinds = {value.kind for _, value in known}
-    last = axis % output.ndim == output.ndim - 1
-    if len(arrays) != len(known) and (last or ROWS in kinds) and kinds != {IMAGE}:
-        made = _unknown(output)
-    elif kinds == {ROWS} and output.ndim == 2 and last:
-        made = Value(ROWS, tuple(row for _, value in known for row in value.rows))
-    elif output.ndim == 4 and kinds <= {IMAGE, ROWS}:
-        images = [as_image(value, x.shape) for x, value in known]
-        doubtful = any(v.doubtful for v in images)
-        made = Value(IMAGE, doubtful=doubtful, mixed=any(v.mixed for v in images))
-    else:
-        exact = all(v.exact or (v.kind == ROWS and _taken_plain(v)) for _, v in known)
-        made = Value(OTHER, doubtful=any(v.doubtful for _, v in known), exact=exact)
-        made = made if output.ndim != 2 else _unknown(output)
-    return replace(made, sources=frozenset(sources), lanes=lanes)
-
-
-def _cut(x: Any, value: Value, output: Any, key: Any) -> Value:
-    parts = key if isinstance(key, tuple) else (key,)
-    backwards = any(isinstance(part, slice) and (part.step or 1) < 0 for part in parts)
-    anew = backwards or not is_basic(key)  # elements in another order
-    if anew and (value.kind != IMAGE or output.ndim != 4):  # of pixels it is the same one there
-        return _unknown(output)
-    if output.shape == x.shape:
-        return value
-    if value.kind != ROWS:
-        if output.ndim == x.ndim:
-            return value
-        plain = (value.kind == OTHER and not value.doubtful) or value.exact
-        if output.ndim == 2 and plain and output.shape[1] == x.shape[-1]:
-            return _plain_row(output.shape[1])
-        return _unknown(output) if output.ndim == 2 else Value(OTHER, doubtful=True)
-    if x.ndim == output.ndim == 2 and isinstance(key, tuple) and len(key) == 2:
-        start, stop, step = key[1].indices(x.shape[1]) if isinstance(key[1], slice) else (0, 0, 0)
-        ends = np.cumsum([0, *(row.size for row in value.rows)]).tolist()
-        if step == 1 and start in ends and stop in ends:
-            return Value(ROWS, value.rows[ends.index(start) : ends.index(stop)])
-    plain = _taken_plain(value)
-    if output.ndim == 2:
-        return _plain_row(output.shape[1]) if plain else _unknown(output)
-    return Value(OTHER, exact=plain, doubtful=not plain)
-
-
-def _reduced(x: Any, value: Value, output: Any) -> Value:
-    if value.kind == ROWS:
-        if output.size > len(x) and not _taken_plain(value):
-            return _unknown(output)
-        return _plain_row(output.shape[1]) if output.ndim == 2 else Value(OTHER, exact=True)
-    if output.ndim == x.ndim:  # keepdims
-        return value
-    if output.ndim == 2:
-        plain = value.exact or not value.doubtful
-        return _plain_row(output.shape[1]) if plain else _unknown(output)
-    if value.kind == IMAGE and output.shape == x.shape[:3]:
-        return Value(OTHER, exact=True)
-    return Value(OTHER, doubtful=True, exact=value.exact)
-
-
-def _mixed(value: Value, output: Any) -> Value:
-    if output.ndim == 2:
-        return Value(ROWS, (Row(output.shape[1]),))
-    return Value(OTHER, exact=value.kind != IMAGE and not value.doubtful, doubtful=value.doubtful)
-
-
-def _elementwise(known: list[tuple[Any, Value]], output: Any) -> Value:
-    """An op that keeps every number in its place, or works on images."""
-    largest = max(x.ndim for x, _ in known)
-    same = [(x, v) for x, v in known if x.ndim == output.ndim == largest]
-    rows = [v for x, v in same if v.kind == ROWS and x.shape == output.shape]
-    if output.ndim == 4:
-        if len(rows) == len(same) == len(known) and len({v.rows for v in rows}) == 1:
-            return rows[0]
-        whole = [v for x, v in known if x.shape == output.shape]  # beside means and the like
-        if whole and all(v.axes is not None and v.axes == whole[0].axes for v in whole):
-            return whole[0]
-        images = [as_image(v, x.shape) for x, v in known if x.ndim == 4]
-        kind = PLANES if any(v.kind == PLANES for v in images) else IMAGE
-        mixed = kind == PLANES and any(v.kind != PLANES for v in images)
-        doubtful = mixed or not images or any(v.doubtful for v in images)
-        return Value(
-            kind, doubtful=doubtful, mixed=any(v.mixed or blended(v.axes or ()) for v in images)
-        )
-    if output.ndim == 2 and rows:
-        for other in rows[1:]:
-            _unite(rows[0], other)
-        return rows[0]
-    for _, value in known:
-        _taken_plain(value)
-    if not same or any(x.shape != output.shape for x, v in same[:1]):
-        return _unknown(output)
-    first = next((v for x, v in same if x.shape == output.shape), same[0][1])
-    doubtful = any(v.doubtful for _, v in same)
-    return replace(first, doubtful=doubtful, exact=all(v.exact for _, v in same), rows=())
-
-
-def _unite(one: Value, two: Value) -> None:
-    if [row.size for row in one.rows] == [row.size for row in two.rows]:
-        for a, b in zip(one.rows, two.rows, strict=True):
-            a.unite(b)
-    elif not (_taken_plain(one) and _taken_plain(two)):
-        for row in (*one.rows, *two.rows):
-            row.forget()
-
-
-def _from_all(made: Value, values: list[Value]) -> Value:
-    """With the sources of all, which were added or the like."""
-    sources = frozenset().union(*(value.sources for value in values))
-    done = frozenset().union(*(value.effects for value in values))
-    lanes = max(value.lanes for value in values)
-    return replace(made, sources=sources, lanes=lanes, effects=done)

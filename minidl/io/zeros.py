@@ -13,8 +13,9 @@ from minidl import nn
 from minidl.autograd import no_grad, register_op_hook
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ShapeError, StateError
-from minidl.io import effects
+from minidl.io import effects, expression
 from minidl.io.axes import is_image, plain_features
+from minidl.io.expression import Expression
 from minidl.io.provenance import IMAGE, OTHER, ROWS, Order, Pads, Row, Use, Value
 from minidl.io.shapes import shaped
 from minidl.io.tracker import Tracker
@@ -44,9 +45,16 @@ class Flow:
     edges: dict[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     effects: dict[str, frozenset[str] | None] = field(default_factory=dict)
     ending: frozenset[str] = frozenset()
+    expressions: dict[str, Expression] = field(default_factory=dict)
+    endings: list[Expression] = field(default_factory=list)
     pads: dict[str, Pads] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     why: str = ""
     failed: bool = False
+
+    def first_name(self, name: str) -> str:
+        """The first name of a layer that stands in several places."""
+        return self.names.get(name, name)
 
     def settled(self, order: Order) -> Order:
         """An order, unless it hangs on the size of images that was only guessed."""
@@ -110,7 +118,10 @@ def _run_once(
         rows = (Row(shape[0], raw=guessed),) if kind == ROWS else ()
         steps = len(shape) == 2  # (T, C); what more axes are can't be known
         doubtful = kind == OTHER and len(shape) > 2
-        value = Value(kind, rows, doubtful, steps or not shape, sources=frozenset({("", 0)}))
+        value = Value(
+            kind, rows, doubtful, steps or not shape, sources=frozenset({("", 0)}),
+            expression=expression.INPUT,
+        )  # fmt: skip
         run.tracker.put(x, value)
         inputs.append(Tensor(x))
     with no_grad(), register_op_hook(run.tracker.op), np.errstate(all="ignore"):
@@ -134,6 +145,7 @@ class _Run:
         self.takes: list[tuple[str, Value | None]] = []
         self.gives: dict[str, list[Row]] = {}
         self.effects: dict[str, frozenset[str] | None] = {}
+        self.expressions: dict[str, Expression] = {}
         self.pads: dict[str, Pads] = {}
         for name, module in places(twin):
             self.names.setdefault(id(module), []).append(name)
@@ -162,16 +174,26 @@ class _Run:
         """An output of the layer `name`, which took `value`; of one without arrays, if it is ""."""
         output = np.zeros(shape, self.dtype)
         done = effects.of_layer(module, shape)
-        before = effects.with_scale(value.effects, value.scale) if value else frozenset({"?"})
-        made = replace(made, effects=done if name else before | done)
+        before = effects.with_scale(value.effects, *value.scale) if value else frozenset({"?"})
+        taken = value.expression if value else expression.UNKNOWN
         if name:
             known = name not in self.effects or self.effects[name] == before
+            self.expressions[name] = taken if name not in self.effects else expression.UNKNOWN
             self.effects[name] = before if known else None
             self.edges.setdefault(name, set()).update(value.sources if value else {("", 0)})
-            made = replace(made, sources=frozenset({(name, 0)}), lanes=1)
-        elif value is not None:
-            made = replace(made, sources=value.sources, lanes=value.lanes)
-        self.tracker.put(output, made)
+            made = replace(
+                made,
+                sources=frozenset({(name, 0)}),
+                lanes=1,
+                effects=frozenset(),
+                expression=expression.layer(name),
+                scale=(1.0, 0.0),
+            )
+        else:
+            made = replace(made, effects=before, expression=taken)
+            if value is not None:
+                made = replace(made, sources=value.sources, lanes=value.lanes, pads=value.pads)
+        self.tracker.put(output, made.after(done))
         return Tensor(output)
 
     def take_image(self, name: str, value: Value | None) -> None:
@@ -197,6 +219,11 @@ class _Run:
         flow.effects = {
             each: done for name, done in self.effects.items() for each in self.names_of[name]
         }
+        flow.expressions = {
+            each: one for name, one in self.expressions.items() for each in self.names_of[name]
+        }
+        flow.endings = list(self.tracker.endings)
+        flow.names = {each: all_[0] for all_ in self.names.values() for each in all_}
         flow.pads = dict(self.pads)
         flow.ending = frozenset(self.tracker.ending)
         flow.columns |= dict.fromkeys(self.tracker.mixed & self.edges.keys())

@@ -70,6 +70,7 @@ DEPTHWISE, GROUPED, PLANAR = "depthwise", "grouped", "planar"
 FEWEST_CHANNELS = 32
 FEW_OUTPUTS = 6  # for planes to pay without pooling
 MOST_PLANES = 16  # numbers between the pixels of neighbouring outputs
+LONGEST_PLANE_SUM = 4096  # products, which are added up one by one
 FEWEST_TILES = 24
 LARGE_WEIGHTS = 256 * 512  # of a 1x1 convolution: packing them costs
 FEWEST_TILES_KEPT = 12  # where transformed weights are kept, in a compiled model
@@ -104,7 +105,8 @@ def algorithm(
     few = few if pooled else min(few, FEW_OUTPUTS)
     if groups == 1 and chosen != "direct" and k <= few:
         reach = (kw - 1) * dilation[1] // stride[1]  # outputs' places lost at a line's end
-        if c * stride[1] <= MOST_PLANES and output_size[1] >= 3 * reach:
+        short = kh * kw * c <= LONGEST_PLANE_SUM
+        if short and c * stride[1] <= MOST_PLANES and output_size[1] >= 3 * reach:
             return PLANAR
     return DIRECT
 

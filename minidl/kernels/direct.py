@@ -21,12 +21,16 @@ from minidl.kernels.microkernel import (
     activated,
     begin,
     finish,
+    resume,
     tile_shape,
 )
 from minidl.kernels.offsets import take
 from minidl.kernels.packing import packed_forward, turned_in_groups
 from minidl.kernels.simd import zeros
 from minidl.kernels.tables import Tables, forward_tables, input_grad_tables
+
+LONGEST = 6144  # products that one sum adds up: more than 3x3 of 512 channels, or 7x7 of 64
+SHORT = 1024  # products in each part of a longer one
 
 
 @functools.cache
@@ -53,17 +57,26 @@ def _gather(rows, vectors, lanes):
         zero = zeros(y, rows, vectors, lanes)
         for tile in range(bounds[part], bounds[part + 1]):
             first, segment = tiles[tile, 0], tiles[tile, 1]
-            pixels = take(x_rows, first, zero)
-            acc = begin(zero, bias, block * width)
-            for s in range(segment, segment + tiles[tile, 2]):
-                acc = accumulate(
-                    acc, x, x_segments[s] + group * inputs, pixels, 1,
-                    w, block * block_size + w_segments[s] * width, width, tiles[tile, 3],
-                )  # fmt: skip
-            finish(
-                activated(acc, activation), y, group * outputs + j * width,
-                take(y_rows, first, zero), outputs - j * width, width,
-            )  # fmt: skip
+            pixels, results = take(x_rows, first, zero), take(y_rows, first, zero)
+            depth, last = tiles[tile, 3], segment + tiles[tile, 2]
+            at_once = tiles[tile, 2]
+            if at_once * depth > LONGEST:
+                at_once = max(1, SHORT // depth)
+            at, count, begun = group * outputs + j * width, outputs - j * width, False
+            while segment < last or not begun:
+                stop = min(last, segment + at_once)
+                acc = zero if begun else begin(zero, bias, block * width)
+                for s in range(segment, stop):
+                    acc = accumulate(
+                        acc, x, x_segments[s] + group * inputs, pixels, 1,
+                        w, block * block_size + w_segments[s] * width, width, depth,
+                    )  # fmt: skip
+                if begun:  # a sum of sums, which are short: long ones lose digits
+                    acc = acc + resume(zero, y, at, results, count, width)
+                if stop == last:
+                    acc = activated(acc, activation)
+                finish(acc, y, at, results, count, width)
+                segment, begun = stop, True
 
     return convolve
 

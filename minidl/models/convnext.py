@@ -66,7 +66,29 @@ TORCHVISION = Source(
 )
 
 
-@register(TORCHVISION)
+BLOCK = r"convnext_\w+_stage_([0-3])_block_(\d+)_"
+KERAS_PARTS = {"depthwise_conv": "depthwise", "layernorm": "norm", "layer_scale": "scale"}
+KERAS_PARTS |= {"pointwise_conv_1": "expand", "pointwise_conv_2": "reduce"}
+KERAS = Source(
+    "Keras Applications",
+    (
+        (
+            BLOCK + f"({'|'.join(KERAS_PARTS)})",
+            lambda s, b, part: f"features.{2 * s + 1}.{b}.{KERAS_PARTS[part]}",
+        ),
+        (r"convnext_\w+_stem_conv", lambda: "features.0.0"),
+        (r"convnext_\w+_stem_layernorm", lambda: "features.0.1"),
+        (r"convnext_\w+_downsampling_layernorm_([0-2])", lambda s: f"features.{2 * s + 2}.0"),
+        (r"convnext_\w+_downsampling_conv_([0-2])", lambda s: f"features.{2 * s + 2}.1"),
+        (r"convnext_\w+_head_layernorm", lambda: "classifier.1"),
+        (r"convnext_\w+_head_dense", lambda: "classifier.2"),
+    ),
+    IMAGENET,
+    torch=False,
+)
+
+
+@register(TORCHVISION, KERAS)
 def convnext_tiny(
     num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
 ) -> Network:

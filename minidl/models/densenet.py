@@ -105,7 +105,7 @@ def densenet121(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5
     return _densenet((6, 12, 24, 16), num_classes, in_channels, eps)
 
 
-@register(TORCHVISION)
+@register(TORCHVISION, KERAS)
 def densenet161(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5) -> Network:
     """DenseNet-161, with growth 48.  (N, 224, 224, in_channels) -> (N, num_classes).
 

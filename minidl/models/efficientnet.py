@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from minidl import nn
+from minidl.errors import StateError
+from minidl.io.foreign import Found
 from minidl.models.blocks import (
     CONV_NORM,
     ConvBlock,
@@ -16,7 +20,7 @@ from minidl.models.blocks import (
 )
 from minidl.models.network import Network
 from minidl.models.registry import register
-from minidl.models.sources import IMAGENET, ImageFormat, Names, Source
+from minidl.models.sources import IMAGENET, SIGNED, ImageFormat, Names, Source
 
 __all__ = [
     "efficientnet_b0",
@@ -70,15 +74,24 @@ def _stages(
 
 
 def _efficientnet(
-    width: float, depth: float, size: int, dropout: float, num_classes: int, in_channels: int,
+    width: float,
+    depth: float,
+    size: int,
+    dropout: float,
+    num_classes: int,
+    in_channels: int,
     stochastic_depth: float,
-) -> Network:  # fmt: skip
+    symmetric: bool,
+    eps: float,
+) -> Network:
     """Table 1, channels times `width` and rows times `depth`: features[i] is stage i + 1."""
     first, last = divisible(32 * width), 4 * divisible(320 * width)
+    padding = None if symmetric else "same"
+    settings: dict[str, Any] = {"activation": "silu", "padding": padding, "eps": eps}
     body = nn.Sequential(
-        ConvBlock(in_channels, first, 3, 2, activation="silu"),
-        *_stages(first, width, depth, True, stochastic_depth, activation="silu"),
-        ConvBlock(last // 4, last, 1, activation="silu"),
+        ConvBlock(in_channels, first, 3, 2, **settings),
+        *_stages(first, width, depth, True, stochastic_depth, **settings),
+        ConvBlock(last // 4, last, 1, activation="silu", eps=eps),
     )
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(dropout), nn.Linear(last, num_classes))
     return Network(body, head, (size, size, in_channels))
@@ -111,48 +124,145 @@ def _torchvision(size: int) -> Source:
     return Source("torchvision", TORCHVISION_NAMES, replace(IMAGENET, size=size))
 
 
-@register(_torchvision(224))
+KERAS_PARTS = {"expand_bn": "expand.norm", "bn": "depthwise.norm", "project_bn": "project.norm"}
+KERAS_PARTS |= {"expand_conv": "expand.conv", "dwconv": "depthwise.conv"}
+KERAS_PARTS |= {"project_conv": "project.conv", "se_reduce": "excite.down"}
+KERAS_PARTS |= {"se_expand": "excite.up"}
+KERAS_NAMES: Names = (
+    (r"normalization(?:_\d+)?", lambda: None),  # of images
+    (r"stem_conv", lambda: "features.0.conv"),
+    (r"stem_bn", lambda: "features.0.norm"),
+    (
+        f"block([1-7])([a-z])_({'|'.join(KERAS_PARTS)})",
+        lambda s, b, part: f"features.{s}.{ord(b) - ord('a')}.{KERAS_PARTS[part]}",
+    ),
+    (r"top_conv", lambda: "features.8.conv"),
+    (r"top_bn", lambda: "features.8.norm"),
+    (r"predictions|probs", lambda: "classifier.2"),
+)
+
+
+def _published(found: Found, size: int) -> ImageFormat:
+    """What images weights alone want, by what Keras's first layer learned of them.
+
+    ImageNet's weights stand for (x / 255 - mean) / std, but hold std as the variance: another layer
+    without weights divides by its root again.
+    Raises StateError for a mean and a variance of somebody's own.
+    """
+    held = [x.arrays for x in found.layers if x.name.startswith("normalization")]
+    values = [a.ravel() for arrays in held for a in arrays.values() if a.ndim]  # not its count
+    plain = ImageFormat(size, "RGB", 255.0, (0.0,) * 3, (1.0,) * 3)
+    for form in (replace(IMAGENET, size=size), plain):
+        wanted = (form.mean, form.std)
+        if len(values) == 2 and all(map(np.allclose, values, wanted)):
+            return form
+    raise StateError(
+        "the file's weights don't tell how its network scales images: its layer `normalization` "
+        "learned others than ImageNet's: in Keras, save the whole model, model.save('model.keras')"
+    )
+
+
+def _keras(size: int) -> Source:
+    return Source(
+        "Keras Applications",
+        KERAS_NAMES,
+        replace(IMAGENET, size=size),
+        torch=False,
+        arguments={"symmetric": False, "eps": 1e-3},
+        images=lambda found: _published(found, size),
+    )
+
+
+@register(_torchvision(224), _keras(224))
 def efficientnet_b0(
-    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    symmetric: bool = True,
+    eps: float = 1e-5,
+    *,
+    stochastic_depth: float = 0.0,
 ) -> Network:
     """EfficientNet-B0, table 1.  (N, 224, 224, in_channels) -> (N, num_classes).
 
     5,288,548 parameters.  stochastic_depth: 0.2 in the paper and torchvision; training leaves out
-    block i of n, for a sample, with i / n of that probability.
+    block i of n, for a sample, with i / n of that probability. Keras's networks have eps=1e-3 and,
+    with symmetric=False, pad as "same" does.
     """
-    return _efficientnet(1.0, 1.0, 224, 0.2, num_classes, in_channels, stochastic_depth)
+    return _efficientnet(
+        1.0, 1.0, 224, 0.2, num_classes, in_channels, stochastic_depth, symmetric, eps
+    )
 
 
-@register(_torchvision(240))
+@register(_torchvision(240), _keras(240))
 def efficientnet_b1(
-    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    symmetric: bool = True,
+    eps: float = 1e-5,
+    *,
+    stochastic_depth: float = 0.0,
 ) -> Network:
-    """EfficientNet-B1.  (N, 240, 240, in_channels) -> (N, num_classes).  7,794,184 parameters."""
-    return _efficientnet(1.0, 1.1, 240, 0.2, num_classes, in_channels, stochastic_depth)
+    """EfficientNet-B1.  (N, 240, 240, in_channels) -> (N, num_classes).
+
+    7,794,184 parameters. Variants as efficientnet_b0.
+    """
+    return _efficientnet(
+        1.0, 1.1, 240, 0.2, num_classes, in_channels, stochastic_depth, symmetric, eps
+    )
 
 
-@register(_torchvision(288))
+@register(_torchvision(288), _keras(260))
 def efficientnet_b2(
-    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    symmetric: bool = True,
+    eps: float = 1e-5,
+    *,
+    stochastic_depth: float = 0.0,
 ) -> Network:
-    """EfficientNet-B2.  (N, 288, 288, in_channels) -> (N, num_classes).  9,109,994 parameters."""
-    return _efficientnet(1.1, 1.2, 288, 0.3, num_classes, in_channels, stochastic_depth)
+    """EfficientNet-B2.  (N, 288, 288, in_channels) -> (N, num_classes).
+
+    9,109,994 parameters. Variants as efficientnet_b0.
+    """
+    return _efficientnet(
+        1.1, 1.2, 288, 0.3, num_classes, in_channels, stochastic_depth, symmetric, eps
+    )
 
 
-@register(_torchvision(300))
+@register(_torchvision(300), _keras(300))
 def efficientnet_b3(
-    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    symmetric: bool = True,
+    eps: float = 1e-5,
+    *,
+    stochastic_depth: float = 0.0,
 ) -> Network:
-    """EfficientNet-B3.  (N, 300, 300, in_channels) -> (N, num_classes).  12,233,232 parameters."""
-    return _efficientnet(1.2, 1.4, 300, 0.3, num_classes, in_channels, stochastic_depth)
+    """EfficientNet-B3.  (N, 300, 300, in_channels) -> (N, num_classes).
+
+    12,233,232 parameters. Variants as efficientnet_b0.
+    """
+    return _efficientnet(
+        1.2, 1.4, 300, 0.3, num_classes, in_channels, stochastic_depth, symmetric, eps
+    )
 
 
-@register(_torchvision(380))
+@register(_torchvision(380), _keras(380))
 def efficientnet_b4(
-    num_classes: int = 1000, in_channels: int = 3, *, stochastic_depth: float = 0.0
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    symmetric: bool = True,
+    eps: float = 1e-5,
+    *,
+    stochastic_depth: float = 0.0,
 ) -> Network:
-    """EfficientNet-B4.  (N, 380, 380, in_channels) -> (N, num_classes).  19,341,616 parameters."""
-    return _efficientnet(1.4, 1.8, 380, 0.4, num_classes, in_channels, stochastic_depth)
+    """EfficientNet-B4.  (N, 380, 380, in_channels) -> (N, num_classes).
+
+    19,341,616 parameters. Variants as efficientnet_b0.
+    """
+    return _efficientnet(
+        1.4, 1.8, 380, 0.4, num_classes, in_channels, stochastic_depth, symmetric, eps
+    )
 
 
 # (stage, block) of each block in a row
@@ -183,31 +293,29 @@ GOOGLE = Source(
     ImageFormat(224, "RGB", 128.0, (127 / 128,) * 3, (1.0,) * 3),
 )
 TIMM_BLOCK = r"blocks\.([1-6])\.(\d+)\."
-TIMM = Source(
-    "timm",
-    (
-        (r"conv_stem", lambda: "features.0.conv"),
-        (r"bn1", lambda: "features.0.norm"),
-        (r"blocks\.0\.(\d+)\.conv_dw", lambda b: f"features.1.{b}.depthwise.conv"),
-        (r"blocks\.0\.(\d+)\.bn1", lambda b: f"features.1.{b}.depthwise.norm"),
-        (r"blocks\.0\.(\d+)\.conv_pw", lambda b: f"features.1.{b}.project.conv"),
-        (r"blocks\.0\.(\d+)\.bn2", lambda b: f"features.1.{b}.project.norm"),
-        (TIMM_BLOCK + "conv_pw", lambda s, b: f"features.{s + 1}.{b}.expand.conv"),
-        (TIMM_BLOCK + "bn1", lambda s, b: f"features.{s + 1}.{b}.expand.norm"),
-        (TIMM_BLOCK + "conv_dw", lambda s, b: f"features.{s + 1}.{b}.depthwise.conv"),
-        (TIMM_BLOCK + "bn2", lambda s, b: f"features.{s + 1}.{b}.depthwise.norm"),
-        (TIMM_BLOCK + "conv_pwl", lambda s, b: f"features.{s + 1}.{b}.project.conv"),
-        (TIMM_BLOCK + "bn3", lambda s, b: f"features.{s + 1}.{b}.project.norm"),
-        (r"conv_head", lambda: "features.8.conv"),
-        (r"bn2", lambda: "features.8.norm"),
-        (r"classifier", lambda: "classifier.2"),
-    ),
-    IMAGENET,
-    arguments={"symmetric": True, "eps": 1e-5},
+TIMM_NAMES: Names = (
+    (r"conv_stem", lambda: "features.0.conv"),
+    (r"bn1", lambda: "features.0.norm"),
+    (r"blocks\.0\.(\d+)\.conv_dw", lambda b: f"features.1.{b}.depthwise.conv"),
+    (r"blocks\.0\.(\d+)\.bn1", lambda b: f"features.1.{b}.depthwise.norm"),
+    (r"blocks\.0\.(\d+)\.conv_pw", lambda b: f"features.1.{b}.project.conv"),
+    (r"blocks\.0\.(\d+)\.bn2", lambda b: f"features.1.{b}.project.norm"),
+    (TIMM_BLOCK + "conv_pw", lambda s, b: f"features.{s + 1}.{b}.expand.conv"),
+    (TIMM_BLOCK + "bn1", lambda s, b: f"features.{s + 1}.{b}.expand.norm"),
+    (TIMM_BLOCK + "conv_dw", lambda s, b: f"features.{s + 1}.{b}.depthwise.conv"),
+    (TIMM_BLOCK + "bn2", lambda s, b: f"features.{s + 1}.{b}.depthwise.norm"),
+    (TIMM_BLOCK + "conv_pwl", lambda s, b: f"features.{s + 1}.{b}.project.conv"),
+    (TIMM_BLOCK + "bn3", lambda s, b: f"features.{s + 1}.{b}.project.norm"),
+    (r"conv_head", lambda: "features.8.conv"),
+    (r"bn2", lambda: "features.8.norm"),
+    (r"classifier", lambda: "classifier.2"),
 )
+# Two networks with the same names: only whoever has the file knows which it is of.
+TIMM = Source("timm", TIMM_NAMES, IMAGENET, arguments={"symmetric": True, "eps": 1e-5})
+TIMM_TF = Source("timm (tf_)", TIMM_NAMES, SIGNED, arguments={"symmetric": False, "eps": 1e-3})
 
 
-@register(GOOGLE, TIMM)
+@register(GOOGLE, TIMM, TIMM_TF)
 def efficientnet_lite0(
     num_classes: int = 1000, in_channels: int = 3, symmetric: bool = False, eps: float = 1e-3, *,
     stochastic_depth: float = 0.0,
@@ -215,8 +323,9 @@ def efficientnet_lite0(
     """EfficientNet-Lite0.  (N, 224, 224, in_channels) -> (N, num_classes).  4,652,008 parameters.
 
     B0 with ReLU6 and without squeeze-excitations.  As Google has it: eps 1e-3, and a layer with
-    stride 2 pads as "same" does; `symmetric` pads all around, as timm's efficientnet_lite0 does
-    (timm's tf_efficientnet_lite0, which has the same names, does not).
+    stride 2 pads as "same" does; `symmetric` pads all around. timm's efficientnet_lite0 wants
+    symmetric=True and eps=1e-5; its tf_efficientnet_lite0, whose file has the same names, doesn't:
+    with a file of timm's, say symmetric=True or symmetric=False.
     """
     padding = None if symmetric else "same"
     settings: dict[str, Any] = {"activation": "relu6", "padding": padding, "eps": eps}

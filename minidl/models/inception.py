@@ -30,31 +30,32 @@ def _one(channels: int, width: int) -> ConvBlock:
     return ConvBlock(channels, width, 1, eps=EPS)
 
 
-def _pool(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=True), _one(channels, width))
+def _pool(channels: int, width: int, padded: bool) -> nn.Sequential:
+    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=padded)
+    return nn.Sequential(pool, _one(channels, width))
 
 
-def _five(channels: int, pooled: int) -> Branches:
+def _five(channels: int, pooled: int, padded: bool) -> Branches:
     """Figure 5: 3x3 twice in place of 5x5, on maps of 35x35."""
     return Branches(
         _one(channels, 64),
         _row(channels, (48, 1), (64, 5)),
         _row(channels, (64, 1), (96, 3), (96, 3)),
-        _pool(channels, pooled),
+        _pool(channels, pooled, padded),
     )
 
 
-def _six(width: int) -> Branches:
+def _six(width: int, padded: bool) -> Branches:
     """Figure 6: 1x7 and 7x1 in place of 7x7, on maps of 17x17."""
     return Branches(
         _one(768, 192),
         _row(768, (width, 1), (width, WIDE), (192, HIGH)),
         _row(768, (width, 1), (width, HIGH), (width, WIDE), (width, HIGH), (192, WIDE)),
-        _pool(768, 192),
+        _pool(768, 192, padded),
     )
 
 
-def _seven(channels: int) -> Branches:
+def _seven(channels: int, padded: bool) -> Branches:
     """Figure 7: 1x3 and 3x1 side by side, on maps of 8x8."""
 
     def both(width: int) -> Branches:
@@ -64,12 +65,15 @@ def _seven(channels: int) -> Branches:
         _one(channels, 320),
         nn.Sequential(_one(channels, 384), both(384)),
         nn.Sequential(*_row(channels, (448, 1), (384, 3)), both(384)),
-        _pool(channels, 192),
+        _pool(channels, 192, padded),
     )
 
 
-def _body(in_channels: int) -> nn.Sequential:
-    """Table 1: features[0] is the stem, features[1] to [3] the modules of each size of maps."""
+def _body(in_channels: int, padded: bool) -> nn.Sequential:
+    """Table 1: features[0] is the stem, features[1] to [3] the modules of each size of maps.
+
+    padded: whether the zeros around maps count in the averages of pooling.
+    """
     first = Branches(
         ConvBlock(288, 384, 3, 2, 0, eps=EPS),
         _row(288, (64, 1), (96, 3), (96, 3, 2)),
@@ -91,9 +95,9 @@ def _body(in_channels: int) -> nn.Sequential:
     )
     return nn.Sequential(
         stem,
-        nn.Sequential(_five(192, 32), _five(256, 64), _five(288, 64)),
-        nn.Sequential(first, _six(128), _six(160), _six(160), _six(192)),
-        nn.Sequential(second, _seven(1280), _seven(2048)),
+        nn.Sequential(*(_five(n, width, padded) for n, width in ((192, 32), (256, 64), (288, 64)))),
+        nn.Sequential(first, *(_six(width, padded) for width in (128, 160, 160, 192))),
+        nn.Sequential(second, _seven(1280, padded), _seven(2048, padded)),
     )
 
 
@@ -160,14 +164,53 @@ TORCHVISION = Source(
 )
 
 
-@register(TORCHVISION, variants=[{"auxiliary": True}, {}])
-def inception_v3(num_classes: int = 1000, in_channels: int = 3, auxiliary: bool = False) -> Network:
+def _in_order() -> Iterator[str]:
+    """The convolutions of the body as Keras makes them, which numbers them."""
+    yield from (f"features.0.{i}" for i in (0, 1, 2, 4, 5))
+    five = ("0", "1.0", "1.1", "2.0", "2.1", "2.2", "3.1")
+    six = ("0", "1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3", "2.4", "3.1")
+    seven = ("0", "1.0", "1.1.0", "1.1.1", "2.0", "2.1", "2.2.0", "2.2.1", "3.1")
+    first = ("0", "1.0", "1.1", "1.2")
+    second = ("0.0", "0.1", "1.0", "1.1", "1.2", "1.3")
+    rows = (five,) * 3, (first, *(six,) * 4), (second, seven, seven)
+    for row, modules in enumerate(rows, 1):
+        for module, branches in enumerate(modules):
+            yield from (f"features.{row}.{module}.{branch}" for branch in branches)
+
+
+PLACES = dict(enumerate(_in_order()))
+KERAS = Source(
+    "Keras Applications",
+    (
+        (r"conv2d_(\d+)", lambda i: f"{PLACES[i]}.conv" if i in PLACES else f"conv2d_{i}"),
+        (
+            r"batch_normalization_(\d+)",
+            lambda i: f"{PLACES[i]}.norm" if i in PLACES else f"batch_normalization_{i}",
+        ),
+        (r"predictions", lambda: "classifier.2"),
+    ),
+    replace(SIGNED, size=299),
+    torch=False,
+    arguments={"count_include_pad": False},
+    numbered=("conv2d", "batch_normalization"),
+    unscaled=True,
+)
+
+
+@register(TORCHVISION, KERAS, variants=[{"auxiliary": True}, {}])
+def inception_v3(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    auxiliary: bool = False,
+    count_include_pad: bool = True,
+) -> Network:
     """Inception v3, table 1.  (N, 299, 299, in_channels) -> (N, num_classes).
 
     23,834,568 parameters; with its auxiliary head, which torchvision's file holds and training
-    with `models.AuxiliaryLoss` uses, 27,161,264.
+    with `models.AuxiliaryLoss` uses, 27,161,264. count_include_pad: whether the zeros around maps
+    count in the averages of pooling, as in torchvision; in Keras they don't.
     """
-    body = _body(in_channels)
+    body = _body(in_channels, count_include_pad)
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(0.5), nn.Linear(2048, num_classes))
     if auxiliary:
         return InceptionV3(body, head, in_channels)

@@ -1,6 +1,6 @@
 """Network: what all networks of the zoo are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
 from minidl.checks import positive
 from minidl.errors import ArgumentError, ShapeError, StateError
+from minidl.io.foreign import Found
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import Module
 from minidl.nn.modes import shadow
@@ -114,19 +115,23 @@ class Network(Module):
             )
         return self.image_format
 
-    def source_of(self, names: list[str], torch: bool) -> Source | None:
-        """Return the library that a file's names for layers are of, if they aren't minidl's own.
+    def sources_of(self, found: Found, names: Sequence[str]) -> list[Source]:
+        """The libraries that a file's names for layers are of: none where they are minidl's own,
+        several where these have the same names for networks that compute otherwise.
 
-        torch: whether it is a file of PyTorch's. Such a file keeps no order, so that other names
-        than those known are refused, by a StateError.
+        PyTorch's files keep no order, so that other names than those known are refused, by a
+        StateError.
         """
-        own = {name for name, _ in self.named_modules()}
-        best, most = None, sum(name in own for name in names)
-        sources = [source for source in self.sources if source.torch == torch]
+        own, torch = {name for name, _ in self.named_modules()}, found.torch
+        best: list[Source] = []
+        most = sum(name in own for name in names)
+        sources = [s.counted(names) for s in self.sources if s.torch == torch]
         for source in sources:
             known = sum(source.knows(name) for name in names)
             if known > most:
-                best, most = source, known
+                best, most = [source], known
+            elif best and known == most:
+                best.append(source)
         if torch and sources and names and not most:
             libraries = ", ".join(source.library for source in sources)
             raise StateError(
@@ -134,18 +139,31 @@ class Network(Module):
                 f"those of {libraries}: md.load_weights(model, path, prefix=..., rename=...) "
                 "shortens and translates names"
             )
-        return best
+        fitting = [source for source in best if source.applies is None or source.applies(found)]
+        return fitting or best
 
-    def check_source(self, source: Source) -> None:
-        """A StateError unless it was made as that library makes it."""
-        made = self.architecture[1] if self.architecture else {}
-        other = {n: made.get(n) for n, v in source.arguments.items() if made.get(n, v) != v}
-        if other:
+    def source_of(self, found: Found, names: Sequence[str]) -> Source | None:
+        """Of the libraries that a file's names are of, that which makes the network as it is.
+
+        Raises StateError where none does.
+        """
+        sources = self.sources_of(found, names)
+        for source in sources:
+            if not self._unlike(source):
+                return source
+        if sources:
+            source, other = sources[0], self._unlike(sources[0])
             raise StateError(
                 f"{self._name()} was made with {other}, and would compute something else with "
                 f"{source.library}'s weights, which want {dict(source.arguments)}: make it with "
                 f"these, or with models.create({self._name()!r}, weights=FILE)"
             )
+        return None
+
+    def _unlike(self, source: Source) -> dict[str, Any]:
+        """The arguments it was made with that aren't those of the library's network."""
+        made = self.architecture[1] if self.architecture else {}
+        return {n: made[n] for n, v in source.arguments.items() if made.get(n, v) != v}
 
     def smallest_size(self) -> int:
         """Return the smallest height and width, in pixels, of images that it takes."""

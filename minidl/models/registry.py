@@ -217,11 +217,19 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
         model = _made(name, kwargs)
     source = None
     try:
-        source = model.source_of([layer.name for layer in found.layers], found.torch)
+        sources = model.sources_of(found, [layer.name for layer in found.layers])
+        agreeing = [
+            s for s in sources if all(kwargs.get(n, v) == v for n, v in s.arguments.items())
+        ]
+        source = next(iter(agreeing or sources), None)
         if source is not None and source.arguments:
             with init.skipped():
                 model = _made(name, {**source.arguments, **kwargs})
         load_found(model, found)
+        if len(agreeing) > 1:
+            raise UnsettledError(_unsettled(name, agreeing))
+    except UnsettledError:
+        raise
     except StateError as error:
         made = f" as {source.library} makes it" if source else ""
         wrong = str(error).removesuffix("\n(strict=False loads what fits)")
@@ -232,6 +240,23 @@ def _with_foreign(name: str, found: Found, kwargs: dict[str, Any]) -> Network:
             f"md.load_weights(models.create({name!r}), FILE))"
         ) from error
     return model
+
+
+class UnsettledError(StateError):
+    """A file is of one of several networks that compute otherwise, and doesn't tell which."""
+
+
+def _unsettled(name: str, sources: Sequence[Source]) -> str:
+    ways = [
+        f"models.create({name!r}, weights=FILE, "
+        + ", ".join(f"{n}={v!r}" for n, v in source.arguments.items())
+        + f") if it is of {source.library}"
+        for source in sources
+    ]
+    return (
+        f"models.create({name!r}): the file's layers are called alike in several networks, which "
+        f"compute otherwise, and nothing in it tells which it is of: {', or '.join(ways)}"
+    )
 
 
 def names() -> list[str]:
@@ -283,8 +308,12 @@ def _recognised(path: str | os.PathLike[str]) -> Network:
             if source.torch != found.torch or 2 * known <= len(named):
                 continue
             for variant in _variants[name]:
-                with contextlib.suppress(StateError):
+                try:
                     return _with_foreign(name, found, variant | _classes(name, variant, found))
+                except UnsettledError as error:
+                    raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+                except StateError:
+                    continue
     with init.skipped():
         for name, variant in ((n, v) for n, variants in _variants.items() for v in variants):
             own = {layer.name for layer in layers_of(_made(name, variant))}
@@ -302,10 +331,10 @@ def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]
     """The number of classes of the network `name`, by the bias of its last layer in a file."""
     with init.skipped():
         model = _made(name, variant)
-    source = model.source_of([layer.name for layer in found.layers], found.torch)
+    sources = model.sources_of(found, [layer.name for layer in found.layers])
     head = model.scoring_layer
     for layer in found.layers:
-        new = layer.name if source is None else source.translate(layer.name)
+        new = sources[0].translate(layer.name) if sources else layer.name
         if new == head and "bias" in layer.arrays:
             return {"num_classes": layer.arrays["bias"].size}
     return {}

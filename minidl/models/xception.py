@@ -55,9 +55,10 @@ class Block(nn.Module):
         return self.pool(self.convs(self.relu(x))) + self.shortcut(x)
 
 
-def _source(library: str, first: int) -> Source:
-    """Keras numbers the shortcuts' layers from `first` on, and doesn't write 0."""
-    names: list[tuple[str, Any]] = [
+SHORTCUTS = (1, 2, 3, 12)  # blocks whose shortcut has layers, which Keras only numbers
+KERAS = Source(
+    "Keras Applications",
+    (
         (r"block1_conv([12])", lambda i: f"features.0.{i - 1}.conv"),
         (r"block1_conv([12])_bn", lambda i: f"features.0.{i - 1}.norm"),
         (
@@ -70,20 +71,17 @@ def _source(library: str, first: int) -> Source:
             lambda b, i, part: f"features.{b - 1}.convs.{i - 1}.conv.{part}",
         ),
         (r"block(\d+)_sepconv([123])_bn", lambda b, i: f"features.{b - 1}.convs.{i - 1}.norm"),
+        (r"conv2d_([0-3])", lambda i: f"features.{SHORTCUTS[i]}.shortcut.conv"),
+        (r"batch_normalization_([0-3])", lambda i: f"features.{SHORTCUTS[i]}.shortcut.norm"),
         (r"predictions", lambda: "classifier.1"),
-    ]
-    for i, block in enumerate((1, 2, 3, 12)):
-        number = f"_{first + i}" if first + i else ""
-        shortcut = f"features.{block}.shortcut"
-        names.append((f"conv2d{number}", lambda name=shortcut: f"{name}.conv"))
-        names.append((f"batch_normalization{number}", lambda name=shortcut: f"{name}.norm"))
-    return Source(library, names, replace(SIGNED, size=299), torch=False)
+    ),
+    replace(SIGNED, size=299),
+    torch=False,
+    numbered=("conv2d", "batch_normalization"),
+)
 
 
-KERAS = _source("Keras Applications", 0)
-
-
-@register(KERAS, _source("Keras 2", 1))
+@register(KERAS)
 def xception(num_classes: int = 1000, in_channels: int = 3) -> Network:
     """Xception, figure 5, as Keras has it.  (N, 299, 299, in_channels) -> (N, num_classes).
 

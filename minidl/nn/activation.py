@@ -6,6 +6,7 @@ from minidl import ops
 from minidl.autograd.primitive import Primitive
 from minidl.checks import positive, real
 from minidl.nn.module import Module, Parameter
+from minidl.nn.stored import Stored
 from minidl.ops.smooth import check_approximate, check_beta
 
 __all__ = [
@@ -65,6 +66,7 @@ class PReLU(Module):
     """
 
     function = ops.prelu
+    stored = Stored("prelu", keras="PReLU", arrays={"alpha": "weight"})
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         count = positive("PReLU", "num_parameters", num_parameters)

@@ -12,12 +12,14 @@ from minidl.geometry import Pair, pad_pair, pair
 from minidl.nn import init
 from minidl.nn.linear import options
 from minidl.nn.module import Module, new_parameter
+from minidl.nn.stored import Stored
 from minidl.ops.activation import activate, check_activation
 from minidl.ops.conv import check_groups
 
 __all__ = ["Conv2d", "ConvTranspose2d", "DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d"]
 
 Size = int | tuple[int, int]
+KERNEL = {"kernel": "weight", "bias": "bias"}  # in Keras and here
 
 
 class _Convolution(Module):
@@ -77,6 +79,10 @@ class Conv2d(_Convolution):
     """
 
     function = ops.conv2d
+    stored = Stored(
+        "convolution", {"weight": "height width in/groups out"}, "Conv2D", KERNEL,
+        {"Convolution2D": "Conv2D", "AtrousConvolution2D": "Conv2D"},
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -124,6 +130,10 @@ class ConvTranspose2d(_Convolution):
     """
 
     function = ops.conv_transpose2d
+    stored = Stored(
+        "transposed", {"weight": "height width out/groups in"}, "Conv2DTranspose", KERNEL,
+        {"Deconvolution2D": "Conv2DTranspose"},
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -167,6 +177,10 @@ class DepthwiseConv2d(_Convolution):
     """
 
     function = ops.depthwise_conv2d
+    stored = Stored(
+        "depthwise", {"weight": "height width channels multiplier"}, "DepthwiseConv2D", KERNEL,
+        {"depthwise_kernel": "kernel"},
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -222,6 +236,18 @@ class SeparableConv2d(Module):
     (N, H, W, in_channels) -> (N, OH, OW, out_channels).  Parts: depthwise, pointwise.
     Source: Chollet 2016, "Xception".
     """
+
+    stored = Stored(
+        "separable",
+        keras="SeparableConv2D",
+        arrays={
+            "depthwise_kernel": "depthwise.weight",
+            "pointwise_kernel": "pointwise.weight",
+            "bias": "pointwise.bias",
+        },
+        earlier={"SeparableConvolution2D": "SeparableConv2D"},
+        needed=2,
+    )
 
     def __init__(
         self,

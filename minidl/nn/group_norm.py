@@ -7,6 +7,7 @@ from minidl.checks import positive, real
 from minidl.errors import ArgumentError
 from minidl.nn.checks import check_array, check_channels
 from minidl.nn.module import Module, new_parameter
+from minidl.nn.stored import Stored
 
 __all__ = ["GroupNorm", "InstanceNorm2d"]
 
@@ -34,6 +35,10 @@ class GroupNorm(_OwnNorm):
     """
 
     function = ops.group_norm
+    stored = Stored(
+        "group_norm", keras="GroupNormalization", arrays={"gamma": "weight", "beta": "bias"},
+        needed=0, settings={"epsilon": "eps", "groups": "num_groups"},
+    )  # fmt: skip
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
@@ -66,6 +71,7 @@ class InstanceNorm2d(_OwnNorm):
     """
 
     function = ops.instance_norm
+    stored = Stored("instance_norm", {"weight": "channels", "bias": "channels"})
 
     def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False) -> None:
         self.num_features = positive("InstanceNorm2d", "num_features", num_features)

@@ -6,6 +6,7 @@ from minidl import ops
 from minidl.checks import positive
 from minidl.nn import init
 from minidl.nn.module import Module, new_parameter
+from minidl.nn.stored import Stored
 from minidl.ops.activation import check_activation
 
 __all__ = ["Linear", "Embedding"]
@@ -22,6 +23,9 @@ class Linear(Module):
 
     family = "linear"
     function = ops.linear
+    stored = Stored(
+        "linear", {"weight": "in out", "bias": "out"}, "Dense", {"kernel": "weight", "bias": "bias"}
+    )
 
     def __init__(
         self,
@@ -60,6 +64,9 @@ class Embedding(Module):
     """
 
     function = ops.embedding
+    stored = Stored(
+        "embedding", {"weight": "number dimension"}, "Embedding", {"embeddings": "weight"}
+    )
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         self.num_embeddings = positive("Embedding", "num_embeddings", num_embeddings)

@@ -9,6 +9,7 @@ from minidl.checks import positive, real
 from minidl.errors import ArgumentError, ShapeError
 from minidl.nn.checks import channels_first_hint, check_array
 from minidl.nn.module import Buffer, Module, new_parameter
+from minidl.nn.stored import Stored
 from minidl.ops.activation import check_activation
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "LocalResponseNorm"]
@@ -19,6 +20,18 @@ class _BatchNorm(Module):
 
     family = "normalization"
     function = ops.batch_norm
+    stored = Stored(
+        "batch_norm",
+        keras="BatchNormalization",
+        arrays={
+            "gamma": "weight",
+            "beta": "bias",
+            "moving_mean": "running_mean",
+            "moving_variance": "running_var",
+        },
+        needed=0,
+        settings={"epsilon": "eps"},
+    )
     axes: int
     layout: str
 
@@ -108,6 +121,10 @@ class LayerNorm(Module):
 
     family = "normalization"
     function = ops.layer_norm
+    stored = Stored(
+        "layer_norm", keras="LayerNormalization", arrays={"gamma": "weight", "beta": "bias"},
+        needed=0, settings={"epsilon": "eps"},
+    )  # fmt: skip
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
         given = (

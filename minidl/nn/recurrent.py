@@ -18,9 +18,15 @@ from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import init
 from minidl.nn.checks import check_array
 from minidl.nn.module import Module, Parameter, new_parameter
+from minidl.nn.stored import Stored
 from minidl.ops.recurrent import check_nonlinearity
 
 __all__ = ["GRU", "LSTM", "RNN"]
+
+
+def _stored(kind: str, keras: str, **axes: str) -> Stored:
+    arrays = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias"}
+    return Stored(kind, axes, keras, arrays, needed=2, cell=True)
 
 
 class _Recurrent(Module):
@@ -148,6 +154,10 @@ class RNN(_Recurrent):
     """
 
     function = ops.rnn
+    stored = _stored(
+        "rnn", "SimpleRNN", weight_ih="in hidden", weight_hh="hidden hidden", bias="hidden"
+    )
+
     gates = 1
 
     def __init__(
@@ -187,6 +197,8 @@ class LSTM(_Recurrent):
     """
 
     function = ops.lstm
+    stored = _stored("lstm", "LSTM", weight_ih="in ifgo*hidden", weight_hh="hidden ifgo*hidden")
+
     gates = 4
 
     def _start(self, bias: Parameter) -> None:
@@ -212,6 +224,8 @@ class GRU(_Recurrent):
     """
 
     function = ops.gru
+    stored = _stored("gru", "GRU", weight_ih="in zrh*hidden", weight_hh="hidden zrh*hidden")
+
     gates = 3
 
     def _bias_shape(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """The zoo against Keras Applications: every form of file, and the names of all its layers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -14,7 +15,7 @@ import minidl as md
 from minidl import models
 from minidl.errors import StateError
 from minidl.io.layers import layers_of
-from minidl.models.sources import CAFFE, IMAGENET, SIGNED, ImageFormat
+from minidl.models.sources import CAFFE, IMAGENET, SIGNED, ImageFormat, Source
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras's torch backend and NumPy 2
@@ -26,6 +27,8 @@ FORMS = ("x.weights.h5", "x.h5", "x.keras", "published.h5")
 
 
 class Case(NamedTuple):
+    """pixels: whether Keras's network takes these, and scales them itself."""
+
     keras: str
     minidl: str
     size: tuple[int, int]
@@ -33,6 +36,11 @@ class Case(NamedTuple):
     keras_settings: Mapping[str, Any] = MappingProxyType({})
     settings: Mapping[str, Any] = MappingProxyType({})
     forms: tuple[str, ...] = FORMS
+    pixels: bool = False
+
+
+SCALED = ImageFormat(224, "RGB", 255.0, (0.0,) * 3, (1.0,) * 3)  # what no images were learned from
+BRIEF = (FORMS[0], FORMS[2])
 
 
 CASES = {
@@ -51,23 +59,58 @@ CASES = {
     "Xception": Case(
         "Xception", "xception", (71, 80), replace(SIGNED, size=299), forms=(FORMS[0], FORMS[3])
     ),
-}
+    "MobileNetV2": Case("MobileNetV2", "mobilenet_v2", (64, 75), SIGNED),
+    "MobileNetV3Small": Case(
+        "MobileNetV3Small", "mobilenet_v3_small", (64, 75), SIGNED, forms=FORMS[1:3], pixels=True
+    ),
+    "MobileNetV3Large": Case(
+        "MobileNetV3Large", "mobilenet_v3_large", (64, 75), SIGNED, forms=FORMS[2:3], pixels=True
+    ),
+    "MobileNetV3Small of any size": Case(
+        "MobileNetV3Small", "mobilenet_v3_small", (64, 75), SIGNED,
+        {"input_shape": (None, None, 3)}, pixels=True,
+    ),
+    "MobileNetV3Large of any size": Case(
+        "MobileNetV3Large", "mobilenet_v3_large", (70, 64), SIGNED,
+        {"input_shape": (None, None, 3)}, forms=(FORMS[0], FORMS[3]), pixels=True,
+    ),
+    "MobileNetV3Small without scaling": Case(
+        "MobileNetV3Small", "mobilenet_v3_small", (64, 75), SIGNED,
+        {"include_preprocessing": False}, forms=FORMS[1:3],
+    ),
+    "EfficientNetB0": Case("EfficientNetB0", "efficientnet_b0", (64, 75), SCALED, pixels=True),
+    **{
+        f"EfficientNetB{i}": Case(
+            f"EfficientNetB{i}", f"efficientnet_b{i}", (65, 64), replace(SCALED, size=size),
+            forms=(FORMS[i % 4], FORMS[0]), pixels=True,
+        )
+        for i, size in ((1, 240), (2, 260), (3, 300), (4, 380))
+    },
+    "InceptionV3": Case("InceptionV3", "inception_v3", (75, 90), replace(SIGNED, size=299)),
+    "ConvNeXtTiny": Case("ConvNeXtTiny", "convnext_tiny", (64, 75), IMAGENET, pixels=True),
+}  # fmt: skip
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def images(case: Case, seed: int = 1) -> Array:
     random = np.random.default_rng(seed)
-    return random.standard_normal((2, *case.size, 3)).astype(np.float32)
+    x = random.standard_normal((2, *case.size, 3)).astype(np.float32)
+    x[1] *= 3  # some networks tell noise apart by nothing else
+    return 127.5 + 64 * x if case.pixels else x
+
+
+def prepared(case: Case, model: Any, x: Array) -> Array:
+    """Images as minidl's network takes them."""
+    form = model.image_format
+    prepared = (x / form.scale - np.array(form.mean)) / np.array(form.std)
+    return prepared.astype(np.float32) if case.pixels else x
 
 
 def application(case: Case, **settings: Any) -> Any:
     keras.utils.clear_session()  # layers without names are numbered from the first
     return getattr(applications, case.keras)(
         weights=None,
-        classes=CLASSES,
-        input_shape=(*case.size, 3),
-        **case.keras_settings,
-        **settings,
+        **{"classes": CLASSES, "input_shape": (*case.size, 3)} | case.keras_settings | settings,
     )
 
 
@@ -83,6 +126,8 @@ def made(case: Case) -> Any:
                 weight.assign(scale * random.standard_normal(weight.shape, np.float32))
             elif weight.name in ranges:
                 weight.assign(random.uniform(*ranges[weight.name], weight.shape))
+            elif type(layer).__name__ == "LayerScale":
+                weight.assign(random.uniform(0.2, 0.6, weight.shape))
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     network(images(case, seed=3), training=True)
@@ -103,11 +148,10 @@ def softmax(x: Array) -> Array:
 
 
 def assert_close(got: Array, expected: Array, what: str) -> None:
-    """Equal but for rounding, relative to the largest entry; and other for another image."""
+    """Equal but for rounding, relative to the largest entry, and to what tells two images apart."""
     assert got.shape == expected.shape, what
-    scale = np.abs(expected).max()
-    assert np.abs(expected[0] - expected[1]).max() > 0.01 * scale, what
-    np.testing.assert_allclose(got / scale, expected / scale, 0, 1e-4, err_msg=what)
+    scale, apart = np.abs(expected).max(), np.abs(expected[0] - expected[1]).max()
+    assert np.abs(got - expected).max() < min(1e-4 * scale, apart / 20), what
 
 
 # The files that are published: weights of Keras 1 and 2, under the names of their time
@@ -121,7 +165,26 @@ RENAMED = {
         for kind in ("conv2d", "batch_normalization")
         for number, last in enumerate(("", "_1", "_2", "_3"), 1)
     },
+    "inception_v3": {
+        f"{kind}{f'_{i}' * (i > 0)}": f"{kind}_{i + 1}"
+        for kind in ("conv2d", "batch_normalization")
+        for i in range(94)
+    },
 }
+
+
+def with_slashes(name: str) -> str:
+    """A layer's name in the files of MobileNetV3 that were published."""
+    name = re.sub(r"^conv", "Conv", name).replace("logits", "Logits")
+    name = re.sub(r"^(expanded_conv(?:_\d+)?)_(?=[a-z])", r"\1/", name)
+    name = name.replace("squeeze_excite_conv", "squeeze_excite/Conv")
+    return re.sub("_bn$", "/BatchNorm", name)
+
+
+def flat(network: Any) -> Iterator[Any]:
+    """The layers of a network and of the Sequentials in it."""
+    for layer in network.layers:
+        yield from flat(layer) if hasattr(layer, "layers") else [layer]
 
 
 def publish(network: Any, path: Any) -> None:
@@ -130,7 +193,9 @@ def publish(network: Any, path: Any) -> None:
     Keras 1, which wrote VGG's file, has "fc1_W_1:0" for "fc1/kernel:0".
     """
     renamed, first = RENAMED.get(network.name, {}), {"kernel": "W_1", "bias": "b_1"}
-    layers = {renamed.get(layer.name, layer.name): layer.weights for layer in network.layers}
+    layers = {renamed.get(layer.name, layer.name): layer.weights for layer in flat(network)}
+    if network.name.startswith("MobileNetV3"):
+        layers = {with_slashes(name): weights for name, weights in layers.items()}
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.1.3"
@@ -138,19 +203,26 @@ def publish(network: Any, path: Any) -> None:
             names = [f"{layer}/{weight.name}:0" for weight in weights]
             if network.name.startswith("vgg"):
                 names = [f"{layer}_{first[weight.name]}:0" for weight in weights]
-            group = file.create_group(layer)
+            group = file.require_group(layer)
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, weight in zip(names, weights, strict=True):
                 group[name] = weight.numpy()
 
 
+def same_format(one: ImageFormat, other: ImageFormat) -> bool:
+    """Equal but for rounding."""
+    near = np.allclose([*one.mean, *one.std], [*other.mean, *other.std], rtol=1e-4, atol=1e-6)
+    return near and replace(one, mean=other.mean, std=other.std) == other
+
+
 def check(case: Case, network: Any, path: Any) -> None:
     model = models.create(case.minidl, path, num_classes=CLASSES, **case.settings).eval()
-    assert model.image_format == case.image_format
+    assert same_format(model.image_format, case.image_format)
     x, form = images(case), path.name
-    ours = model(x).data
+    ours = model(prepared(case, model, x)).data
     assert_close(ours, scores(network, x, "linear"), f"{form}: before the softmax")
-    assert_close(softmax(ours), scores(network, x, "softmax"), f"{form}: behind the softmax")
+    shares = scores(network, x, "softmax")
+    np.testing.assert_allclose(softmax(ours), shares, 0, 2e-3, err_msg=f"{form}: after the softmax")
 
 
 @each_case
@@ -163,10 +235,17 @@ def test_a_file_of_keras_applications_computes_the_same(case, tmp_path):
         else:
             (network.save_weights if "weights" in form else network.save)(path)
         check(case, network, path)
+        if case.minidl not in ("vgg16", "vgg19", "mobilenet_v1"):
+            assert models.load(path).architecture[0] == case.minidl
         path.unlink()  # VGGs have 150 MB
 
 
 # Names alone
+
+
+def of_keras_alone(name: str) -> Source:
+    (source,) = [source for source in models.create(name).sources if not source.torch]
+    return source
 
 
 def of_keras(network: Any) -> Iterator[str]:
@@ -177,8 +256,7 @@ def of_keras(network: Any) -> Iterator[str]:
 def test_names_of_all_layers(name):
     with keras.device("meta"):  # shapes without memory
         network = application(Case(name, "", (64, 64), IMAGENET))
-    sources = models.create(name.lower()).sources
-    (source,) = [source for source in sources if not source.torch]
+    source = of_keras_alone(name.lower())
     ours = models.create(name.lower(), **{"num_classes": CLASSES} | dict(source.arguments))
     assert all(source.knows(layer) for layer in of_keras(network))
     translated = {source.translate(layer): layer for layer in of_keras(network)}
@@ -190,6 +268,84 @@ def test_names_of_all_layers(name):
             (1, 1, *w.shape) if slot.kind == "convolution" and len(w.shape) == 2 else tuple(w.shape)
             for w in theirs
         ], slot.name
+
+
+def test_a_densenet161_of_keras_blocks(tmp_path):
+    """Keras has the others only; its blocks, with growth 48, make this one."""
+    from keras.src.applications import densenet
+
+    keras.utils.clear_session()
+    x = first = keras.Input((64, 64, 3))
+    x = keras.layers.ZeroPadding2D(3)(x)
+    x = keras.layers.Conv2D(96, 7, strides=2, use_bias=False, name="conv1_conv")(x)
+    x = keras.layers.BatchNormalization(epsilon=1.001e-5, name="conv1_bn")(x)
+    x = keras.layers.Activation("relu")(x)
+    x = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.ZeroPadding2D(1)(x))
+    for stage, depth in enumerate((6, 12, 36, 24), 2):
+        for i in range(depth):
+            x = densenet.conv_block(x, 48, name=f"conv{stage}_block{i + 1}")
+        x = densenet.transition_block(x, 0.5, name=f"pool{stage}") if stage < 5 else x
+    x = keras.layers.BatchNormalization(epsilon=1.001e-5, name="bn")(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
+    network = keras.Model(first, keras.layers.Dense(CLASSES, name="predictions")(x))
+    network.save(tmp_path / "x.keras")
+    model = models.create("densenet161", tmp_path / "x.keras", num_classes=CLASSES).eval()
+    assert models.load(tmp_path / "x.keras").architecture[0] == "densenet161"
+    x = np.random.default_rng(1).standard_normal((2, 64, 64, 3)).astype(np.float32)
+    assert_close(model(x).data, network(x, training=False).detach().numpy(), "densenet161")
+
+
+# What images a network wants
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """EfficientNetB0 as Keras makes it of ImageNet's file, and that file, with random weights."""
+    from keras.src.applications import efficientnet
+
+    case = CASES["EfficientNetB0"]._replace(size=(224, 224), keras_settings={"classes": 1000})
+    network, path = made(case), tmp_path_factory.mktemp("imagenet") / "efficientnetb0.h5"
+    (scaling,) = [x for x in network.layers if isinstance(x, keras.layers.Normalization)]
+    mean, variance, _ = scaling.weights
+    mean.assign([0.485, 0.456, 0.406])
+    variance.assign([0.229, 0.224, 0.225])
+    publish(network, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficientnet.file_utils, "get_file", lambda *args, **settings: str(path))
+        keras.utils.clear_session()
+        network = efficientnet.EfficientNetB0(weights="imagenet")
+    return case, network, path
+
+
+@pytest.mark.parametrize("form", ["published.h5", *FORMS[:3]])
+def test_weights_of_imagenet_want_its_images(form, imagenet, tmp_path):
+    case, network, published = imagenet
+    path = published if form == "published.h5" else tmp_path / form
+    if path != published:
+        (network.save_weights if "weights" in form else network.save)(path)
+    model = models.load(path).eval()
+    assert same_format(model.image_format, IMAGENET)
+    x = images(case)
+    ours = model(prepared(case, model, x)).data
+    assert_close(ours, scores(network, x, "linear"), form)
+    network.layers[-1].activation = keras.activations.softmax
+
+
+def test_images_learned_from_anything_else_need_the_whole_model(tmp_path):
+    case = CASES["EfficientNetB0"]
+    network = made(case)
+    (scaling,) = [x for x in network.layers if isinstance(x, keras.layers.Normalization)]
+    scaling.weights[0].assign([0.1, 0.2, 0.3])
+    scaling.weights[1].assign([0.25, 0.5, 1.0])
+    network.save_weights(tmp_path / "x.weights.h5")
+    network.save(tmp_path / "x.keras")
+    with pytest.raises(StateError, match=r"how its network scales images.*model\.save"):
+        models.create(case.minidl, tmp_path / "x.weights.h5", num_classes=CLASSES)
+    model = models.load(tmp_path / "x.keras").eval()
+    assert model.image_format.mean == pytest.approx((0.1, 0.2, 0.3))
+    assert model.image_format.std == pytest.approx((0.5, 0.5**0.5, 1.0))
+    x = images(case)
+    assert_close(model(prepared(case, model, x)).data, scores(network, x, "linear"), "learned")
 
 
 # Weights that don't fit

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from zoo_compare import Case, check_outputs, check_step, created, made, named
 
+import minidl as md
 from minidl import models
+from minidl.errors import FileFormatError, StateError
 from minidl.models.efficientnet import GOOGLE
-from minidl.models.sources import IMAGENET
+from minidl.models.sources import IMAGENET, SIGNED
 
 import torch_mobile_networks as zoo  # isort: skip  # needs torch, which zoo_compare has looked for
 
@@ -35,7 +37,9 @@ MOBILE = {
         "efficientnet_lite0",
         image_format=GOOGLE.image_format,
     ),
-    "timm's lite0": Case(partial(zoo.efficientnet_lite0, False), "efficientnet_lite0"),
+    "timm's lite0": Case(
+        partial(zoo.efficientnet_lite0, False), "efficientnet_lite0", settings={"symmetric": True}
+    ),
     "shufflenet_v2": Case(zoo.shufflenet_v2, "shufflenet_v2"),
     "shufflenet_v2 0.5": Case(
         partial(zoo.shufflenet_v2, (48, 96, 192, 1024)), "shufflenet_v2", settings={"width": 0.5}
@@ -52,10 +56,38 @@ def test_a_file_of_pytorch_computes_the_same(name, tmp_path):
     save_file(named(case, net.state_dict()), path)
     model = created(case, path)
     assert model.image_format == case.image_format
-    assert models.load(path).architecture == model.architecture
+    if name != "timm's lite0":  # whose names are another network's, too
+        assert models.load(path).architecture == model.architecture
     check_outputs(case, net, model, contrast=4.0, apart=0.005)
 
 
 @pytest.mark.parametrize("name", [n for n in MOBILE if n[-2:] not in ("b1", "b2", "b3", "b4")])
 def test_a_step_of_training_has_the_same_gradients(name, float64):
     check_step(MOBILE[name]._replace(size=(64, 75)), np.float64, 1e-6)
+
+
+def test_two_networks_of_timm_with_the_same_names(tmp_path):
+    """tf_efficientnet_lite0 pads as TensorFlow does: no size, and nothing in the file, tells."""
+    path, tf = tmp_path / "x.safetensors", zoo.efficientnet_lite0(True, num_classes=10)
+    case = MOBILE["timm's lite0"]
+    net = made(case)
+    save_file(net.state_dict(), path)
+    for load in (lambda: models.load(path), lambda: models.create("efficientnet_lite0", path)):
+        with pytest.raises((FileFormatError, StateError), match=TWO_NETWORKS):
+            load()
+    theirs = models.create("efficientnet_lite0", path, num_classes=10, symmetric=False)
+    assert theirs.image_format == SIGNED
+    assert theirs.architecture[1]["eps"] == 1e-3
+    google = made(case._replace(torch=lambda num_classes: tf))
+    arrays = dict(zip(net.state_dict(), google.state_dict().values(), strict=True))
+    save_file(arrays, path)
+    model = models.create("efficientnet_lite0", path, num_classes=10, symmetric=False).eval()
+    check_outputs(case, google, model, contrast=4.0, apart=0.005)
+    report = md.load_weights(models.efficientnet_lite0(num_classes=10), path)
+    assert report.notes == ["the names are those of timm and timm (tf_): read as timm (tf_)'s"]
+
+
+TWO_NETWORKS = (
+    r"weights=FILE, symmetric=True, eps=1e-05\) if it is of timm, or .*symmetric=False, eps=0.001\)"
+    r" if it is of timm \(tf_\)"
+)
