@@ -21,7 +21,7 @@ from minidl.io.isolated import Listing, read_isolated
 from minidl.io.keras_config import layer_configs
 from minidl.io.keras_graph import in_graph
 from minidl.io.layers import Layer
-from minidl.io.safetensors import read_torch
+from minidl.io.safetensors import read_arrays, torch_layers
 from minidl.io.weights import read_layers
 
 __all__ = ["Found", "read_file"]
@@ -85,7 +85,10 @@ def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
     if kind == MINIDL:
         return Found(read_layers(path, max_bytes), False, "minidl")
     if kind == SAFETENSORS:
-        return Found(read_torch(path, max_bytes), True, "safetensors")
+        arrays = read_arrays(path, max_bytes)
+        if keras.has_names(arrays):
+            return Found(keras.named_layers(arrays), False, "safetensors with Keras's names")
+        return Found(torch_layers(arrays), True, "safetensors")
     if kind == HDF5:
         return _keras(path, os.fspath(path), None, max_bytes)
     assert kind == KERAS

@@ -7,7 +7,7 @@ class and number, `layers/conv2d_1`, and arrays by number, `vars/0`. Layouts are
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from minidl.io.keras_config import LayerConfig, snake
 from minidl.io.layers import STORED, Layer
 from minidl.nn.stored import Stored
 
-__all__ = ["KerasLayer", "build", "find_layers"]
+__all__ = ["KerasLayer", "build", "find_layers", "has_names", "named_layers"]
 
 CLASSES = {name: kind for kind, stored in STORED.items() for name in stored.classes()}
 GROUPS = {snake(name): kind for name, kind in CLASSES.items()}  # as Keras 3 spells classes
@@ -78,6 +78,30 @@ def find_layers(listing: Listing, path: str, configs: dict[str, LayerConfig]) ->
             f"{path}: expected weights that minidl or Keras wrote, found HDF5 with {some}"
         )
     return layers
+
+
+def has_names(arrays: Iterable[str]) -> bool:
+    """Whether all names are Keras's, such as "conv1/kernel" or "conv1_bn/beta:0"."""
+    names = [_owner_and_role(name, "") for name in arrays]
+    return bool(names) and all(owner and role in ROLES for owner, role in names)
+
+
+def named_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
+    """Return the layers of arrays with Keras's names and layouts, which keep no order."""
+    listing = Listing({}, {name: (array.shape, array.dtype) for name, array in arrays.items()})
+    owners: dict[str, dict[str, str]] = {}
+    for name in arrays:
+        owner, role = _owner_and_role(name, "")
+        owners.setdefault(owner, {})[role] = name
+    found = []
+    for owner, roles in owners.items():
+        label = owner.replace("/", ".")
+        own = dict(sorted(roles.items(), key=lambda item: item[0] == "bias"))  # as Keras has it
+        layer = KerasLayer(label, _kind(label, own, listing), own, placed=False, guessed=True)
+        for part in build(layer, dict(arrays), ""):
+            part.settings |= {"group": label, "guessed": True, "placed": False}
+            found.append(part)
+    return found
 
 
 def _long_attribute(listing: Listing, owner: str, name: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""safetensors files with PyTorch's names and layouts (extra `interop`)."""
+"""safetensors files, and layers with PyTorch's names and layouts (extra `interop`)."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.layers import Layer, to_torch, torch_kind
 
-__all__ = ["read_torch", "torch_layers", "write_torch"]
+__all__ = ["read_arrays", "torch_layers", "write_torch"]
 
 CONVERT = "convert float8 to float32 first"
 TYPES = {
@@ -32,8 +32,8 @@ def _library() -> Any:
     return safetensors
 
 
-def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
-    """The layers of a safetensors file; their arrays keep PyTorch's names and layouts.
+def read_arrays(path: str | os.PathLike[str], max_bytes: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file by their names, in natural order.
 
     bfloat16 becomes float32, which holds it exactly.
     Raises FileFormatError for a damaged file, for more than `max_bytes`, and for types that NumPy
@@ -53,7 +53,7 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
         if odd:
             raise FileFormatError(f"{name}: {odd[0]} is {stored[odd[0]]['dtype']}: {CONVERT}")
         # The file itself keeps no order.
-        arrays = {key: _array(stored.pop(key)) for key in sorted(stored, key=_natural)}
+        return {key: _array(stored.pop(key)) for key in sorted(stored, key=_natural)}
     except (library.SafetensorError, TypeError, ValueError, KeyError) as error:
         if isinstance(error, FileFormatError):
             raise
@@ -61,7 +61,6 @@ def read_torch(path: str | os.PathLike[str], max_bytes: int) -> list[Layer]:
             f"{name}: the safetensors file is damaged, or holds a type that NumPy doesn't have "
             f"({CONVERT}): {error}"
         ) from error
-    return torch_layers(arrays)
 
 
 def _array(entry: Mapping[str, Any]) -> np.ndarray:

@@ -308,3 +308,32 @@ def test_a_normalisation_without_scale_and_offset(tmp_path):
     assert (model.weight.data.tolist(), model.bias.data.tolist()) == ([1, 1, 1], [0, 0, 0])
     np.testing.assert_array_equal(model.running_mean.data, mean)
     np.testing.assert_array_equal(model.running_var.data, var)
+
+
+def test_kerass_names(tmp_path):
+    """Arrays called as Keras calls them have Keras's layouts, and their names alone match them."""
+    state = {
+        "conv_b/bias": numbers(4), "conv_b/kernel": numbers(3, 3, 4, 4),
+        "conv_a/kernel": numbers(3, 3, 4, 4), "conv_a/bias": -numbers(4),
+        "head/kernel": numbers(4, 2), "head/bias": numbers(2),
+    }  # fmt: skip
+    save_file(state, tmp_path / "keras.safetensors")
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.conv_b, self.conv_a = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.conv_b(self.conv_a(x)).mean(axis=(1, 2)))
+
+    model = Net()
+    report = md.load_weights(model, tmp_path / "keras.safetensors")
+    assert {how for _, _, how in report.matched} == {"name"}
+    for name, array in model.state_dict().items():
+        layer, _, role = name.partition(".")
+        wanted = state[f"{layer}/{'kernel' if role == 'weight' else 'bias'}"]
+        np.testing.assert_array_equal(array, wanted, strict=True)
+    other = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(StateError):  # two convolutions of one shape, and no order
+        md.load_weights(other, tmp_path / "keras.safetensors")

@@ -93,16 +93,22 @@ def published_by_keras(path, arrays):
 
 
 def test_mobilenet_of_width_075_knows_photographs(shared_data, tmp_path):
-    """Keras's arrays, which were stored by their names in another kind of file."""
+    """Keras's arrays in a safetensors file, and as Keras itself stores them."""
     folder = shared_data / "mobilenet_v1_0.75_224_imagenet"
-    stored = safetensors.numpy.load_file(folder / "mobilenet_v1_0.75_224_fp16.safetensors")
-    arrays = {name: array.astype(np.float32) for name, array in stored.items()}
-    published_by_keras(tmp_path / "x.h5", arrays)
-    model = models.load(tmp_path / "x.h5").eval()
+    file = folder / "mobilenet_v1_0.75_224_fp16.safetensors"
+    model = models.load(file).eval()
     assert model.architecture[1]["width"] == 0.75
     wanted = model.image_format
     found = accuracy(model, shared_data, lambda photo: prepared(middle(photo), wanted))
     assert found == pytest.approx((0.82, 0.96), abs=0.011)
+    stored = safetensors.numpy.load_file(file)
+    arrays = {name: array.astype(np.float32) for name, array in stored.items()}
+    published_by_keras(tmp_path / "x.h5", arrays)
+    assert weights_of(models.load(tmp_path / "x.h5")) == weights_of(model)
+
+
+def weights_of(model):
+    return {name: array.tobytes() for name, array in model.state_dict().items()}
 
 
 PHOTOS = [("cheetah.jpg", 293), ("keras_squeezenet_cat.jpeg", 281)]  # cheetah, tabby
