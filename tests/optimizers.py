@@ -1,6 +1,7 @@
 """Every optimizer with its samples: tests go through them in loops."""
 
 import inspect
+import re
 
 from minidl import optim
 
@@ -17,5 +18,8 @@ SAMPLES = [(each, settings) for each in OPTIMIZERS for settings in each.samples]
 
 
 def title(value):
-    """The name of a test's argument."""
-    return value.__name__ if inspect.isclass(value) else str(value).strip("{}").replace("'", "")
+    """The name of a test's argument, the same in every process."""
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return value.__name__
+    text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(value))
+    return text.strip("{}").replace("'", "")

@@ -66,6 +66,12 @@ def test_files_are_rooms_not_halls(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """pytest takes two of one name, in folders without __init__.py, for the same module."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.stem != "conftest"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_numba_lives_in_kernels_only():
     for path in FILES:
         text = path.read_text(encoding="utf-8")
