@@ -1,16 +1,17 @@
 """Hooks: functions that are told what runs."""
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import GradError, ShapeError
+from minidl.errors import DTypeError, GradError, ShapeError
 from minidl.recording import changed, refuse
 
 __all__ = [
-    "LEFT_OUT", "HookHandle", "Hooked", "hooks_of", "op_hooks", "register_op_hook",
+    "LEFT_OUT", "HookHandle", "Hooked", "check_hook", "hooks_of", "op_hooks", "register_op_hook",
     "replacement", "seen", "through_hooks",
 ]  # fmt: skip
 
@@ -24,18 +25,27 @@ class HookHandle:
     """What registering a hook returns: `.remove()` ends it, and so does the end of a `with`."""
 
     def __init__(self, hooks: list[Any], hook: Any) -> None:
+        if any(each is hook for each in hooks):
+            hook = functools.partial(hook)  # to be told from the one before it
+        hooks.append(hook)
         self._hooks, self._hook, self._active = hooks, hook, True
 
     def remove(self) -> None:
         if self._active:
             self._active = False
-            self._hooks.remove(self._hook)
+            # not list.remove, which takes the first that is equal
+            self._hooks[:] = [each for each in self._hooks if each is not self._hook]
 
     def __enter__(self) -> "HookHandle":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+def check_hook(who: str, hook: Any) -> None:
+    if not callable(hook):
+        raise DTypeError(f"{who} expected a hook that can be called, got {type(hook).__name__}")
 
 
 def register_op_hook(hook: OpHook) -> HookHandle:
@@ -45,7 +55,7 @@ def register_op_hook(hook: OpHook) -> HookHandle:
     "conv2d_weight_grad", and `op.flops(output, *inputs, **settings)` tell what was computed. Use
     the result's `.remove()`, or a `with`, to end it.
     """
-    op_hooks.append(hook)
+    check_hook("register_op_hook()", hook)
     return HookHandle(op_hooks, hook)
 
 
@@ -73,13 +83,12 @@ class Hooked:
                 "is a leaf; otherwise nothing it was made from has it, or it was made under "
                 "no_grad()"
             )
+        check_hook("register_hook()", hook)
         changed()
         owner, number = _owner(self.edge)
         if owner._hooks is None:
             owner._hooks = {}
-        hooks = owner._hooks.setdefault(number, [])
-        hooks.append(hook)
-        return HookHandle(hooks, hook)
+        return HookHandle(owner._hooks.setdefault(number, []), hook)
 
 
 def _owner(place: Any) -> tuple[Any, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.hooks import LEFT_OUT, HookHandle, replacement, seen
+from minidl.autograd.hooks import LEFT_OUT, HookHandle, check_hook, replacement, seen
 from minidl.autograd.junction import joined
 from minidl.autograd.modes import mode
 from minidl.autograd.tensor import Tensor
@@ -59,12 +59,11 @@ class Hooked(Advising):
         return self._register_hook("_backward_hooks", hook)
 
     def _register_hook(self, kind: str, hook: Callable[..., Any]) -> HookHandle:
+        check_hook(type(self).__name__, hook)
         if not getattr(self, kind):
             object.__setattr__(self, kind, [])
         changed()
-        hooks: list[Any] = getattr(self, kind)
-        hooks.append(hook)
-        return HookHandle(hooks, hook)
+        return HookHandle(getattr(self, kind), hook)
 
     def _with_hooks(self: Any, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """A call of `forward` with all hooks."""

@@ -84,6 +84,41 @@ def test_hooks_end():
     assert seen == ["first", "second", "first"]
 
 
+def test_a_handle_ends_its_own_registration():
+    """Of a function that is registered twice, and where functions don't compare."""
+
+    class Odd:
+        __hash__ = None
+
+        def __eq__(self, other):
+            raise AssertionError("a handle compared hooks")
+
+        def __call__(self, g):
+            seen.append("odd")
+
+    x, seen = leaf(1.0), []
+    x.register_hook(Odd())
+
+    def first(g):
+        seen.append("first")
+
+    x.register_hook(first)
+    x.register_hook(lambda g: seen.append("second"))
+    again = x.register_hook(first)
+    (x * 1).sum().backward()
+    again.remove()
+    (x * 1).sum().backward()
+    assert seen == ["odd", "first", "second", "first", "odd", "first", "second"]
+
+
+def test_a_hook_must_be_callable():
+    y = leaf(1.0) * 1
+    for register in (y.register_hook, md.register_op_hook):
+        with pytest.raises(errors.DTypeError, match="expected a hook that can be called, got int"):
+            register(3)
+    y.sum().backward()
+
+
 def test_a_hook_may_remove_itself():
     y, seen = leaf(1.0) * 1, []
     handle = y.register_hook(lambda g: (seen.append("once"), handle.remove())[1])

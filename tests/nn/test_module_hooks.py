@@ -85,6 +85,14 @@ def test_hooks_of_each_kind_end_and_belong_to_one_module(kind):
 
 
 @pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
+def test_a_hook_that_cannot_be_called_is_refused_at_once(kind):
+    layer = nn.Tanh()
+    with pytest.raises(errors.DTypeError, match="Tanh expected a hook .* got NoneType"):
+        getattr(layer, f"register_{kind}_hook")(None)
+    assert not layer._is_hooked()
+
+
+@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
 @pytest.mark.parametrize("place", range(3))
 def test_a_row_that_would_be_fused_runs_every_hook(kind, place):
     """Convolution, ReLU and max-pooling are one op, unless somebody listens to one of them."""
