@@ -11,8 +11,8 @@ import numpy as np
 from minidl import autograd, nn
 from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
-from minidl.checks import is_whole, positive
-from minidl.errors import ArgumentError, ShapeError
+from minidl.checks import is_whole, positive, real
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
 
@@ -34,14 +34,16 @@ def grad_cam(
         whose maps are as large as those of the last convolution on more than one pixel.
     All 0 where nothing speaks for the class. The map is enlarged to the image bilinearly.
     Raises ArgumentError for an unknown class or layer, and a model that gives probabilities;
-    ShapeError for a layer without maps, and what isn't one image or one row of scores.
+    ShapeError for a layer without maps, and what isn't one image or one row of scores; DTypeError
+    for what is no Module, such as a compiled model.
     Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
     """
     pixels = _one_image("grad_cam", image)
     seen, scores = _forward("grad_cam", model, Tensor(pixels, requires_grad=True))
     number = _class_number("grad_cam", model, scores.data, target)
     maps = _maps_of(seen, layer)
-    (gradient,) = autograd.grad(scores[0, number], [maps])
+    with autograd.enable_grad():  # also within no_grad()
+        (gradient,) = autograd.grad(scores[0, number], [maps])
     if gradient is None:
         raise ArgumentError(f"grad_cam: the scores don't depend on the maps of {layer}")
     weights = gradient.data.mean(axis=(1, 2))  # (1, H, W, C) -> (1, C)
@@ -72,6 +74,7 @@ def occlusion(
             f"occlusion: stride {stride} would leave pixels between squares of size {size}: "
             "expected at most the size"
         )
+    fill = real("occlusion", "fill", fill)
     _, scores = _forward("occlusion", model, Tensor(pixels))
     number = _class_number("occlusion", model, scores.data, target)
     whole = _probabilities(scores.data)[0, number]
@@ -100,7 +103,10 @@ class _Seen(NamedTuple):
 
 def _one_image(who: str, image: Any) -> np.ndarray:
     """The image as (1, H, W, C), a copy."""
-    pixels = np.array(image.data if isinstance(image, Tensor) else image)
+    try:
+        pixels = np.array(image.data if isinstance(image, Tensor) else image)
+    except ValueError as error:  # rows of different lengths
+        raise ShapeError(f"{who} expected one image, (H, W, C): {error}") from error
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if pixels.ndim != 4 or len(pixels) != 1:
         raise ShapeError(f"{who} expected one image, (H, W, C), got shape {pixels.shape}")
@@ -114,6 +120,11 @@ def _one_image(who: str, image: Any) -> np.ndarray:
 
 def _forward(who: str, model: Module, x: Tensor) -> tuple[list[_Seen], Tensor]:
     """What each layer gives in evaluation mode, and the scores (N, classes) before a softmax."""
+    if not isinstance(model, Module):
+        raise DTypeError(
+            f"{who} expected a model, an nn.Module, got {type(model).__name__}: of a compiled one, "
+            "give the model that it was compiled from"
+        )
     twin = shadow(model).eval()
     seen: list[_Seen] = []
     before: dict[int, Tensor] = {}  # what a softmax at the end was given

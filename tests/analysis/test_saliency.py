@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl import analysis, models, nn
-from minidl.errors import ArgumentError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 
 class Corner(nn.Module):
@@ -77,6 +77,13 @@ def test_frozen_models_are_explained_and_left_alone():
     assert all((value == state[name]).all() for name, value in model.state_dict().items())
 
 
+def test_within_no_grad_the_map_is_the_same():
+    model, image = models.lenet5(), image_of(32, 32)
+    expected = analysis.grad_cam(model, image, 3)
+    with md.no_grad():
+        np.testing.assert_array_equal(analysis.grad_cam(model, image, 3), expected)
+
+
 def test_a_softmax_at_the_end_is_left_out():
     plain = models.lenet5()
     image = image_of(32, 32)
@@ -143,6 +150,11 @@ BAD = [
     (lambda m, x: analysis.grad_cam(m, x, layer="f"), ArgumentError, r"no layer 'f' ran; these"),
     (lambda m, x: analysis.grad_cam(m, x, layer="classifier"), ShapeError, r"classifier gives no"),
     (lambda m, x: analysis.occlusion(m, x, size=0), ArgumentError, r"size must be a whole number"),
+    (lambda m, x: analysis.occlusion(m, x, fill=None), ArgumentError, r"fill must be a finite"),
+    (lambda m, x: analysis.occlusion(m, [[1.0], [2.0, 3.0]]), ShapeError, r"expected one image"),
+    (lambda m, x: analysis.grad_cam(m.forward, x), DTypeError, r"expected a model, .* got method"),
+    (lambda m, x: analysis.grad_cam(md.compile(m.eval()), x), DTypeError, r"compiled from"),
+    (lambda m, x: analysis.occlusion(None, x), DTypeError, r"occlusion expected .* got NoneType"),
     (lambda m, x: analysis.occlusion(m, x, size=2, stride=5), ArgumentError, r"would leave pixels"),
 ]  # fmt: skip
 
