@@ -1,5 +1,7 @@
 """`minidl explain`, and `train.explain`."""
 
+import re
+
 import numpy as np
 import pytest
 from cli_members import network, written
@@ -55,8 +57,11 @@ def test_wrong_calls(files, tmp_path):
     weights, image = files
     with pytest.raises(ArgumentError, match=r"has no class 'dog': it knows ant, bee, cat"):
         train.explain(weights, image, target="dog")
-    with pytest.raises(ArgumentError, match=r"has classes 0 to 2, got 3"):
-        train.explain(weights, image, target=3)
+    for target in (3, [0], 1.0, True):
+        with pytest.raises(
+            ArgumentError, match=rf"has classes 0 to 2, got {re.escape(f'{target}')}"
+        ):
+            train.explain(weights, image, target=target)
     with pytest.raises(ArgumentError, match=r"no layer 'last' ran; these give maps"):
         train.explain(weights, image, layer="last")
     (tmp_path / "text.png").write_text("no picture")

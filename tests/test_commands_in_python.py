@@ -237,12 +237,47 @@ def test_finetune_refuses_what_goes_with_weights():
         train.finetune("w.h5", "pets", arguments={"width": 1})
 
 
-@pytest.mark.parametrize("name", ["batch_size", "top"])
-def test_numbers_below_1(name):
-    with pytest.raises(
-        ArgumentError, match=rf"train\.predict: {name} must be a whole number from 1 up"
-    ):
-        train.predict("w.h5", "a.png", **{name: 0})
+# Whatever comes, it is refused before anything is read or trained, and by its name
+WRONG = {
+    "train": {
+        "data": [None, 3], "output": [3], "data_dir": [3], "arguments": ["x", [1]],
+        "size": [0, (32, 32)], "epochs": [0, "3", 1.5], "batch_size": [0, "4"],
+        "lr": [-1, "a", float("nan")], "mixup": [-1, "a"], "cutmix": [float("inf")],
+        "rand_augment": ["a", 0], "seed": [-1, "a"], "augment": ["no"], "resume": ["yes"],
+    },
+    "finetune": {
+        "weights": [3], "images": [3], "output": [3], "arguments": [3], "epochs": ["a", -1],
+        "warm_up": [-1, 1.5], "batch_size": [0, "a"], "lr": [-1], "mixup": [-1], "cutmix": ["a"],
+        "seed": ["a"], "mirror": ["no"], "scratch": ["no"], "strict": [3],
+    },
+    "evaluate": {
+        "weights": [None, 3, [None]], "images": [None, ["a.png"]], "classes": [["cat", "dog"]],
+        "ten_crop": ["no"], "batch_size": [0, "a"], "strict": ["no"],
+    },
+    "predict": {
+        "weights": [None], "images": [None, 3, [None]], "classes": [3], "top": [0, "a"],
+        "vote": ["no"], "batch_size": [0], "ten_crop": [3],
+    },
+    "explain": {"weights": [None, ["w.h5"]], "image": [None, np.zeros((8, 8, 3))], "classes": [3]},
+}  # fmt: skip
+GIVEN = {
+    "train": {"data": "pets"},
+    "finetune": {"weights": "w.h5", "images": "pets"},
+    "evaluate": {"weights": "w.h5", "images": "pets"},
+    "predict": {"weights": "w.h5", "images": "a.png"},
+    "explain": {"weights": "w.h5", "image": "a.png"},
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "value"),
+    [(f, a, v) for f, wrong in WRONG.items() for a, values in wrong.items() for v in values],
+)
+def test_wrong_arguments(function, argument, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MinidlError, match=rf"train\.{function}: {argument}= must be "):
+        getattr(train, function)(**{**GIVEN[function], argument: value})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_image_among_good_ones(pets):

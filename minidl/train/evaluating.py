@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl.checks import positive
 from minidl.data.opening import Part, open_for_measuring
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
-from minidl.train.inference import Members, class_numbers, load_members, paths
+from minidl.train.inference import Members, class_numbers, load_members
 from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
+from minidl.train.settings import check_paths, check_settings, several_paths
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
 
@@ -94,8 +94,10 @@ def evaluate(
     Raises ArgumentError for images of classes that the networks don't know, and networks that tell
     different classes apart.
     """
-    batch_size, path = positive("train.evaluate", "batch_size", batch_size), Path(images)
-    members = load_members(paths(weights), None if classes is None else Path(classes))
+    check_paths("train.evaluate", images=images, classes=classes or "")
+    check_settings("train.evaluate", strict=strict, ten_crop=ten_crop, batch_size=batch_size)
+    path, files = Path(images), several_paths("train.evaluate", weights=weights)
+    members = load_members(files, None if classes is None else Path(classes))
     opened = {
         size: open_for_measuring(
             path,

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from minidl.analysis import grad_cam, occlusion, plot_saliency
+from minidl.checks import is_whole
 from minidl.data import read_image
 from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.inference import Members, listed, load_members
+from minidl.train.settings import check_paths
 
 __all__ = ["Explanation", "explain"]
 
@@ -56,6 +58,7 @@ def explain(
     Raises ArgumentError for a class that the network doesn't know, FileFormatError or OSError for
     files that can't be read.
     """
+    check_paths("train.explain", weights=weights, image=image, classes=classes or "")
     members = load_members([Path(weights)], None if classes is None else Path(classes))
     network = members.networks[0].eval()
     x = read_image(image, network.decoded_size)[None]  # (1, H, W, 3)
@@ -82,12 +85,12 @@ def _number(members: Members, target: str | int) -> int:
                 f"train.explain: {members.files[0]} has no class {target!r}: {known}"
             )
         target = int(target)
-    if isinstance(target, bool) or not 0 <= target < members.num_classes:
+    if not is_whole(target) or not 0 <= target < members.num_classes:
         raise ArgumentError(
             f"train.explain: {members.files[0]} has classes 0 to {members.num_classes - 1}, got "
             f"{target!r}"
         )
-    return target
+    return int(target)
 
 
 def _pixels(network: Network, x: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.results import figures, save_report, save_results
 from minidl.train.run import Run
+from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.transfer import Approach, Transfer
 
 __all__ = ["finetune"]
@@ -73,6 +74,12 @@ def finetune(
     A way whose loss isn't finite any more ends the run: `run.results["failed"]` says why.
     Raises ArgumentError for arguments that don't go together, and what `models.load` raises.
     """
+    check_arguments("train.finetune", arguments)
+    check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
+    check_settings(
+        "train.finetune", strict=strict, epochs=epochs, warm_up=warm_up, batch_size=batch_size,
+        lr=lr, mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
+    )  # fmt: skip
     md.manual_seed(seed)
     if weights is None:
         _check_unused(

@@ -1,7 +1,6 @@
 """Networks from files of weights, alone or as an ensemble, and what they say about images."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from minidl.models import Network
 from minidl.nn.modes import evaluating
 from minidl.text import printable
 
-__all__ = ["Members", "class_numbers", "load_members", "log_probabilities", "paths"]
+__all__ = ["Members", "class_numbers", "load_members", "log_probabilities"]
 
 CROPS = 10
 MOST_LISTED = 20
@@ -72,13 +71,6 @@ class Members(NamedTuple):
             )
             found.append(scores[:, order])
         return found
-
-
-def paths(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Return one path or several as a list."""
-    if isinstance(given, str | os.PathLike):
-        return [Path(given)]
-    return [Path(each) for each in given]
 
 
 def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:

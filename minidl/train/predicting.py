@@ -16,7 +16,8 @@ from minidl.data.folder import reason_of
 from minidl.data.images import SUFFIXES
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.ensemble import ensemble
-from minidl.train.inference import Members, load_members, paths
+from minidl.train.inference import Members, load_members
+from minidl.train.settings import check_paths, check_settings, several_paths
 
 __all__ = ["Prediction", "predict"]
 
@@ -59,14 +60,15 @@ def predict(
     Raises FileNotFoundError for a missing image, ArgumentError for a folder without any and for
     networks that tell different classes apart. An image that can't be read has an `error`.
     """
-    top = positive("train.predict", "top", top)
-    batch_size = positive("train.predict", "batch_size", batch_size)
-    networks = paths(weights)
+    top = positive("train.predict", "top=", top)
+    check_paths("train.predict", classes=classes or "")
+    check_settings("train.predict", vote=vote, ten_crop=ten_crop, batch_size=batch_size)
+    networks = several_paths("train.predict", weights=weights)
     if vote and len(networks) == 1:
         raise ArgumentError(
             f"train.predict: vote=True joins several networks, and {networks[0]} is one"
         )
-    files = _files(paths(images))
+    files = _files(several_paths("train.predict", images=images))
     members = load_members(networks, None if classes is None else Path(classes))
     how = "vote" if vote else "average"
     batches = (files[i : i + batch_size] for i in range(0, len(files), batch_size))

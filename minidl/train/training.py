@@ -12,6 +12,7 @@ import numpy as np
 
 import minidl as md
 from minidl import models, optim
+from minidl.checks import positive
 from minidl.data.telling import Tell, classes_table, left_out, teller
 from minidl.errors import ArgumentError, FileFormatError, StateError
 from minidl.io.atomic import atomic_write
@@ -22,6 +23,7 @@ from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor
 from minidl.train.results import figures, save_report, save_results
 from minidl.train.run import Run
+from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.trainer import Trainer
 from minidl.train.training_data import NAMED, Material, open_images, open_named
 
@@ -87,9 +89,18 @@ def train(
     Raises ArgumentError for arguments that don't go together and StateError for a checkpoint of
     another training.
     """
+    check_arguments("train.train", arguments)
+    check_paths("train.train", data=data, data_dir=data_dir or "", output=output or "")
+    check_settings(
+        "train.train", download=download, size=size, augment=augment, mirror=mirror,
+        rand_augment=rand_augment, mixup=mixup, cutmix=cutmix, batch_size=batch_size, lr=lr,
+        seed=seed, resume=resume,
+    )  # fmt: skip
     data = os.fspath(data)
     _check_together(data, data_dir, download, size, file_column, label_column)
     _check_augmentation(data, augment, rand_augment)
+    recipe = RECIPES.get(data, OTHERS)
+    epochs = positive("train.train", "epochs=", recipe["epochs"] if epochs is None else epochs)
     md.manual_seed(seed)
     arguments = dict(arguments or {})
     if data in NAMED:
@@ -99,7 +110,6 @@ def train(
         pixels = _input_size(model, arguments) if size is None else size
         columns = {"file_column": file_column, "label_column": label_column}
         material = open_images(Path(data), pixels, columns, mirror, rand_augment, seed)
-    recipe = RECIPES.get(data, OTHERS)
     settings: dict[str, Any] = {
         "command": "train",
         "model": model,
@@ -109,7 +119,7 @@ def train(
         "size": size,
         "file_column": file_column,
         "label_column": label_column,
-        "epochs": recipe["epochs"] if epochs is None else epochs,
+        "epochs": epochs,
         "batch_size": recipe["batch_size"] if batch_size is None else batch_size,
         "optimizer": {
             "lr": recipe["lr"] if lr is None else lr,

@@ -87,7 +87,7 @@ def test_hooks_of_each_kind_end_and_belong_to_one_module(kind):
 @pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
 def test_a_hook_that_cannot_be_called_is_refused_at_once(kind):
     layer = nn.Tanh()
-    with pytest.raises(errors.DTypeError, match="Tanh expected a hook .* got NoneType"):
+    with pytest.raises(errors.DTypeError, match=r"Tanh expected a hook .* got NoneType"):
         getattr(layer, f"register_{kind}_hook")(None)
     assert not layer._is_hooked()
 
