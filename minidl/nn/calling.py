@@ -18,8 +18,7 @@ def functional_call(module: Module, state: Mapping[str, Any], inputs: Any, **set
     """Return the output of `module` with the parameters and buffers of `state` instead of its own.
 
     state: Tensors or ndarrays by the names of `state_dict()`; gradients go to the Tensors. The
-        module's
-        own are used for names that are left out.
+        module's own are used for names that are left out.
     inputs: the module's arguments as a tuple, or its one argument.
     The module is left unchanged; running statistics are updated in copies.
     Raises StateError for names that the module doesn't have, ShapeError for arrays of other shapes.

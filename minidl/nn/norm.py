@@ -91,8 +91,7 @@ class BatchNorm1d(_BatchNorm):
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
-    the
-    running statistics and leaves them unchanged.
+    the running statistics and leaves them unchanged.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
@@ -104,8 +103,7 @@ class BatchNorm2d(_BatchNorm):
 
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
-    the
-    running statistics and leaves them unchanged.
+    the running statistics and leaves them unchanged.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
