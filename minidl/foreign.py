@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, tuple[str, ...] | str] = {
     "persistent_workers": "leave it out: workers are threads",
     "num_workers": ("workers",),
     "pretrained": "weights are given to models.create(NAME, weights=FILE)",
+    "use_reentrant": "leave it out: there is one way, which may be nested and differentiated twice",
     "size_average": ('reduction="mean" or "sum"',),
     "reduce": 'use reduction="none", "mean" or "sum"',
     "return_indices": "leave it out: max_pool2d gives the values alone",

@@ -17,11 +17,13 @@ from minidl.autograd.holding import Holding, Postponed
 from minidl.autograd.modes import enable_grad, mode, rerunning
 from minidl.autograd.tensor import Tensor
 from minidl.errors import DTypeError, GradError
+from minidl.foreign import advised
 from minidl.recording import refuse
 
 __all__ = ["checkpoint"]
 
 
+@advised
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """Return function(*args), and keep its arguments instead of what its gradient needs.
 

@@ -281,3 +281,8 @@ def test_hooks_within():
     x = md.tensor(np.ones((1, 2), np.float32), requires_grad=True)
     md.checkpoint(model, x).sum().backward()
     assert seen == ["forward", "tensor", "forward", "back"]
+
+
+def test_pytorchs_argument_is_told_to_be_left_out():
+    with pytest.raises(errors.CallError, match=r"keyword argument 'use_reentrant': leave it out"):
+        md.checkpoint(nn.Tanh(), md.ones((2,)), use_reentrant=False)
