@@ -73,7 +73,11 @@ class _Features(ArrayDataset):
 
     def __init__(self, model: Network, loader: DataLoader) -> None:
         plain = DataLoader(
-            loader.dataset, loader.batch_size, workers=loader.workers, transform=loader.transform
+            loader.dataset,
+            loader.batch_size,
+            workers=loader.workers,
+            transform=loader.transform,
+            seed=0,  # unused, and not drawn: the head may have a dropout
         )
         parts = list(features_of(model, "features", plain, pool=False))
         super().__init__(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -64,6 +64,28 @@ def test_the_body_runs_once_and_the_result_is_that_of_running_it_always():
         np.testing.assert_allclose(fast.state_dict()[name], array, atol=1e-5, err_msg=name)
 
 
+def test_a_dropout_of_the_head_drops_the_same():
+    """Making the features draws no random number."""
+
+    def trained(keep):
+        md.manual_seed(5)
+        model = models.plain_cnn(num_classes=4, widths=(4, 6), hidden=8)
+        assert any(isinstance(module, nn.Dropout) for module in model.classifier)
+        model.features.freeze()
+        loaders = data.DataLoader(images(), 4, True, seed=3), data.DataLoader(images(8, 1), 4)
+        md.config.keep_features = keep
+        try:
+            trainer(model).fit(loaders[0], 3, loaders[1], progress=False)
+        finally:
+            md.config.keep_features = True
+        return model.state_dict(), md.random.get_state()
+
+    (kept, after), (always, expected) = trained(True), trained(False)
+    assert after == expected
+    for name, array in always.items():
+        np.testing.assert_allclose(kept[name], array, atol=1e-5, err_msg=name)
+
+
 def test_history_and_loaders_are_as_always():
     model, plain = network(), network()
     loaders = [data.DataLoader(images(), 5, True, seed=3) for _ in range(2)]
