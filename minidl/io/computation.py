@@ -33,7 +33,7 @@ def check_computation(
     seen = flow()
     if seen.why:
         return [f"activations and pooling weren't compared with the file's: {seen.why}"]
-    alike = _alike(pairing.pairs, seen)
+    alike = _alike(pairing.pairs, seen, found)
     wrong = [what for pair in told if (what := _different(pair, seen, alike)) is not None]
     unsure = [p.slot.name for p in told if effects.unsure(
         seen.effects.get(p.slot.name), p.layer.settings["effects"])]  # fmt: skip
@@ -41,9 +41,12 @@ def check_computation(
     if not pairing.rest and (what := effects.differ(seen.ending, found.ending)) is not None:
         one, two = (e - effects.ENDINGS for e in (seen.ending, found.ending or frozenset()))
         (notes if one == two else wrong).append(f"at the end: {what}")
-    elif not pairing.rest and len(seen.endings) == len(found.endings) == 1:
-        what = _in_other_order(seen.endings[0], found.endings[0], alike)
-        wrong += [] if what is None else [f"at the end: {what}"]
+    if not pairing.rest and not wrong and len(seen.endings) == len(found.endings):
+        for ours, theirs in zip(seen.endings, found.endings, strict=True):
+            if what is not None:  # which is told
+                ours, theirs = expression.scores(ours), expression.scores(theirs)
+            if (other := _in_other_order(ours, theirs, alike)) is not None:
+                wrong.append(f"at the end: {other}")
     if wrong and strict:
         raise StateError(
             "load_weights: the model does something else between its layers than the file's "
@@ -53,15 +56,32 @@ def check_computation(
     return wrong + notes
 
 
-def _alike(pairs: list[Pair], seen: Flow) -> Callable[[str, str], bool | None]:
-    """Whether a layer of the model is that of a name in the file; None where one has no partner."""
+def _alike(
+    pairs: list[Pair], seen: Flow, found: Found
+) -> Callable[[Expression, Expression], bool | None]:
+    """Whether an output of a layer of the model is that of one in the file; None where one has no
+    partner."""
     slots = {pair.layer.settings["old name"]: pair.slot.name for pair in pairs}
     known = set(slots.values())
 
-    def alike(ours: str, theirs: str) -> bool | None:
-        if ours not in known or theirs not in slots:
+    def alike(ours: Expression, theirs: Expression) -> bool | None:
+        if ours.name not in known or theirs.name not in slots:
             return None
-        return seen.first_name(slots[theirs]) == seen.first_name(ours)
+        if seen.first_name(slots[theirs.name]) != seen.first_name(ours.name):
+            return False
+        return of_the_same(
+            seen.roots.get((seen.first_name(ours.name), ours.call)),
+            found.roots.get((theirs.name, theirs.call)),
+        )
+
+    def of_the_same(ours: Any, theirs: Any) -> bool:
+        """Whether two calls of a shared layer come from the same; True where that isn't known."""
+        if ours is None or theirs is None or (("input", "") in ours) != (("input", "") in theirs):
+            return True
+        if not {name for op, name in theirs if op == "layer"} <= slots.keys():
+            return True
+        there = {(op, seen.first_name(slots[n]) if op == "layer" else n) for op, n in theirs}
+        return {(op, seen.first_name(n) if op == "layer" else n) for op, n in ours} == there
 
     return alike
 
@@ -69,7 +89,10 @@ def _alike(pairs: list[Pair], seen: Flow) -> Callable[[str, str], bool | None]:
 def _in_other_order(ours: Expression, theirs: Expression, alike: Any) -> str | None:
     if expression.same(ours, theirs, alike) is not False:
         return None
-    return f"{expression.in_words(ours)} here, {expression.in_words(theirs)} in the file"
+    here, there = expression.in_words(ours), expression.in_words(theirs)
+    if here == there:  # but for what a layer that is called several times takes
+        return f"{here}: the calls of a layer take other inputs here than in the file"
+    return f"{here} here, {there} in the file"
 
 
 def _different(pair: Pair, seen: Flow, alike: Any) -> str | None:

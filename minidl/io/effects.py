@@ -17,14 +17,17 @@ from minidl.io.expression import OR, Expression
 from minidl.io.provenance import Pads, Value
 
 __all__ = [
-    "ENDINGS", "NONE", "UNKNOWN", "Effects", "differ", "elu", "expressed", "leaky", "of_activation",
-    "of_layer", "of_merge", "of_op", "of_whole", "padded", "pooled", "pooling", "scaled",
-    "surrounding", "unsure", "up_to", "upsampling", "with_scale",
+    "ENDINGS", "LAST_STEP", "NONE", "OF_STEPS", "UNKNOWN", "Effects", "around_whole", "differ",
+    "elu", "expressed", "leaky", "of_activation", "of_layer", "of_merge", "of_op", "of_whole",
+    "padded", "pooled", "pooling", "scaled", "surrounding", "unsure", "up_to", "upsampling",
+    "with_scale",
 ]  # fmt: skip
 
 Effects = frozenset[str]
 NONE: Effects = frozenset()
 UNKNOWN = "?"
+LAST_STEP = "last step"
+OF_STEPS = {"mean": "mean of steps", "max": "maximum of steps"}
 NEAR = 1e-6
 ENDINGS = frozenset({"softmax", "log_softmax", "sigmoid", f"sigmoid{OR}silu"})  # probabilities
 
@@ -96,26 +99,38 @@ def pooling(kind: str, kernel: Any, stride: Any, around: str) -> str:
     return f"{kind} pooling {tuple(kernel)} by {tuple(stride)}{around}"
 
 
-BESIDE, IN_ZEROS = " of padded images", expression.IN_ZEROS  # which count in a mean or a maximum
+SAME = " of padded images"  # as "same" pads them, which hangs on their size
+IN_ZEROS = expression.IN_ZEROS  # which count in a mean or a maximum
 
 
-def surrounding(
-    kind: str, kernel: Any, stride: Any, own: tuple[bool, bool], before: Any
-) -> str | None:
-    """What is said of the padding of pooling; None where it isn't known.
+def _by(pads: Pads) -> str:
+    return f" of images padded by {tuple(map(int, pads))}"
 
-    own: whether the pooling pads, and whether that counts.  before: what it takes, with zeros
-    around it perhaps.
+
+def _in_zeros(kind: str, pads: Pads, taken: Expression) -> str:
+    """What is said of pooling of an image with zeros around it, which don't count in the maximum
+    of what is positive."""
+    return _by(pads) + ("" if kind == "max" and expression.positive(taken) else IN_ZEROS)
+
+
+def surrounding(kind: str, same: bool, before: tuple[Pads | None, Expression]) -> str | None:
+    """What is said of the padding of Keras's pooling; None where it isn't known.
+
+    same: whether it pads.  before: the zeros around what it takes, and what that is.
     """
+    pads, taken = before
+    if pads is None or (same and any(pads)):
+        return None
+    return _in_zeros(kind, pads, taken) if any(pads) else SAME if same else ""
+
+
+def around_whole(kind: str, before: tuple[Pads | None, Expression]) -> str | None:
+    """The same of pooling of whole images."""
     pads, taken = before
     if pads is None:
         return None
-    zeros, beside = any(pads) or all(own), own[0] and not own[1]
-    if zeros and beside:
-        return None
-    if zeros and not (kind == "max" and expression.positive(taken)):
-        return IN_ZEROS
-    return BESIDE if (zeros or beside) and any(map(operator.gt, kernel, stride)) else ""
+    zeros = _in_zeros(kind, pads, taken) if any(pads) else ""
+    return zeros if zeros.endswith(IN_ZEROS) else ""
 
 
 def with_scale(effects: Effects, a: Any, b: Any) -> Effects:
@@ -163,56 +178,88 @@ def of_op(
     if name == "elu":
         return frozenset({elu(settings.get("alpha", 1.0))})
     if name == "clip":
-        return frozenset({up_to(settings.get("low"), settings.get("high"))})
+        return frozenset({up_to(settings.get("min"), settings.get("max"))})
     if name in ("max_pool2d", "avg_pool2d"):
-        own = bool(np.any(settings["padding"])), bool(settings.get("count_include_pad"))
-        kind = "max" if name == "max_pool2d" else "average"
-        return pooled(kind, settings["kernel_size"], settings["stride"], own, value, made)
-    if name == "getitem" and tuple(shape) != tuple(made) and len(shape) == 4:
-        return frozenset({UNKNOWN})
+        kind, counted = name[:3].replace("avg", "average"), settings.get("count_include_pad")
+        window = settings["kernel_size"], settings["stride"], settings["padding"]
+        return pooled(kind, window, bool(counted), value, shape, made)
+    if name == "getitem":
+        return _of_key(settings["key"], shape)
+    if name == "pad":
+        return frozenset({UNKNOWN}) if settings.get("value") else NONE
     if name.startswith("adaptive_"):
         whole = tuple(made[1:3]) == (1, 1)
         kind = "average" if name == "adaptive_avg_pool2d" else "max"
         return of_whole(kind, value, shape) if whole else frozenset({UNKNOWN})
     if name in ("mean", "max") and len(shape) == 4 and math.prod(made[1:-1]) == 1:
         return of_whole("average" if name == "mean" else "max", value, shape)
-    return frozenset({UNKNOWN}) if name in ODD else NONE
+    if name in OF_STEPS and len(shape) == 3 and settings.get("axis") in (1, -2, (1,), (-2,)):
+        return frozenset({OF_STEPS[name]})
+    return NONE if name in (*NEUTRAL, *SCALING, "concatenate") else frozenset({UNKNOWN})
 
 
-ODD = {  # of which Keras's layers may be made, or nobody knows
-    "matmul", "linear", "conv2d", "conv2d_input_grad", "softplus",
-    "prelu", "exp", "log", "sqrt", "abs", "sign", "power", "where",
-}  # fmt: skip
+def _of_key(key: Any, shape: Sequence[int]) -> Effects:
+    """What x[key] is of an x of `shape`."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if all(part is None or part is Ellipsis or part == slice(None) for part in parts):
+        return NONE
+    last = len(shape) == 3 and len(parts) > 1 and type(parts[1]) is int
+    last = last and parts[1] in (-1, shape[1] - 1)
+    rest = all(isinstance(part, slice) and part == slice(None) for part in parts[:1] + parts[2:])
+    return frozenset({LAST_STEP if last and rest else UNKNOWN})
 
 
 def pooled(
-    kind: str, kernel: Any, stride: Any, own: tuple[bool | None, bool], value: Value | None,
-    made: Sequence[int],
+    kind: str, window: tuple[Any, Any, Any], counted: bool, value: Value | None,
+    shape: Sequence[int], made: Sequence[int],
 ) -> Effects:  # fmt: skip
-    """Pooling.  own: whether it pads, None where that isn't told; whether that counts in means."""
-    before = (value.pads, value.expression) if value else (None, expression.UNKNOWN)
-    padding = [own[0]] if own[0] is not None else [False, True]
-    around = [surrounding(kind, kernel, stride, (each, own[1]), before) for each in padding]
-    named = [pooling(kind, kernel, stride, each) for each in around if each is not None]
-    whole = tuple(made[1:3]) == (1, 1)
-    if None in around:
+    """Pooling of images of `shape`, which gave images of shape `made`.
+
+    window: its size, its steps and its padding.  counted: whether the padding counts in means.
+    """
+    kernel, stride, padding = window
+    pads, taken = (value.pads, value.expression) if value else (None, expression.UNKNOWN)
+    own = (*padding[0], *padding[1])
+    if pads is None or (any(pads) and any(own) and not (counted and kind == "average")):
         return frozenset({UNKNOWN})
-    named += [
-        f"global {kind} pooling{each if each == IN_ZEROS else ''}" for each in around if whole
-    ]
+    if any(pads) or (counted and any(own)):
+        around = [_in_zeros(kind, tuple(map(operator.add, pads, own)), taken)]
+    else:
+        sizes = list(zip(shape[1:3], kernel, stride, padding, made[1:3], strict=True))
+        ends = [max(0, (m - 1) * s + k - n - p[0]) for n, k, s, p, m in sizes]
+        reached = (own[0], ends[0], own[2], ends[1])  # what of the padding is in a window
+        around = [_by(each) if any(each) else "" for each in (own, reached)]
+        if all(map(_as_same, sizes)):
+            around.append(SAME)
+    named = [pooling(kind, kernel, stride, each) for each in around]
+    if all(p[0] + n <= k for n, k, p in zip(shape[1:3], kernel, padding, strict=True)):
+        zeros = [each if each.endswith(IN_ZEROS) else "" for each in around]
+        named += [f"global {kind} pooling{each}" for each in zeros]
     return frozenset({OR.join(dict.fromkeys(named))})
+
+
+def _as_same(side: tuple[int, int, int, tuple[int, int], int]) -> bool:
+    """Whether the windows along a side of an image lie where "same" padding puts them.
+
+    side: its length, the window's, their steps, the padding, and how many windows there are.
+    """
+    length, kernel, stride, (before, _), count = side
+    whole = max(0, (-(-length // stride) - 1) * stride + kernel - length)
+    return count == -(-length // stride) and before == whole // 2
 
 
 def of_whole(kind: str, value: Value | None, shape: Sequence[int]) -> Effects:
     """Pooling of the whole of images of `shape`: also by one window of their size."""
-    size, before = shape[1:3], (value.pads, value.expression) if value else None
-    around = surrounding(kind, size, size, (False, False), before) if before else ""
+    size = shape[1:3]
+    around = around_whole(kind, (value.pads, value.expression)) if value else ""
     if around is None:
         return frozenset({UNKNOWN})
     return frozenset({f"global {kind} pooling{around}{OR}{pooling(kind, size, size, around)}"})
 
 
-NEUTRAL = ("reshape", "transpose", "pad", "broadcast_to")  # each number stays what it is
+NEUTRAL = (  # each number stays what it is
+    "reshape", "transpose", "pad", "broadcast_to", "alias", "clone", "astype", "dropout",
+)  # fmt: skip
 
 
 def expressed(
@@ -312,14 +359,19 @@ def _scaled_by(
     }[name]
 
 
-def scaled(made: Value, name: str, arrays: Sequence[Any], value: Value) -> Value:
-    """With its scale, if the op scales an input by a number; another activation is changed."""
+def scaled(made: Value, name: str, arrays: Sequence[Any], value: Value, alone: bool) -> Value:
+    """With its scale, if the op scales an input by a number; another activation is changed.
+
+    alone: whether the op takes only one activation.
+    """
     if name not in SCALING:
         return replace(made, scale=value.scale)
     inputs = made.sources == {("", 0)}
     by = _scaled_by(name, arrays, value.scale if inputs else (1.0, 0.0))
     if inputs:
         return replace(made, scale=by) if by else replace(made, effects=made.effects | {UNKNOWN})
+    if by is None and (alone or name == "divide"):
+        return replace(made, effects=made.effects | {UNKNOWN})
     if by is None or len(arrays) != 2 or made.effects & {UNKNOWN}:
         return made
     return replace(made, effects=with_scale(made.effects, *by))

@@ -13,7 +13,7 @@ from typing import Any
 
 from minidl.errors import FileFormatError, MinidlError
 from minidl.io import keras
-from minidl.io.expression import Expression
+from minidl.io.expression import Expression, Roots
 from minidl.io.expression import layer as layer_of
 from minidl.io.guarded import MAX_BYTES, check_max_bytes
 from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
@@ -46,7 +46,7 @@ class Found:
 
     ending: what its network does to its outputs after the last layers with weights, as in
     `effects`; None where the file doesn't tell.
-    endings: the same of each output as an expression.
+    endings: the same of each output as an expression.  roots: as `expression.roots` gives them.
     input_shapes: of one example, (H, W, C) for images, where the file tells all of them.
     scaling: (a, b) of the a * x + b that its network makes of its inputs, as in
     `effects.rescaling`; None where the file doesn't tell, or inputs are scaled differently.
@@ -57,6 +57,7 @@ class Found:
     writer: str
     ending: frozenset[str] | None = None
     endings: list[Expression] = field(default_factory=list)
+    roots: Roots = field(default_factory=dict)
     input_shapes: list[tuple[int, ...]] | None = None
     scaling: tuple[Any, Any] | None = None
 
@@ -124,8 +125,9 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     writer = f"Keras {version}" if version else "Keras"
     writer = f"{writer} on {backend}" if backend else writer
     return Found(
-        found, False, writer, graph.ending, graph.endings, graph.input_shapes, graph.scaling
-    )
+        found, False, writer, graph.ending, graph.endings, graph.roots, graph.input_shapes,
+        graph.scaling,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LayerConfig", "layer_configs", "name_of", "of_calls", "snake", "tensors"]
+__all__ = [
+    "LayerConfig",
+    "layer_configs",
+    "name_of",
+    "of_calls",
+    "snake",
+    "tensors",
+    "without_mask",
+]
 
 
 @dataclass
@@ -109,6 +117,20 @@ def snake(name: str) -> str:
 def of_calls(node: Any, once: set[str]) -> list[tuple[str, int, int]]:
     """The tensors a call takes. once: layers called once, whose call has any number in Keras."""
     return [(name, 0 if name in once else call, i) for name, call, i in tensors(node)]
+
+
+def without_mask(call: Any) -> tuple[Any, bool]:
+    """A call without the mask that it is given by name, and whether it is given one."""
+    if isinstance(call, dict):
+        named = call.get("kwargs") or {}
+        if not isinstance(named.get("mask"), dict | list):
+            return call, False
+        return call | {"kwargs": {k: v for k, v in named.items() if k != "mask"}}, True
+    rows = call if isinstance(call, list) else []
+    named = [row[3] for row in rows if isinstance(row, list) and len(row) > 3]
+    if not any(isinstance(each, dict) and isinstance(each.get("mask"), list) for each in named):
+        return call, False
+    return [row[:3] for row in rows], True
 
 
 def tensors(node: Any, depth: int = 0) -> Iterator[tuple[str, int, int]]:

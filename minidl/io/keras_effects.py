@@ -7,9 +7,12 @@ import numpy as np
 
 from minidl.io import expression
 from minidl.io.effects import (
+    LAST_STEP,
     NONE,
+    OF_STEPS,
     UNKNOWN,
     Effects,
+    around_whole,
     elu,
     leaky,
     of_activation,
@@ -42,8 +45,15 @@ def of_keras(kind: str, settings: Mapping[str, Any], before: Any = None) -> Effe
     """
     if kind == "Permute" and list(settings["dims"]) not in MOVING_CHANNELS:
         return frozenset({UNKNOWN})
-    if kind in KEPT or kind in OWN_ACTIVATION or kind.startswith("Random"):
+    if kind in KEPT or kind.startswith("Random"):
         return NONE
+    if kind in OWN_ACTIVATION:
+        return NONE if settings.get("return_sequences") else frozenset({LAST_STEP})
+    if kind == "Masking":
+        return frozenset({UNKNOWN}) if settings.get("mask_value") else NONE
+    if kind in ("GlobalMaxPooling1D", "GlobalAveragePooling1D"):
+        first = settings.get("data_format") == "channels_first"
+        return frozenset({UNKNOWN if first else OF_STEPS["max" if kind[6] == "M" else "mean"]})
     if kind in MERGES:
         return frozenset({MERGES[kind]})
     if kind == "TimeDistributed":
@@ -62,11 +72,11 @@ def of_keras(kind: str, settings: Mapping[str, Any], before: Any = None) -> Effe
         kernel = settings["pool_size"]
         stride, same = settings.get("strides") or kernel, settings.get("padding") == "same"
         kind = "max" if kind[0] == "M" else "average"
-        around = surrounding(kind, kernel, stride, (same, False), before or NO_ZEROS)
+        around = surrounding(kind, same, before or NO_ZEROS)
         return frozenset({UNKNOWN if around is None else pooling(kind, kernel, stride, around)})
     if kind in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
         kind = "max" if kind[6] == "M" else "average"
-        around = surrounding(kind, (1, 1), (1, 1), (False, False), before or NO_ZEROS)
+        around = around_whole(kind, before or NO_ZEROS)
         return frozenset({UNKNOWN if around is None else f"global {kind} pooling{around}"})
     if kind == "Rescaling":
         known = rescaling(kind, settings, {})

@@ -14,7 +14,7 @@ from minidl.io import expression
 from minidl.io.effects import UNKNOWN as UNCOMPARED
 from minidl.io.expression import Expression
 from minidl.io.keras import KerasLayer
-from minidl.io.keras_config import name_of, of_calls, snake, tensors
+from minidl.io.keras_config import name_of, of_calls, snake, tensors, without_mask
 from minidl.io.keras_effects import MERGES, of_keras, rescaling
 from minidl.io.keras_order import (
     CONCATENATE,
@@ -25,11 +25,13 @@ from minidl.io.keras_order import (
     INPUT,
     KEEPING,
     KEPT,
+    MASKS,
     PLAIN,
     TURNED,
     UNKNOWN,
     axes_of,
     channels_first,
+    masked,
     order_after,
     padded,
 )
@@ -97,6 +99,7 @@ class Value:
     pads: Pads | None = (0, 0, 0, 0)  # zeros around an image since layers or pooling
     scale: tuple[Any, Any] = (1.0, 0.0)  # (a, b), if it is a * input + b
     expression: Expression = expression.UNKNOWN
+    masked: bool = False  # whether layers that look at masks skip steps of it
 
     def after(self, done: frozenset[str]) -> Expression:
         """The expression that it is when that was done to it."""
@@ -110,13 +113,14 @@ class Value:
 class Graph:
     """What a configuration tells of each layer of a file and of the whole model.
 
-    ending, endings: what is done to its outputs after the last layers with weights.  input_shapes,
-    scaling: as in `foreign.Found`. None where that isn't known.
+    ending, endings: what is done to its outputs after the last layers with weights.  roots,
+    input_shapes, scaling: as in `foreign.Found`. None where that isn't known.
     """
 
     told: list[dict[str, Any]]
     ending: frozenset[str] | None = None
     endings: list[Expression] = field(default_factory=list)
+    roots: expression.Roots = field(default_factory=dict)
     input_shapes: list[tuple[int, ...]] | None = None
     scaling: tuple[Any, Any] | None = None
 
@@ -166,24 +170,12 @@ def in_graph(
             if (unlike := node.unlike(columns)) is not None:
                 told[-1]["unlike"] = unlike
         told[-1]["columns first"] = columns
-    endings = [_renamed(value.expression, names) for value in outputs]
+    endings = [expression.renamed(value.expression, names) for value in outputs]
     for each in told:
         if "expression" in each:
-            each["expression"] = _renamed(each["expression"], names)
-    return Graph(told, ending, endings, walk.input_shapes(columns), walk.scaling())
-
-
-def _renamed(one: Expression, names: Mapping[str, str]) -> Expression:
-    """With the names that layers have in the file."""
-    made: dict[int, Expression] = {}
-
-    def of(each: Expression) -> Expression:
-        if id(each) not in made:
-            name = names.get(each.name, each.name)
-            made[id(each)] = replace(each, name=name, parts=tuple(map(of, each.parts)))
-        return made[id(each)]
-
-    return of(one)
+            each["expression"] = expression.renamed(each["expression"], names)
+    came = expression.renamed_roots(expression.roots(walk.calls), names)
+    return Graph(told, ending, endings, came, walk.input_shapes(columns), walk.scaling())
 
 
 def _arrays_by_path(
@@ -214,6 +206,7 @@ class _Walk:
         self.firsts: set[bool | None] = set()  # whether images have their channels first
         self.arrays = arrays  # of layers that aren't minidl's
         self.inputs: list[Any] = []  # the configurations of inputs
+        self.calls: list[tuple[str, Expression]] = []  # of layers with weights; what they took
 
     def input_shapes(self, first: bool | None) -> list[tuple[int, ...]] | None:
         """Of one example, channels last; None where they aren't all known.
@@ -261,6 +254,7 @@ class _Walk:
     ) -> list[Value]:
         made: dict[tuple[str, int], list[Value]] = {}  # by layer and call
         given = [each[0] for each in tensors(inner.get("input_layers", []))]
+        named = isinstance(inner.get("input_layers"), dict)  # in no order
         waiting = []
         once = {name_of(layer) for layer in rows if len(layer["inbound_nodes"]) <= 1}
         for layer, at in zip(rows, places, strict=True):
@@ -270,19 +264,26 @@ class _Walk:
                 known = inputs is not None and name in given and given.index(name) < len(inputs)
                 if not known:
                     self.inputs.append(layer["config"])
-                own = Value(INPUT, axes=axes_of(layer["config"]), expression=expression.INPUT)
+                placed = name in given and not named
+                which = expression.input_of(len(given), given.index(name)) if placed else None
+                own = Value(
+                    INPUT, axes=axes_of(layer["config"]), expression=which or expression.INPUT
+                )
                 value = inputs[given.index(name)] if known else own
                 made[name, 0] = [value]
             for i, call in enumerate(calls):
-                waiting.append((layer, at, i, of_calls(call, once)))
+                call, mask = without_mask(call)
+                waiting.append((layer, at, i, of_calls(call, once), mask))
         while waiting:
             left = []
-            for layer, at, i, taken in waiting:
+            for layer, at, i, taken, mask in waiting:
                 if all((name, node) in made for name, node, _ in taken):
                     values = [made[name, node][index] for name, node, index in taken]
+                    if mask:
+                        values = [replace(value, masked=True) for value in values]
                     made[name_of(layer), i] = self.layer(layer, values, path, at, depth)
                 else:
-                    left.append((layer, at, i, taken))
+                    left.append((layer, at, i, taken, mask))
             if len(left) == len(waiting):
                 raise ValueError("layers that wait for one another")
             waiting = left
@@ -308,11 +309,17 @@ class _Walk:
         node.axis = inner.get("axis") if kind in NORMALISED else None
         node.pads, node.scale = padded(before.pads, kind, inner), before.scale
         node.before, node.axes, node.holds = before.order, before.axes, kind in HOLDERS
-        node.calls += 1
+        call, node.calls = node.calls, node.calls + 1
+        if kind in HOLDERS:
+            self.calls.append((node.name, before.expression))
         if kind != "Flatten" and ("data_format" in inner or "dim_ordering" in inner):
             self.firsts.add(channels_first(inner))
         order = order_after(kind, inner, before.order)
         done = of_keras(kind, inner, (before.pads, before.expression))
+        if before.masked and kind in MASKS:
+            if kind in HOLDERS and node.effects is not None:
+                node.effects |= {"masked steps"}
+            done |= frozenset() if kind in HOLDERS else {"masked steps"}
         if kind in MERGES and len(values) == 1:  # with a number, perhaps
             done = frozenset({UNCOMPARED})
         merged = kind in MERGES and len(values) > 1
@@ -323,12 +330,15 @@ class _Walk:
             a, b = own
             scale, done = (a * scale[0], a * scale[1] + b), frozenset()
             after = before.expression
+        mask = masked(kind, inner, before.masked)
         if kind not in HOLDERS:
             pads = padded(before.pads, kind, inner) if kind in KEEPING else (0, 0, 0, 0)
             found = before.effects | done
-            return [Value(order, before.sources, before.lanes, found, axes, pads, scale, after)]
-        made = Value(order, frozenset({(node.name, 0)}), axes=axes)
-        made = replace(made, expression=expression.layer(node.name))
+            return [
+                Value(order, before.sources, before.lanes, found, axes, pads, scale, after, mask)
+            ]
+        made = Value(order, frozenset({(node.name, 0)}), axes=axes, masked=mask)
+        made = replace(made, expression=expression.layer(node.name, call))
         return [replace(made, effects=done, expression=made.after(done))]
 
     def _arrays(self, path: tuple[str, ...], place: str) -> dict[str, np.ndarray]:
@@ -369,6 +379,7 @@ def _together(values: list[Value], kind: str) -> Value:
     return Value(
         order, frozenset(sources), lanes, done, axes.pop() if len(axes) == 1 else 0,
         pads.pop() if len(pads) == 1 else None, scale, _merged(values, kind),
+        any(value.masked for value in values),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from minidl.io.provenance import Pads
 
 __all__ = [
     "CONCATENATE", "FLAT_FIRST", "HOLDERS", "IMAGE_FIRST", "IMAGE_LAST", "INPUT", "KEEPING", "KEPT",
-    "PLAIN", "TURNED", "UNKNOWN", "axes_of", "channels_first", "order_after", "padded",
+    "MASKS", "PLAIN", "TURNED", "UNKNOWN", "axes_of", "channels_first", "masked", "order_after",
+    "padded",
 ]  # fmt: skip
 
 # How the pixels or features of an activation are ordered, seen from channels-last.
@@ -20,6 +21,7 @@ KEEPING = ("ZeroPadding2D", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout",
 CONCATENATE = ("Concatenate", "Merge")
 SEPARABLE = ("SeparableConv2D", "SeparableConvolution2D")
 FEATURES = ("Dense", "Embedding", "SimpleRNN", "LSTM", "GRU", "Bidirectional")
+MASKS = ("Bidirectional", "GlobalAveragePooling1D", "GRU", "LSTM", "SimpleRNN")  # skip steps
 KEPT = {  # layers whose outputs are ordered as their inputs are
     "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "BatchNormalization",
     "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity", "LayerNormalization",
@@ -86,6 +88,17 @@ def padded(before: Pads | None, kind: str, settings: Any) -> Pads | None:
     return None if before is None else (
         one[0] + own[0], one[1] + own[1], one[2] + own[2], one[3] + own[3]
     )  # fmt: skip
+
+
+def masked(kind: str, settings: Any, before: bool) -> bool:
+    """Whether some steps of what a layer gives are masked. before: of what it takes."""
+    if kind in ("Embedding", "Masking"):
+        return kind == "Masking" or bool(settings.get("mask_zero"))
+    if kind == "Bidirectional":
+        settings = settings["layer"]["config"]
+    if kind in MASKS:
+        return before and bool(settings.get("return_sequences"))
+    return before and (kind in KEPT or kind in ("Dense", "TimeDistributed"))
 
 
 def axes_of(settings: Any) -> int:

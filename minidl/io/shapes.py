@@ -189,10 +189,9 @@ def _pooled(run: Any, module: Any, name: str, x: Any, value: Any) -> Any:
     padding = pad_pair(module.padding, kernel, stride, (1, 1), x.shape[1:3])
     size = output_size(name, x.shape[1:3], kernel, stride, padding, (1, 1), module.ceil_mode)
     shape = (len(x), *size, x.shape[3])
-    around = None if module.ceil_mode else bool(np.any(padding))
     kind = "max" if isinstance(module, nn.MaxPool2d) else "average"
     counted = getattr(module, "count_include_pad", False)
-    done = effects.pooled(kind, kernel, stride, (around, counted), value, shape)
+    done = effects.pooled(kind, (kernel, stride, padding), counted, value, x.shape, shape)
     return _without_pads(
         run, _done(run, run.give("", module, value, shape, _image(value, x)), done)
     )
@@ -246,10 +245,15 @@ def _recurrent(run: Any, module: Any, name: str, x: Any, value: Any, state: Any 
 
     def last() -> Any:
         if count > 1:  # (num_layers*directions, N, H)
-            return run.give(name, module, value, (count, len(x), size), Value(OTHER, exact=True))
-        return run.give(name, module, value, (len(x), size), Value(ROWS, (Row(size, (size, 1)),)))
+            shape = (count, len(x), size)
+            return run.give(name, module, value, shape, Value(OTHER, exact=True), more=True)
+        made = Value(ROWS, (Row(size, (size, 1)),))
+        return run.give(name, module, value, (len(x), size), made, more=True)
 
-    return steps, (last(), last()) if isinstance(module, nn.LSTM) else last()
+    hidden = _done(run, last(), frozenset({effects.LAST_STEP}))
+    if not isinstance(module, nn.LSTM):
+        return steps, hidden
+    return steps, (hidden, _done(run, last(), frozenset({effects.UNKNOWN})))
 
 
 _SHAPES: dict[type[Module], Any] = {

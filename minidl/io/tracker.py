@@ -153,7 +153,7 @@ class Tracker:
             pads=effects.padded(known, name, settings),
             expression=after,
         )
-        return effects.scaled(made, name, arrays, value)
+        return effects.scaled(made, name, arrays, value, len({id(a) for a, _ in known}) == 1)
 
     def _reshaped(self, x: Any, value: Value, output: Any) -> Value:
         axes = value.axes_of(x.shape)

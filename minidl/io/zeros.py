@@ -33,6 +33,7 @@ class Flow:
     uses: by module and role, for arrays that a module uses otherwise than minidl's layers do.
     edges: for each layer that ran, those it took its inputs from.
     effects: for each layer that ran once, what was done to its input since other layers.
+    roots: what calls of layers that are called more than once come from, by their first names.
     ending: the same of the outputs.  pads: all zeros around what a convolution takes.
     why: why there was no run, or "".  failed: it was tried.
     """
@@ -49,6 +50,7 @@ class Flow:
     endings: list[Expression] = field(default_factory=list)
     pads: dict[str, Pads] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    roots: expression.Roots = field(default_factory=dict)
     why: str = ""
     failed: bool = False
 
@@ -112,7 +114,7 @@ def _run_once(
     twin = shadow(model, hooks=False).train(training)
     run = _Run(twin, guessed)
     inputs = []
-    for shape in shapes:
+    for place, shape in enumerate(shapes):
         x = np.zeros((2, *shape), run.dtype)
         kind = {1: ROWS, 3: IMAGE}.get(len(shape), OTHER)
         rows = (Row(shape[0], raw=guessed),) if kind == ROWS else ()
@@ -120,7 +122,7 @@ def _run_once(
         doubtful = kind == OTHER and len(shape) > 2
         value = Value(
             kind, rows, doubtful, steps or not shape, sources=frozenset({("", 0)}),
-            expression=expression.INPUT,
+            expression=expression.input_of(len(shapes), place),
         )  # fmt: skip
         run.tracker.put(x, value)
         inputs.append(Tensor(x))
@@ -147,6 +149,7 @@ class _Run:
         self.effects: dict[str, frozenset[str] | None] = {}
         self.expressions: dict[str, Expression] = {}
         self.pads: dict[str, Pads] = {}
+        self.calls: list[tuple[str, Expression]] = []
         for name, module in places(twin):
             self.names.setdefault(id(module), []).append(name)
         self.names_of = {names[0]: names for names in self.names.values()}
@@ -169,24 +172,31 @@ class _Run:
         return forward
 
     def give(
-        self, name: str, module: Any, value: Value | None, shape: tuple[int, ...], made: Value
-    ) -> Tensor:
-        """An output of the layer `name`, which took `value`; of one without arrays, if it is ""."""
+        self, name: str, module: Any, value: Value | None, shape: tuple[int, ...], made: Value,
+        *, more: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """An output of the layer `name`, which took `value`; of one without arrays, if it is "".
+
+        more: another output of the same call.
+        """
         output = np.zeros(shape, self.dtype)
         done = effects.of_layer(module, shape)
         before = effects.with_scale(value.effects, *value.scale) if value else frozenset({"?"})
         taken = value.expression if value else expression.UNKNOWN
-        if name:
+        if name and not more:
+            self.calls.append((name, taken))
             known = name not in self.effects or self.effects[name] == before
             self.expressions[name] = taken if name not in self.effects else expression.UNKNOWN
             self.effects[name] = before if known else None
             self.edges.setdefault(name, set()).update(value.sources if value else {("", 0)})
+        if name:
+            call = sum(each == name for each, _ in self.calls) - 1
             made = replace(
                 made,
                 sources=frozenset({(name, 0)}),
                 lanes=1,
                 effects=frozenset(),
-                expression=expression.layer(name),
+                expression=expression.layer(name, call),
                 scale=(1.0, 0.0),
             )
         else:
@@ -222,6 +232,7 @@ class _Run:
         flow.expressions = {
             each: one for name, one in self.expressions.items() for each in self.names_of[name]
         }
+        flow.roots = expression.roots(self.calls)
         flow.endings = list(self.tracker.endings)
         flow.names = {each: all_[0] for all_ in self.names.values() for each in all_}
         flow.pads = dict(self.pads)
