@@ -1,6 +1,7 @@
 """Whether a model does between its layers what a file says of its network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from minidl.errors import StateError
@@ -24,19 +25,20 @@ def check_computation(
     Raises StateError with `strict`, but for a last softmax or sigmoid: many models give the scores
     before it.
     """
-    told = [pair for pair in pairing.pairs if pair.layer.settings.get("effects") is not None]
+    told = [pair for pair in pairing.pairs if pair.layer.told.effects is not None]
     if not told:
         return []
     for pair in told if scaled else ():
-        settings = pair.layer.settings
-        settings["effects"] = effects.with_scale(settings["effects"], *settings["scale"])
+        said = pair.layer.told
+        scaled_too = effects.with_scale(said.effects, *said.scale)
+        pair.layer.told = replace(said, effects=scaled_too)
     seen = flow()
     if seen.why:
         return [f"activations and pooling weren't compared with the file's: {seen.why}"]
     alike = _alike(pairing.pairs, seen, found)
     wrong = [what for pair in told if (what := _different(pair, seen, alike)) is not None]
     unsure = [p.slot.name for p in told if effects.unsure(
-        seen.effects.get(p.slot.name), p.layer.settings["effects"])]  # fmt: skip
+        seen.effects.get(p.slot.name), p.layer.told.effects)]  # fmt: skip
     notes = [f"what comes before it wasn't compared: {', '.join(unsure)}"] if unsure else []
     if not pairing.rest and (what := effects.differ(seen.ending, found.ending)) is not None:
         one, two = (e - effects.ENDINGS for e in (seen.ending, found.ending or frozenset()))
@@ -61,7 +63,7 @@ def _alike(
 ) -> Callable[[Expression, Expression], bool | None]:
     """Whether an output of a layer of the model is that of one in the file; None where one has no
     partner."""
-    slots = {pair.layer.settings["old name"]: pair.slot.name for pair in pairs}
+    slots = {pair.layer.told.name: pair.slot.name for pair in pairs}
     known = set(slots.values())
 
     def alike(ours: Expression, theirs: Expression) -> bool | None:
@@ -96,15 +98,14 @@ def _in_other_order(ours: Expression, theirs: Expression, alike: Any) -> str | N
 
 
 def _different(pair: Pair, seen: Flow, alike: Any) -> str | None:
-    slot, settings = pair.slot, pair.layer.settings
+    slot, said = pair.slot, pair.layer.told
     name = slot.name or "the model itself"
-    what = effects.differ(seen.effects.get(slot.name), settings["effects"])
+    what = effects.differ(seen.effects.get(slot.name), said.effects)
     if what is None and slot.name in seen.expressions:
-        theirs = settings.get("expression", expression.UNKNOWN)
-        what = _in_other_order(seen.expressions[slot.name], theirs, alike)
+        what = _in_other_order(seen.expressions[slot.name], said.expression, alike)
     if what is not None:
         return f"before {name}: {what}"
-    our_pads, their_pads = seen.pads.get(slot.name), settings.get("pads")
+    our_pads, their_pads = seen.pads.get(slot.name), said.pads
     if slot.kind not in ("convolution", "depthwise", "transposed") or pair.layer.kind != slot.kind:
         return None
     if our_pads is None or their_pads is None or our_pads == their_pads:

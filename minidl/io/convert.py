@@ -1,6 +1,7 @@
 """From one kind of file to another: the command `minidl convert`."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> l
     if found.torch or format == "safetensors":
         _check_rows(layers, found.torch)
     for layer in layers:
-        if layer.kind in ROWS and layer.settings.get("channels first", False) not in KEPT:
+        if layer.kind in ROWS and layer.told.channels_first not in KEPT:
             raise ArgumentError(_UNTOLD.format(layer.name, layer.arrays["weight"].shape))
     if found.torch:
         layers = [_from_torch(layer) for layer in layers]
@@ -77,4 +78,4 @@ def _from_torch(layer: Layer) -> Layer:
         raise StateError(
             f"{layer.name}: a recurrent layer without biases, or with projections, isn't read"
         )
-    return Layer(layer.name, layer.kind, arrays, layer.settings)
+    return replace(layer, arrays=arrays)

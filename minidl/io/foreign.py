@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,14 @@ def _keras(path: Any, name: str, config: str | None, max_bytes: int) -> Found:
     for layer, place in zip(layers, graph.told, strict=True):
         parts = keras.build(layer, read, str(backend))
         for part in parts:
-            own = {"group": layer.group, "guessed": layer.guessed, "placed": layer.placed}
-            part.settings |= own | place
+            part.told = replace(
+                part.told, group=layer.group, guessed=layer.guessed, placed=layer.placed, **place
+            )
         if len(parts) == 2 and "before" in place:  # a separable convolution
-            parts[1].settings["before"] = frozenset({(parts[0].name, 0)})
-            parts[1].settings |= {"effects": frozenset(), "pads": (0, 0, 0, 0)}
-            parts[1].settings |= {"scale": (1.0, 0.0), "expression": layer_of(parts[0].name)}
+            parts[1].told = replace(
+                parts[1].told, before=frozenset({(parts[0].name, 0)}), effects=frozenset(),
+                pads=(0, 0, 0, 0), scale=(1.0, 0.0), expression=layer_of(parts[0].name),
+            )  # fmt: skip
         found += parts
     writer = f"Keras {version}" if version else "Keras"
     writer = f"{writer} on {backend}" if backend else writer

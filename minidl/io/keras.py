@@ -8,7 +8,7 @@ class and number, `layers/conv2d_1`, and arrays by number, `vars/0`. Layouts are
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from minidl.errors import FileFormatError
 from minidl.io.isolated import Listing
 from minidl.io.keras_config import LayerConfig, snake
 from minidl.io.layers import STORED, Layer
+from minidl.io.told import Told
 from minidl.nn.stored import Stored
 
 __all__ = ["KerasLayer", "build", "find_layers", "has_names", "named_layers"]
@@ -99,7 +100,7 @@ def named_layers(arrays: Mapping[str, np.ndarray]) -> list[Layer]:
         own = dict(sorted(roles.items(), key=lambda item: item[0] == "bias"))  # as Keras has it
         layer = KerasLayer(label, _kind(label, own, listing), own, placed=False, guessed=True)
         for part in build(layer, dict(arrays), ""):
-            part.settings |= {"group": label, "guessed": True, "placed": False}
+            part.told = replace(part.told, group=label, guessed=True)
             found.append(part)
     return found
 
@@ -283,12 +284,12 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
     backend: what Keras ran on; Theano's convolutions turn their kernels round.
     """
     arrays = {role: read[dataset] for role, dataset in layer.arrays.items()}
-    settings = _settings(layer)
+    settings, told = _settings(layer), _told(layer)
     stored = STORED.get(layer.kind, Stored("other"))
     arrays = {stored.earlier.get(role, role): array for role, array in arrays.items()}
     if EITHER in arrays:
         arrays = {"gamma": arrays.pop(EITHER), **arrays}
-        settings["untold"] = UNTOLD
+        told = replace(told, untold=UNTOLD)
     needed = list(stored.arrays)[: stored.needed]
     known = bool(set(stored.arrays) & set(arrays)) or not arrays
     if stored.keras is None or not known or not set(needed) <= set(arrays):
@@ -308,7 +309,7 @@ def build(layer: KerasLayer, read: dict[str, np.ndarray], backend: str) -> list[
         shape = (2, width) if layer.kind == "gru" else (width,)
         arrays.setdefault("bias", np.zeros(shape, arrays["recurrent_kernel"].dtype))
     named = {stored.arrays.get(role, role): array for role, array in arrays.items()}
-    return [Layer(layer.name, layer.kind, named, settings)]
+    return [Layer(layer.name, layer.kind, named, settings, told)]
 
 
 def _separable(layer: KerasLayer, arrays: dict[str, np.ndarray]) -> list[Layer]:
@@ -318,14 +319,15 @@ def _separable(layer: KerasLayer, arrays: dict[str, np.ndarray]) -> list[Layer]:
         part, _, role = name.partition(".")
         parts[part][role] = array
     first, second = (f"{layer.name}.{part}" for part in parts)
-    settings = {**_settings(layer), "separable": True}
+    told = replace(_told(layer), separable=True)
     return [
-        Layer(first, "depthwise", parts["depthwise"], settings),
-        Layer(second, "convolution", parts["pointwise"], {"separable": True}),
+        Layer(first, "depthwise", parts["depthwise"], _settings(layer), told),
+        Layer(second, "convolution", parts["pointwise"], told=Told(separable=True)),
     ]
 
 
 def _settings(layer: KerasLayer) -> dict[str, Any]:
+    """The settings that its numbers depend on, by minidl's names."""
     if layer.config is None:
         return {}
     given = layer.config.settings
@@ -333,21 +335,31 @@ def _settings(layer: KerasLayer) -> dict[str, Any]:
         usual = {"epsilon": 1e-3, "groups": 32}
         named = STORED[layer.kind].settings
         known = {own: given.get(theirs, usual[theirs]) for theirs, own in named.items()}
-        known = {own: value for own, value in known.items() if isinstance(value, int | float)}
+        return {own: value for own, value in known.items() if isinstance(value, int | float)}
+    if layer.kind == "rnn":
+        return {"nonlinearity": given.get("activation", "tanh")}
+    return {}
+
+
+def _told(layer: KerasLayer) -> Told:
+    """What else the configuration says."""
+    if layer.config is None:
+        return Told()
+    given = layer.config.settings
+    if layer.kind in NORMS:
         unlike = "rms_scaling is True" if given.get("rms_scaling") else None
-        return {**known, "inputs": layer.config.inputs, "unlike": unlike}
+        return Told(inputs=layer.config.inputs, unlike=unlike)
     if layer.kind in ("rnn", "lstm", "gru"):
-        activation = given.get("activation", "tanh") if layer.kind == "rnn" else None
-        return {"unlike": _unlike(layer.kind, given), "nonlinearity": activation}
+        return Told(unlike=_unlike(layer.kind, given))
     strides = given.get("strides", given.get("subsample"))
     strided = isinstance(strides, list) and any(stride not in (1, None) for stride in strides)
     same = given.get("padding", given.get("border_mode")) == "same"
     plain = layer.config.class_name in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose")
-    return {
-        "steps": {"stride": strides, "dilation": given.get("dilation_rate")} if plain else {},
-        "strided same": strides if same and strided else None,
-        "foldable": given.get("activation") in (None, "linear") and layer.config.consumers == 1,
-    }
+    return Told(
+        steps={"stride": strides, "dilation": given.get("dilation_rate")} if plain else {},
+        same_stride=strides if same and strided else None,
+        foldable=given.get("activation") in (None, "linear") and layer.config.consumers == 1,
+    )
 
 
 def _unlike(kind: str, given: dict[str, Any]) -> str | None:

@@ -132,7 +132,7 @@ def in_graph(
 
     read: the file's arrays by their paths.
     before: the names of the layers before it, each with its place in what was joined.
-    channels first: see GraphNode.  columns first: whether features that become an image have their
+    channels_first: see GraphNode.  columns_first: whether features that become an image have their
         channels first; None where that isn't known.
     effects: what was done to its input since other layers; None where that isn't known.
     scale: (a, b) of the a * x + b that is made of an input that it takes.
@@ -148,7 +148,7 @@ def in_graph(
         # Without a configuration channels come last, Keras's own choice, but in Theano's files.
         text = config if isinstance(config, str) else ""
         first = False if "channels_first" not in text and backend != "theano" else None
-        return Graph([{"channels first": first, "columns first": first} for _ in layers])
+        return Graph([{"channels_first": first, "columns_first": first} for _ in layers])
     found = [_node_of(layer, nodes) for layer in layers]
     names = {
         node.name: f"{layer.name}.pointwise" if layer.kind == "separable" else layer.name
@@ -158,18 +158,18 @@ def in_graph(
     told: list[dict[str, Any]] = []
     for node in found:
         if node is None:
-            told.append({"channels first": None if columns is not False else False})
+            told.append({"channels_first": None if columns is not False else False})
         else:
             before = {(names.get(name, name and f"?{name}"), lane) for name, lane in node.inputs}
             pixels = node.channels_first
             if pixels is None and columns is False:  # after some layer that isn't known here
                 pixels = False
-            told.append({"channels first": pixels, "before": frozenset(before)})
+            told.append({"channels_first": pixels, "before": frozenset(before)})
             told[-1] |= {"effects": node.effects, "pads": node.pads, "scale": node.scale}
             told[-1]["expression"] = node.expression
             if (unlike := node.unlike(columns)) is not None:
                 told[-1]["unlike"] = unlike
-        told[-1]["columns first"] = columns
+        told[-1]["columns_first"] = columns
     endings = [expression.renamed(value.expression, names) for value in outputs]
     for each in told:
         if "expression" in each:

@@ -24,6 +24,7 @@ from minidl.io.placement import (
 )
 from minidl.io.provenance import reorder
 from minidl.io.shapes import is_ours
+from minidl.io.told import Told
 from minidl.io.zeros import Flow, places
 from minidl.nn import Module
 from minidl.nn.stored import Stored
@@ -65,14 +66,20 @@ class Layer:
 
     kind: "convolution", "depthwise", ..., or "other".
     arrays: by the names of minidl's state, such as "weight".
-    settings: what else is known, such as eps of a batch_norm; "rows" and "columns", how its inputs
-        and outputs are ordered in PyTorch, as in `provenance.Order`.
+    settings: those that its numbers depend on, such as eps of a batch_norm.
+    told: what else a file says of it.
+    rows, columns: how its inputs and outputs are ordered in PyTorch, as in `provenance.Order`; None
+        where that isn't known.  placements: how its other arrays stand there, by their names.
     """
 
     name: str
     kind: str
     arrays: dict[str, np.ndarray]
     settings: dict[str, Any] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
+    rows: Any = ()
+    columns: Any = ()
+    placements: dict[str, Placement | None] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """The full names of its arrays, such as "conv1.weight"."""
@@ -82,7 +89,7 @@ class Layer:
 def layers_of(model: Module, flow: Flow | None = None) -> list[Layer]:
     """The layers of a model that hold parameters or buffers, in order; arrays aren't copied.
 
-    flow: what a run of the model showed; with it, their settings tell `rows` and `columns`.
+    flow: what a run of the model showed; with it, they know how their features are ordered.
     """
     layers = []
     parts: set[int] = set()  # of separable convolutions
@@ -96,10 +103,9 @@ def layers_of(model: Module, flow: Flow | None = None) -> list[Layer]:
             if isinstance(value, kind)
         }
         if own:
-            settings = _settings(module) | {"separable": id(module) in parts}
-            if flow is not None:
-                settings |= _orders(module, name, flow)
-            layers.append(Layer(name, _kind(module), own, settings))
+            orders = {} if flow is None else _orders(module, name, flow)
+            told = Told(separable=id(module) in parts)
+            layers.append(Layer(name, _kind(module), own, _settings(module), told, **orders))
     return layers
 
 
@@ -213,10 +219,10 @@ def reordered(
 
     channels_first: they are in PyTorch's order and come out in minidl's, or the other way.
     """
-    rows, columns = layer.settings.get("rows", ()), layer.settings.get("columns", ())
+    rows, columns = layer.rows, layer.columns
     found = {}
     for role, array in arrays.items():
-        placement = layer.settings.get("placements", {}).get(role, SAME)
+        placement = layer.placements.get(role, SAME)
         if placement is not None and not placement.same:
             found[role] = (
                 to_channels_first(array, placement)
@@ -240,12 +246,12 @@ def unknown_order(layer: Layer, arrays: Mapping[str, np.ndarray]) -> str | None:
 
     arrays: those that are to be put in order, as they are in PyTorch or here.
     """
-    for role, placement in layer.settings.get("placements", {}).items():
+    for role, placement in layer.placements.items():
         if role in arrays and not known(arrays[role], layer.arrays[role].shape, placement):
             return f"{layer.name}.{role}" if layer.name else role
     things = "channels" if layer.kind in IMAGES else "features"
-    for side, what in (("rows", "takes"), ("columns", "gives")):
-        if layer.settings.get(side, ()) is None:
+    for order, what in ((layer.rows, "takes"), (layer.columns, "gives")):
+        if order is None:
             return f"{layer.name or 'the model itself'} ({layer.kind}): the {things} it {what}"
     return None
 

@@ -114,7 +114,7 @@ def load_found(
     report = model.load_state_dict(state, strict)
     if source is not None:
         network.image_format = images
-    matched = [(p.slot.name, p.layer.settings["old name"], p.how) for p in pairing.pairs]
+    matched = [(p.slot.name, p.layer.told.name, p.how) for p in pairing.pairs]
     notes = pairing.notes
     if source is not None and len(also := network.sources_of(found, names)) > 1:
         libraries = " and ".join(each.library for each in also)

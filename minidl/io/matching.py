@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from minidl.io.layers import (
 from minidl.io.pairing import Pair, Pairing, pair_up
 from minidl.io.placement import SAME, Placement
 from minidl.io.provenance import is_plain
+from minidl.io.told import Told
 from minidl.io.zeros import Flow
 from minidl.nn import Module
 
@@ -84,9 +86,7 @@ def match(
 
 
 def _undecided(pairs: list[Pair], torch: bool) -> str:
-    lines = [
-        f"  {p.slot.name or 'the model itself'} <- {p.layer.settings['old name']}" for p in pairs
-    ]
+    lines = [f"  {p.slot.name or 'the model itself'} <- {p.layer.told.name}" for p in pairs]
     graph = "" if torch else " (a whole model, .keras or .h5, tells its graph)"
     return (
         "load_weights: only their order tells these layers of one kind and shape apart, which "
@@ -101,7 +101,7 @@ def _check_stacked(slots: list[Layer], pairing: Pairing) -> None:
     """Raise StateError where one recurrent layer of the model is several in the file."""
     paired = {id(pair.slot) for pair in pairing.pairs}
     stacked = [s for s in slots if "weight_ih_l0" in s.arrays and id(s) not in paired]
-    apart = [layer.settings["old name"] for layer in pairing.rest if layer.kind in GATES]
+    apart = [layer.told.name for layer in pairing.rest if layer.kind in GATES]
     if stacked and apart:
         name = f"{stacked[0].name}." if stacked[0].name else ""
         raise StateError(
@@ -114,7 +114,7 @@ def _check_stacked(slots: list[Layer], pairing: Pairing) -> None:
 
 
 def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[Layer]:
-    """The layers under their new names; their settings keep the old ones."""
+    """The layers under their new names; `told` keeps the old ones."""
     renamed: list[Layer] = []
     changed: set[str] = set()
     for layer in layers:
@@ -123,20 +123,19 @@ def _renamed(layers: list[Layer], rename: Callable[[str], str | None]) -> list[L
             raise ArgumentError(f"load_weights: rename gives two layers the name {new!r}")
         if new is not None:
             cut_off = f".{layer.name}".endswith(f".{new}")  # by a prefix, or left as it was
-            settings = {**layer.settings, "old name": layer.name, "renamed": not cut_off}
-            renamed.append(Layer(new, layer.kind, layer.arrays, settings))
+            told = replace(layer.told, name=layer.name, renamed=not cut_off)
+            renamed.append(replace(layer, name=new, told=told))
             changed |= {new} - {layer.name}
     return renamed
 
 
 def _as_bias(layer: Layer) -> Layer:
     """The layer with the one vector that a file holds of weight and bias as its bias."""
-    if "untold" not in layer.settings:
+    if layer.told.untold is None:
         return layer
-    vector, settings = layer.arrays["weight"], dict(layer.settings)
-    del settings["untold"]
+    vector = layer.arrays["weight"]
     arrays = layer.arrays | {"weight": np.ones_like(vector), "bias": vector}
-    return Layer(layer.name, layer.kind, arrays, settings)
+    return replace(layer, arrays=arrays, told=replace(layer.told, untold=None))
 
 
 # The order of features
@@ -147,31 +146,24 @@ def _with_orders(pairs: list[Pair], model: Module, torch: bool, flow: Callable[[
 
     Raises StateError where that can't be known, and matters.
     """
-    asked = [pair for pair in pairs if torch or pair.layer.settings.get("channels first", False) is
-             not False or _first(pair.layer, "columns") is not False]  # fmt: skip
+    asked = [pair for pair in pairs if torch or _asked(pair.layer.told)]
     if not asked:
         return
     seen = flow()
-    orders = {layer.name: layer.settings for layer in layers_of(model, seen)}
+    known = {layer.name: layer for layer in layers_of(model, seen)}
     unknown: list[str] = []
     without: dict[str, None] = {}
     parts: list[str] = []
     for pair in asked:
-        settings = pair.slot.settings
-        for side in ("rows", "columns"):
-            if (order := orders[pair.slot.name].get(side, ())) == ():
-                continue
-            first = True if torch else _first(pair.layer, side)
-            if first == "turned":  # here, too, unless the model flattens an image as it is
-                first = False if order is None else None
-            settings[side] = order if first else () if first is False or is_plain(order) else None
-        settings["placements"] = {
-            role: _there(placement, True if torch else _first(pair.layer, "rows"))
-            for role, placement in orders[pair.slot.name]["placements"].items()
-        }
+        slot, like = pair.slot, known[pair.slot.name]
+        rows_first = True if torch else _rows_first(pair.layer)
+        columns_first = True if torch else pair.layer.told.columns_first
+        slot.rows = _order_there(like.rows, rows_first)
+        slot.columns = _order_there(like.columns, columns_first)
+        slot.placements = {r: _there(each, rows_first) for r, each in like.placements.items()}
         if (what := unknown_order(pair.slot, pair.layer.arrays)) is not None:
             unknown.append(what)
-            without[pair.layer.settings["old name"]] = None
+            without[pair.layer.told.name] = None
             parts += pair.slot.names()
     if unknown:
         whose = "PyTorch flattens" if torch else "the file's network, with channels first, flattens"
@@ -189,15 +181,25 @@ def _there(placement: Placement | None, first: bool | str | None) -> Placement |
     return placement if first is True else None
 
 
-def _first(layer: Layer, side: str) -> bool | str | None:
-    """Whether a Keras layer's features are in the order of channels first; None where the file
+def _asked(told: Told) -> bool:
+    """Whether channels may come first in a file of Keras's."""
+    return told.channels_first is not False or told.columns_first is not False
+
+
+def _order_there(order: Any, first: bool | str | None) -> Any:
+    """How features are ordered in the file's network, whose channels may come first."""
+    if order == ():
+        return order
+    if first == "turned":  # here, too, unless the model flattens an image as it is
+        first = False if order is None else None
+    return order if first else () if first is False or is_plain(order) else None
+
+
+def _rows_first(layer: Layer) -> bool | str | None:
+    """Whether a Keras layer's inputs are in the order of channels first; None where the file
     doesn't tell."""
-    pixels = layer.settings.get("channels first", False)
-    return (
-        layer.settings.get("columns first", False)
-        if pixels == "plain" or side == "columns"
-        else pixels
-    )
+    pixels = layer.told.channels_first
+    return layer.told.columns_first if pixels == "plain" else pixels
 
 
 def _from_keras(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
@@ -231,7 +233,7 @@ def _alone(layer: Layer, slot: Layer) -> dict[str, np.ndarray]:
     """The arrays of a layer that minidl doesn't have. If it and the model's have one array each, of
     one shape but for axes of length 1, it is that one, under the model's name."""
     held = dict(layer.arrays)
-    if "untold" in layer.settings:  # taken for a normalization with one vector
+    if layer.told.untold is not None:  # taken for a normalization with one vector
         del held["bias"]
     if len(held) != 1 or len(slot.arrays) != 1:
         return dict(layer.arrays)
@@ -266,20 +268,18 @@ def _check_settings(pairs: list[Pair]) -> None:
             wrong.append(
                 f"{slot.name}: nonlinearity is {own_rule!r}, in the file {rule!r}: make it so"
             )
-        if layer.settings.get("unlike"):
-            wrong.append(
-                f"{slot.name}: in the file, {layer.settings['unlike']}, which minidl hasn't"
-            )
-        if layer.settings.get("untold") and slot.kind != "other":
-            wrong.append(f"{slot.name}: {layer.settings['untold']}")
-        for name, theirs in layer.settings.get("steps", {}).items():
+        if layer.told.unlike:
+            wrong.append(f"{slot.name}: in the file, {layer.told.unlike}, which minidl hasn't")
+        if layer.told.untold and slot.kind != "other":
+            wrong.append(f"{slot.name}: {layer.told.untold}")
+        for name, theirs in layer.told.steps.items():
             own = slot.settings.get(name)
             if own is not None and isinstance(theirs, list) and tuple(theirs) != tuple(own):
                 wrong.append(
                     f"{slot.name}: {name} is {own}, in the file {tuple(theirs)}: make it with that"
                 )
         padding = slot.settings.get("padding")
-        stride = layer.settings.get("strided same")
+        stride = layer.told.same_stride
         if stride and _symmetric(padding):
             wrong.append(
                 f"{slot.name}: padding is {padding}, in the file 'same' with stride {stride}, "
@@ -307,9 +307,7 @@ def _fold_biases(converted: list[Converted], layers: list[Layer]) -> None:
     (y + b - mean) / std = (y - (mean - b)) / std.
     """
     norms = {
-        layer.settings["old name"]: arrays
-        for slot, layer, arrays in converted
-        if slot.kind == "batch_norm"
+        layer.told.name: arrays for slot, layer, arrays in converted if slot.kind == "batch_norm"
     }
     for slot, layer, arrays in converted:
         if slot.kind not in ("convolution", "depthwise", "transposed", "linear"):
@@ -317,7 +315,7 @@ def _fold_biases(converted: list[Converted], layers: list[Layer]) -> None:
         if "bias" in slot.arrays or "bias" not in arrays:
             continue
         norm = norms.get(_follower(layer, layers) or "")
-        if norm is not None and "running_mean" in norm and layer.settings.get("foldable"):
+        if norm is not None and "running_mean" in norm and layer.told.foldable:
             norm["running_mean"] = norm["running_mean"] - arrays.pop("bias")
         elif not arrays["bias"].any():
             del arrays["bias"]
@@ -326,8 +324,8 @@ def _fold_biases(converted: list[Converted], layers: list[Layer]) -> None:
 def _follower(layer: Layer, layers: list[Layer]) -> str | None:
     """The name in the file of the batch normalisation that takes what `layer` gives, as far as
     the file tells."""
-    name = layer.settings["old name"]
+    name = layer.told.name
     for other in layers:
-        if other.kind == "batch_norm" and other.settings.get("inputs") == [name]:
+        if other.kind == "batch_norm" and other.told.inputs == [name]:
             return other.name
     return None

@@ -106,13 +106,13 @@ def _by_name(task: _Task, names_only: bool) -> None:
         layer = named.get(_plain(slot.name))
         if layer is None or not _may_be(layer, slot, task.torch):
             continue
-        if layer.settings["renamed"] or slot.name.rpartition(".")[0] not in counted:
+        if layer.told.renamed or slot.name.rpartition(".")[0] not in counted:
             task.partner[i] = (layer, NAME)
 
 
 def _may_be(layer: Layer, slot: Layer, torch: bool) -> bool:
     """Whether a layer's kind allows the place that its name asks for."""
-    if torch or layer.settings.get("guessed") or layer.kind == slot.kind:
+    if torch or layer.told.guessed or layer.kind == slot.kind:
         return True
     return {layer.kind, slot.kind} in ({"linear", "convolution"}, {"depthwise", "convolution"})
 
@@ -146,7 +146,7 @@ def _rest(layers: list[Layer], taken: Iterable[Layer]) -> list[Layer]:
 
 def _by_graph(task: _Task) -> None:
     """Where the file tells its network, and the model could be run."""
-    if not any("before" in layer.settings for layer in task.layers):
+    if not any(layer.told.before is not None for layer in task.layers):
         return
     edges = task.flow().edges
     if not edges:
@@ -155,18 +155,18 @@ def _by_graph(task: _Task) -> None:
     theirs, ours = [], []
     for layer in task.layers:
         label = ("named", pairs[id(layer)]) if id(layer) in pairs else None
-        name, before = layer.settings["old name"], layer.settings.get("before", frozenset())
+        name, before = layer.told.name, layer.told.before or frozenset()
         theirs.append(Vertex(name, label or _by_shape(layer, task.torch, True), before))
     for i, slot in enumerate(task.slots):
         named = i in task.partner
         label = ("named", i) if named else _by_shape(slot, task.torch)
         ours.append(Vertex(slot.name, label, edges.get(slot.name, frozenset())))
-    by_old_name = {layer.settings["old name"]: layer for layer in task.layers}
+    by_old_name = {layer.told.name: layer for layer in task.layers}
     places = {slot.name: i for i, slot in enumerate(task.slots)}
     unique = [signature for signature, n in Counter(v.label for v in ours).items() if n == 1]
     for slot_name, name in same_places(ours, theirs).items():
         i, layer = places[slot_name], by_old_name[name]
-        if i not in task.partner and id(layer) not in pairs and "before" in layer.settings:
+        if i not in task.partner and id(layer) not in pairs and layer.told.before is not None:
             alone = _by_shape(task.slots[i], task.torch) in unique
             task.partner[i] = (layer, SHAPE if alone else GRAPH)
 
@@ -178,7 +178,7 @@ def _by_signature(task: _Task, signature: Any, order: bool) -> None:
     free, waiting = task.left(signature)
     for key, places in free.items():
         layers = waiting[key]
-        if len(layers) != len(places) or len({x.settings.get("group") for x in layers}) != 1:
+        if len(layers) != len(places) or len({x.told.group for x in layers}) != 1:
             continue
         if len(places) == 1:
             task.partner[places[0]] = (layers[0], SHAPE)
@@ -194,7 +194,7 @@ def _by_signature(task: _Task, signature: Any, order: bool) -> None:
 def _numbered_rows(task: _Task, places: list[int], layers: list[Layer]) -> list[int] | None:
     """The slots in the order of the file's layers, if that can be told: for the file by numbers,
     for the model by its graph or by its own numbers."""
-    if not _numbered([layer.settings["old name"] for layer in layers], layers, task.torch):
+    if not _numbered([layer.told.name for layer in layers], layers, task.torch):
         return None
     names = {task.slots[i].name: i for i in places}
     edges = task.flow().edges
@@ -211,7 +211,7 @@ def _numbered(names: list[str], layers: list[Layer], torch: bool) -> bool:
     last = [name.rpartition(".")[2] for name in names]
     last = [name if re.search(r"_\d+$", name) else f"{name}_0" for name in last]
     alike = len({_skeleton(name) for name in last}) == 1 and len(set(last)) == len(last)
-    placed = all(layer.settings.get("placed") for layer in layers)
+    placed = all(layer.told.placed for layer in layers)
     return _ascending(last) if alike else placed
 
 
@@ -242,7 +242,7 @@ def _misfits(task: _Task) -> None:
     free, waiting = task.left(_family)
     for key, places in free.items():
         layers = waiting[key]
-        if len(layers) != len(places) or len({x.settings.get("group") for x in layers}) != 1:
+        if len(layers) != len(places) or len({x.told.group for x in layers}) != 1:
             continue
         ours = {_by_shape(task.slots[i], task.torch) for i in places}
         if ours.isdisjoint(_by_shape(layer, task.torch, True) for layer in layers):
@@ -260,7 +260,7 @@ def _family(layer: Layer, torch: bool, in_file: bool = False) -> str:
 
 def _by_part(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
     """What `_by_shape` says, with parts of separable convolutions apart from other layers."""
-    return (bool(layer.settings.get("separable")), *_by_shape(layer, torch, in_file))
+    return (layer.told.separable, *_by_shape(layer, torch, in_file))
 
 
 def _by_shape(layer: Layer, torch: bool, in_file: bool = False) -> tuple[Any, ...]:
