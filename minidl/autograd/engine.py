@@ -4,6 +4,9 @@ A Node is one recorded call of a primitive. Its parents are, for each input, the
 it (or, of a node with several outputs, an Output), or the leaf tensor itself, or None where no
 gradient is wanted. Nodes are numbered as they are made, so "newest first" is a topological order
 and the pass needs no recursion.
+
+`Tensor.backward` and `md.grad` come here through `grads.py`, which adds to `.grad` what is found. A
+primitive's node, with its rules, is made in `call.py`.
 """
 
 import heapq

@@ -3,6 +3,7 @@
 Legacy files list their layers in attributes, `layer_names` and `weight_names` (cut in pieces
 `layer_names0`, ... where they are long), and name arrays "conv1/kernel:0". Keras 3 names groups by
 class and number, `layers/conv2d_1`, and arrays by number, `vars/0`. Layouts are minidl's own.
+Which of Keras's arrays is which of a layer's is told by the layer's class, as `stored`.
 """
 
 import re

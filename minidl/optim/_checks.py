@@ -1,4 +1,7 @@
-"""What optim accepts: lists of parameters, gradients, and states to load."""
+"""What optim accepts: lists of parameters, gradients, and states to load.
+
+The rules for hyper-parameters are at the top of `optimizer.py`; `_settings.py` applies them.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
