@@ -21,5 +21,5 @@ def title(value):
     """The name of a test's argument, the same in every process."""
     if inspect.isclass(value) or inspect.isfunction(value):
         return value.__name__
-    text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(value))
+    text = re.sub(r"<function (\S+) at 0x[0-9a-f]+>", r"\1", str(value))
     return text.strip("{}").replace("'", "")
