@@ -49,7 +49,7 @@ class StochasticDepth(_Dropout):
 
     def __init__(self, p: float, mode: str = "row") -> None:
         super().__init__(p)
-        if mode not in ("row", "batch"):
+        if not isinstance(mode, str) or mode not in ("row", "batch"):
             raise ArgumentError(f'StochasticDepth: mode must be "row" or "batch", got {mode!r:.60}')
         self.mode = mode
 

@@ -93,7 +93,7 @@ def stochastic_depth(x, p, mode="row", training=True):
     Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", equation 2, but scaled in
     training instead of evaluation.
     """
-    if mode not in ("row", "batch"):
+    if not isinstance(mode, str) or mode not in ("row", "batch"):
         raise ArgumentError(f'stochastic_depth: mode must be "row" or "batch", got {mode!r:.60}')
     if x.ndim == 0:
         raise ShapeError("stochastic_depth expected an array of samples (N, ...), got no axes")

@@ -54,7 +54,7 @@ def _check(who: str, gates: int, bias_rows: int, x: Any, state: Any, w_ih: Any, 
 
 def check_nonlinearity(who: str, name: Any) -> str:
     """`name`, or an ArgumentError unless it is one that a plain RNN may have."""
-    if name not in NONLINEARITIES:
+    if not isinstance(name, str) or name not in NONLINEARITIES:
         raise ArgumentError(f'{who}: nonlinearity must be "tanh" or "relu", got {name!r:.60}')
     return str(name)
 
