@@ -61,9 +61,9 @@ class Case(NamedTuple):
 
 def cases(dtype: Any) -> Iterator[Case]:
     """Yield all that is compiled for arrays of `dtype`, family by family."""
-    every: list[Any] = list(ops.values())
-    for op in sorted(every, key=lambda op: (op.function.__module__, op.name)):
-        yield Case(op.function.__module__, op.name, partial(_run_samples, op, dtype))
+    every: list[tuple[str, Any]] = list(ops.items())  # parts of an op have the name of the whole
+    for name, op in sorted(every, key=lambda pair: (pair[1].function.__module__, pair[0])):
+        yield Case(op.function.__module__, name, partial(_run_samples, op, dtype))
     for inputs, outputs in CHANNELS:
         name = f"convolution {inputs} to {outputs}"
         yield Case(name, name, partial(_run_convolutions, inputs, outputs, dtype))
