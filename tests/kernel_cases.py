@@ -180,6 +180,10 @@ def elementwise_cases():
                 "scaled_rows": (x, normal(ROWS)),
             }
         ],
+        "smooth": [
+            {name: (x,) for name in ("silu", "gelu", "hardswish")}
+            | {name: (y, x) for name in ("silu_grad", "gelu_grad", "hardswish_grad")}
+        ],
         "relu_pool": [
             {
                 "relu_max_pool": (images,),
