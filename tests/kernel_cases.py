@@ -181,8 +181,8 @@ def elementwise_cases():
             }
         ],
         "smooth": [
-            {name: (x,) for name in ("silu", "gelu", "hardswish")}
-            | {name: (y, x) for name in ("silu_grad", "gelu_grad", "hardswish_grad")}
+            dict.fromkeys(("silu", "gelu", "hardswish"), (x,))
+            | dict.fromkeys(("silu_grad", "gelu_grad", "hardswish_grad"), (y, x))
         ],
         "relu_pool": [
             {
