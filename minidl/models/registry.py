@@ -249,7 +249,7 @@ class UnsettledError(StateError):
 def _unsettled(name: str, sources: Sequence[Source]) -> str:
     ways = [
         f"models.create({name!r}, weights=FILE, "
-        + ", ".join(f"{n}={v!r}" for n, v in source.arguments.items())
+        + ", ".join(f"{n}={v!r}" for n, v in sorted(source.arguments.items()))
         + f") if it is of {source.library}"
         for source in sources
     ]
