@@ -50,14 +50,16 @@ def exponential(typing, x):
         for limit, beyond in ((FARTHEST[bits], ">"), (-FARTHEST[bits], "<")):
             outside = builder.fcmp_ordered(beyond, v, number(limit))
             v = builder.select(outside, number(limit), v)
-        large = number(1.5 * 2 ** FRACTION[bits])  # a number that has no digits after the point
-        rounded = fma(v, number(1 / math.log(2)), large)
-        n = builder.fsub(rounded, large)
+        kind = ir.FunctionType(x.vector, [x.vector])
+        name = f"llvm.nearbyint.{x.suffix()}"
+        nearest = cgutils.get_or_insert_function(builder.module, kind, name)
+        n = builder.call(nearest, [builder.fmul(v, number(1 / math.log(2)))])
         r = fma(n, number(-LN_2[bits][1]), fma(n, number(-LN_2[bits][0]), v))
         series = number(1 / math.factorial(DEGREE[bits]))
         for k in reversed(range(DEGREE[bits])):
             series = fma(series, r, number(1 / math.factorial(k)))
-        n = builder.sub(builder.bitcast(rounded, whole), builder.bitcast(large, whole))
+        known = builder.select(builder.fcmp_ordered("ord", n, n), n, number(0.0))
+        n = builder.fptosi(known, whole)
         half = builder.ashr(n, integer(1))
         scaled = builder.fmul(series, power_of_two(half))
         return builder.fmul(scaled, power_of_two(builder.sub(n, half)))
