@@ -201,12 +201,17 @@ def of_op(
 def _of_key(key: Any, shape: Sequence[int]) -> Effects:
     """What x[key] is of an x of `shape`."""
     parts = key if isinstance(key, tuple) else (key,)
-    if all(part is None or part is Ellipsis or part == slice(None) for part in parts):
+    if all(part is None or part is Ellipsis or _is_all(part) for part in parts):
         return NONE
     last = len(shape) == 3 and len(parts) > 1 and type(parts[1]) is int
     last = last and parts[1] in (-1, shape[1] - 1)
-    rest = all(isinstance(part, slice) and part == slice(None) for part in parts[:1] + parts[2:])
+    rest = all(_is_all(part) for part in parts[:1] + parts[2:])
     return frozenset({LAST_STEP if last and rest else UNKNOWN})
+
+
+def _is_all(part: Any) -> bool:
+    """Whether a part of a key is a plain `:`; one may be an array."""
+    return isinstance(part, slice) and part == slice(None)
 
 
 def pooled(
