@@ -42,11 +42,11 @@ WORK_A_NUMBER = 32  # multiply-adds that take as long as handling a number does 
 PART = 16 * 1024  # numbers that a thread works on at a time, where each is handled alike
 
 
-def _njit(function: Callable[..., Any], **options: Any) -> Any:
+def _njit(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH, **options: Any) -> Any:
     """A function that only compiled ones call: Numba needs to make no wrappers for others."""
     njit: Any = numba.njit  # its types leave out what only Numba itself asks for
     return njit(
-        fastmath=set(FAST_MATH), error_model="numpy", no_cpython_wrapper=True,
+        fastmath=set(flags), error_model="numpy", no_cpython_wrapper=True,
         no_cfunc_wrapper=True, **options,
     )(function)  # fmt: skip
 
@@ -56,9 +56,9 @@ def helper(function: Callable[..., Any]) -> Any:
     return _njit(function)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
+def inlined(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH) -> Any:
     """Decorator: a helper that becomes part of its caller, so that tiles stay in registers."""
-    return _njit(function, forceinline=True)
+    return _njit(function, flags, forceinline=True)
 
 
 def kernel(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH) -> Callable[..., None]:

@@ -9,18 +9,8 @@ from minidl.kernels._jit import EXACT, PART, inlined, kernel, sized
 from minidl.kernels.copy import contiguous
 from minidl.kernels.exponential import exponential
 from minidl.kernels.memory import empty
-from minidl.kernels.simd import (
-    LANES,
-    fma,
-    load,
-    load_part,
-    maximum,
-    spread,
-    store,
-    store_part,
-    where_positive,
-    zeros,
-)
+from minidl.kernels.microkernel import finish, resume
+from minidl.kernels.simd import LANES, fma, maximum, spread, where_positive, zeros
 
 ERFC = (
     0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418,
@@ -29,18 +19,22 @@ ERFC = (
 VECTORS = 4  # of a tile: enough independent series to keep a core busy
 
 
-@inlined
+# Sums of unequal parts of a number, such as those of `exponential`, may not be put together anew.
+exactly = functools.partial(inlined, flags=EXACT)
+
+
+@exactly
 def _silu(x):
     return x / (1.0 + exponential(spread(0.0, x) - x))
 
 
-@inlined
+@exactly
 def _silu_grad(dy, x):
     share = spread(1.0, x) / (1.0 + exponential(spread(0.0, x) - x))
     return dy * share * (1.0 + x * (1.0 - share))
 
 
-@inlined
+@exactly
 def _below(x):
     """P(X <= x) for a standard normal X, in float32: half of erfc(-x / sqrt(2)).
 
@@ -56,12 +50,12 @@ def _below(x):
     return tail + where_positive(x, 1.0 - 2.0 * tail)
 
 
-@inlined
+@exactly
 def _fast_gelu(x):
     return x * _below(x)
 
 
-@inlined
+@exactly
 def _fast_gelu_grad(dy, x):
     density = (1 / math.sqrt(2 * math.pi)) * exponential(-0.5 * x * x)
     return dy * (_below(x) + x * density)
@@ -70,16 +64,15 @@ def _fast_gelu_grad(dy, x):
 @functools.cache
 def _each(apply, lanes):
     """The kernel that applies a function of tiles to each number."""
+    width = VECTORS * lanes
 
-    @kernel
+    @functools.partial(kernel, flags=EXACT)
     def each(part, x, y):
         zero = zeros(y, 1, VECTORS, lanes)
         stop = min(x.size, (part + 1) * PART)
-        for i in range(part * PART, stop, VECTORS * lanes):
-            if i + VECTORS * lanes <= stop:
-                store(apply(load(x, i, (0,), zero)), y, i, (0,))
-            else:
-                store_part(apply(load_part(x, i, (0,), zero, stop - i)), y, i, (0,), stop - i)
+        for i in range(part * PART, stop, width):
+            tile = resume(zero, x, i, (0,), stop - i, width)
+            finish(apply(tile), y, i, (0,), stop - i, width)
 
     return each
 
@@ -87,18 +80,16 @@ def _each(apply, lanes):
 @functools.cache
 def _each_pair(apply, lanes):
     """The kernel that applies a function of two tiles to each pair of numbers."""
+    width = VECTORS * lanes
 
-    @kernel
+    @functools.partial(kernel, flags=EXACT)
     def each(part, dy, x, dx):
         zero = zeros(dx, 1, VECTORS, lanes)
         stop = min(x.size, (part + 1) * PART)
-        for i in range(part * PART, stop, VECTORS * lanes):
-            if i + VECTORS * lanes <= stop:
-                store(apply(load(dy, i, (0,), zero), load(x, i, (0,), zero)), dx, i, (0,))
-            else:
-                count = stop - i
-                g = load_part(dy, i, (0,), zero, count)
-                store_part(apply(g, load_part(x, i, (0,), zero, count)), dx, i, (0,), count)
+        for i in range(part * PART, stop, width):
+            g = resume(zero, dy, i, (0,), stop - i, width)
+            tile = resume(zero, x, i, (0,), stop - i, width)
+            finish(apply(g, tile), dx, i, (0,), stop - i, width)
 
     return each
 

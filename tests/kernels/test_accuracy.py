@@ -71,9 +71,9 @@ def above(x):
 
 
 SMOOTH = {
-    "silu": (smooth.silu, lambda x: x / (1 + np.exp(-x)), {"f4": 2e-6, "f8": 4e-15}),
+    "silu": (smooth.silu, lambda x: x / (1 + np.exp(-x)), {"f4": 3e-7, "f8": 1e-15}),
     # in float32 to what is left of a large square; in float64 to 1 plus the error function
-    "gelu": (smooth.gelu, above, {"f4": 3e-5, "f8": 4e-15}),
+    "gelu": (smooth.gelu, above, {"f4": 2e-5, "f8": 2e-15}),
 }
 
 
