@@ -15,6 +15,7 @@ from minidl.checks import is_whole, positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
+from minidl.ops import softmax
 
 __all__ = ["grad_cam", "occlusion"]
 
@@ -39,7 +40,8 @@ def grad_cam(
     Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
     """
     pixels = _one_image("grad_cam", image)
-    seen, scores = _forward("grad_cam", model, Tensor(pixels, requires_grad=True))
+    seen: list[_Seen] = []
+    scores = _scores("grad_cam", model, Tensor(pixels, requires_grad=True), seen)
     number = _class_number("grad_cam", model, scores.data, target)
     maps = _maps_of(seen, layer)
     with autograd.enable_grad():  # also within no_grad()
@@ -75,9 +77,9 @@ def occlusion(
             "expected at most the size"
         )
     fill = real("occlusion", "fill", fill)
-    _, scores = _forward("occlusion", model, Tensor(pixels))
+    scores = _scores("occlusion", model, Tensor(pixels))
     number = _class_number("occlusion", model, scores.data, target)
-    whole = _probabilities(scores.data)[0, number]
+    whole = softmax(scores.data.astype(np.float64))[0, number]
     places = [(i, j) for i in _starts(height, size, stride) for j in _starts(width, size, stride)]
     lost, times = np.zeros((height, width)), np.zeros((height, width))
     for first in range(0, len(places), AT_ONCE):
@@ -85,8 +87,8 @@ def occlusion(
         hidden = np.repeat(pixels, len(some), axis=0)
         for copy, (i, j) in zip(hidden, some, strict=True):
             copy[i : i + size, j : j + size] = fill
-        _, scores = _forward("occlusion", model, Tensor(hidden))
-        found = _probabilities(scores.data)[:, number]
+        scores = _scores("occlusion", model, Tensor(hidden))
+        found = softmax(scores.data.astype(np.float64))[:, number]
         for (i, j), probability in zip(some, found, strict=True):
             lost[i : i + size, j : j + size] += whole - probability
             times[i : i + size, j : j + size] += 1
@@ -118,27 +120,28 @@ def _one_image(who: str, image: Any) -> np.ndarray:
     return pixels
 
 
-def _forward(who: str, model: Module, x: Tensor) -> tuple[list[_Seen], Tensor]:
-    """What each layer gives in evaluation mode, and the scores (N, classes) before a softmax."""
+def _scores(who: str, model: Module, x: Tensor, seen: list[_Seen] | None = None) -> Tensor:
+    """The scores (N, classes) before a softmax, in evaluation mode.
+
+    seen: gets what each layer gives.
+    """
     if not isinstance(model, Module):
         raise DTypeError(
             f"{who} expected a model, an nn.Module, got {type(model).__name__}: of a compiled one, "
             "give the model that it was compiled from"
         )
     twin = shadow(model).eval()
-    seen: list[_Seen] = []
     before: dict[int, Tensor] = {}  # what a softmax at the end was given
 
-    def note(name: str) -> Any:
-        def hook(module: Module, inputs: Any, output: Any) -> None:
-            seen.append(_Seen(name, module, output))
-            if isinstance(module, nn.Softmax | nn.LogSoftmax):
-                before[id(output)] = inputs[0]
-
-        return hook
-
     for name, module in twin.named_modules():
-        module.register_forward_hook(note(name))
+        if isinstance(module, nn.Softmax | nn.LogSoftmax):
+            module.register_forward_hook(
+                lambda m, inputs, output: before.update({id(output): inputs[0]})
+            )
+        if seen is not None:
+            module.register_forward_hook(
+                lambda m, inputs, output, name=name: seen.append(_Seen(name, m, output))
+            )
     with autograd.enable_grad() if x.requires_grad else no_grad():
         output = twin(x)
     scores = before.get(id(output), output)
@@ -151,7 +154,7 @@ def _forward(who: str, model: Module, x: Tensor) -> tuple[list[_Seen], Tensor]:
             "probabilities: end it with an nn.Softmax layer, which is left out then, or leave the "
             "softmax to the loss"
         )
-    return seen, scores
+    return scores
 
 
 def _are_probabilities(scores: np.ndarray) -> bool:
@@ -199,12 +202,6 @@ def _maps_of(seen: list[_Seen], layer: str | None) -> Tensor:
 
 def _gives_maps(output: Any) -> bool:
     return isinstance(output, Tensor) and output.ndim == 4
-
-
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    """The softmax of scores (N, classes), in float64."""
-    scores = scores.astype(np.float64)
-    return np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
 
 
 def _starts(length: int, size: int, stride: int) -> list[int]:

@@ -9,8 +9,9 @@ from typing import Any
 import minidl as md
 
 __all__ = [
-    "INTERRUPTED", "add_arguments", "add_columns", "add_inference", "add_mixing", "add_no_mirror",
-    "add_strict", "add_threads", "keywords", "rate", "set_threads", "whole", "with_options",
+    "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_inference", "add_mixing",
+    "add_no_mirror", "add_strict", "add_threads", "keywords", "rate", "set_threads", "whole",
+    "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -138,13 +139,18 @@ def add_strict(command: Any) -> None:
     )  # fmt: skip
 
 
-def add_inference(command: Any) -> None:
-    """Add the options of commands that ask networks."""
+def add_classes(command: Any) -> None:
+    """Add --classes, for commands that name what networks see."""
     command.add_argument(
         "--classes", type=Path, metavar="FILE",
         help="names of the network's classes in the order of its scores, one a line, in the "
         "place of those that the weights carry",
     )  # fmt: skip
+
+
+def add_inference(command: Any) -> None:
+    """Add the options of commands that ask networks."""
+    add_classes(command)
     command.add_argument(
         "--ten-crop", action="store_true",
         help="average over the corners and the centre of an image, and their mirror images",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.arguments import add_threads, keywords, set_threads
+from minidl.cli.arguments import add_classes, add_threads, keywords, set_threads
 from minidl.errors import ArgumentError
 
 __all__ = ["add_explain"]
@@ -38,11 +38,7 @@ def add_explain(commands: Any) -> None:
         "--layer", metavar="LAYER",
         help="the layer whose maps Grad-CAM shows (default: that of the last convolution)",
     )  # fmt: skip
-    explain.add_argument(
-        "--classes", type=Path, metavar="FILE",
-        help="names of the network's classes in the order of its scores, one a line, in the "
-        "place of those that the weights carry",
-    )  # fmt: skip
+    add_classes(explain)
     explain.add_argument(
         "-o", "--output", type=Path, default=None, metavar="FILE",
         help="the picture to save: .png, .pdf or .svg (default: IMAGE-explained.png, here)",

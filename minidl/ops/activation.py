@@ -12,7 +12,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.comparison import where
+from minidl.ops.comparison import each, where
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import sum_to
 from minidl.ops.smooth import (
@@ -32,12 +32,8 @@ FUSED = ("relu", "relu6")
 """Activations that convolutions, products and normalisations apply in their own pass."""
 
 
-def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
-    return output.size
-
-
 @primitive(
-    flops=_each,
+    flops=each,
     oracle=lambda torch, dy, y, activation: (
         torch.ops.aten.threshold_backward(dy, torch.as_tensor(y), 0)
         if activation == "relu"
@@ -63,7 +59,7 @@ def _constant(output: Any) -> Any:
     return output.detach() if isinstance(output, Tensor) else output
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.relu(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.relu(x))
 def relu(x):
     """Return max(x, 0).  Source: Nair and Hinton 2010."""
     return kernels.use("activation").activate(x, "relu")
@@ -74,7 +70,7 @@ def _(g, output):
     return activation_gradient(g, _constant(output), activation="relu")
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
 def relu6(x):
     """Return min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
     return kernels.use("activation").activate(x, "relu6")
@@ -86,7 +82,7 @@ def _(g, output):
 
 
 @primitive(
-    flops=_each,
+    flops=each,
     oracle=lambda torch, x, negative_slope=0.01: torch.nn.functional.leaky_relu(x, negative_slope),
 )
 def leaky_relu(x, *, negative_slope=0.01):
@@ -99,7 +95,7 @@ def _(g, x, negative_slope):
     return where(x > 0, g, g * negative_slope)
 
 
-@primitive(flops=_each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
+@primitive(flops=each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
 def elu(x, *, alpha=1.0):
     """Return x, or alpha * (exp(x) - 1) where x is negative.  Source: Clevert et al. 2015."""
     alpha = real("elu", "alpha", alpha)
@@ -117,7 +113,7 @@ def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
     return torch.nn.functional.prelu(torch.movedim(x, -1, 1), weight).movedim(1, -1)
 
 
-@primitive(flops=_each, oracle=_torch_prelu)
+@primitive(flops=each, oracle=_torch_prelu)
 def prelu(x, weight):
     """Return x, multiplied by `weight` where negative.  weight: (1,), or (C,) for x (..., C).
 

@@ -12,14 +12,10 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError
-from minidl.ops.comparison import where
+from minidl.ops.comparison import each, where
 from minidl.ops.elementwise import exp
 
 __all__ = ["gelu", "hardsigmoid", "hardswish", "mish", "sigmoid", "silu", "softplus", "tanh"]
-
-
-def _each(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
-    return output.size
 
 
 def _torch_grad(torch: Any, name: str, dy: Any, x: Any) -> Any:
@@ -40,7 +36,7 @@ def sigmoid(x):
 sigmoid.vjp("x")(lambda g, output: g * output * (1 - output))
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.tanh(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.tanh(x))
 def tanh(x):
     """Return the hyperbolic tangent of x."""
     return np.tanh(x)
@@ -124,7 +120,7 @@ def _on_ramp(x: Any) -> np.ndarray:
     return ~((x <= -3) | (x >= 3))
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
+@primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
 def hardsigmoid(x):
     """Return relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
     return _ramp(x)
@@ -146,7 +142,7 @@ hardswish_grad.vjp("dy")(lambda g, x: hardswish_grad(g, x))
 hardswish_grad.vjp("x")(lambda g, dy, x: where(_on_ramp(x), g * dy / 3, 0.0))
 
 
-@primitive(flops=_each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
+@primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
 def hardswish(x):
     """Return x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
     return kernels.use("smooth").hardswish(x)

@@ -12,6 +12,7 @@ from minidl.checks import is_whole
 from minidl.data import read_image
 from minidl.errors import ArgumentError
 from minidl.models import Network
+from minidl.ops import softmax
 from minidl.train.inference import Members, listed, load_members
 from minidl.train.settings import check_paths
 
@@ -70,7 +71,7 @@ def explain(
         "Grad-CAM": grad_cam(network, x, number, layer),
         "occlusion": occlusion(network, x, number),
     }
-    probability = float(np.exp(scores[number] - np.logaddexp.reduce(scores)))
+    probability = float(softmax(scores)[number])
     return Explanation(_pixels(network, x[0]), number, members.called(number), probability, maps)
 
 
