@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counting import Counting
 
 import minidl as md
 from minidl import data, models, nn, optim, train
@@ -72,19 +73,6 @@ def test_a_recording_of_fused_layers_is_not_replayed_for_single_ones():
 
 
 # keep_features
-
-
-class Counting:
-    """Counts the images that pass a module."""
-
-    def __init__(self, module):
-        self.images, forward = 0, module.forward
-
-        def counted(x):
-            self.images += len(x)
-            return forward(x)
-
-        module.forward = counted
 
 
 def head_trained(epochs=3):

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import nn
 from minidl.analysis.receptive import receptive_fields
+from minidl.analysis.saliency import one_image
 from minidl.autograd import no_grad
 from minidl.checks import positive
 from minidl.errors import ArgumentError, ShapeError
@@ -71,10 +72,7 @@ def plot_activations(model: Module, image: Any, layer: str, most: int = MOST) ->
         near = ", ".join(name for name in modules if name.count(".") <= 1 and name)
         raise ArgumentError(f"plot_activations: there is no layer {layer!r}; there are {near}")
     most = positive("plot_activations", "most", most)
-    x = np.asarray(image)
-    x = x[None] if x.ndim == 3 else x  # (1, H, W, C)
-    if x.ndim != 4 or len(x) != 1:
-        raise ShapeError(f"plot_activations expected one image, (H, W, C), got shape {x.shape}")
+    x = one_image("plot_activations", image)
     found: list[np.ndarray] = []
     twin = shadow(model).eval()
     part = dict(twin.named_modules())[layer]

@@ -17,7 +17,7 @@ from minidl.nn import Module
 from minidl.nn.modes import shadow
 from minidl.ops import softmax
 
-__all__ = ["grad_cam", "occlusion"]
+__all__ = ["grad_cam", "occlusion", "one_image"]
 
 AT_ONCE = 32  # occluded images that go through the network together
 SUM = 1e-3  # how far from 1 probabilities may add up to
@@ -39,7 +39,7 @@ def grad_cam(
     for what is no Module, such as a compiled model.
     Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
     """
-    pixels = _one_image("grad_cam", image)
+    pixels = _prepared("grad_cam", image)
     seen: list[_Seen] = []
     scores = _scores("grad_cam", model, Tensor(pixels, requires_grad=True), seen)
     number = _class_number("grad_cam", model, scores.data, target)
@@ -67,7 +67,7 @@ def occlusion(
     A pixel's value is the mean over the squares that hide it; below 0 where hiding it helps.
     Raises what `grad_cam` raises.  Source: Zeiler and Fergus 2014, section 4.2.
     """
-    pixels = _one_image("occlusion", image)
+    pixels = _prepared("occlusion", image)
     height, width = pixels.shape[1:3]
     size = max(1, min(height, width) // 6) if size is None else positive("occlusion", "size", size)
     stride = max(1, size // 2) if stride is None else positive("occlusion", "stride", stride)
@@ -103,8 +103,8 @@ class _Seen(NamedTuple):
     output: Any
 
 
-def _one_image(who: str, image: Any) -> np.ndarray:
-    """The image as (1, H, W, C), a copy."""
+def one_image(who: str, image: Any) -> np.ndarray:
+    """An image, (H, W, C) or (1, H, W, C), as (1, H, W, C), a copy; else a ShapeError."""
     try:
         pixels = np.array(image.data if isinstance(image, Tensor) else image)
     except ValueError as error:  # rows of different lengths
@@ -112,6 +112,12 @@ def _one_image(who: str, image: Any) -> np.ndarray:
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if pixels.ndim != 4 or len(pixels) != 1:
         raise ShapeError(f"{who} expected one image, (H, W, C), got shape {pixels.shape}")
+    return pixels
+
+
+def _prepared(who: str, image: Any) -> np.ndarray:
+    """An image as a model takes it, in floats."""
+    pixels = one_image(who, image)
     if pixels.dtype.kind != "f":
         raise ArgumentError(
             f"{who} expected an image as the model takes it, in floats, got {pixels.dtype}: "

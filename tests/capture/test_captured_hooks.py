@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from steps import a_step
 
 import minidl as md
-from minidl import nn, optim
+from minidl import nn
 from minidl.capture.compiled import Compiled
 from minidl.errors import CaptureError
 
@@ -14,16 +15,7 @@ X = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 def training():
     md.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return model, step
+    return model, a_step(model, lr=0.1)
 
 
 def register(model, kind, hook):

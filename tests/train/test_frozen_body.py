@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from counting import Counting
 
 import minidl as md
 from minidl import data, models, nn, optim, train
@@ -26,19 +27,6 @@ def network(frozen=True):
 def trainer(model, callbacks=()):
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     return train.Trainer(model, optimizer, metrics=["accuracy"], callbacks=callbacks)
-
-
-class Counting:
-    """Counts the images that pass a module."""
-
-    def __init__(self, module):
-        self.images, forward = 0, module.forward
-
-        def counted(x):
-            self.images += len(x)
-            return forward(x)
-
-        module.forward = counted
 
 
 class NoShortcut(train.Callback):
