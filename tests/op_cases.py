@@ -1,5 +1,6 @@
 """Each op on each of its samples: for the op tests, the live comparisons and the recording."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,7 @@ def cotangents(found: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [random.standard_normal(out.shape).astype(out.dtype) for out in outputs]
 
 
+@functools.cache
 def cases(dtype: Any = np.float64) -> list[Case]:
     """Every op on every one of its samples."""
     return [

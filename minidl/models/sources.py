@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.checks import positive, real
+from minidl.checks import flag, positive, real
 from minidl.errors import ArgumentError
 from minidl.io.foreign import Found
 
@@ -27,6 +27,8 @@ class ImageFormat:
 
     A network takes (pixel / scale - mean) / std, with pixels from 0 to 255, of images of `size` x
     `size` pixels; `order` is that of the channels, "RGB" or "BGR", also in mean and std.
+    mirrored: whether its probabilities are to be averaged over an image and its mirror image, as
+        `train.evaluate` and `train.predict` do.
     """
 
     size: int
@@ -34,6 +36,7 @@ class ImageFormat:
     scale: float
     mean: Sequence[float]
     std: Sequence[float]
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", positive("ImageFormat", "size", self.size))
@@ -45,6 +48,7 @@ class ImageFormat:
         if not self.mean or len(self.mean) != len(self.std):
             raise ArgumentError("ImageFormat: mean and std must have one number for each channel")
         object.__setattr__(self, "scale", real("ImageFormat", "scale", self.scale))
+        object.__setattr__(self, "mirrored", flag("ImageFormat", "mirrored", self.mirrored))
         if min(self.scale, *self.std) <= 0 or self.size > LARGEST:
             raise ArgumentError(
                 f"ImageFormat: scale and std must be above 0, size {LARGEST} at most, got {self}"

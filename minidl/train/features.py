@@ -65,9 +65,12 @@ class _ReachedError(Exception):
 
 
 def features_of(
-    model: Module, layer: str, loader: Iterable[Any], pool: bool = True
+    model: Module, layer: str, loader: Iterable[Any], pool: bool = True, *, before: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(features, labels) of each batch. See `extract_features`."""
+    """(features, labels) of each batch. See `extract_features`.
+
+    before: take what goes into the layer, not what comes out of it.
+    """
     modules = dict(model.named_modules())
     if layer not in modules or not layer:
         near = ", ".join(name for name in modules if name and name.count(".") <= 1)
@@ -76,7 +79,8 @@ def features_of(
     found: list[np.ndarray] = []
 
     def reached(module: Module, inputs: Any, output: Any) -> None:
-        found.append(output.data)
+        taken = inputs[0] if before else output
+        found.append(getattr(taken, "data", taken))
         raise _ReachedError
 
     part = dict(twin.named_modules())[layer]

@@ -214,13 +214,13 @@ def log_probabilities(
 
     images: decoded to `network.decoded_size`, the first array of each item.
     batch_size: images that go through the network at once; crops count.
-    ten_crop: average the probabilities for the ten crops of the size that it takes.
+    ten_crop: average the probabilities for the ten crops of the size that it takes. Otherwise they
+        are those for the image or, where `image_format.mirrored` says so, the mean over the image
+        and its mirror image.
     name: of the network, for the progress bar and errors.  verbose: show that bar.
     """
-    each = CROPS if ten_crop else 1
-    loader = DataLoader(
-        images, max(1, batch_size // each), workers=2, transform=_transforms(network, ten_crop)
-    )
+    each, views = _views(network, ten_crop)
+    loader = DataLoader(images, max(1, batch_size // each), workers=2, transform=views)
     found = []
     with evaluating(network), tqdm(
         total=len(images), unit="image", desc=name, leave=False, disable=None if verbose else True,
@@ -237,9 +237,19 @@ def log_probabilities(
     return np.concatenate(found)
 
 
-def _transforms(network: Network, ten_crop: bool) -> list[Any]:
-    """The transforms that turn decoded images into the network's input."""
-    if not ten_crop:
-        return network.preparation()
+def _views(network: Network, ten_crop: bool) -> tuple[int, list[Any]]:
+    """How many views of an image are averaged, and the transforms that turn decoded images into
+    the network's input, the views of an image one after the other."""
     images: Any = network.image_format
-    return [transforms.TenCrop(images.size), *transforms.prepare(images, crop=False)]
+    if ten_crop:
+        crops = transforms.TenCrop(images.size)
+        return CROPS, [crops, *transforms.prepare(images, crop=False)]
+    if images.mirrored:
+        return 2, [_with_mirror_images, *network.preparation()]
+    return 1, network.preparation()
+
+
+def _with_mirror_images(images: np.ndarray, rng: Any = None) -> np.ndarray:
+    """(N, H, W, C) -> (2 * N, H, W, C): each image, then its mirror image."""
+    both = np.stack([images, images[:, :, ::-1]], axis=1)  # (N, 2, H, W, C)
+    return both.reshape(-1, *images.shape[1:])

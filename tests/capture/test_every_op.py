@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from each import of_each
 from op_cases import OPS, cases, several
 
 import minidl as md
 
-CASES = {f"{case}": case for case in cases(np.float32)}
-CASES |= {f"{case}-float64": case for case in cases(np.float64) if case.index == 0}
+CASES = [*cases(np.float32), *(case for case in cases(np.float64) if case.index == 0)]
 
 
 def others(x, seed):
@@ -37,7 +37,7 @@ def call_of(case, wrap):
 
 
 @pytest.mark.parametrize("wrap", [lambda x: x, md.from_numpy], ids=["arrays", "tensors"])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@of_each(CASES, "name")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of roots and logarithms of what is negative
 def test_every_op(case, wrap):
     call = call_of(case, wrap)
@@ -53,7 +53,7 @@ def test_every_op(case, wrap):
 GRADIENTS = [case for case in cases(np.float32) if case.differentiable]
 
 
-@pytest.mark.parametrize("case", GRADIENTS, ids=str)
+@of_each(GRADIENTS, "name")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_gradient(case):
     """Of parameters that take the places of the inputs."""
@@ -90,4 +90,4 @@ def test_every_gradient(case):
 
 
 def test_every_op_is_here():
-    assert {case.name for case in CASES.values()} == set(OPS)
+    assert {case.name for case in CASES} == set(OPS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each import of_each
 from layer_cases import Case, ErrorCase, outputs_of
 from layer_samples import LAYERS
 
@@ -14,13 +15,13 @@ import minidl as md
 from minidl import nn
 from minidl.autograd.samples import Draw
 
-CASES = [pytest.param(case, id=str(case)) for info in LAYERS for case in info.cases]
+CASES = [case for info in LAYERS for case in info.cases]
 ERRORS = [pytest.param(case, id=str(case)) for info in LAYERS for case in info.errors]
 DTYPES = (np.float32, np.float64)
 
 
 def of_every_case(function: Callable[..., None]) -> Callable[..., None]:
-    return pytest.mark.parametrize("case", CASES)(function)
+    return of_each(CASES, "cls.__name__")(function)
 
 
 def is_float(x: Any) -> bool:
@@ -175,7 +176,7 @@ def test_kernels_agree_with_their_twins(case: Case):
         assert_close(got, expected, tol)
 
 
-@pytest.mark.parametrize("case", [param for param in CASES if param.values[0].zero_rows])
+@of_each([case for case in CASES if case.zero_rows], "cls.__name__")
 def test_no_rows_in_no_rows_out(case: Case):
     arrays = case.draw()
     full = run(case.build(), case, arrays)
@@ -206,10 +207,10 @@ def test_repr_is_the_call_that_makes_it(case: Case):
 
 
 ACTIVE = [
-    param
-    for param in CASES
-    if "activation" in inspect.signature(param.values[0].cls).parameters
-    and not param.values[0].settings.kwargs.get("activation")
+    case
+    for case in CASES
+    if "activation" in inspect.signature(case.cls).parameters
+    and not case.settings.kwargs.get("activation")
 ]
 
 
@@ -223,7 +224,7 @@ ACTIVE = [
         ("sigmoid", nn.Sigmoid),
     ],
 )
-@pytest.mark.parametrize("case", ACTIVE)
+@of_each(ACTIVE, "cls.__name__")
 def test_activation_equals_the_separate_layer(case: Case, name: str, layer: type[nn.Module]):
     settings = case.settings.kwargs | {"activation": name}
     built_in = Case(**vars(case) | {"settings": type(case.settings)(case.settings.args, settings)})
@@ -234,7 +235,7 @@ def test_activation_equals_the_separate_layer(case: Case, name: str, layer: type
 
 def test_every_layer_with_an_activation_is_tested_with_it():
     takes = {i.cls for i in LAYERS if "activation" in inspect.signature(i.cls).parameters}
-    assert takes == {param.values[0].cls for param in ACTIVE}
+    assert takes == {case.cls for case in ACTIVE}
     assert {nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d} < takes
 
 

@@ -1,0 +1,40 @@
+"""Intervals against SciPy's, and against how often they hold what is true."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from minidl.errors import ShapeError
+from minidl.train.certainty import accuracy_interval, gain
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (0, 40), (40, 40), (139, 153)])
+def test_accuracy_interval(right, count):
+    expected = stats.binomtest(right, count).proportion_ci(0.95, "wilson")
+    assert accuracy_interval(right, count) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(0.05, 0.05), (0.10, 0.02), (0.01, 0.0)])
+def test_the_interval_of_a_gain_holds_what_is_true(shares):
+    """Of 95 samples in a hundred; at most seven in a hundred miss it."""
+    random, (won, lost), missed = np.random.default_rng(0), shares, 0
+    for _ in range(2000):
+        outcome = random.random(153)
+        after = outcome < 0.5 + won
+        before = (outcome < 0.5) | ((outcome >= 0.9) & (outcome < 0.9 + lost))
+        points, within = gain(before, after)
+        assert points == pytest.approx(after.mean() - before.mean())
+        missed += abs(points - (won - lost)) > within
+    assert missed / 2000 < 0.07
+
+
+def test_the_same_answers_are_no_certainty():
+    right = np.ones(20, bool)
+    points, within = gain(right, right)
+    assert points == 0
+    assert 0.05 < within < 0.15
+
+
+def test_gain_of_other_images():
+    with pytest.raises(ShapeError, match=r"expected two arrays \(N,\), got \(2,\) and \(3,\)"):
+        gain([True, False], [True, False, True])
