@@ -10,7 +10,6 @@ import pytest
 
 import minidl as md
 
-
 Test = Callable[..., None]
 
 

@@ -1,6 +1,7 @@
 """`minidl evaluate`."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,24 @@ def test_ten_crops_are_averaged(tmp_path):
                 metrics.log_loss(truth, figures, labels=range(3)), rel=1e-4
             )
             assert ("ten crops of each" in done.out) == bool(options)
+
+
+def test_mirror_images_count_where_the_file_says_so(tmp_path, images):
+    folder, made = images
+    model = network(list(COUNTS))
+    model.image_format = replace(model.image_format, mirrored=True)
+    target = tmp_path / "figures.json"
+    weights = written(tmp_path / "w.h5", model)
+    for batch_size in (1, 7):
+        done = minidl("evaluate", weights, folder, "--batch-size", batch_size, "--json", target)
+        assert done.status == 0, done.err
+        views = [answers(model, [change(pixels) for pixels in made.values()])
+                 for change in (lambda x: x, lambda x: x[:, ::-1])]  # fmt: skip
+        assert np.abs(views[0] - views[1]).max() > 0.1
+        truth = [list(COUNTS).index(path.parent.name) for path in made]
+        row = read_json(target)["networks"][0]
+        expected = metrics.log_loss(truth, np.mean(views, axis=0), labels=range(7))
+        assert row["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_networks_of_different_sizes_see_images_of_their_own(tmp_path, images):

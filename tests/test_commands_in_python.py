@@ -92,20 +92,20 @@ def test_train(pets):
 
 def test_finetune(pets):
     md.save_weights(models.create("lenet5", weights="mnist"), "own.h5")
-    short = ["--epochs", 2, "--warm-up", 3, "--freeze", "features.2", "--seed", 4, "--mixup", 0]
+    short = ["--epochs", 2, "--freeze", "features.2", "--seed", 4, "--mixup", 0]
     done = minidl("finetune", "own.h5", pets, *short, "--no-scratch", "-o", "command")
     assert done.status == 0, done.err
     run = train.finetune(
-        "own.h5", pets, epochs=2, warm_up=3, freeze="features.2", seed=4, mixup=0, scratch=False,
+        "own.h5", pets, epochs=2, freeze="features.2", seed=4, mixup=0, scratch=False,
         output="python", **QUIET,
     )  # fmt: skip
     check_same_runs("command", run.folder)
-    assert run.results["best"] in ("linear probe", "warm-up", "fine-tuned")
+    assert run.results["best"] == "fine-tuned"
 
 
 def test_finetune_as_it_is_called_without_arguments(tmp_path):
-    minidl("finetune", "--epochs", 1, "--warm-up", 1, "-o", tmp_path / "command")
-    run = train.finetune(epochs=1, warm_up=1, output=tmp_path / "python", **QUIET)
+    minidl("finetune", "--epochs", 1, "-o", tmp_path / "command")
+    run = train.finetune(epochs=1, output=tmp_path / "python", **QUIET)
     check_same_runs(tmp_path / "command", run.folder)
 
 
@@ -153,7 +153,7 @@ def test_the_settings_are_what_the_functions_were_called_with(pets):
     assert (settings["model"], settings["data"]) == ("plain_cnn", "pets")
     assert settings["optimizer"]["lr"] == 0.25
     called = {
-        "strict": False, "epochs": 1, "warm_up": 2, "batch_size": 4, "lr": 0.002, "mixup": 0.2,
+        "strict": False, "size": 24, "epochs": 1, "batch_size": 4, "lr": 0.002, "mixup": 0.2,
         "freeze": "features.0", "mirror": False, "cutmix": 0.3, "scratch": False, "seed": 9,
     }  # fmt: skip
     run = train.finetune(run.folder / "weights.h5", pets, **called, output="b", **QUIET)
@@ -164,12 +164,12 @@ def test_the_settings_are_what_the_functions_were_called_with(pets):
 
 def test_nothing_is_printed_unless_it_is_asked_for(pets, capsys):
     run = train.train("lenet5", pets, epochs=1, output="a", **QUIET)
-    train.finetune(run.folder / "weights.h5", pets, epochs=1, warm_up=1, output="b", **QUIET)
+    train.finetune(run.folder / "weights.h5", pets, epochs=1, output="b", **QUIET)
     train.evaluate(run.folder / "weights.h5", pets, **QUIET)
     list(train.predict(run.folder / "weights.h5", pets / "dog", **QUIET))
     out, err = capsys.readouterr()
     assert (out, "batch" in err) == ("", False)  # on stderr, kernels may have been compiled
-    train.finetune(epochs=1, warm_up=1, scratch=False, output="c")
+    train.finetune(epochs=1, scratch=False, output="c")
     assert capsys.readouterr().out.startswith("lenet5 (61,706 parameters) on digits: 100 images")
 
 
@@ -178,11 +178,11 @@ def test_a_way_that_fails_is_no_secret(tmp_path, monkeypatch):
         raise GradError("the loss is nan")
 
     monkeypatch.setattr(train.Transfer, "fine_tuned", failing)
-    run = train.finetune(epochs=1, warm_up=1, output=tmp_path, **QUIET)
-    assert [way["name"] for way in run.results["approaches"]] == ["linear probe", "warm-up"]
+    run = train.finetune(epochs=1, output=tmp_path, **QUIET)
+    assert [way["name"] for way in run.results["approaches"]] == ["linear probe"]
     assert run.results["failed"] == "the loss is nan"
     assert read_json(tmp_path / "results.json")["failed"] == "the loss is nan"
-    done = minidl("finetune", "--epochs", 1, "--warm-up", 1, "-o", tmp_path)
+    done = minidl("finetune", "--epochs", 1, "-o", tmp_path)
     assert "the next way failed: the loss is nan\n" in done.out
     monkeypatch.setattr(train.Transfer, "probe", failing)
     with pytest.raises(GradError, match="the loss is nan"):
@@ -247,7 +247,7 @@ WRONG = {
     },
     "finetune": {
         "weights": [3], "images": [3], "output": [3], "arguments": [3], "epochs": ["a", -1],
-        "warm_up": [-1, 1.5], "batch_size": [0, "a"], "lr": [-1], "mixup": [-1], "cutmix": ["a"],
+        "size": [0, 1.5], "batch_size": [0, "a"], "lr": [-1], "mixup": [-1], "cutmix": ["a"],
         "seed": ["a"], "mirror": ["no"], "scratch": ["no"], "strict": [3],
     },
     "evaluate": {

@@ -146,7 +146,7 @@ def test_the_format_is_told(tmp_path):
 
 
 def test_what_a_run_leaves_is_told(tmp_path):
-    done = minidl("finetune", "--epochs", 1, "--warm-up", 1, "-o", tmp_path / "run")
+    done = minidl("finetune", "--epochs", 1, "-o", tmp_path / "run")
     assert done.status == 0, done.err
     table = page("transfer.md").split("| file | what |")[1]
     told = re.findall(r"^\| `(\S+?)/?` \|", table, re.M)

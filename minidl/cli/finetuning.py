@@ -26,9 +26,9 @@ def add_finetune(commands: Any) -> None:
     finetune = commands.add_parser(
         "finetune",
         help="fine-tune a pretrained network, and compare what that gains",
-        description="Train a pretrained network for the classes of IMAGES in four ways (a linear\n"
-        "classifier on its features; a new head; head and top of the body; all of it,\n"
-        "untrained) and compare them in one report.",
+        description="Train a pretrained network for the classes of IMAGES: its last layer alone\n"
+        "(the linear probe), then all of it, as far as cross-validation on the training\n"
+        "images says that this pays; and, to compare, the same network untrained.",
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
@@ -64,29 +64,29 @@ def _add_material(finetune: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_arguments(finetune, "with --model, what to make it with, such as '{\"width\": 0.25}'")
     add_strict(finetune)
+    finetune.add_argument(
+        "--size", type=whole, metavar="N",
+        help="height and width of the images (default: what the weights were trained on)",
+    )  # fmt: skip
 
 
 def _add_recipe(finetune: argparse.ArgumentParser) -> None:
     """Add how it is fine-tuned."""
     finetune.add_argument(
         "--epochs", type=whole, metavar="N",
-        help="passes over the training images in fine-tuning (default: 30)",
-    )  # fmt: skip
-    finetune.add_argument(
-        "--warm-up", type=whole, metavar="N",
-        help="passes of the new head alone, before (default: 10)",
+        help="passes over the training images in fine-tuning (default: 10)",
     )  # fmt: skip
     finetune.add_argument("--batch-size", type=whole, metavar="N", help="(default: 16)")
     finetune.add_argument(
         "--lr", type=rate, metavar="X",
-        help="learning rate of the head; the body's is a tenth (default: 0.005)",
+        help="largest learning rate of fine-tuning (default: found on images held out)",
     )  # fmt: skip
     finetune.add_argument(
         "--freeze", metavar="LAYER",
-        help="the layer up to which the body isn't trained (default: its first half)",
+        help="the layer up to which the body isn't trained (default: all of it is)",
     )  # fmt: skip
     add_no_mirror(finetune)
-    add_mixing(finetune, mixup=0.4)
+    add_mixing(finetune, mixup=0)
     finetune.add_argument(
         "--no-scratch",
         dest="scratch",

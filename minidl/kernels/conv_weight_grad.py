@@ -43,14 +43,17 @@ def _copy_window(x, first, rows, image, window):
     height, length, top, left, padded_height, padded_length = image
     for row in range(rows):
         number, y = (first + row) // padded_height, (first + row) % padded_height - top
-        line = window[row * padded_length : (row + 1) * padded_length]
+        start, end = row * padded_length, (row + 1) * padded_length
+        at, inside = (number * height + y) * length, start + padded_length
         if 0 <= y < height:
-            at = (number * height + y) * length
-            line[:left] = 0
-            line[left : left + length] = x[at : at + length]
-            line[left + length :] = 0
-        else:
-            line[:] = 0
+            inside = start + left
+            # Number by number: an assignment of slices takes Numba four seconds to compile.
+            for i in range(length):
+                window[inside + i] = x[at + i]
+        for i in range(start, min(inside, end)):
+            window[i] = 0
+        for i in range(inside + length, end):
+            window[i] = 0
 
 
 @inlined

@@ -75,6 +75,20 @@ class Network(Module):
             self.architecture = (name, arguments | {"num_classes": num_classes})
         return self
 
+    def drop_last_activation(self) -> None:
+        """Take away what comes after the last layer, such as SqueezeNet's ReLU.
+
+        Raises ArgumentError where the network's function can't make it without.
+        """
+        layer: Any = dict(self.named_modules())[self.scoring_layer]
+        if layer.activation is None:
+            return
+        name, arguments = self.architecture or (self._name(), {})
+        if "score_activation" not in arguments:
+            raise ArgumentError(f"{name}: a file could not tell that the last layer has no ReLU")
+        layer.activation = None
+        self.architecture = (name, arguments | {"score_activation": None})
+
     @property
     def scoring_layer(self) -> str:
         """The dotted name of the layer that scores classes."""

@@ -21,12 +21,20 @@ def _mlpconv(
     )
 
 
+def _head(in_channels: int, num_classes: int, activation: str | None) -> nn.Sequential:
+    scores = nn.Conv2d(in_channels, num_classes, 1, activation=activation)
+    return nn.Sequential(scores, nn.GlobalAvgPool2d())
+
+
 @register()
-def nin(num_classes: int = 1000, in_channels: int = 3) -> Network:
+def nin(
+    num_classes: int = 1000, in_channels: int = 3, score_activation: str | None = "relu"
+) -> Network:
     """Network in network for ImageNet.  (N, 224, 224, in_channels) -> (N, num_classes).
 
     The authors' published network (not in the paper): four mlpconv layers, the last of which gives
     a map a class; the scores are the maps' means (section 3.2).  7,595,176 parameters.
+    score_activation: what comes after the last convolution; None suits scores that may be negative.
     """
     features = nn.Sequential(
         _mlpconv(in_channels, (96, 96, 96), 11, stride=4, padding=0),  # 54x54
@@ -39,15 +47,18 @@ def nin(num_classes: int = 1000, in_channels: int = 3) -> Network:
         conv_relu(384, 1024, 3),
         conv_relu(1024, 1024, 1),
     )
-    head = nn.Sequential(conv_relu(1024, num_classes, 1), nn.GlobalAvgPool2d())
+    head = _head(1024, num_classes, score_activation)
     return Network(features, head, (224, 224, in_channels))
 
 
 @register()
-def nin_cifar(num_classes: int = 10, in_channels: int = 3) -> Network:
+def nin_cifar(
+    num_classes: int = 10, in_channels: int = 3, score_activation: str | None = "relu"
+) -> Network:
     """Network in network for CIFAR-10.  (N, 32, 32, in_channels) -> (N, num_classes).
 
     The paper's section 4.2 with the sizes that its authors published.  966,986 parameters.
+    score_activation: see `nin`.
     """
     features = nn.Sequential(
         _mlpconv(in_channels, (192, 160, 96), 5),  # 32x32
@@ -59,5 +70,5 @@ def nin_cifar(num_classes: int = 10, in_channels: int = 3) -> Network:
         conv_relu(192, 192, 3),
         conv_relu(192, 192, 1),
     )
-    head = nn.Sequential(conv_relu(192, num_classes, 1), nn.GlobalAvgPool2d())
+    head = _head(192, num_classes, score_activation)
     return Network(features, head, (32, 32, in_channels))

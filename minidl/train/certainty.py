@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.errors import ShapeError
 
-__all__ = ["accuracy_interval", "gain"]
+__all__ = ["accuracy_interval", "compared", "gain"]
 
 Z = 1.959964  # 95 % of a normal distribution lie within as many standard deviations
 
@@ -38,3 +38,14 @@ def gain(before: Any, after: Any) -> tuple[float, float]:
     count, won_more, lost_more = first.size + 2, won + 0.5, lost + 0.5
     variance = (won_more + lost_more - (won_more - lost_more) ** 2 / count) / count**2
     return (won - lost) / first.size, Z * math.sqrt(variance)
+
+
+def compared(name: str, over: str, points: float, within: float, count: int) -> str:
+    """Return a sentence on what `gain` found, over `count` images."""
+    told = f"{abs(points) * 100:.1f} ± {within * 100:.1f} points"
+    if abs(points) <= within:
+        return (
+            f"whether {name} is better than {over}, {count:,} images can't tell: "
+            f"{'-' if points < 0 else ''}{told}"
+        )
+    return f"{name} is {'better' if points > 0 else 'worse'} than {over} by {told}"

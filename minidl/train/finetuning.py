@@ -5,6 +5,7 @@ The recipe itself, the four ways of training that are compared, is `minidl.train
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from minidl import models
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
 from minidl.data.telling import Tell, classes_table, left_out, teller
-from minidl.errors import ArgumentError, GradError
+from minidl.errors import ArgumentError, GradError, StateError
 from minidl.models import Network
 from minidl.text import table
 from minidl.train import augmentation
+from minidl.train.certainty import accuracy_interval, compared, gain
 from minidl.train.results import figures, save_report, save_results
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
-from minidl.train.transfer import Approach, Transfer
+from minidl.train.transfer import SCRATCH, Approach, Transfer
 
 __all__ = ["finetune"]
 
@@ -36,21 +38,24 @@ def finetune(
     file_column: str | None = None,
     label_column: str | None = None,
     strict: bool = False,
-    epochs: int = 30,
-    warm_up: int = 10,
+    size: int | None = None,
+    epochs: int = 10,
     batch_size: int = 16,
-    lr: float = 5e-3,
+    lr: float | None = None,
     freeze: str | None = None,
     mirror: bool = True,
-    mixup: float = 0.4,
+    mixup: float = 0,
     cutmix: float = 0,
     scratch: bool = True,
     seed: int = 0,
     output: str | os.PathLike[str] | None = None,
     verbose: bool = True,
 ) -> Run:
-    """Train a pretrained network for other classes in four ways, and save the run, as `minidl
-    finetune` does.
+    """Train a pretrained network for other classes, and save the run, as `minidl finetune` does.
+
+    The linear probe comes first, then fine-tuning, which goes as far from the probe as pays by
+    cross-validation on the training images, then, to compare, training from scratch. What is saved
+    is what fine-tuning came to; the validation images have no say in it. See `Transfer`.
 
     weights: a file that `models.load` reads; None: minidl's own LeNet-5 for MNIST, for
         scikit-learn's digits, ten of a class.
@@ -60,37 +65,39 @@ def finetune(
         None: the file tells.
     file_column, label_column: as `data.ImageList` takes them.
     strict: raise the error of the first image that can't be read, instead of leaving it out.
-    epochs: of fine-tuning and of training from scratch.  warm_up: of the new head alone, before.
-    lr: of the head; the body's is a tenth.
-    freeze: the layer up to which the body isn't trained; None: its first half.
+    size: height and width of the images, in pixels, for networks that take any; None: those of
+        the images that the weights are of.
+    epochs: of fine-tuning and of training from scratch.
+    lr: the largest of fine-tuning; None: the best of several for images held out.
+    freeze: the layer up to which the body isn't trained; None: all is.
     mirror: whether photographs may be mirrored; grey images never are.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
     scratch: whether the network is also trained from scratch.
     seed: of all random numbers; it is given to `md.manual_seed`.
     output: the folder to save in; None: runs/finetune-MODEL-IMAGES.
     verbose: print what is done, with a progress bar.
-    Returns the run: `run.folder` has weights.h5 of the best network, settings.json, results.json
-    and report.html. They are written after each way, so that Ctrl-C keeps what is done.
+    Returns the run: `run.folder` has weights.h5, settings.json, results.json and report.html. They
+    are written after each way, so that Ctrl-C keeps what is done.
     A way whose loss isn't finite any more ends the run: `run.results["failed"]` says why.
     Raises ArgumentError for arguments that don't go together, and what `models.load` raises.
     """
     check_arguments("train.finetune", arguments)
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
-        "train.finetune", strict=strict, epochs=epochs, warm_up=warm_up, batch_size=batch_size,
-        lr=lr, mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
+        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
+        mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
     )  # fmt: skip
     md.manual_seed(seed)
     if weights is None:
         _check_unused(
             images=images, model=model, arguments=arguments, file_column=file_column,
-            label_column=label_column, strict=strict,
+            label_column=label_column, strict=strict, size=size,
         )  # fmt: skip
         network, parts, name = _for_mnist(), _few_digits(), "digits"
     elif images is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
     else:
-        network, path = _pretrained(weights, model, arguments), Path(images)
+        network, path = _pretrained(weights, model, arguments, size), Path(images)
         parts = open_for_training(
             path,
             network.decoded_size,
@@ -104,7 +111,6 @@ def finetune(
     assert network.image_format is not None
     made, made_with = network.architecture
     recipe: dict[str, Any] = {
-        "warm_up": warm_up,
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,
@@ -124,6 +130,7 @@ def finetune(
         "file_column": file_column,
         "label_column": label_column,
         "strict": strict,
+        "size": network.image_format.size,
         "scratch": scratch,
         **recipe,
     }
@@ -169,13 +176,40 @@ def _few_digits() -> Parts:
 
 
 def _pretrained(
-    weights: str | os.PathLike[str], model: str | None, arguments: Mapping[str, Any] | None
+    weights: str | os.PathLike[str],
+    model: str | None,
+    arguments: Mapping[str, Any] | None,
+    size: int | None,
 ) -> Network:
+    """The network in the file, for images of `size`. Its head, if it has one, is thrown away."""
     if model is not None:
-        return models.create(model, weights=weights, **(arguments or {}))
-    if arguments:
+        network = _of_body(model, weights, arguments or {})
+    elif arguments:
         raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
-    return models.load(weights)
+    else:
+        network = models.load(weights)
+    _ = network.decoded_size  # raises where it doesn't say what images it takes
+    assert network.image_format is not None
+    if size is not None and size != network.image_format.size:
+        if not network.any_size or size < network.smallest_size():
+            smallest = network.smallest_size()
+            takes = f"images from {smallest} pixels up" if network.any_size else f"only {smallest}"
+            raise ArgumentError(f"train.finetune: size={size}: {model or weights} takes {takes}")
+        network.image_format = replace(network.image_format, size=size)
+    return network
+
+
+def _of_body(model: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Network:
+    """The network of that name with the weights of a file that may lack the head's."""
+    try:
+        return models.create(model, weights=weights, **arguments)
+    except StateError:
+        network = models.create(model, **arguments)
+        report = md.load_weights(network, weights, strict=False)
+        head = {f"classifier.{name}" for name in network.classifier.state_dict()}
+        if not report.missing or set(report.missing) - head or report.unexpected:
+            raise
+        return network
 
 
 def _tell_before(tell: Tell, network: Network, parts: Parts, name: str, seed: int) -> None:
@@ -198,6 +232,8 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> None:
         for approach in transfer:
             row = _measured(approach, transfer)
             tell(f"{approach.name}: accuracy {row['accuracy']:.2%}")
+            if approach.tried:
+                tell(_tried(approach))
             done.append((approach, row))
             _save(run, done, transfer, parts, tell)
     except GradError as error:  # the ways before it are worth their table
@@ -207,18 +243,29 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> None:
         run.results["failed"] = str(error)
         run.write("results", run.results)
     tell(_table([row for _, row in done]))
+    if run.results is not None and run.results["verdict"]:
+        tell(run.results["verdict"])
 
 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
     """The figures of an approach, as results.json has them."""
-    labels = np.asarray(transfer.validation.batch(range(len(transfer.validation)))[1])
+    found = figures(approach.scores, _labels(transfer), transfer.classes)
+    count = len(approach.scores)
     return {
         "name": approach.name,
-        **figures(approach.scores, labels, transfer.classes),
+        **found,
+        "interval": accuracy_interval(round(found["accuracy"] * count), count),
         "seconds": approach.seconds,
         "trained_parameters": approach.trained_parameters,
         "epochs": approach.rows,
+        "lr": approach.lr,
+        "share": approach.share,
+        "tried": approach.tried,
     }
+
+
+def _labels(transfer: Transfer) -> np.ndarray:
+    return np.asarray(transfer.validation.batch(range(len(transfer.validation)))[1])
 
 
 def _save(
@@ -228,23 +275,44 @@ def _save(
     parts: Parts,
     tell: Tell,
 ) -> None:
-    """Write the results so far, and the weights of the best network."""
-    best = max(done, key=lambda each: each[1]["accuracy"])[0]
+    """Write the results so far, and the weights of the last network that was pretrained."""
+    kept = [approach for approach, _ in done if approach.name != SCRATCH]
     counts = {"train": len(parts.training), "validation": len(parts.validation)}
     rows = [row for _, row in done]
     skipped = [*parts.skipped, *parts.passed_over]
-    save_results(run, rows, best.scores, parts.validation, transfer.classes, counts, skipped, tell)
-    networks = [each for each in done if each[0].model is not None]
-    if networks and max(networks, key=lambda each: each[1]["accuracy"]) is networks[-1]:
-        network: Any = networks[-1][0].model
-        md.save_weights(network, run.folder / "weights.h5")
+    save_results(
+        run, rows, kept[-1].name, kept[-1].scores, parts.validation, transfer.classes, counts,
+        skipped, tell, verdict=_verdict(kept, _labels(transfer)),
+    )  # fmt: skip
+    if done[-1][0] is kept[-1]:
+        md.save_weights(kept[-1].model, run.folder / "weights.h5")
+
+
+def _verdict(kept: list[Approach], labels: np.ndarray) -> str:
+    """Whether fine-tuning beats the probe, in a sentence; nothing before both are there."""
+    if len(kept) < 2:
+        return ""
+    before, after = ((each.scores.argmax(axis=1) == labels) for each in kept)
+    return compared(kept[1].name, kept[0].name, *gain(before, after), len(labels))
+
+
+def _tried(approach: Approach) -> str:
+    """What each share of the way from the probe gave for images held out of the training."""
+    rows = [
+        (f"{row['share']:.0%}", f"{row['accuracy']:.2%}", f"{row['loss']:.4f}",
+         "taken" if row["share"] == approach.share else "")
+        for row in approach.tried
+    ]  # fmt: skip
+    head = ("of the way", "accuracy", "loss", "")
+    title = f"  of training images held out, by how far it goes, at a rate of {approach.lr:g}:"
+    return f"{title}\n{table([head, *rows])}"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     """The approaches, one a line."""
     cells = [
-        (row["name"], f"{row['accuracy']:.2%}", f"{row['loss']:.4f}",
-         f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
+        (row["name"], f"{row['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*row["interval"]),
+         f"{row['loss']:.4f}", f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
         for row in rows
     ]  # fmt: skip
-    return table([("", "accuracy", "loss", "trained", "seconds"), *cells])
+    return table([("", "accuracy", "95 % sure", "loss", "trained", "seconds"), *cells])

@@ -14,7 +14,7 @@ from minidl.nn import Linear
 from minidl.optim.lbfgs import Minimum, lbfgs
 from minidl.train.metrics import accuracy
 
-__all__ = ["LinearClassifier"]
+__all__ = ["LinearClassifier", "deal"]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 FOLD_TOLERANCE, FOLD_ITERATIONS = 1e-4, 1000  # enough to tell which strength is better
@@ -94,7 +94,7 @@ class LinearClassifier:
         tried = sorted({_above_zero("strength", strength) for strength in strengths})
         if not tried:
             raise ArgumentError(f"{who} expected at least one strength, got none")
-        parts = _parts(who, labels, folds, seed)
+        parts = deal(who, labels, folds, seed)
         sums = np.zeros((len(tried), 2))  # of cross-entropies, and of right rows
         for part in range(folds):
             sums += _held_out(x, labels, parts == part, tried)
@@ -130,6 +130,25 @@ class LinearClassifier:
     def _check_trained(self) -> None:
         if not hasattr(self, "weight"):
             raise ArgumentError("LinearClassifier is not trained yet: call fit first")
+
+
+def deal(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the part, 0..folds-1, of each row, int64 (N,): equal shares of each class in each.
+
+    Raises ArgumentError for more folds than rows of a class.
+    """
+    folds = whole(who, "folds", folds, 2)
+    counts = np.bincount(labels)
+    if folds > counts.min():
+        raise ArgumentError(
+            f"{who}: {folds} folds need {folds} rows of each class, but class {counts.argmin()} "
+            f"has {counts.min()}: lower folds or give more rows"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    parts = np.empty(len(labels), np.int64)
+    parts[by_class] = np.arange(len(labels)) % folds
+    return parts
 
 
 def _minimum(
@@ -196,22 +215,6 @@ def _held_out(
         right = (log_probabilities.argmax(axis=1) == targets).sum()
         sums.append((-log_probabilities[rows, targets].sum(), right))
     return np.array(sums)
-
-
-def _parts(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The part, 0..folds-1, of each row, int (N,)."""
-    folds = whole(who, "folds", folds, 2)
-    counts = np.bincount(labels)
-    if folds > counts.min():
-        raise ArgumentError(
-            f"{who}: {folds} folds need {folds} rows of each class, but class {counts.argmin()} "
-            f"has {counts.min()}: lower folds or give more rows"
-        )
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    parts = np.empty(len(labels), np.int64)
-    parts[by_class] = np.arange(len(labels)) % folds
-    return parts
 
 
 def _standardized(x: np.ndarray, scaled: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -58,16 +58,19 @@ def mistakes(
 def save_results(
     run: Run,
     approaches: list[dict[str, Any]],
+    best: str,
     scores: np.ndarray,
     validation: Any,
     classes: Sequence[str],
     counts: dict[str, int],
     left_out: Sequence[tuple[str, str]],
     tell: Tell,
+    verdict: str = "",
 ) -> None:
     """Write results.json, and pictures of the worst mistakes.
 
-    approaches: rows of `figures`, each with a name.  scores: those of the best of them, (N, C).
+    approaches: rows of `figures`, each with a name.  best: the one that was chosen, and its scores,
+        (N, C).  verdict: a sentence on how sure it is that it is.
     validation: the N images with labels.  counts: of images, by part.
     left_out: (file, reason) of images that weren't used.
     """
@@ -83,7 +86,8 @@ def save_results(
         "classes": list(classes),
         "count": counts,
         "approaches": approaches,
-        "best": max(approaches, key=lambda each: each["accuracy"])["name"],
+        "best": best,
+        "verdict": verdict,
         "mistakes": [
             {"image": file, "file": name_of(validation, i), **found}
             for file, (i, found) in zip(files, wrong, strict=True)

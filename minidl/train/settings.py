@@ -25,7 +25,6 @@ def _amount(who: str, name: str, value: Any) -> float:
 RULES = {
     "size": positive,
     "epochs": _from_zero,
-    "warm_up": _from_zero,
     "batch_size": positive,
     "lr": _amount,
     "rand_augment": positive,

@@ -287,7 +287,9 @@ def _save_figures(run: Run, trainer: Trainer, material: Material, tell: Tell) ->
     }
     counts = {"train": len(material.training), "validation": len(material.test)}
     skipped = [*material.skipped, *material.passed_over]
-    save_results(run, [approach], scores, material.test, material.classes, counts, skipped, tell)
+    save_results(
+        run, [approach], "trained", scores, material.test, material.classes, counts, skipped, tell
+    )
     save_report(run, tell)
     return ["results.json", *([] if run.report is None else ["report.html"])]
 

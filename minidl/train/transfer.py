@@ -1,66 +1,83 @@
 """Transfer learning: what a pretrained network is worth for classes of your own.
 
-Four ways, from the cheapest to the dearest: a linear classifier on the body's features; a new head,
-warmed up over the frozen body; body and head fine-tuned; and, to show what transfer gains, the same
-network from scratch.
+First the linear probe: the network's last layer, fitted to the new classes by logistic regression.
+Then fine-tuning, which begins there. How far to go from the one to the other is found by
+cross-validation on the training images, so that more freedom is taken only where it pays. To show
+what transfer gains, the same network can be trained from scratch.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from minidl import optim
 from minidl.data import DataLoader, Dataset
+from minidl.data.splits import Subset
 from minidl.errors import ArgumentError
 from minidl.models import Network
+from minidl.nn import BatchNorm2d
+from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback
 from minidl.train.ensemble import ensemble
-from minidl.train.features import extract_features
-from minidl.train.linear import LinearClassifier
+from minidl.train.linear import LinearClassifier, deal
 from minidl.train.mixup import CutMix, MixUp
-from minidl.train.surgery import freeze_to, rates_by_depth
+from minidl.train.probe import Rows, fit_probe, head_inputs, put_into_head
+from minidl.train.shares import SHARES, Tried, set_between, weights_of
+from minidl.train.surgery import freeze_to
 from minidl.train.trainer import Trainer
 
 __all__ = ["Approach", "Transfer"]
 
-PROBE, WARM_UP, FINE_TUNED, SCRATCH = "linear probe", "warm-up", "fine-tuned", "from scratch"
-FOLDS = 5  # of cross-validation, or as many as the smallest class has images
-AVERAGED = 0.98  # decay of the moving average of the weights that are measured
+PROBE, FINE_TUNED, SCRATCH = "linear probe", "fine-tuned", "from scratch"
+RATES = (3e-5, 3e-4, 3e-3)  # of AdamW, among which networks and data differ
+FOLDS = 5  # of the training images, or as many as the smallest class has
+ENOUGH = 500  # images held out to tell which share is best: more folds would tell little more
+SCRATCH_LR = 5e-3
+AVERAGED = 0.98  # decay of the moving average of weights trained from scratch
+RISE = 0.3  # of the steps: the learning rate rises in them
 
 
 @dataclass
 class Approach:
     """What one way of training came to.
 
-    scores: (N, C) of the validation images, before the softmax.  seconds: of training.
-    rows: of the history.  model: None for the linear probe.
+    scores: (N, C) of the validation images: the logarithms of the probabilities.
+    model: the network that gives them.  seconds: of training, finding the share included.
+    rows: of the history.
+    lr, share: of fine-tuning, its largest learning rate, and how far the weights are from the
+        probe's to those at its end.
+    tried: {"share", "loss", "accuracy", "count"} of training images held out, for each share.
     """
 
     name: str
     scores: np.ndarray
+    model: Network
     seconds: float
     trained_parameters: int
     rows: list[dict[str, Any]] = field(default_factory=list)
-    model: Network | None = None
+    lr: float | None = None
+    share: float | None = None
+    tried: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
 class Transfer:
-    """A pretrained network and data of other classes; iterating over it runs the four ways.
+    """A pretrained network and data of other classes; iterating over it runs the ways.
 
     network: the pretrained one; it gets a new head, and is trained.
-    scratch: makes such a network, untrained; None leaves the fourth way out.
+    scratch: makes such a network, untrained; None leaves the last way out.
     training, validation: data sets of (image, label).  classes: the labels' names.
     prepare: transforms that make of an image what the network takes.
     augment: those that come before, in training only.
     mirror: whether a mirrored image is as good as the image. Then the probe learns from both, and
         what is measured is the mean over both.
-    warm_up, epochs: how often the head alone, and then the whole, sees the training images.
-    lr: of the head; in fine-tuning, the body's top learns at a tenth of it.
-    freeze: the layer up to which fine-tuning leaves the body as it is; None: its first half.
+    epochs: how often fine-tuning, and training from scratch, sees the training images.
+    lr: the largest of fine-tuning; None: that of `RATES` which is best for images held out.
+    freeze: the layer up to which fine-tuning leaves the body as it is; None: it trains all layers.
     mixup, cutmix: alpha of `MixUp` and `CutMix`, where images are augmented; 0: none.
     seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
         minidl's generator, `md.manual_seed`.
@@ -76,17 +93,18 @@ class Transfer:
     augment: Sequence[Any] = ()
     mirror: bool = False
     batch_size: int = 16
-    warm_up: int = 10
-    epochs: int = 30
-    lr: float = 5e-3
+    epochs: int = 10
+    lr: float | None = None
     freeze: str | None = None
-    mixup: float = 0.4
+    mixup: float = 0
     cutmix: float = 0
     seed: int = 0
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     progress: bool = True
-    _probe: LinearClassifier | None = field(default=None, init=False, repr=False)
+    _inputs: list[Rows] = field(default_factory=list, init=False, repr=False)
+    _classifier: LinearClassifier | None = field(default=None, init=False, repr=False)
+    _rate: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         inside = [name for name, _ in self.network.features.named_modules() if name]
@@ -99,142 +117,157 @@ class Transfer:
     def __iter__(self) -> Iterator[Approach]:
         network = self._with_new_head(self.network)
         yield self.probe(network)
-        yield self.warmed_up(network)
         yield self.fine_tuned(network)
         if self.scratch is not None:
             yield self.from_scratch(self._with_new_head(self.scratch()))
 
     def probe(self, network: Network) -> Approach:
-        """Logistic regression on the features, its strength cross-validated."""
+        """Fit the network's last layer by logistic regression, its strength cross-validated."""
         start = time.perf_counter()
-        views = [False, True] if self.mirror else [False]
-        loaders = [self._loader(self.training, mirror=each) for each in views]
-        found = [_flat(extract_features(network, "features", loader)) for loader in loaders]
-        classifier = self._probe = _classifier(found, self.seed)
+        self._inputs = [
+            head_inputs(network, self._loader(self.training, mirror=each)) for each in self._views
+        ]
+        self._classifier = fit_probe(self._inputs, self.seed)
+        put_into_head(network, self._classifier)
         seconds = time.perf_counter() - start
-        count = classifier.weight.size + classifier.bias.size
-
-        def predict(loader: DataLoader) -> np.ndarray:
-            return classifier.predict_scores(
-                _flat(extract_features(network, "features", loader))[0]
-            )
-
-        return Approach(PROBE, self._scores(predict), seconds, count)
-
-    def warmed_up(self, network: Network) -> Approach:
-        """The new head, over the frozen body, so that its first gradients break nothing there.
-
-        Where it is one layer on the body's features it begins as the linear probe, and is trained
-        at a tenth of the rate.
-        """
-        network.unfreeze()
-        network.features.freeze()
-        head = [p for p in network.parameters() if p.requires_grad]
-        optimizer = optim.AdamW(head, lr=self.lr / 10 if self._begin_head(network) else self.lr)
-        return self._trained(WARM_UP, network, optimizer, self.warm_up, augment=False)
+        count = self._classifier.weight.size + self._classifier.bias.size
+        return Approach(PROBE, self._scores(network, self.validation), network, seconds, count)
 
     def fine_tuned(self, network: Network) -> Approach:
-        """The top of the body with the head, on augmented images."""
-        freeze = self.freeze or _half(network)
-        freeze_to(network, freeze)
-        optimizer = optim.AdamW(rates_by_depth(network, self.lr, after=freeze), lr=self.lr)
-        return self._trained(FINE_TUNED, network, optimizer, self.epochs)
+        """Train the probed network, and go as far towards what that gives as pays."""
+        start = time.perf_counter()
+        tried = self._cross_validated(network)
+        share = tried.best()
+        probed, rows = weights_of(network), []
+        optimizer = self._prepare_fine_tuning(network, self._rate)
+        if share > 0:
+            rows = self._fit(FINE_TUNED, network, optimizer, self.validation)
+            set_between(network, probed, weights_of(network), share)
+        network.unfreeze()
+        seconds = time.perf_counter() - start
+        count = sum(p.size for group in optimizer.param_groups for p in group["params"])
+        scores = self._scores(network, self.validation)
+        return Approach(
+            FINE_TUNED, scores, network, seconds, count, rows, self._rate, share, tried.rows()
+        )
 
     def from_scratch(self, network: Network) -> Approach:
         """A network that knows nothing yet, trained as long as the fine-tuned one."""
-        optimizer = optim.AdamW(network.parameters(), lr=self.lr)
-        return self._trained(SCRATCH, network, optimizer, self.epochs)
+        optimizer = optim.AdamW(network.parameters(), lr=SCRATCH_LR)
+        start = time.perf_counter()
+        rows = self._fit(SCRATCH, network, optimizer, self.validation, averaged=True)
+        seconds = time.perf_counter() - start
+        scores = self._scores(network, self.validation)
+        return Approach(SCRATCH, scores, network, seconds, network.num_trainable, rows)
 
-    def _trained(
-        self, name: str, network: Network, optimizer: Any, epochs: int, augment: bool = True
-    ) -> Approach:
+    def _cross_validated(self, network: Network) -> Tried:
+        """What each share gives for training images that were held out, at the rate that is best
+        for the first of them."""
+        labels = self._inputs[0][1]
+        folds = min(FOLDS, int(np.bincount(labels).min()))
+        parts = deal("Transfer", labels, folds, self.seed) if folds > 1 else np.array([])
+        rates, found = RATES if self.lr is None else (self.lr,), []
+        for part in range(folds if folds > 1 else 0):
+            rest, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+            tried = [self._held_out(network, rest, held, rate) for rate in rates]
+            best = min(range(len(rates)), key=lambda i: tried[i].losses.mean(axis=1).min())
+            rates = (rates[best],)
+            found.append(tried[best])
+            if sum(len(each.labels) for each in found) >= ENOUGH:
+                break
+        self._rate = rates[0]
+        return Tried.joined(found, len(self.classes))
+
+    def _held_out(self, network: Network, rest: np.ndarray, held: np.ndarray, rate: float) -> Tried:
+        """What each share gives for the images `held`, after training on the rest."""
+        assert self._classifier is not None
+        network = copy.deepcopy(network)
+        inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
+        put_into_head(network, fit_probe(inputs, self.seed, self._classifier.strength))
+        probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
+        self._fit("", network, optimizer, None, of=Subset(self.training, rest))
+        tuned, images = weights_of(network), Subset(self.training, held)
+        scores = []
+        for share in SHARES:
+            set_between(network, probed, tuned, share)
+            scores.append(self._scores(network, images))
+        return Tried(np.stack(scores), self._inputs[0][1][held])
+
+    def _prepare_fine_tuning(self, network: Network, rate: float) -> optim.Optimizer:
+        """Make trainable what is to be trained; return its optimizer."""
+        network.unfreeze()
+        if self.freeze is not None:
+            freeze_to(network, self.freeze)
+        for module in network.modules():
+            if isinstance(module, BatchNorm2d):  # statistics of few images would be worse
+                module.freeze()
+        trained = [p for p in network.parameters() if p.requires_grad]
+        return optim.AdamW(trained, lr=rate)
+
+    def _fit(
+        self,
+        name: str,
+        network: Network,
+        optimizer: optim.Optimizer,
+        validation: Dataset | None,
+        of: Dataset | None = None,
+        averaged: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Train on augmented images, and return the rows of the history."""
+        loader = self._loader(of or self.training, training=True)
+        steps = self.epochs * len(loader)
+        schedule = optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=optimizer.param_groups[0]["lr"], total_steps=max(1, steps),
+            pct_start=RISE, cycle_momentum=False,
+        )  # fmt: skip
         mixing = [
             kind(alpha, num_classes=len(self.classes))
             for kind, alpha in ((MixUp, self.mixup), (CutMix, self.cutmix))
-            if augment and alpha
+            if alpha
         ]
         trainer = Trainer(
             network,
             optimizer,
             metrics=["accuracy"],
-            scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs)),
-            ema=optim.EMA(network, AVERAGED) if augment else None,
-            callbacks=[*self.callbacks(name), *mixing],
+            scheduler=schedule,
+            ema=optim.EMA(network, AVERAGED) if averaged else None,
+            callbacks=[*(self.callbacks(name) if name else ()), *mixing],
         )
-        validation = self._loader(self.validation)
-        start = time.perf_counter()
-        shown = self.progress and augment  # the head's epochs are many and short
-        trainer.fit(self._loader(self.training, True, augment), epochs, validation, shown)
-        seconds = time.perf_counter() - start
+        measured = None if validation is None else self._loader(validation)
+        trainer.fit(loader, self.epochs, measured, self.progress and bool(name))
         if trainer.ema is not None:
             trainer.ema.copy_to()
-            trainer.ema = None
-        count = sum(p.size for group in optimizer.param_groups for p in group["params"])
-        scores = self._scores(trainer.predict)
-        return Approach(name, scores, seconds, count, trainer.history.rows, network)
+        return trainer.history.rows
 
-    def _scores(self, predict: Callable[[DataLoader], np.ndarray]) -> np.ndarray:
-        """Of the validation images: the logarithms of what is mostly the mean of two views."""
-        views = [False, True] if self.mirror else [False]
-        scores = [predict(self._loader(self.validation, mirror=each)) for each in views]
-        shares = ensemble(scores)
+    def _scores(self, network: Network, images: Dataset) -> np.ndarray:
+        """(N, C): the logarithms of the mean probabilities of the views of each image."""
+        found = []
+        for mirror in self._views:
+            with evaluating(network):
+                batches = [network(x).data for x, _ in self._loader(images, mirror=mirror)]
+            found.append(np.concatenate(batches))
+        shares = ensemble(found)
         return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
 
-    def _begin_head(self, network: Network) -> bool:
-        """Give the head the weights of the linear probe, if it is such a classifier."""
-        last: Any = dict(network.named_modules())[network.scoring_layer]
-        alone = sum(1 for _ in network.classifier.parameters()) == 2  # its weight and its bias
-        if self._probe is None or not alone or last.bias is None or last.activation is not None:
-            return False
-        if last.weight.size != self._probe.weight.size:
-            return False
-        last.weight.data[...] = self._probe.weight.reshape(last.weight.shape)  # (D, C) or 1x1
-        last.bias.data[...] = self._probe.bias
-        return True
+    @property
+    def _views(self) -> tuple[bool, ...]:
+        """Whether mirrored, of each view of an image."""
+        return (False, True) if self.mirror else (False,)
 
     def _with_new_head(self, network: Network) -> Network:
         network.replace_head(len(self.classes))
         network.classes = list(self.classes)
-        network.image_format = self.network.image_format
+        images = self.network.image_format
+        network.image_format = None if images is None else replace(images, mirrored=self.mirror)
         return network
 
-    def _loader(
-        self, data: Dataset, training: bool = False, augment: bool = False, mirror: bool = False
-    ) -> DataLoader:
-        before = list(self.augment) if augment else [_mirrored] if mirror else []
-        alone = len(data) % self.batch_size == 1  # a few images normalise badly, one not at all
+    def _loader(self, data: Dataset, training: bool = False, mirror: bool = False) -> DataLoader:
+        before = list(self.augment) if training else [_mirrored] if mirror else []
         return DataLoader(
             data, self.batch_size, training, seed=self.seed, workers=self.workers,
-            drop_last=training and len(data) > self.batch_size and (augment or alone),
-            transform=[*before, *self.prepare], augment=augment,
+            drop_last=training and len(data) > self.batch_size, augment=training,
+            transform=[*before, *self.prepare],
         )  # fmt: skip
-
-
-def _flat(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, D) and labels (N,) of an ArrayDataset."""
-    x, labels = data.arrays
-    return x.reshape(len(x), -1), labels  # (N, ...) -> (N, D)
-
-
-def _classifier(views: list[tuple[np.ndarray, np.ndarray]], seed: int) -> LinearClassifier:
-    """Logistic regression on all views, with the strength that is best for the first.
-
-    An image and its mirror image in different folds would tell each other's class.
-    """
-    folds = min(FOLDS, int(np.bincount(views[0][1]).min()))
-    if folds < 2:
-        strength = 1.0  # nothing to validate on
-    else:
-        strength = LinearClassifier.cross_validated(*views[0], folds=folds, seed=seed).strength
-    features, labels = (np.concatenate(parts) for parts in zip(*views, strict=True))
-    return LinearClassifier(strength / len(views)).fit(features, labels)
-
-
-def _half(network: Network) -> str:
-    """The layer or block that ends the first half of the body, by those that learn."""
-    children = network.features.named_children()
-    parts = [name for name, part in children if next(part.parameters(), None) is not None]
-    return f"features.{parts[(len(parts) - 1) // 2]}"
 
 
 def _mirrored(images: np.ndarray, rng: Any) -> np.ndarray:

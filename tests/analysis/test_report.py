@@ -54,6 +54,20 @@ def test_a_whole_run(tmp_path):
         assert f"{figures['class']} {shares}" in page.text
 
 
+def test_how_sure_it_is(tmp_path):
+    files = fake()
+    files["results"]["verdict"] = "fine-tuned is better than <b>"
+    files["results"]["approaches"][0]["interval"] = [0.8461, 0.9388]
+    page = Page(report(save(tmp_path, files)))
+    assert "Fine-tuned is better than <b>." in page.text
+    assert "84.6% to 93.9%" in page.text
+    assert "chosen" in page.text
+    assert "best accuracy" not in page.text
+    files["results"]["approaches"][0]["interval"] = [0.8]
+    with pytest.raises(FileFormatError, match=r"approaches\[0\]\.interval expected the ends"):
+        report(save(tmp_path, files))
+
+
 def test_thumbnails_are_in_the_page(tmp_path):
     folder = save(tmp_path, fake())
     (folder / "mistakes" / "002.png").unlink()

@@ -20,7 +20,9 @@ def test_agrees_with_torch(case):
     assert found.keys() == expected.keys()
     for name, array in found.items():
         assert array.dtype == expected[name].dtype, name
-        assert largest_difference(array, expected[name]) < TOLERANCE.get(array.dtype.name, 1e-9), name
+        assert largest_difference(array, expected[name]) < TOLERANCE.get(array.dtype.name, 1e-9), (
+            name
+        )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

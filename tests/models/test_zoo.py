@@ -193,6 +193,30 @@ def test_a_new_head(name):
     assert model.num_trainable == sum(after[n].size for n in new)
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "nin_cifar"])
+def test_the_last_relu_may_go(name, tmp_path):
+    model = models.create(name, num_classes=3).eval()
+    x = small_images(model)
+    scored = {}
+    model.classifier[-2].register_forward_hook(lambda m, i, o: scored.update(maps=o.data))
+    model(x)
+    assert scored["maps"].min() == 0
+    model.drop_last_activation()
+    scores = model(x).data
+    assert scored["maps"].min() < 0
+    md.save_weights(model, tmp_path / "w.h5")
+    found = models.load(tmp_path / "w.h5").eval()
+    np.testing.assert_array_equal(found(x).data, scores)
+
+
+def test_a_last_activation_that_a_file_could_not_tell_stays():
+    model = models.resnet20()
+    model.drop_last_activation()  # it has none
+    model.classifier[-1].activation = "relu"
+    with pytest.raises(ArgumentError, match="resnet20: a file could not tell"):
+        model.drop_last_activation()
+
+
 def test_a_new_head_is_rebuilt_from_a_file(tmp_path):
     model = models.resnet20().astype(np.float64).replace_head(3)
     assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}

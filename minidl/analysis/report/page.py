@@ -103,7 +103,7 @@ def _headline(run: RunRecord) -> list[Figure]:
     """Return the figures that matter, those that are known."""
     found = []
     if run.best is not None and run.best.accuracy is not None:
-        several = len(run.approaches) > 1
+        several = len(run.approaches) > 1 and not run.verdict  # then the best was chosen
         label = "best accuracy" if several else "accuracy"
         found.append(Figure(wording.percent(run.best.accuracy), label, run.best.name))
     if run.images:
@@ -120,7 +120,7 @@ def _headline(run: RunRecord) -> list[Figure]:
 
 def _columns(approaches: list[Approach]) -> list[str]:
     """Return the figures that any approach has."""
-    names = ("accuracy", "rank5", "loss", "trained_parameters", "seconds")
+    names = ("accuracy", "interval", "rank5", "loss", "trained_parameters", "seconds")
     return [n for n in names if any(getattr(a, n) is not None for a in approaches)]
 
 

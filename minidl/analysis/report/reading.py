@@ -47,6 +47,7 @@ class Approach:
     loss: float | None = None
     seconds: float | None = None
     trained_parameters: int | None = None
+    interval: tuple[float, float] | None = None  # of the accuracy, at 95 %
     epochs: list[Row] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)  # [truth][guess]
     per_class: list[ClassFigures] = field(default_factory=list)
@@ -62,6 +63,7 @@ class RunRecord:
     images: dict[str, int]
     approaches: list[Approach]
     best: Approach | None
+    verdict: str
     mistakes: list[Mistake]
     skipped: list[Skipped]
 
@@ -126,6 +128,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
         {name: count for name, count in images.items() if count is not None},
         approaches,
         _best(found["best"], approaches),
+        found["verdict"].text() or "",
         [_mistake(m) for m in found["mistakes"].each()],
         [
             Skipped(s["file"].text() or "", s["reason"].text() or "")
@@ -151,10 +154,18 @@ def _approach(value: Value) -> Approach:
         value["loss"].number(),
         value["seconds"].number(),
         value["trained_parameters"].count(),
+        _interval(value["interval"]),
         _epochs(value["epochs"]),
         value["confusion"].matrix(),
         per_class,
     )
+
+
+def _interval(value: Value) -> tuple[float, float] | None:
+    ends = [share for end in value.each() if (share := end.share()) is not None]
+    if len(ends) not in (0, 2):
+        raise value.wrong("the ends of an interval, two numbers from 0 to 1")
+    return (ends[0], ends[1]) if ends else None
 
 
 def _trained(history: Value, settings: Value) -> Approach:

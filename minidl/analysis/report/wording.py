@@ -2,13 +2,17 @@
 
 from datetime import datetime
 
-__all__ = ["NOTHING", "count", "day", "decimal", "duration", "percent"]
+__all__ = ["NOTHING", "count", "day", "decimal", "duration", "interval", "percent"]
 
 NOTHING = "-"  # for what is not known
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     return NOTHING if share is None else f"{share:.{digits}%}"
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    return NOTHING if ends is None else f"{ends[0]:.1%} to {ends[1]:.1%}"
 
 
 def count(number: int | None) -> str:

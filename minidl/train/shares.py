@@ -1,0 +1,98 @@
+"""How far to go from one network's weights to those that training made of them.
+
+Weights on the straight line between a network and the same network fine-tuned often do better than
+either end, and the way from the start is a measure of how much freedom training took.
+
+Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.nn import Module
+
+__all__ = ["SHARES", "Tried", "set_between", "weights_of"]
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+State = dict[str, np.ndarray]
+
+
+def weights_of(network: Module) -> State:
+    """Return copies of the network's parameters and buffers."""
+    return {name: array.copy() for name, array in network.state_dict().items()}
+
+
+def set_between(network: Module, start: State, end: State, share: float) -> None:
+    """Give the network start + share (end - start); at 0 and 1, the very numbers."""
+    mixed = {
+        name: array
+        if share == 0
+        else end[name]
+        if share == 1
+        else _between(array, end[name], share)
+        for name, array in start.items()
+    }
+    network.load_state_dict(mixed)
+
+
+def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
+    return (start + share * (end.astype(np.float64) - start)).astype(start.dtype)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What each share gives for images that were held out.
+
+    scores: (len(SHARES), M, C), the logarithms of probabilities.  labels: (M,).
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence["Tried"], classes: int) -> "Tried":
+        """Return all that was tried on several sets of images."""
+        none = np.zeros((len(SHARES), 0, classes))
+        return cls(
+            np.concatenate([none, *(part.scores for part in parts)], axis=1),
+            np.concatenate([np.zeros(0, np.int64), *(part.labels for part in parts)]),
+        )
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The cross-entropy of each image, (len(SHARES), M)."""
+        return -self.scores[:, np.arange(len(self.labels)), self.labels]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image is, (len(SHARES), M) bool."""
+        return np.asarray(self.scores.argmax(axis=2) == self.labels)
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return {"share", "accuracy", "loss"} of each share, if there are any images."""
+        if not len(self.labels):
+            return []
+        found = zip(SHARES, self.right.mean(axis=1), self.losses.mean(axis=1), strict=True)
+        return [
+            dict(zip(("share", "accuracy", "loss"), map(float, row), strict=True)) for row in found
+        ]
+
+    def best(self) -> float:
+        """Return the least share that is as good as the best, as far as these images can tell.
+
+        Good is a small loss. Of a share that is worse, but by no more than a standard error of the
+        difference on the same images, that isn't known: the one-standard-error rule of Breiman et
+        al. 1984, "Classification and regression trees", section 3.4.3. Of no images, it is 0.
+        """
+        if not len(self.labels):
+            return SHARES[0]
+        losses = self.losses
+        best = losses[losses.mean(axis=1).argmin()]
+        for share, loss in zip(SHARES, losses, strict=True):
+            worse = loss - best
+            if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+                return share
+        raise AssertionError("the best is as good as itself")

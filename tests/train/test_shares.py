@@ -1,0 +1,49 @@
+"""Weights between two networks, and which of them images that were held out speak for."""
+
+import numpy as np
+import pytest
+
+from minidl import nn
+from minidl.train.shares import SHARES, Tried, set_between, weights_of
+
+
+def test_between():
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    start = weights_of(network)
+    end = {name: array + 1 for name, array in start.items()}
+    for share in SHARES:
+        set_between(network, start, end, share)
+        for name, array in network.state_dict().items():
+            assert array.dtype == start[name].dtype
+            np.testing.assert_allclose(array, start[name] + share, rtol=1e-6)
+    set_between(network, start, end, 0.0)
+    assert all(np.array_equal(a, start[n]) for n, a in network.state_dict().items())
+
+
+def tried(losses):
+    """Of images whose right class 0 has these losses, of two classes."""
+    shares = np.exp(-np.array(losses, np.float64))
+    return Tried(np.log(np.stack([shares, 1 - shares], axis=2)), np.zeros(shares.shape[1], int))
+
+
+def test_rows():
+    found = tried([[0.1, 1.0], [0.2, 0.4], [0.3, 0.3], [0.1, 0.1], [2.0, 2.0]]).rows()
+    assert [row["share"] for row in found] == list(SHARES)
+    assert [row["loss"] for row in found] == pytest.approx([0.55, 0.3, 0.3, 0.1, 2.0])
+    assert [row["accuracy"] for row in found] == [0.5, 1, 1, 1, 0]  # log 2 is 0.69
+
+
+def test_what_is_clearly_better_is_taken():
+    losses = np.random.default_rng(0).uniform(0.1, 1, 100)
+    assert tried([losses, losses * 0.8, losses * 0.5, losses * 0.6, losses]).best() == 0.5
+
+
+def test_what_may_be_chance_is_not():
+    """A gain of half a standard error tells nothing; one of two does."""
+    random = np.random.default_rng(0)
+    losses, noise = random.uniform(0.5, 1, 100), random.normal(0, 0.1, 100)
+    noise = (noise - noise.mean()) * 0.1 / noise.std()  # whose mean has a standard error of 0.01
+    half, two = losses + noise - 0.005, losses + noise - 0.02
+    assert tried([losses, losses, losses, losses, half]).best() == 0
+    assert tried([losses, losses, losses, losses, two]).best() == 1
+    assert tried([two + 1, losses, losses, losses, half]).best() == 0.25
