@@ -60,8 +60,8 @@ def test_the_first_command_of_the_readme_installs_no_scipy(settings):
 def test_extras_bring_only_what_is_used(settings):
     project = settings["project"]
     code = "\n".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py"))
-    modules = {"pillow": "PIL", "jinja2": "jinja2"}
-    for name in required(project, "images", "plots", "interop", "examples"):
+    modules = {"pillow": "PIL", "jinja2": "jinja2", "tensorboardx": "tensorboardX"}
+    for name in required(project, "images", "plots", "interop", "logs", "examples"):
         module = modules.get(name, name)
         assert re.search(rf"(import|from) {module}\b", code), f"nothing imports {name}"
 

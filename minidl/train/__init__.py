@@ -14,6 +14,7 @@ from minidl.train.finetuning import finetune
 from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.history import History
 from minidl.train.linear import LinearClassifier
+from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.metrics import (
     accuracy, binary_accuracy, classification_report, confusion_matrix, precision_recall,
     rank_accuracy, worst_mistakes,
@@ -30,9 +31,10 @@ from minidl.train.training import train
 from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
-    "Approach", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping", "Evaluation",
-    "Explanation", "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction", "ProgressBar",
-    "Run", "Trainer", "TrainingMonitor", "Transfer", "accuracy", "binary_accuracy", "class_weights",
+    "Approach", "CSVLog", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping",
+    "Evaluation", "Explanation", "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction",
+    "ProgressBar", "Run", "TensorBoardLog", "Trainer", "TrainingMonitor", "Transfer", "accuracy",
+    "binary_accuracy", "class_weights",
     "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
     "explain", "extract_features", "find_learning_rate", "finetune", "freeze_to", "plot_history",
     "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train", "worst_mistakes",

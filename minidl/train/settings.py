@@ -1,14 +1,15 @@
 """The arguments of `train.train`, `finetune` and their like, checked before anything is done."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from minidl.checks import flag, positive, real, whole
 from minidl.errors import ArgumentError, DTypeError
 
-__all__ = ["check_arguments", "check_paths", "check_settings", "several_paths"]
+__all__ = ["check_arguments", "check_paths", "check_settings", "choice", "several_paths"]
 
 
 def _from_zero(who: str, name: str, value: Any) -> int:
@@ -22,11 +23,23 @@ def _amount(who: str, name: str, value: Any) -> float:
     return number
 
 
+def _share(who: str, name: str, value: Any) -> float:
+    number = real(who, name, value)
+    if not 0 <= number < 1:
+        raise ArgumentError(f"{who}: {name} must be a number from 0 to below 1, got {value!r}")
+    return number
+
+
 RULES = {
     "size": positive,
     "epochs": _from_zero,
     "batch_size": positive,
     "lr": _amount,
+    "weight_decay": _amount,
+    "patience": positive,
+    "label_smoothing": _share,
+    "accumulate": positive,
+    "workers": _from_zero,
     "rand_augment": positive,
     "mixup": _amount,
     "cutmix": _amount,
@@ -43,6 +56,20 @@ def check_settings(who: str, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             RULES.get(name, flag)(who, f"{name}=", value)
+
+
+def choice(who: str, name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return the one of `choices` that `value` is, in capitals or not.
+
+    Raises ArgumentError, with near matches, for anything else.
+    """
+    if isinstance(value, str) and value.lower() in choices:
+        return value.lower()
+    near = get_close_matches(str(value).lower(), choices)
+    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    raise ArgumentError(
+        f"{who}: {name} must be one of {', '.join(choices)}, got {value!r:.60}{hint}"
+    )
 
 
 def check_arguments(who: str, arguments: Any) -> None:

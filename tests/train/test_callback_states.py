@@ -12,6 +12,7 @@ from test_resume import SaveAndStop, Stop
 import minidl.train
 from minidl.train import Callback, Checkpoint, ProgressBar
 from minidl.train.guards import ClipGradients, NaNGuard
+from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor
 from minidl.train.stopping import EarlyStopping
@@ -25,7 +26,13 @@ class AsImages(CutMix):
         return images[:, 0, :, 0], target
 
 
+def csv_log(folder):
+    folder.mkdir(exist_ok=True)
+    return CSVLog(folder / "history.csv")
+
+
 SAMPLES = {
+    CSVLog: [csv_log],
     Callback: [lambda folder: Callback()],
     Checkpoint: [lambda folder: Checkpoint(folder / "checkpoints", every=2)],
     ClipGradients: [
@@ -42,6 +49,7 @@ SAMPLES = {
     MixUp: [lambda folder: MixUp(1.0, num_classes=CLASSES)],
     NaNGuard: [lambda folder: NaNGuard()],
     ProgressBar: [lambda folder: ProgressBar()],
+    TensorBoardLog: [lambda folder: TensorBoardLog(folder / "logs")],
     TrainingMonitor: [lambda folder: TrainingMonitor(folder / "run")],
 }
 ALL = [make for samples in SAMPLES.values() for make in samples]
