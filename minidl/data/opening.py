@@ -32,6 +32,7 @@ class Parts(NamedTuple):
     skipped: (file, reason) of each image that can't be read.
     passed_over: (file, reason) of what isn't taken for an image.
     measured: what the second part is: "validation" or "test".
+    test: the test part, if it was asked for and the second is the validation part.
     """
 
     training: Any
@@ -39,6 +40,7 @@ class Parts(NamedTuple):
     skipped: LeftOut
     passed_over: LeftOut
     measured: str = "validation"
+    test: Any = None
 
 
 class Part(NamedTuple):
@@ -58,6 +60,7 @@ def open_for_training(
     file_column: str | None = None,
     label_column: str | None = None,
     strict: bool = False,
+    with_test: bool = False,
 ) -> Parts:
     """Return the training part and the validation part, or the test part where there is none.
 
@@ -65,6 +68,7 @@ def open_for_training(
     size: height and width to decode to.  seed: decides what is held out.
     file_column, label_column: as `ImageList` takes them.
     strict: raise the error of the first image that can't be read, instead of leaving it out.
+    with_test: open the test part too where there are both.
     Raises ArgumentError where there is no part to train on, or a class without images.
     """
     opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
@@ -77,14 +81,22 @@ def open_for_training(
     if len(names) == 1:
         training, validation = split(training, (1 - HELD_OUT, HELD_OUT), seed)
         return Parts(training, validation, skipped, over)
-    measured = "validation" if "validation" in names else "test"
-    validation, more = _in_memory(opened[measured], strict)
-    if validation.classes != training.classes:
+    second, *third = [name for name in ("validation", "test") if name in names]
+    others = []
+    for name in (second, *third) if with_test else (second,):
+        images, more = _in_memory(opened[name], strict)
+        _check_same_classes(path, name, images, training)
+        others.append(images)
+        skipped = [*skipped, *more]
+    return Parts(training, others[0], skipped, over, second, *others[1:])
+
+
+def _check_same_classes(path: Path, name: str, images: Any, training: Any) -> None:
+    if images.classes != training.classes:
         raise ArgumentError(
-            f"the {measured} part of {path} has the classes {', '.join(validation.classes)}, and "
+            f"the {name} part of {path} has the classes {', '.join(images.classes)}, and "
             f"the training part {', '.join(training.classes)}: build both of one folder"
         )
-    return Parts(training, validation, [*skipped, *more], over, measured)
 
 
 def open_for_measuring(
