@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import minidl as md
-from minidl.cli.arguments import INTERRUPTED, with_options
+from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
 from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
@@ -22,8 +22,10 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
+        options = configured(options, parser, arguments)
         return int(options.run(options))
     except (MinidlError, ImportError, OSError) as error:
         print(f"minidl {options.command}: {_sentence(error, options)}", file=sys.stderr)

@@ -3,21 +3,25 @@
 import argparse
 import json
 import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import minidl as md
+from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
-    "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_inference", "add_mixing",
-    "add_no_mirror", "add_strict", "add_threads", "keywords", "rate", "set_threads", "whole",
-    "with_options",
+    "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_config", "add_inference",
+    "add_mixing", "add_no_mirror", "add_strict", "add_threads", "amount", "configured", "keywords",
+    "names", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
 # Not passed on: they are the command's own.
-OWN = ("command", "parser", "run", "threads", "json")
+OWN = ("command", "parser", "run", "threads", "json", "config")
 # An argument in a message: "size=", `data="mnist"` or "augment=True". Settings that a message
 # quotes, such as "seed=0" or "model='lenet5'", are none.
 ARGUMENT = re.compile(r'(?<![\w./\\-])([a-z_]+)=(?:"(\w+)"|(True|False)\b|(?=[\s:;,.)]|$))')
@@ -45,6 +49,11 @@ def amount(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number from 0 up, got {text}")
     return number
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them, for argparse."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _arguments(text: str) -> dict[str, Any]:
@@ -86,6 +95,64 @@ def with_options(message: str, command: argparse.ArgumentParser) -> str:
 def add_arguments(command: Any, what: str) -> None:
     """Add --arguments; `what` is its help."""
     command.add_argument("--arguments", type=_arguments, default={}, metavar="JSON", help=what)
+
+
+def add_config(command: Any) -> None:
+    """Add --config, a file of what is left out on the command line; see `configured`."""
+    command.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="take what isn't given here from this TOML file, such as the line batch_size = 32",
+    )  # fmt: skip
+
+
+def configured(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, line: Sequence[str] | None
+) -> argparse.Namespace:
+    """Return the options of a command line with those of its --config file, if it names one.
+
+    line: what `parser` made the options of. Keys of the file are the names of the arguments of the
+    command's function, with underscores or dashes.
+    Raises FileFormatError for what isn't TOML, ArgumentError for other keys, with near matches, and
+    values of another type.
+    """
+    file = getattr(options, "config", None)
+    if file is None:
+        return options
+    options.parser.set_defaults(**dict(_settings_in(file, options.parser)))
+    return parser.parse_args(line)  # what the line gives goes before defaults
+
+
+def _settings_in(file: Path, command: argparse.ArgumentParser) -> Iterator[tuple[str, Any]]:
+    """The names and values in a file."""
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # also for what isn't UTF-8
+        raise FileFormatError(f"{file}: expected TOML: {error}") from error
+    known = {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}
+    keys = {key: key.replace("-", "_") for key in found}
+    for key, name in keys.items():
+        if name not in known:
+            near = get_close_matches(name, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+            raise ArgumentError(f"{file}: there is no argument {key!r}: {hint}")
+        if list(keys.values()).count(name) > 1:
+            raise ArgumentError(f"{file}: {name} is given twice, with a dash and an underscore")
+        yield name, _value(f"{file}: {key}", known[name], found[key])
+
+
+def _value(where: str, action: argparse.Action, value: Any) -> Any:
+    """A value of a file as argparse takes it for a default, which it converts if it is a text."""
+    kinds, wanted = FLAG if action.nargs == 0 else KINDS[action.type]
+    right = isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool)
+    if not right or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
+        raise ArgumentError(f"{where} must be {wanted}, got {value!r:.60}")
+    if isinstance(value, bool | str | list):
+        return value
+    convert: Any = action.type
+    try:
+        return convert(json.dumps(value))
+    except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
+        raise ArgumentError(f"{where}: {error}") from error
 
 
 def add_threads(command: Any) -> None:
@@ -165,3 +232,11 @@ def add_inference(command: Any) -> None:
 
 # As argparse's errors call them
 whole.__name__, rate.__name__, amount.__name__ = "whole number", "number", "number"
+
+# What values of a --config file are, by the types of the options, and what errors call them
+FLAG: tuple[Any, str] = (bool, "true or false")
+TEXT, WHOLE, NUMBER = (str, "a text"), (int, "a whole number"), (int | float, "a number")
+KINDS: dict[Any, tuple[Any, str]] = {
+    None: TEXT, Path: TEXT, int: WHOLE, whole: WHOLE, rate: NUMBER, amount: NUMBER,
+    names: (str | list, "a text or a list of texts"), _arguments: (dict, "a table"),
+}  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from minidl.cli.arguments import (
     add_arguments,
     add_columns,
+    add_config,
     add_mixing,
     add_no_mirror,
     add_strict,
@@ -45,6 +46,7 @@ def add_finetune(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="DIR",
         help="the folder to save in (default: runs/finetune-MODEL-IMAGES)",
     )  # fmt: skip
+    add_config(finetune)
 
 
 def _add_material(finetune: argparse.ArgumentParser) -> None:
