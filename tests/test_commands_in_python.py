@@ -145,13 +145,14 @@ def test_the_settings_are_what_the_functions_were_called_with(pets):
     called = {
         "arguments": {"widths": [4, 6], "hidden": 8, "input_size": 24}, "size": 24,
         "augment": True, "mirror": False, "rand_augment": 3, "mixup": 0.1, "cutmix": 0.3,
-        "epochs": 1, "batch_size": 5, "seed": 7,
+        "epochs": 1, "batch_size": 5, "seed": 7, "label_smoothing": 0.1, "class_weights": True,
+        "patience": 3, "accumulate": 2, "schedule": "onecycle", "weights": None,
     }  # fmt: skip
-    run = train.train("plain_cnn", pets, **called, lr=0.25, output="a", **QUIET)
+    run = train.train("plain_cnn", pets, **called, lr=0.25, optimizer="AdamW", output="a", **QUIET)
     settings = read_json(run.folder / "settings.json")
     assert {name: settings[name] for name in called} == called
     assert (settings["model"], settings["data"]) == ("plain_cnn", "pets")
-    assert settings["optimizer"]["lr"] == 0.25
+    assert settings["optimizer"] == {"name": "adamw", "lr": 0.25, "weight_decay": 0.01}
     called = {
         "strict": False, "size": 24, "epochs": 1, "batch_size": 4, "lr": 0.002, "mixup": 0.2,
         "freeze": "features.0", "mirror": False, "cutmix": 0.3, "scratch": False, "seed": 9,
@@ -244,6 +245,9 @@ WRONG = {
         "size": [0, (32, 32)], "epochs": [0, "3", 1.5], "batch_size": [0, "4"],
         "lr": [-1, "a", float("nan")], "mixup": [-1, "a"], "cutmix": [float("inf")],
         "rand_augment": ["a", 0], "seed": [-1, "a"], "augment": ["no"], "resume": ["yes"],
+        "weights": [3], "optimizer": [3, "adm"], "schedule": [None, "step"], "patience": [0, "a"],
+        "weight_decay": [-1], "label_smoothing": [1, -0.1, "a"], "class_weights": ["no"],
+        "workers": [-1, 1.5], "accumulate": [0], "log": [3, "json", [["csv"]]],
     },
     "finetune": {
         "weights": [3], "images": [3], "output": [3], "arguments": [3], "epochs": ["a", -1],

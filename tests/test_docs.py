@@ -76,6 +76,14 @@ def parsed(*arguments):
     return None
 
 
+def test_its_file_of_arguments_is_one(tmp_path, monkeypatch):
+    """All is right with it, but that the images aren't there."""
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(page("data.md"), "toml")
+    Path("c.toml").write_text(block)
+    assert minidl("train", "--config", "c.toml").err == "minidl train: there is no pets\n"
+
+
 def test_a_wrong_command_would_be_seen():
     assert "unrecognized arguments" in parsed("train", "--augmented")
     text = "see `minidl a\n--x`\n```python\nb = 1\n```\nand\n```\nminidl c\n```\n"

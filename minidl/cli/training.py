@@ -7,10 +7,13 @@ from typing import Any
 from minidl.cli.arguments import (
     add_arguments,
     add_columns,
+    add_config,
     add_mixing,
     add_no_mirror,
     add_threads,
+    amount,
     keywords,
+    names,
     rate,
     set_threads,
     whole,
@@ -38,11 +41,23 @@ def add_train(commands: Any) -> None:
         "      the same command, after a kill, goes on where it was\n"
         "  minidl train --model resnet18 --data pets --augment\n"
         "      a folder with a sub-folder of images a class, or of train and val\n"
-        "      (or test); a fifth of what isn't split is held out\n",
+        "      (or test); a fifth of what isn't split is held out\n"
+        "  minidl train --config pets.toml --seed 1\n"
+        "      arguments from a file, but for the seed\n",
     )
     train.set_defaults(run=_train)
     _add_material(train)
     _add_recipe(train)
+    _add_optimization(train)
+    train.add_argument(
+        "--workers", type=int, metavar="N",
+        help="threads that read and alter images ahead (default: 2, if there is anything to do)",
+    )  # fmt: skip
+    train.add_argument(
+        "--log", type=names, metavar="NAMES",
+        help="also write, after each epoch, history.csv (csv) or files for TensorBoard "
+        "(tensorboard), or both: csv,tensorboard",
+    )  # fmt: skip
     train.add_argument(
         "--resume", action="store_true",
         help="keep a checkpoint and curves.png after each epoch, and go on from the last "
@@ -52,6 +67,7 @@ def add_train(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="DIR",
         help="the folder to save in, made if it isn't there (default: runs/MODEL-DATA)",
     )  # fmt: skip
+    add_config(train)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -69,6 +85,11 @@ def _add_material(train: argparse.ArgumentParser) -> None:
         help="a network of minidl.models (default: lenet5)",
     )  # fmt: skip
     add_arguments(train, "what else to make it with, such as '{\"input_size\": 64}'")
+    train.add_argument(
+        "--weights", metavar="FILE",
+        help="weights to start with, of minidl's, Keras's, torchvision's or timm's; a new head "
+        "unless the classes are the same (default: untrained)",
+    )  # fmt: skip
     train.add_argument(
         "--data", metavar="NAME|PATH",
         help="cifar10, digits, mnist, or a folder of images, a CSV list, an .npz, or an HDF5 file "
@@ -110,10 +131,45 @@ def _add_recipe(train: argparse.ArgumentParser) -> None:
         "--batch-size", type=whole, metavar="N", help="images a step (default: by data set)"
     )
     train.add_argument(
-        "--lr", type=rate, metavar="X", help="first learning rate (default: by data set)"
-    )
+        "--accumulate", type=whole, metavar="N",
+        help="batches whose mean gradient is one step (default: 1)",
+    )  # fmt: skip
+    train.add_argument(
+        "--patience", type=whole, metavar="N",
+        help="stop after N epochs without a lower validation loss (default: never)",
+    )  # fmt: skip
     train.add_argument(
         "--seed", type=int, metavar="N",
         help="where all random numbers come from; the same seed gives the same bits (default: 0)",
     )  # fmt: skip
     add_threads(train)
+
+
+def _add_optimization(train: argparse.ArgumentParser) -> None:
+    """Add what is minimized, and how."""
+    train.add_argument(
+        "--optimizer", metavar="NAME",
+        help="one of minidl.optim, such as adamw or lion; sgd has momentum 0.9 (default: sgd)",
+    )  # fmt: skip
+    train.add_argument(
+        "--lr", type=rate, metavar="X",
+        help="first learning rate; with onecycle, the highest (default: by data set, or the "
+        "optimizer's own)",
+    )  # fmt: skip
+    train.add_argument(
+        "--weight-decay", type=amount, metavar="X",
+        help="of the optimizer (default: by data set, or the optimizer's own)",
+    )  # fmt: skip
+    train.add_argument(
+        "--schedule", metavar="NAME",
+        help="how the learning rate changes: constant, cosine, onecycle, or plateau, where the "
+        "validation loss decides (default: cosine)",
+    )  # fmt: skip
+    train.add_argument(
+        "--label-smoothing", type=amount, metavar="SHARE",
+        help="the share of each target that is spread over all classes (default: 0)",
+    )  # fmt: skip
+    train.add_argument(
+        "--class-weights", action="store_true",
+        help="weigh the loss so that all classes count alike, however many images they have",
+    )  # fmt: skip

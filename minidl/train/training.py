@@ -1,9 +1,7 @@
-"""`train.train`: a network of the zoo, trained from scratch and saved as a run."""
+"""`train.train`: a network of the zoo, trained and saved as a run."""
 
-import inspect
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,38 +9,27 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import models, optim
 from minidl.checks import positive
 from minidl.data.telling import Tell, classes_table, left_out, teller
-from minidl.errors import ArgumentError, FileFormatError, StateError
-from minidl.io.atomic import atomic_write
+from minidl.errors import ArgumentError
 from minidl.models import Network
-from minidl.nn import init
 from minidl.train.checkpoint import Checkpoint
-from minidl.train.mixup import CutMix, MixUp
+from minidl.train.logs import checked_logs, logs_of
 from minidl.train.monitor import TrainingMonitor
+from minidl.train.recipe import RECIPES, best_weights, recipe_of, trainer_of
 from minidl.train.results import figures, save_report, save_results
+from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.starting import begun_network, begun_size, fitted, input_size, new_network
+from minidl.train.stopping import EarlyStopping
 from minidl.train.trainer import Trainer
 from minidl.train.training_data import NAMED, Material, open_images, open_named
 
 __all__ = ["RECIPES", "train"]
 
-# What suits each data set
-RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 20, "batch_size": 32, "lr": 0.02, "weight_decay": 1e-2},
-    "mnist": {"epochs": 10, "batch_size": 64, "lr": 0.02, "weight_decay": 2e-3},
-    "cifar10": {"epochs": 40, "batch_size": 64, "lr": 0.1, "weight_decay": 5e-4},
-}
-OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_decay": 5e-4}
 STRONGEST = 30  # of RandAugment's magnitudes
-WEIGHTS, CHECKPOINTS = "weights.h5", "checkpoints"
-# Of the settings, those that a resumed training must share with the one it resumes
-DECISIVE = (
-    "model", "arguments", "data", "size", "file_column", "label_column", "epochs", "batch_size",
-    "optimizer", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
-)  # fmt: skip
+WEIGHTS = "weights.h5"
 
 
 def train(
@@ -50,6 +37,7 @@ def train(
     data: str | os.PathLike[str] = "digits",
     *,
     arguments: Mapping[str, Any] | None = None,
+    weights: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
     size: int | None = None,
@@ -60,17 +48,33 @@ def train(
     rand_augment: int | None = None,
     mixup: float = 0,
     cutmix: float = 0,
+    label_smoothing: float = 0,
+    class_weights: bool = False,
     epochs: int | None = None,
+    patience: int | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
+    optimizer: str = "sgd",
     lr: float | None = None,
+    weight_decay: float | None = None,
+    schedule: str = "cosine",
+    workers: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    log: str | Sequence[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     verbose: bool = True,
 ) -> Run:
-    """Train a network of `minidl.models` from scratch, as `minidl train` does, and save the run.
+    """Train a network of `minidl.models`, as `minidl train` does, and save the run.
+
+    The weights of the epoch with the lowest validation loss are saved, and measured on the test
+    part, which nothing is chosen by. Where the data has no third part of its own to validate on, a
+    tenth of each class of the training part, drawn by the seed, is held out for that. The digits
+    are too few: they train on all of it, and the last weights are saved, unless there is patience=.
 
     model, arguments: the network's name, and what else `models.create` gets.
+    weights: start with these, as `models.create` takes them; a new head unless the classes are the
+        same. Images are normalized as the weights want it, if that is known.
     data: "digits", "mnist", "cifar10", or a path that `data.image_parts` or `HDF5Dataset` reads.
     data_dir: the folder with the files of MNIST or CIFAR-10; None: data/NAME.
     download: fetch MNIST's files that aren't there.
@@ -79,70 +83,78 @@ def train(
     augment: alter the training images at random.  mirror: also by mirroring.
     rand_augment: the strength, 1 to 30, of `RandAugment` on top of that; None: none.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
-    epochs, batch_size, lr: None: what suits the data (`RECIPES`).
+    label_smoothing: as `CrossEntropyLoss` takes it, from 0 to below 1.
+    class_weights: weigh the loss so that all classes count alike, by `train.class_weights`.
+    epochs, batch_size: None: what suits the data (`RECIPES`).
+    patience: stop after so many epochs without a lower validation loss; None: never.
+    accumulate: of how many batches a step takes the mean gradient.
+    optimizer: the name of one in `minidl.optim`, such as "sgd", with momentum 0.9, or "adamw".
+    lr, weight_decay: None: for SGD what suits the data (`RECIPES`), for others their own defaults.
+    schedule: of the learning rate: "cosine" falls to 0, "onecycle" rises before and falls, after
+        each step, "plateau" falls when the validation loss doesn't, "constant" stays.
+    workers: as `DataLoader` takes them; None: two, if there is anything to do for them.
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: keep a checkpoint after each epoch, and go on from the last one there is.
+    log: "csv", for history.csv, "tensorboard", for the folder logs, or both, as a list or with a
+        comma; each is written after each epoch.
     output: the folder to save in; None: runs/MODEL-DATA.
     verbose: print what is done, with a progress bar.
     Returns the run: `run.folder` has weights.h5, settings.json, history.json, results.json and
     report.html. Ctrl-C saves weights, settings and history, and raises KeyboardInterrupt.
-    Raises ArgumentError for arguments that don't go together and StateError for a checkpoint of
-    another training.
+    Raises ArgumentError for arguments that don't go together, StateError for a checkpoint of
+    another training, ImportError for a log whose package is missing.
     """
-    check_arguments("train.train", arguments)
-    check_paths("train.train", data=data, data_dir=data_dir or "", output=output or "")
-    check_settings(
-        "train.train", download=download, size=size, augment=augment, mirror=mirror,
-        rand_augment=rand_augment, mixup=mixup, cutmix=cutmix, batch_size=batch_size, lr=lr,
-        seed=seed, resume=resume,
-    )  # fmt: skip
-    data = os.fspath(data)
-    _check_together(data, data_dir, download, size, file_column, label_column)
-    _check_augmentation(data, augment, rand_augment)
-    recipe = RECIPES.get(data, OTHERS)
-    epochs = positive("train.train", "epochs=", recipe["epochs"] if epochs is None else epochs)
+    given = {**locals(), "data": os.fspath(data) if isinstance(data, os.PathLike) else data}
+    settings, logs = _checked(given)
     md.manual_seed(seed)
-    arguments = dict(arguments or {})
-    if data in NAMED:
-        folder = Path("data") / data if data_dir is None else Path(data_dir)
-        material = open_named(data, folder, download, mirror, rand_augment, seed)
-    else:
-        pixels = _input_size(model, arguments) if size is None else size
-        columns = {"file_column": file_column, "label_column": label_column}
-        material = open_images(Path(data), pixels, columns, mirror, rand_augment, seed)
-    settings: dict[str, Any] = {
-        "command": "train",
-        "model": model,
-        "arguments": arguments,
-        "data": data,
-        "data_dir": data_dir,
-        "size": size,
-        "file_column": file_column,
-        "label_column": label_column,
-        "epochs": epochs,
-        "batch_size": recipe["batch_size"] if batch_size is None else batch_size,
-        "optimizer": {
-            "lr": recipe["lr"] if lr is None else lr,
-            "momentum": 0.9,
-            "weight_decay": recipe["weight_decay"],
-        },
-        "augment": augment,
-        "mirror": mirror,
-        "rand_augment": rand_augment,
-        "mixup": mixup or None,  # as in the settings of runs that don't know of it
-        "cutmix": cutmix or None,
-        "seed": seed,
-    }
-    network = _new_network(model, arguments, material)
-    run = Run(output or Path("runs") / f"{model}-{Path(data).resolve().stem}", settings)
+    network, material = _begin(given)
+    run = Run(output or Path("runs") / f"{model}-{Path(given['data']).resolve().stem}", settings)
     tell = teller(verbose)
-    trainer = _trainer(network, settings, run.folder if resume else None)
+    loader = material.loader(settings["batch_size"], augment, workers)
+    best = None if material.validation is None else best_weights(settings)
+    callbacks = [*([] if best is None else [best]), *logs_of(logs, run.folder)]
     if resume:
-        _resume(trainer, run, tell)
+        callbacks.append(Checkpoint(run.folder / CHECKPOINTS, keep=1))
+        if find_spec("matplotlib"):
+            callbacks.append(TrainingMonitor(run.folder))
+    trainer = trainer_of(network, settings, material.training, len(loader), callbacks)
+    if resume:
+        resume_run(trainer, run, tell)
     _tell_before(tell, network, material, settings)
-    loader = material.loader(settings["batch_size"], augment)
-    _fit(run, trainer, loader, material, verbose)
+    _fit(run, trainer, loader, material, best, verbose)
     return run
+
+
+def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings of the run, and the names of logs; or an error for arguments that can't be."""
+    who, data = "train.train", given["data"]
+    check_arguments(who, given["arguments"])
+    optional = {name: given[name] or "" for name in ("weights", "data_dir", "output")}
+    check_paths(who, data=data, **optional)
+    named = (
+        "download", "size", "augment", "mirror", "rand_augment", "mixup", "cutmix",
+        "label_smoothing", "class_weights", "patience", "batch_size", "accumulate", "lr",
+        "weight_decay", "workers", "seed", "resume",
+    )  # fmt: skip
+    check_settings(who, **{name: given[name] for name in named})
+    recipe = recipe_of(who, given)
+    recipe["epochs"] = positive(who, "epochs=", recipe["epochs"])
+    _check_together(
+        data, given["data_dir"], given["download"], given["size"], given["file_column"],
+        given["label_column"],
+    )  # fmt: skip
+    _check_augmentation(data, given["augment"], given["rand_augment"])
+    weights = given["weights"]
+    settings = {
+        "command": "train",
+        "model": given["model"],
+        "arguments": dict(given["arguments"] or {}),
+        "weights": None if weights is None else os.fspath(weights),
+        **{n: given[n] for n in ("data", "data_dir", "size", "file_column", "label_column")},
+        **recipe,
+        **{n: given[n] for n in ("augment", "mirror", "rand_augment", "seed")},
+    }
+    return settings, checked_logs(who, given["log"])
 
 
 def _check_together(
@@ -179,34 +191,39 @@ def _check_augmentation(data: str, augment: bool, rand_augment: int | None) -> N
         raise ArgumentError(f"train.train: rand_augment= must be from 1 to {STRONGEST}")
 
 
-def _input_size(model: str, arguments: dict[str, Any]) -> int:
-    """Height and width of the images that a network is made for."""
-    with init.skipped():
-        return int(models.create(model, **arguments).input_shape[0])
-
-
-def _new_network(model: str, arguments: dict[str, Any], material: Material) -> Network:
-    """The network, new, for the images and classes of the data."""
-    given = {"num_classes": len(material.classes), **arguments}
-    known = model in models.list() and getattr(models, model)
-    if known and "in_channels" in inspect.signature(known).parameters:
-        given = {"in_channels": material.channels, **given}
-    network = models.create(model, **given)
+def _begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
+    """The network, for the images and classes of the data, and the data."""
+    model, weights, arguments = given["model"], given["weights"], given["arguments"] or {}
+    begun = None if weights is None else begun_network(model, weights, arguments)
+    size = given["size"]
+    wanted = None if begun is None else begun.image_format
+    if given["data"] in NAMED:
+        material = open_named(given, wanted)
+    else:
+        if size is None:
+            size = input_size(model, arguments) if begun is None else begun_size(begun)
+        material = open_images(given, size, wanted)
+    if begun is None:
+        network = new_network(model, arguments, material.channels, len(material.classes))
+    else:
+        network = fitted(begun, material.channels, material.classes)
     network.image_format, network.classes = material.image_format, material.classes
-    return network
+    return network, material
 
 
 def _tell_before(
     tell: Tell, network: Network, material: Material, settings: dict[str, Any]
 ) -> None:
     """Say what is trained on what."""
+    chosen_by = material.validation
+    validation = "" if chosen_by is None else f"{len(chosen_by):,} to validate on, "
     tell(
         f"{_title(settings['model'])} ({network.num_parameters:,} parameters) "
-        f"on {settings['data']}: "
-        f"{len(material.training):,} images to train on, {len(material.test):,} to test on; "
+        f"on {settings['data']}: {len(material.training):,} images to train on, {validation}"
+        f"{len(material.test):,} to test on; "
         f"threads: {md.config.num_threads}, seed: {settings['seed']}"
     )
-    tell(classes_table(material.classes, {"train": material.training, "test": material.test}))
+    tell(classes_table(material.classes, material.parts))
     tell(left_out(material.skipped, material.passed_over))
 
 
@@ -214,41 +231,34 @@ def _title(model: str) -> str:
     return "LeNet-5" if model == "lenet5" else model
 
 
-def _trainer(network: Any, settings: dict[str, Any], folder: Path | None) -> Trainer:
-    """The trainer; with checkpoints in `folder`, if there is to be one."""
-    optimizer = optim.SGD(network.parameters(), **settings["optimizer"])
-    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"])
-    callbacks: list[Any] = [
-        kind(settings[name], num_classes=len(network.classes))
-        for name, kind in (("mixup", MixUp), ("cutmix", CutMix))
-        if settings[name]
-    ]
-    if folder is not None:
-        callbacks.append(Checkpoint(folder / CHECKPOINTS, keep=1))
-        if find_spec("matplotlib"):
-            callbacks.append(TrainingMonitor(folder))
-    return Trainer(
-        network, optimizer, metrics=["accuracy"], scheduler=scheduler, callbacks=callbacks
-    )
-
-
-def _fit(run: Run, trainer: Trainer, loader: Any, material: Material, verbose: bool) -> None:
-    """Train, measure and save."""
+def _fit(
+    run: Run,
+    trainer: Trainer,
+    loader: Any,
+    material: Material,
+    best: EarlyStopping | None,
+    verbose: bool,
+) -> None:
+    """Train, measure and save; the model then has the weights that `best` goes back to."""
     tell = teller(verbose)
+    # By the plain loss, without weights of classes and smoothing
+    measuring = Trainer(trainer.model, None, metrics=["accuracy"])
     try:
-        validation = material.test_loader() if material.is_validation else None
-        trainer.fit(loader, run.settings["epochs"], validation, verbose)
-        result = trainer.evaluate(material.test_loader())
+        trainer.fit(loader, run.settings["epochs"], material.validation_loader(), verbose)
+        result = measuring.evaluate(material.test_loader())
     except KeyboardInterrupt:
         _save_interrupted(run, trainer, tell)
         raise
+    if best is not None and best.best is not None:
+        tell(f"best: epoch {best.best_epoch}, validation loss {best.best:.4f}")
     right = round(result["accuracy"] * len(material.test))
     tell(
         f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(material.test):,}), "
         f"loss {result['loss']:.4f}"
     )
     saved = _save(run, trainer.model, trainer.history, result)
-    saved += _save_figures(run, trainer, material, tell)
+    best_epoch = None if best is None else best.best_epoch
+    saved += _save_figures(run, trainer, measuring, material, best_epoch, tell)
     tell(f"saved {', '.join(saved[:-1])} and {saved[-1]} in {run.folder}")
 
 
@@ -271,9 +281,16 @@ def _save(run: Run, model: Any, history: Any, test: dict[str, Any] | None) -> li
     return [WEIGHTS, "settings.json", "history.json"]
 
 
-def _save_figures(run: Run, trainer: Trainer, material: Material, tell: Tell) -> list[str]:
+def _save_figures(
+    run: Run,
+    trainer: Trainer,
+    measuring: Trainer,
+    material: Material,
+    best_epoch: int | None,
+    tell: Tell,
+) -> list[str]:
     """Write results.json and report.html; the names of what could be written."""
-    scores = trainer.predict(material.test_loader())
+    scores = measuring.predict(material.test_loader())
     if not np.isfinite(scores).all():
         tell("no report.html: the scores of the test images aren't finite")
         return []
@@ -284,49 +301,15 @@ def _save_figures(run: Run, trainer: Trainer, material: Material, tell: Tell) ->
         "seconds": sum(row["seconds"] for row in trainer.history),
         "trained_parameters": trainer.model.num_trainable,
         "epochs": trainer.history.rows,
+        "best_epoch": best_epoch,
     }
+    # "validation" is what the figures are of, here and on the page
     counts = {"train": len(material.training), "validation": len(material.test)}
+    if material.validation is not None:
+        counts["chosen_by"] = len(material.validation)
     skipped = [*material.skipped, *material.passed_over]
     save_results(
         run, [approach], "trained", scores, material.test, material.classes, counts, skipped, tell
     )
     save_report(run, tell)
     return ["results.json", *([] if run.report is None else ["report.html"])]
-
-
-def _resume(trainer: Trainer, run: Run, tell: Tell) -> None:
-    """Resume the training whose checkpoints are in the run's folder, if there are any.
-
-    Its settings stand beside them, so that another training isn't taken for it.
-    """
-    folder = run.folder / CHECKPOINTS
-    last, beside = Checkpoint.last(folder), folder / "settings.json"
-    wanted = json.loads(json.dumps({name: run.settings[name] for name in DECISIVE}))
-    if last is None:
-        folder.mkdir(exist_ok=True)
-        with atomic_write(beside) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=1) + "\n")
-        return
-    begun = _read_settings(beside)
-    other = [name for name in DECISIVE if begun.get(name) != wanted[name]]
-    if other:
-        told = ", ".join(f"{name}={begun.get(name)!r}, not {wanted[name]!r}" for name in other)
-        raise StateError(
-            f"{run.folder} holds a training begun with {told}: give the same arguments, or another "
-            "output="
-        )
-    try:
-        trainer.resume(last)
-    except FileFormatError as error:
-        raise FileFormatError(
-            f"{error}: remove it to go on from the checkpoint before it, or {folder} to begin anew"
-        ) from error
-    tell(f"going on after epoch {trainer.epoch}, from {last}")
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path}: what the checkpoints beside it are of can't be read") from error
-    return found if isinstance(found, dict) else {}

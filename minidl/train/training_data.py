@@ -1,94 +1,141 @@
-"""What `train.train` trains and tests on."""
+"""What `train.train` trains on, chooses by and tests on."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import minidl.data as sets
 from minidl.data.mnist import MEAN, STD
 from minidl.data.opening import Parts, open_for_training
+from minidl.data.splits import labels_of
 from minidl.data.transforms import prepare
+from minidl.errors import ArgumentError
 from minidl.models import ImageFormat
 from minidl.train import augmentation
 
-__all__ = ["NAMED", "Material", "open_images", "open_named"]
+__all__ = ["NAMED", "Material", "hold_out", "open_images", "open_named"]
 
 NAMED = ("cifar10", "digits", "mnist")
+WHOLE = ("digits",)  # so few images that a tenth would be missed
 DIGITS = [str(digit) for digit in range(10)]
 TEST_BATCH = "test_batch.bin"  # of CIFAR-10
 HELD_OUT = 0.2  # of CIFAR-10 without its test batch
+EVERY = 10  # of how many images one is held out to choose by
 
 
 @dataclass
 class Material:
-    """Training and test images, and what is done to them.
+    """Training, validation and test images, and what is done to them.
 
+    validation: measured after each epoch, to choose the best by; None: no epoch is chosen.
     prepare: transforms of all images.  augment: those before, for training.
-    is_validation: whether the test part may be looked at after each epoch.
     """
 
     training: Any
+    validation: Any
     test: Any
     classes: list[str]
     image_format: Any
     channels: int
     prepare: list[Any] = field(default_factory=list)
     augment: list[Any] = field(default_factory=list)
-    is_validation: bool = True
     skipped: list[tuple[str, str]] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
 
-    def loader(self, batch_size: int, augment: bool) -> sets.DataLoader:
-        """Return a loader of the training images, shuffled."""
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts that there are, by name."""
+        parts = {"train": self.training, "validation": self.validation, "test": self.test}
+        return {name: images for name, images in parts.items() if images is not None}
+
+    def loader(self, batch_size: int, augment: bool, workers: int | None) -> sets.DataLoader:
+        """Return a loader of the training images, shuffled.
+
+        workers: as `DataLoader` takes them; None: two, if there is anything to do for them.
+        """
         transform = [*self.augment, *self.prepare] if augment else self.prepare
-        workers = 2 if transform else 0
+        if workers is None:
+            workers = 2 if transform else 0
         rows = len(self.training)
         return sets.DataLoader(
             self.training, batch_size, True, workers=workers, transform=transform, augment=augment,
             drop_last=rows > batch_size and rows % batch_size == 1,  # alone it can't be normalized
         )  # fmt: skip
 
+    def validation_loader(self) -> sets.DataLoader | None:
+        """Return a loader of the validation images, in order, if there are any."""
+        return None if self.validation is None else self._plain(self.validation)
+
     def test_loader(self) -> sets.DataLoader:
         """Return a loader of the test images, in order."""
+        return self._plain(self.test)
+
+    def _plain(self, images: Any) -> sets.DataLoader:
         batch_size = 256 if self.channels == 1 else 64
-        return sets.DataLoader(self.test, batch_size, transform=self.prepare)
+        return sets.DataLoader(images, batch_size, transform=self.prepare)
 
 
-def open_named(
-    name: str, folder: Path, download: bool, mirror: bool, rand_augment: int | None, seed: int
-) -> Material:
-    """Return one of NAMED; the files of MNIST and CIFAR-10 are in `folder`.
+def open_named(given: Mapping[str, Any], image_format: ImageFormat | None = None) -> Material:
+    """Return one of NAMED; the files of MNIST and CIFAR-10 are in a folder.
 
-    The other arguments are those of `train.train`.
+    given: the arguments of `train.train`.
+    image_format: what images the weights want that training starts with, if it is known.
     """
+    name = given["data"]
+    folder = Path("data") / name if given["data_dir"] is None else Path(given["data_dir"])
     if name == "digits":
-        return _of_digits(*sets.digits(), None)
+        return _of_digits(*sets.digits(), None, given)
     if name == "mnist":
         images = ImageFormat(32, "RGB", 255.0, (MEAN,), (STD,))
-        return _of_digits(*sets.mnist(folder, download=download), images)
-    return _of_photographs(_cifar10(folder, seed), 32, mirror, rand_augment)
+        return _of_digits(*sets.mnist(folder, download=given["download"]), images, given)
+    return _of_photographs(_cifar10(folder, given["seed"]), 32, given, image_format)
 
 
 def open_images(
-    path: Path,
-    size: int,
-    columns: dict[str, Any],
-    mirror: bool,
-    rand_augment: int | None,
-    seed: int,
+    given: Mapping[str, Any], size: int, image_format: ImageFormat | None = None
 ) -> Material:
     """Return images of the user's own, decoded to `size` x `size`.
 
-    columns: "file_column" and "label_column". The other arguments are those of `train.train`.
+    The other arguments are those of `open_named`.
     """
-    parts = open_for_training(path, size, seed=seed, **columns)
-    return _of_photographs(parts, size, mirror, rand_augment)
+    parts = open_for_training(
+        Path(given["data"]), size, seed=given["seed"], file_column=given["file_column"],
+        label_column=given["label_column"], with_test=True,
+    )  # fmt: skip
+    return _of_photographs(parts, size, given, image_format)
 
 
-def _of_digits(training: Any, test: Any, image_format: Any) -> Material:
+def hold_out(training: Any, seed: int) -> tuple[Any, Any]:
+    """Return a training part without a tenth of it, and the tenth.
+
+    Every tenth image in the order of the classes, so that each class has its share; which images
+    and in which order of classes the seed draws. A class of one image keeps it. Of five images or
+    fewer none is held out, which is None.
+    """
+    labels = labels_of(training)
+    assert labels is not None
+    generator = np.random.default_rng(seed)
+    counts = np.bincount(labels)
+    place = generator.permutation(len(counts))[labels]  # (N,)
+    order = np.lexsort((generator.random(len(labels)), place))
+    chosen = order[EVERY // 2 :: EVERY]
+    chosen = chosen[counts[labels[chosen]] > 1]
+    if not len(chosen):
+        return training, None
+    rest = np.setdiff1d(np.arange(len(labels)), chosen)
+    return sets.Subset(training, rest), sets.Subset(training, np.sort(chosen))
+
+
+def _of_digits(training: Any, test: Any, image_format: Any, given: Mapping[str, Any]) -> Material:
     """Their images are standardized already."""
+    validation = None
+    if given["data"] not in WHOLE or given["patience"] is not None:
+        training, validation = hold_out(training, given["seed"])
     augment = augmentation.for_digits()
-    return Material(training, test, DIGITS, image_format, 1, augment=augment, is_validation=False)
+    return Material(training, validation, test, DIGITS, image_format, 1, augment=augment)
 
 
 def _cifar10(folder: Path, seed: int) -> Parts:
@@ -99,12 +146,31 @@ def _cifar10(folder: Path, seed: int) -> Parts:
     return Parts(training, test, [], [])
 
 
-def _of_photographs(parts: Parts, size: int, mirror: bool, rand_augment: int | None) -> Material:
-    """Normalized by the training part's own statistics."""
-    mean, std = (numbers / 255 for numbers in sets.channel_statistics(parts.training))
-    image_format = ImageFormat(size, "RGB", 255.0, tuple(mean), tuple(std))
+def _of_photographs(
+    parts: Parts, size: int, given: Mapping[str, Any], image_format: ImageFormat | None
+) -> Material:
+    """Normalized by the training part's own statistics, unless weights want something else.
+
+    What is measured in the end isn't chosen by: where the data has no third part, a tenth of the
+    training part is held out.
+    """
+    if image_format is None:
+        mean, std = (numbers / 255 for numbers in sets.channel_statistics(parts.training))
+        image_format = ImageFormat(size, "RGB", 255.0, tuple(mean), tuple(std))
+    image_format = replace(image_format, size=size, mirrored=False)
+    if parts.test is None:
+        training, validation = hold_out(parts.training, given["seed"])
+        test = parts.validation
+    else:
+        training, validation, test = parts.training, parts.validation, parts.test
+    if validation is None and given["patience"] is not None:
+        raise ArgumentError(
+            f"train.train: patience= needs images to validate on, and {len(training)} to train on "
+            "are too few to hold one out: leave it out"
+        )
     return Material(
-        parts.training, parts.validation, list(parts.training.classes), image_format, 3,
-        prepare(image_format), augmentation.for_photographs(size, mirror, rand_augment),
+        training, validation, test, list(parts.training.classes), image_format, 3,
+        prepare(image_format),
+        augmentation.for_photographs(size, given["mirror"], given["rand_augment"]),
         skipped=parts.skipped, passed_over=parts.passed_over,
     )  # fmt: skip
