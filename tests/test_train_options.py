@@ -375,6 +375,13 @@ def test_a_table_after_each_epoch(pets, here, monkeypatch):
     assert [row["epoch"] for row in table("cut/history.csv")] == ["1", "2", "3"]
 
 
+def test_a_table_in_the_place_of_a_folder(here):
+    (here / "out" / "history.csv").mkdir(parents=True)
+    done = minidl("train", "--log", "csv", "-o", "out")
+    assert done.err.endswith("minidl train: CSVLog can't write out/history.csv: it is a folder\n")
+    assert "epoch" not in done.out
+
+
 def events(folder):
     """The scalars in TensorBoard's files, {(name, step): value}, by the layout of TFRecords."""
     from tensorboardX.proto.event_pb2 import Event

@@ -1,6 +1,7 @@
 """Logs of a training for other programs: CSVLog, TensorBoardLog."""
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ class CSVLog(Callback):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+
+    def on_fit_begin(self, trainer: Any, batches: int) -> None:
+        if self.path.is_dir():  # told now, not after an epoch
+            raise OSError(errno.EISDIR, f"CSVLog can't write {self.path}: it is a folder")
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         rows = trainer.history.rows
