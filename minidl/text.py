@@ -1,8 +1,9 @@
-"""Text for terminals: tables, and names that are safe to print."""
+"""Text for terminals and notebooks: tables, and names that are safe to print."""
 
+import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["printable", "shortened", "table"]
+__all__ = ["html_table", "html_text", "printable", "shortened", "table"]
 
 
 def printable(text: str) -> str:
@@ -37,3 +38,26 @@ def table(rows: Iterable[Sequence[object]], left: int = 1, rules: Iterable[int] 
         padded = [*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def html_text(text: object, element: str = "p") -> str:
+    """Return escaped text in an HTML element."""
+    return f"<{element}>{html.escape(printable(str(text)))}</{element}>"
+
+
+def html_table(rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    """Return rows of cells, the headings first, as an HTML table for notebooks.
+
+    left: as for `table`. Text is escaped, its leading spaces are kept, and no colours are set, so
+    that the table can be read on a light and on a dark page.
+    """
+    lines = []
+    for i, row in enumerate(rows):
+        name = "td" if i else "th"
+        cells = [
+            f'<{name} style="text-align: {"left" if column < left else "right"}; '
+            f'white-space: pre-wrap">{html.escape(printable(str(cell)))}</{name}>'
+            for column, cell in enumerate(row)
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return "\n".join(["<table>", *lines, "</table>"])

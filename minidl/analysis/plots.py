@@ -23,14 +23,12 @@ MOST = 64  # filters or maps in a picture
 def _figure(rows: int, columns: int) -> Any:
     """Return a figure with a grid of axes, without any window or state of matplotlib's."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from minidl.analysis.picture import Picture
     except ImportError as error:
         raise ImportError(
             "plots need the package matplotlib: pip install 'minidl[plots]'"
         ) from error
-    figure = Figure(figsize=(max(4, columns * 0.9), max(3, rows * 0.95)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Picture(figsize=(max(4, columns * 0.9), max(3, rows * 0.95)), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

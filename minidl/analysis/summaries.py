@@ -12,7 +12,7 @@ from minidl.checks import is_whole, positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.models import Network
 from minidl.nn import Module
-from minidl.text import table
+from minidl.text import html_table, html_text, table
 
 __all__ = ["Row", "Summary", "example", "summary", "title"]
 
@@ -46,7 +46,7 @@ class Row:
 
 
 class Summary:
-    """What `md.summary` found. Printed, it is a table.
+    """What `md.summary` found. Printed, it is a table, and so it is in a notebook.
 
     rows: one for each layer, in the order they ran.  blocks: one for each block, with the sums of
     its layers.  total: of the whole model.
@@ -83,33 +83,46 @@ class Summary:
         }
 
     def __str__(self) -> str:
+        layers, shares = self._tables()
+        parts = [self._headline(), table(layers, rules=(1, -1)), table(shares, rules=(1,))]
+        return "\n\n".join([*parts, "\n".join(self._notes())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        tables = map(html_table, self._tables())
+        return "\n".join([html_text(self._headline()), *tables, *map(html_text, self._notes())])
+
+    def _headline(self) -> str:
+        return (
+            f"{self.title} on an input of {_shape(self.input_shape)}; "
+            f"{self.total.trainable:,} of {self.total.parameters:,} parameters are trained"
+        )
+
+    def _tables(self) -> list[list[tuple[str, ...]]]:
+        """Return the rows of the table of layers, and of that of shares."""
         deepest = self.depth or max(row.depth for row in self._parts)
         shown = [row for row in self._parts if row.depth <= deepest]
         heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
         seconds = self.total.seconds or 0.0
         cells = [_cells(row, seconds) for row in shown]
-        rows = [heads, *cells, ("total", *_cells(self.total, seconds)[1:])]
+        layers = [heads, *cells, ("total", *_cells(self.total, seconds)[1:])]
         kinds = ("share of", "parameters", "activations", "mult-adds", "time")
         shares = [
             (n, *(f"{share:.1%}" for share in s.values())) for n, s in self.families().items()
         ]
-        lines = [
-            f"{self.title} on an input of {_shape(self.input_shape)}; "
-            f"{self.total.trainable:,} of {self.total.parameters:,} parameters are trained",
-            "",
-            table(rows, rules=(1, -1)),
-            "",
-            table([kinds, *shares], rules=(1,)),
-            "",
+        return [layers, [kinds, *shares]]
+
+    def _notes(self) -> list[str]:
+        milliseconds = 1e3 * (self.total.seconds or 0.0)
+        return [
             "mult-adds: of convolutions and matrix products. activations: outputs, in bytes.",
             "training: bytes kept for the backward pass.",
-            f"time: of the {seconds * 1e3:.1f} ms of a forward pass here, of the model "
+            f"time: of the {milliseconds:.1f} ms of a forward pass here, of the model "
             "as it is called, not compiled;",
             "fused: in the time of the layer above, with which it runs as one op.",
         ]
-        return "\n".join(lines)
-
-    __repr__ = __str__
 
 
 def summary(

@@ -24,6 +24,12 @@ class Dataset:
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__")
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows; one item is read at most."""
+        from minidl.data.showing import dataset_html
+
+        return dataset_html(self)
+
     def order(self, generator: np.random.Generator) -> np.ndarray:
         """Return all item numbers (N,) in the random order of one epoch.
 

@@ -88,6 +88,12 @@ class DataLoader(Advising):
         self._running = this_pass = object()
         return self._pass(this_pass, self._jobs()[self._position :])
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows; no batch is made."""
+        from minidl.data.showing import loader_html
+
+        return loader_html(self)
+
     def last_batch(self) -> Batch:
         """The last batch of this epoch or, between epochs, of the next; its position stays."""
         return self._batch(*self._jobs()[-1])

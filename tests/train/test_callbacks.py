@@ -141,7 +141,8 @@ def test_progress_is_a_bar_on_stderr_and_a_line_an_epoch(capsys):
     history = trainer.fit(a_loader(), 2, a_loader(3))
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines == repr(history).splitlines()
+    assert lines == str(history).splitlines()
+    assert len(repr(history).splitlines()) == 1  # what Python shows after the call
     for number, line in enumerate(lines, 1):
         assert re.fullmatch(
             rf"epoch   {number}  loss \d\.\d{{4}}  accuracy \d\.\d{{4}}  val_loss \d\.\d{{4}}  "

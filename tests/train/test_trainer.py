@@ -222,13 +222,17 @@ def test_reduce_lr_on_plateau_lowers_the_rate():
 
 
 def test_history_reads_as_lines():
-    assert repr(History()) == "History: nothing trained yet"
+    assert repr(History()) == str(History()) == "History: nothing trained yet"
     row = {"epoch": 3, "lr": 0.1, "loss": 0.25, "accuracy": 0.5, "seconds": 1.25}
     history = History([row, row | {"epoch": 12, "val_loss": 1.0}])
-    assert repr(history).splitlines() == [
+    assert str(history).splitlines() == [
         "epoch   3  loss 0.2500  accuracy 0.5000  (1.2 s)",
         "epoch  12  loss 0.2500  accuracy 0.5000  val_loss 1.0000  (1.2 s)",
     ]
+    assert repr(history) == (
+        "History of 2 epochs, the last: "
+        "epoch  12  loss 0.2500  accuracy 0.5000  val_loss 1.0000  (1.2 s)"
+    )
     assert history["val_loss"] == [1.0]  # rows that lack it are passed over
     assert [row["epoch"] for row in history] == [3, 12]
 
