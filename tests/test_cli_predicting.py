@@ -1,5 +1,6 @@
 """`minidl predict`."""
 
+import csv
 import re
 
 import numpy as np
@@ -13,6 +14,8 @@ from cli_members import (
 )
 from command import minidl, read_json
 from pictures import picture, save
+
+from minidl import train
 
 
 def told(out):
@@ -97,6 +100,45 @@ def test_images_that_cannot_be_predicted(tmp_path):
         done = minidl("predict", good, path, "--weights", file)
         assert (done.status, done.out) == (2, "")
         assert re.match(rf"minidl predict: .*{message}", done.err)
+
+
+def test_a_table_of_the_predictions(tmp_path):
+    names = ["a", 'b, "B"', "\u00e7"]
+    file = written(tmp_path / "w.h5", constant([0.2, 0.7, 0.1], names))
+    good = save(tmp_path / "p" / "1.png", picture())
+    bad = tmp_path / "p" / "2.png"
+    bad.write_bytes(b"no image")
+    target = tmp_path / "found.csv"
+    done = minidl("predict", tmp_path / "p", "--weights", file, "--top", 2, "--csv", target)
+    assert done.status == 1
+    head, first, second = csv.reader(target.read_text(encoding="utf-8").splitlines())
+    assert head == ["file", "class", "probability", "class_2", "probability_2", "error"]
+    assert first[::2] == [str(good), first[2], first[4]]
+    assert first[1::2] == ['b, "B"', "a", ""]
+    np.testing.assert_allclose([float(first[2]), float(first[4])], [0.7, 0.2], 1e-5)
+    assert second[:-1] == [str(bad), "", "", "", ""]
+    assert second[-1].startswith("expected an image")
+    done = minidl("predict", bad, "--weights", file, "--csv", target)
+    assert done.status == 2
+    head, only = csv.reader(target.read_text(encoding="utf-8").splitlines())
+    assert head == ["file", "class", "probability", "error"]
+    assert only[:3] == [str(bad), "", ""]
+
+
+def test_the_table_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def interrupted(**given):
+        yield train.Prediction(tmp_path / "a.png", error="is empty")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "predict", interrupted)
+    target = tmp_path / "found.csv"
+    target.write_text("old")
+    done = minidl("predict", "p", "--weights", "w.h5", "--csv", target)
+    assert done.status == 130
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("found.csv", "old")]
+    done = minidl("predict", "p", "--weights", "w.h5", "--csv", tmp_path / "no" / "found.csv")
+    assert (done.status, done.out) == (2, "")
+    assert "there is no folder" in done.err
 
 
 def test_mobilenet_knows_a_cheetah(shared_data):

@@ -21,7 +21,7 @@ __all__ = [
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 RESERVED = ("name", "weights")  # of `models.create`: they have options of their own
 # Not passed on: they are the command's own.
-OWN = ("command", "parser", "run", "threads", "json", "config")
+OWN = ("command", "parser", "run", "threads", "json", "csv", "config")
 # An argument in a message: "size=", `data="mnist"` or "augment=True". Settings that a message
 # quotes, such as "seed=0" or "model='lenet5'", are none.
 ARGUMENT = re.compile(r'(?<![\w./\\-])([a-z_]+)=(?:"(\w+)"|(True|False)\b|(?=[\s:;,.)]|$))')

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
-from minidl.cli.figures import check_json, save_figures
+from minidl.cli.figures import check_figures, save_figures
 from minidl.text import shortened, table
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from minidl.data.telling import left_out
     from minidl.train import evaluate
 
-    check_json(options)
+    check_figures(options)
     set_threads(options)
     found = evaluate(**keywords(options))
     print(_headline(found))

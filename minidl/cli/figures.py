@@ -1,17 +1,24 @@
-"""--json: the figures of a command in a file."""
+"""--json and --csv: the figures of a command in a file."""
 
 import argparse
 import errno
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_json", "save_figures"]
+__all__ = ["check_figures", "check_folder", "save_figures"]
 
 
-def check_json(options: argparse.Namespace) -> None:
-    """Raise FileNotFoundError now if the file that --json names can't be written later."""
-    path: Path | None = getattr(options, "json", None)
-    if path is not None and not path.parent.is_dir():
+def check_figures(options: argparse.Namespace) -> None:
+    """Raise FileNotFoundError now if the file that --json or --csv names can't be written later."""
+    for name in ("json", "csv"):
+        path: Path | None = getattr(options, name, None)
+        if path is not None:
+            check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise FileNotFoundError now if a file can't be written later, for want of its folder."""
+    if not path.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT, f"there is no folder {path.parent} to write {path} in"
         )

@@ -1,12 +1,16 @@
 """`minidl predict`: the command of `train.predict`."""
 
 import argparse
+import csv
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_inference, keywords, set_threads, whole
-from minidl.cli.figures import check_json, save_figures
+from minidl.cli.figures import check_figures, save_figures
+
+if TYPE_CHECKING:
+    from minidl.train import Prediction
 
 __all__ = ["add_predict"]
 
@@ -23,7 +27,8 @@ def add_predict(commands: Any) -> None:
         epilog="examples:\n"
         "  minidl predict cat.jpg --weights runs/pets/weights.h5\n"
         "  minidl predict photos --weights a.h5 b.h5 --vote --top 1\n"
-        "  minidl predict cat.jpg --weights mobilenet.h5 --classes synset_words.txt\n",
+        "  minidl predict cat.jpg --weights mobilenet.h5 --classes synset_words.txt\n"
+        "  minidl predict photos --weights a.h5 --csv found.csv\n",
     )
     predict.set_defaults(run=_predict)
     predict.add_argument(
@@ -40,16 +45,23 @@ def add_predict(commands: Any) -> None:
         "more (default: by that average)",
     )  # fmt: skip
     add_inference(predict)
+    predict.add_argument(
+        "--csv", type=Path, metavar="FILE",
+        help="also save a table here: a row for each image, with file, class, probability, the "
+        "further classes up to --top, and why an image couldn't be read",
+    )  # fmt: skip
 
 
 def _predict(options: argparse.Namespace) -> int:
     from minidl.train import predict
 
-    check_json(options)
+    check_figures(options)
     set_threads(options)
+    every: list[Prediction] = []
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for each in predict(**keywords(options)):
+        every.append(each)
         if each.error is not None:
             skipped.append({"file": str(each.image), "reason": each.error})
             continue
@@ -65,4 +77,23 @@ def _predict(options: argparse.Namespace) -> int:
         "ten_crop": "ten_crop" in options,
     }
     save_figures(options, about | {"predictions": found, "skipped": skipped})
+    if "csv" in options:
+        _save_csv(options.csv, every)
     return 0 if not skipped else 1 if found else 2
+
+
+def _save_csv(path: Path, predictions: "list[Prediction]") -> None:
+    """Write a row for each image, whole or not at all."""
+    from minidl.io.atomic import atomic_write
+
+    most = max(1, *(len(each.classes) for each in predictions))
+    further = [f"{name}_{n}" for n in range(2, most + 1) for name in ("class", "probability")]
+    # A file's name may hold bytes that aren't text: they are kept.
+    how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with atomic_write(path) as temporary, open(temporary, "w", **how) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "class", "probability", *further, "error"])
+        for each in predictions:
+            cells = [cell for row in each.classes for cell in (row["class"], row["probability"])]
+            missing = [""] * (2 * most - len(cells))
+            writer.writerow([each.image, *cells, *missing, each.error or ""])
