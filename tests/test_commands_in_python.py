@@ -263,6 +263,10 @@ WRONG = {
         "vote": ["no"], "batch_size": [0], "ten_crop": [3],
     },
     "explain": {"weights": [None, ["w.h5"]], "image": [None, np.zeros((8, 8, 3))], "classes": [3]},
+    "find_lr": {
+        "data": [None, 3], "data_dir": [3], "arguments": ["x"], "size": [0], "batch_size": [0, "4"],
+        "seed": [-1, "a"], "download": ["no"],
+    },
 }  # fmt: skip
 GIVEN = {
     "train": {"data": "pets"},
@@ -270,6 +274,7 @@ GIVEN = {
     "evaluate": {"weights": "w.h5", "images": "pets"},
     "predict": {"weights": "w.h5", "images": "a.png"},
     "explain": {"weights": "w.h5", "image": "a.png"},
+    "find_lr": {"data": "pets"},
 }
 
 

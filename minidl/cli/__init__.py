@@ -6,6 +6,7 @@ import sys
 import minidl as md
 from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
+from minidl.cli.catalog import add_models
 from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
 from minidl.cli.files import add_files
@@ -13,6 +14,8 @@ from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
 from minidl.cli.predicting import add_predict
+from minidl.cli.rate_finding import add_find_lr
+from minidl.cli.reporting import add_report
 from minidl.cli.runs import add_runs
 from minidl.cli.training import add_train
 from minidl.errors import MinidlError
@@ -45,7 +48,9 @@ def _sentence(error: Exception, options: argparse.Namespace) -> str:
         text = f"{error.filename}: {text}" if error.filename else text
     else:
         text = str(error)
-    return with_options(text.removeprefix(f"train.{options.command}: "), options.parser)
+    return with_options(
+        text.removeprefix(f"train.{options.command.replace('-', '_')}: "), options.parser
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,12 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minidl {md.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_train(commands)
+    add_find_lr(commands)
     add_build(commands)
     add_finetune(commands)
     add_evaluate(commands)
     add_predict(commands)
     add_explain(commands)
     add_runs(commands)
+    add_report(commands)
+    add_models(commands)
     add_networks(commands)
     add_files(commands)
     add_machine(commands)

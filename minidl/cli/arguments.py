@@ -14,8 +14,8 @@ from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_config", "add_inference",
-    "add_mixing", "add_no_mirror", "add_strict", "add_threads", "amount", "configured", "keywords",
-    "names", "rate", "set_threads", "whole", "with_options",
+    "add_material", "add_mixing", "add_no_mirror", "add_strict", "add_threads", "amount",
+    "configured", "keywords", "names", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -153,6 +153,35 @@ def _value(where: str, action: argparse.Action, value: Any) -> Any:
         return convert(json.dumps(value))
     except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
         raise ArgumentError(f"{where}: {error}") from error
+
+
+def add_material(command: Any) -> None:
+    """Add the network and the data of a training."""
+    command.add_argument(
+        "--model", metavar="NAME",
+        help="a network of minidl.models (default: lenet5)",
+    )  # fmt: skip
+    add_arguments(command, "what else to make it with, such as '{\"input_size\": 64}'")
+    command.add_argument(
+        "--data", metavar="NAME|PATH",
+        help="cifar10, digits, mnist, or a folder of images, a CSV list, an .npz, or an HDF5 file "
+        "of `minidl build` (default: digits)",
+    )  # fmt: skip
+    add_columns(command)
+    command.add_argument(
+        "--data-dir", type=Path, metavar="DIR",
+        help="the folder with the files of MNIST or CIFAR-10 (default: data/NAME)",
+    )  # fmt: skip
+    command.add_argument(
+        "--download", action="store_true", help="fetch MNIST's files that aren't in the folder"
+    )
+    command.add_argument(
+        "--size", type=whole, metavar="N",
+        help="height and width of images of your own (default: the network's)",
+    )  # fmt: skip
+    command.add_argument(
+        "--batch-size", type=whole, metavar="N", help="images a step (default: by data set)"
+    )
 
 
 def add_threads(command: Any) -> None:

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import add_classes, add_threads, keywords, set_threads
-from minidl.errors import ArgumentError
+from minidl.cli.pictures import check_picture, save_picture
 
 __all__ = ["add_explain"]
-
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_explain(commands: Any) -> None:
@@ -47,17 +45,13 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from minidl.io.atomic import atomic_write
     from minidl.train import explain
 
     set_threads(options)
     given = keywords(options)
     output = given.pop("output") or Path(f"{options.image.stem}-explained.png")
-    if output.suffix not in FORMATS:
-        raise ArgumentError(f"--output expected a {', '.join(FORMATS)} file, got {output}")
+    check_picture(output)
     found = explain(**given)
-    figure = found.figure()
-    with atomic_write(output) as temporary:
-        figure.savefig(temporary, format=output.suffix[1:], dpi=150)
+    save_picture(found.figure(), output)
     print(f"{found.name}: {found.probability:.2%}; {output} shows what speaks for it")
     return 0

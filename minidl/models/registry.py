@@ -25,7 +25,7 @@ from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
 from minidl.nn import init
 
-__all__ = ["create", "load", "names", "register"]
+__all__ = ["create", "load", "maker", "names", "register"]
 
 Maker = TypeVar("Maker", bound=Callable[..., Network])
 Weights = str | os.PathLike[str] | Mapping[str, Any]
@@ -100,14 +100,11 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     Raises ArgumentError for an unknown name or argument, StateError with every name and shape that
     doesn't fit for weights of another network, and what `md.load_weights` raises for bad files.
     """
-    if name not in _makers:
-        near = get_close_matches(str(name), _makers, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}"
-        raise ArgumentError(f"models.create: there is no network {name!r}: {hint}")
+    signature = inspect.signature(maker(name))
     try:
-        inspect.signature(_makers[name]).bind(**kwargs)
+        signature.bind(**kwargs)
     except TypeError as error:
-        known = inspect.signature(_makers[name]).parameters
+        known = signature.parameters
         hint = "".join(f": {advice(word, known)}" for word in kwargs if word not in known)
         raise ArgumentError(f"models.create({name!r}): {error}{hint}") from error
     if weights is None:
@@ -127,6 +124,18 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
     return model
 
 
+def maker(name: str) -> Callable[..., Network]:
+    """Return the function that makes the network of this name.
+
+    Raises ArgumentError, with the names nearest to it, if there is none.
+    """
+    if name not in _makers:
+        near = get_close_matches(str(name), _makers, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}"
+        raise ArgumentError(f"models.create: there is no network {name!r}: {hint}")
+    return _makers[name]
+
+
 def _check_name(name: str, weights: Any) -> None:
     """Raise ArgumentError for the name of weights that there aren't, such as "imagenet"."""
     if not isinstance(weights, str) or re.search(r"[./\\]", weights) or os.path.exists(weights):
@@ -134,12 +143,10 @@ def _check_name(name: str, weights: Any) -> None:
     own = [repr(each) for network, each in pretrained() if network == name]
     hint = f"those that come with minidl are {', '.join(own)}" if own else "none come with minidl"
     for source in _sources[name]:
-        hint += f"; {source.library}'s load from a file: " + (
-            f"safetensors.torch.save_file(model.state_dict(), '{name}.safetensors') writes it, "
-            f"models.create({name!r}, weights='{name}.safetensors') reads it"
-            if source.torch
-            else f"model.save('{name}.h5') writes it, models.create({name!r}, weights='{name}.h5') "
-            "reads it"
+        call, file = source.saving(name)
+        hint += (
+            f"; {source.library}'s load from a file: {call} writes it, "
+            f"models.create({name!r}, weights={file!r}) reads it"
         )
     raise ArgumentError(
         f"models.create({name!r}): no weights and no file are called {weights!r}: {hint}"

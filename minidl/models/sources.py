@@ -87,6 +87,13 @@ class Source:
     unscaled: bool = False
     first: Mapping[str, int] = field(default_factory=dict)
 
+    def saving(self, network: str) -> tuple[str, str]:
+        """Return the call that saves this library's `model` to a file, and the file's name."""
+        if self.torch:
+            file = f"{network}.safetensors"
+            return f"safetensors.torch.save_file(model.state_dict(), {file!r})", file
+        return f"model.save('{network}.h5')", f"{network}.h5"
+
     def counted(self, names: Sequence[str]) -> "Source":
         """The source for a file with these names: with the first number of those it counts."""
         found: dict[str, int] = {}

@@ -1,6 +1,7 @@
 """Training: the loop, what it measures, who listens to it, and transfer learning.
 
-`train`, `finetune`, `evaluate`, `predict` and `explain` do what the commands of these names do.
+`train`, `find_lr`, `finetune`, `evaluate`, `predict` and `explain` do what the commands of these
+names do.
 """
 
 from minidl.train.balance import class_weights
@@ -23,6 +24,7 @@ from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
 from minidl.train.predicting import Prediction, predict
 from minidl.train.range_finder import find_learning_rate
+from minidl.train.rate_finding import find_lr
 from minidl.train.run import Run
 from minidl.train.stopping import EarlyStopping
 from minidl.train.surgery import freeze_to, rates_by_depth
@@ -36,6 +38,7 @@ __all__ = [
     "ProgressBar", "Run", "TensorBoardLog", "Trainer", "TrainingMonitor", "Transfer", "accuracy",
     "binary_accuracy", "class_weights",
     "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
-    "explain", "extract_features", "find_learning_rate", "finetune", "freeze_to", "plot_history",
-    "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train", "worst_mistakes",
+    "explain", "extract_features", "find_learning_rate", "find_lr", "finetune", "freeze_to",
+    "plot_history", "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train",
+    "worst_mistakes",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from minidl.analysis.plots import _figure
 from minidl.checks import real, whole
@@ -77,6 +78,8 @@ def find_learning_rate(
     lowest: float = 1e-6,
     highest: float = 10.0,
     steps: int = 100,
+    *,
+    progress: bool = False,
 ) -> LearningRateRange:
     """Train on `steps` batches, each at a higher rate, and say how the loss went; undo it all.
 
@@ -85,6 +88,7 @@ def find_learning_rate(
     the step at its rate, smoothed by an exponential mean, corrected for its start at 0. It ends
     early when the loss isn't finite, or is 4 times the best.
     loader: gives batches (x, target); it is gone through as often as needed.  loss: as Trainer's.
+    progress: show a bar on stderr.
     Afterwards, also on an exception, the model (modes and gradients too), the optimizer, a
     loader with a state and the random generators are as they were, to the bit.
     Raises ArgumentError for bad settings and a loss that isn't finite from the start.
@@ -108,21 +112,27 @@ def find_learning_rate(
         loader = copy.copy(loader)  # whose passes aren't the loader's
     rates = np.geomspace(lowest, highest, steps)
     with _undone(model, optimizer, loader):
-        losses = _train(model, optimizer, loader, loss, rates)
+        losses = _train(model, optimizer, loader, loss, rates, progress)
     if not losses:
         raise ArgumentError(f"{who}: the loss of the first batch isn't finite: look at the data")
     return LearningRateRange(rates[: len(losses)], np.array(losses))
 
 
 def _train(
-    model: Module, optimizer: Any, loader: Any, loss_of: Callable[..., Any], rates: np.ndarray
+    model: Module,
+    optimizer: Any,
+    loader: Any,
+    loss_of: Callable[..., Any],
+    rates: np.ndarray,
+    progress: bool,
 ) -> list[float]:
     """The smoothed losses, until they diverge."""
     base = [group["lr"] for group in optimizer.param_groups]
     losses: list[float] = []
     mean, best = 0.0, math.inf
-    batches = chain.from_iterable(repeat(loader))  # epoch after epoch
-    for i, batch in enumerate(islice(batches, len(rates))):
+    batches = islice(chain.from_iterable(repeat(loader)), len(rates))  # epoch after epoch
+    shown = tqdm(batches, total=len(rates), unit="step", leave=False, disable=not progress)
+    for i, batch in enumerate(shown):
         x, target = pair(batch, "find_learning_rate")
         for group, lr in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = float(rates[i]) * (lr / base[0])

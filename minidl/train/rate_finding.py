@@ -1,0 +1,85 @@
+"""`train.find_lr`: a learning rate for `train.train`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import minidl as md
+from minidl import optim
+from minidl.data.telling import teller
+from minidl.errors import ArgumentError
+from minidl.train.range_finder import LearningRateRange, find_learning_rate
+from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.training import OTHERS, RECIPES, _input_size, _new_network
+from minidl.train.training_data import NAMED, Material, open_images, open_named
+
+__all__ = ["find_lr"]
+
+
+def find_lr(
+    model: str = "lenet5",
+    data: str | os.PathLike[str] = "digits",
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    size: int | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+) -> LearningRateRange:
+    """Find a learning rate for `train.train` by a short training whose rate grows step by step.
+
+    It makes the network and reads the data as `train.train` does, which documents the arguments,
+    and calls `find_learning_rate`, which takes a network, an optimizer and a loader of your own.
+    Images aren't augmented, and nothing is saved.
+    Returns the losses at 100 rates: `.suggested` is the rate, `.plot()` draws them.
+    Raises ArgumentError for arguments that don't go together, and what reading the data raises.
+    """
+    who = "train.find_lr"
+    check_arguments(who, arguments)
+    check_paths(who, data=data, data_dir=data_dir or "")
+    check_settings(who, download=download, size=size, batch_size=batch_size, seed=seed)
+    data = os.fspath(data)
+    columns = {"file_column": file_column, "label_column": label_column}
+    _check_together(data, data_dir, download, {"size": size, **columns})
+    recipe = RECIPES.get(data, OTHERS)
+    md.manual_seed(seed)
+    arguments = dict(arguments or {})
+    if data in NAMED:
+        folder = Path("data") / data if data_dir is None else Path(data_dir)
+        material = open_named(data, folder, download, False, None, seed)
+    else:
+        pixels = _input_size(model, arguments) if size is None else size
+        material = open_images(Path(data), pixels, columns, False, None, seed)
+    network = _new_network(model, arguments, material)
+    optimizer = optim.SGD(
+        network.parameters(), recipe["lr"], momentum=0.9, weight_decay=recipe["weight_decay"]
+    )
+    loader = material.loader(batch_size or recipe["batch_size"], augment=False)
+    _tell(model, data, material, loader.batch_size, verbose)
+    return find_learning_rate(network, optimizer, loader, progress=verbose)
+
+
+def _check_together(data: str, data_dir: Any, download: bool, own: Mapping[str, Any]) -> None:
+    """Raise ArgumentError for arguments that `data` has no use for.
+
+    own: those for images of the user's own.
+    """
+    if data_dir and data not in ("mnist", "cifar10"):
+        raise ArgumentError('train.find_lr: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
+    if download and data != "mnist":
+        raise ArgumentError('train.find_lr: download= is for MNIST: add data="mnist"')
+    for name, value in own.items():
+        if value and data in NAMED:
+            raise ArgumentError(f"train.find_lr: {name}= is for images of your own, not for {data}")
+
+
+def _tell(model: str, data: str, material: Material, batch_size: int, verbose: bool) -> None:
+    teller(verbose)(
+        f"{model} on {len(material.training):,} images of {data}, {batch_size} a step; threads: "
+        f"{md.config.num_threads}"
+    )
