@@ -13,6 +13,7 @@ from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
 from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
+from minidl.cli.parser import Parser
 from minidl.cli.predicting import add_predict
 from minidl.cli.rate_finding import add_find_lr
 from minidl.cli.reporting import add_report
@@ -53,8 +54,8 @@ def _sentence(error: Exception, options: argparse.Namespace) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="minidl",
         description="A deep-learning engine for CPUs, from scratch on NumPy, Numba and h5py.",
         epilog="`minidl COMMAND --help` tells what a command takes.",
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add_networks(commands)
     add_files(commands)
     add_machine(commands)
+    parser.commands = commands.choices
     for command in commands.choices.values():
+        command.commands = commands.choices
         command.set_defaults(parser=command)
     return parser
