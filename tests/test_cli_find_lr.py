@@ -47,8 +47,8 @@ def test_the_command(tmp_path, monkeypatch):
         batch_size=5, seed=2, **QUIET,
     )  # fmt: skip
     assert rate == (
-        f"suggested rate: {found.suggested:.2g}, where the loss falls steepest (rates.png shows "
-        "it); a half to a tenth of it is safer"
+        f"suggested rate: {found.suggested:.2g}, a tenth of that at which the loss is least "
+        "(rates.png shows it)"
     )
     with Image.open("rates.png") as drawn:
         assert drawn.width > 300

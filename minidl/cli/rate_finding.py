@@ -17,7 +17,7 @@ def add_find_lr(commands: Any) -> None:
         "find-lr",
         help="find a learning rate for `minidl train`",
         description="Train a new network for a hundred steps, each at a higher learning rate than\n"
-        "the one before, and tell at which rate the loss falls steepest.",
+        "the one before, and suggest a tenth of the rate at which the loss is least.",
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
@@ -55,8 +55,5 @@ def _find_lr(options: argparse.Namespace) -> int:
         raise ArgumentError(
             f"the loss never falls, so there is no rate to suggest: {shown}"
         ) from error
-    print(
-        f"suggested rate: {rate:.2g}, where the loss falls steepest ({shown}); a half to a tenth "
-        "of it is safer"
-    )
+    print(f"suggested rate: {rate:.2g}, a tenth of that at which the loss is least ({shown})")
     return 0

