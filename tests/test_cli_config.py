@@ -67,7 +67,7 @@ def test_options_go_before_the_file_wherever_they_stand(here, first):
 
 def test_finetune_takes_its_two_from_the_file(here):
     md.save_weights(models.create("lenet5", weights="mnist"), "own.h5")
-    text = 'weights = "own.h5"\nimages = "pets"\nepochs = 1\nwarm_up = 1\nscratch = false\n'
+    text = 'weights = "own.h5"\nimages = "pets"\nepochs = 1\nscratch = false\n'
     done = configured("finetune", text, "--seed", 2, "-o", "out")
     assert done.status == 0, done.err
     found = settings(here / "out")

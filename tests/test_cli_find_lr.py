@@ -41,7 +41,7 @@ def test_the_command(tmp_path, monkeypatch):
     done = minidl("find-lr", *options, "-o", "rates.png")
     assert done.status == 0, done.err
     told, rate = done.out.splitlines()
-    assert told.startswith("plain_cnn on 20 images of pets, 5 a step; threads: ")
+    assert told.startswith("plain_cnn on 18 images of pets, 5 a step; threads: ")
     found = train.find_lr(
         "plain_cnn", "pets", arguments={"widths": [4, 6], "hidden": 8, "input_size": 24}, size=24,
         batch_size=5, seed=2, **QUIET,

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import (
-    add_arguments,
-    add_columns,
     add_config,
+    add_material,
     add_mixing,
     add_no_mirror,
     add_threads,
@@ -46,7 +45,12 @@ def add_train(commands: Any) -> None:
         "      arguments from a file, but for the seed\n",
     )
     train.set_defaults(run=_train)
-    _add_material(train)
+    add_material(train)
+    train.add_argument(
+        "--weights", metavar="FILE",
+        help="weights to start with, of minidl's, Keras's, torchvision's or timm's; a new head "
+        "unless the classes are the same (default: untrained)",
+    )  # fmt: skip
     _add_recipe(train)
     _add_optimization(train)
     train.add_argument(
@@ -78,37 +82,6 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_material(train: argparse.ArgumentParser) -> None:
-    """Add what is trained, and on what."""
-    train.add_argument(
-        "--model", metavar="NAME",
-        help="a network of minidl.models (default: lenet5)",
-    )  # fmt: skip
-    add_arguments(train, "what else to make it with, such as '{\"input_size\": 64}'")
-    train.add_argument(
-        "--weights", metavar="FILE",
-        help="weights to start with, of minidl's, Keras's, torchvision's or timm's; a new head "
-        "unless the classes are the same (default: untrained)",
-    )  # fmt: skip
-    train.add_argument(
-        "--data", metavar="NAME|PATH",
-        help="cifar10, digits, mnist, or a folder of images, a CSV list, an .npz, or an HDF5 file "
-        "of `minidl build` (default: digits)",
-    )  # fmt: skip
-    add_columns(train)
-    train.add_argument(
-        "--data-dir", type=Path, metavar="DIR",
-        help="the folder with the files of MNIST or CIFAR-10 (default: data/NAME)",
-    )  # fmt: skip
-    train.add_argument(
-        "--download", action="store_true", help="fetch MNIST's files that aren't in the folder"
-    )
-    train.add_argument(
-        "--size", type=whole, metavar="N",
-        help="height and width of images of your own (default: the network's)",
-    )  # fmt: skip
-
-
 def _add_recipe(train: argparse.ArgumentParser) -> None:
     """Add how it is trained."""
     train.add_argument(
@@ -127,9 +100,6 @@ def _add_recipe(train: argparse.ArgumentParser) -> None:
         help="passes over the training part (default: 20 for digits, 10 for mnist, "
         "40 for cifar10 and images of your own)",
     )  # fmt: skip
-    train.add_argument(
-        "--batch-size", type=whole, metavar="N", help="images a step (default: by data set)"
-    )
     train.add_argument(
         "--accumulate", type=whole, metavar="N",
         help="batches whose mean gradient is one step (default: 1)",

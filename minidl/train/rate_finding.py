@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import minidl as md
@@ -10,9 +9,10 @@ from minidl import optim
 from minidl.data.telling import teller
 from minidl.errors import ArgumentError
 from minidl.train.range_finder import LearningRateRange, find_learning_rate
+from minidl.train.recipe import OTHERS, RECIPES
 from minidl.train.settings import check_arguments, check_paths, check_settings
-from minidl.train.training import OTHERS, RECIPES, _input_size, _new_network
-from minidl.train.training_data import NAMED, Material, open_images, open_named
+from minidl.train.starting import begin
+from minidl.train.training_data import NAMED, Material
 
 __all__ = ["find_lr"]
 
@@ -39,7 +39,7 @@ def find_lr(
     Returns the losses at 100 rates: `.suggested` is the rate, `.plot()` draws them.
     Raises ArgumentError for arguments that don't go together, and what reading the data raises.
     """
-    who = "train.find_lr"
+    given, who = locals(), "train.find_lr"
     check_arguments(who, arguments)
     check_paths(who, data=data, data_dir=data_dir or "")
     check_settings(who, download=download, size=size, batch_size=batch_size, seed=seed)
@@ -48,18 +48,12 @@ def find_lr(
     _check_together(data, data_dir, download, {"size": size, **columns})
     recipe = RECIPES.get(data, OTHERS)
     md.manual_seed(seed)
-    arguments = dict(arguments or {})
-    if data in NAMED:
-        folder = Path("data") / data if data_dir is None else Path(data_dir)
-        material = open_named(data, folder, download, False, None, seed)
-    else:
-        pixels = _input_size(model, arguments) if size is None else size
-        material = open_images(Path(data), pixels, columns, False, None, seed)
-    network = _new_network(model, arguments, material)
+    plain = {"mirror": False, "rand_augment": None, "patience": None, "weights": None}
+    network, material = begin({**given, **plain, "data": data})
     optimizer = optim.SGD(
         network.parameters(), recipe["lr"], momentum=0.9, weight_decay=recipe["weight_decay"]
     )
-    loader = material.loader(batch_size or recipe["batch_size"], augment=False)
+    loader = material.loader(batch_size or recipe["batch_size"], augment=False, workers=None)
     _tell(model, data, material, loader.batch_size, verbose)
     return find_learning_rate(network, optimizer, loader, progress=verbose)
 

@@ -11,17 +11,41 @@ from minidl.io.identify import MINIDL, identify
 from minidl.io.weights import read_architecture
 from minidl.models import Network
 from minidl.nn import init
+from minidl.train.training_data import NAMED, Material, open_images, open_named
 
-__all__ = ["begun_network", "begun_size", "fitted", "input_size", "new_network"]
+__all__ = ["begin"]
 
 
-def input_size(model: str, arguments: Mapping[str, Any]) -> int:
+def begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
+    """Return the network, for the images and classes of the data, and the data.
+
+    given: the arguments of `train.train`.
+    """
+    model, weights, arguments = given["model"], given["weights"], given["arguments"] or {}
+    begun = None if weights is None else _begun_network(model, weights, arguments)
+    size = given["size"]
+    wanted = None if begun is None else begun.image_format
+    if given["data"] in NAMED:
+        material = open_named(given, wanted)
+    else:
+        if size is None:
+            size = _input_size(model, arguments) if begun is None else _begun_size(begun)
+        material = open_images(given, size, wanted)
+    if begun is None:
+        network = _new_network(model, arguments, material.channels, len(material.classes))
+    else:
+        network = _fitted(begun, material.channels, material.classes)
+    network.image_format, network.classes = material.image_format, material.classes
+    return network, material
+
+
+def _input_size(model: str, arguments: Mapping[str, Any]) -> int:
     """Return height and width of the images that a network is made for."""
     with init.skipped():
         return int(models.create(model, **arguments).input_shape[0])
 
 
-def new_network(model: str, arguments: Mapping[str, Any], channels: int, classes: int) -> Network:
+def _new_network(model: str, arguments: Mapping[str, Any], channels: int, classes: int) -> Network:
     """Return the network, new, for images of so many channels and so many classes."""
     given = {"num_classes": classes, **arguments}
     known = model in models.list() and getattr(models, model)
@@ -30,7 +54,7 @@ def new_network(model: str, arguments: Mapping[str, Any], channels: int, classes
     return models.create(model, **given)
 
 
-def begun_network(model: str, weights: Any, arguments: Mapping[str, Any]) -> Network:
+def _begun_network(model: str, weights: Any, arguments: Mapping[str, Any]) -> Network:
     """Return the network with weights, made for as many classes as they are of.
 
     weights: as `models.create` takes them. A file of minidl's tells itself what the network was
@@ -50,7 +74,7 @@ def begun_network(model: str, weights: Any, arguments: Mapping[str, Any]) -> Net
     return network
 
 
-def begun_size(network: Network) -> int:
+def _begun_size(network: Network) -> int:
     """Return height and width of the images that a network with weights wants."""
     images = network.image_format
     return int(network.input_shape[0]) if images is None else images.size
@@ -66,7 +90,7 @@ def _made_with(weights: Any) -> Any:
         return None
 
 
-def fitted(network: Network, channels: int, classes: list[str]) -> Network:
+def _fitted(network: Network, channels: int, classes: list[str]) -> Network:
     """Return a network with weights, with a new head unless its classes are these.
 
     Its head stays where it has as many classes and their names aren't known.

@@ -21,10 +21,10 @@ from minidl.train.results import figures, save_report, save_results
 from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
-from minidl.train.starting import begun_network, begun_size, fitted, input_size, new_network
+from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
 from minidl.train.trainer import Trainer
-from minidl.train.training_data import NAMED, Material, open_images, open_named
+from minidl.train.training_data import NAMED, Material
 
 __all__ = ["RECIPES", "train"]
 
@@ -107,7 +107,7 @@ def train(
     given = {**locals(), "data": os.fspath(data) if isinstance(data, os.PathLike) else data}
     settings, logs = _checked(given)
     md.manual_seed(seed)
-    network, material = _begin(given)
+    network, material = begin(given)
     run = Run(output or Path("runs") / f"{model}-{Path(given['data']).resolve().stem}", settings)
     tell = teller(verbose)
     loader = material.loader(settings["batch_size"], augment, workers)
@@ -189,26 +189,6 @@ def _check_augmentation(data: str, augment: bool, rand_augment: int | None) -> N
         )
     if not 1 <= rand_augment <= STRONGEST:
         raise ArgumentError(f"train.train: rand_augment= must be from 1 to {STRONGEST}")
-
-
-def _begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
-    """The network, for the images and classes of the data, and the data."""
-    model, weights, arguments = given["model"], given["weights"], given["arguments"] or {}
-    begun = None if weights is None else begun_network(model, weights, arguments)
-    size = given["size"]
-    wanted = None if begun is None else begun.image_format
-    if given["data"] in NAMED:
-        material = open_named(given, wanted)
-    else:
-        if size is None:
-            size = input_size(model, arguments) if begun is None else begun_size(begun)
-        material = open_images(given, size, wanted)
-    if begun is None:
-        network = new_network(model, arguments, material.channels, len(material.classes))
-    else:
-        network = fitted(begun, material.channels, material.classes)
-    network.image_format, network.classes = material.image_format, material.classes
-    return network, material
 
 
 def _tell_before(
