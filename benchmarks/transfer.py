@@ -134,9 +134,10 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
         for images in options.images:
             found = []
             for seed in range(options.seeds):
-                print(f"{weights}, {images}, seed {seed}", file=sys.stderr, flush=True)
                 path = options.data / WEIGHTS[weights]
                 found.append(run(path, IMAGES[images], options.data, seed))
+                told = "probe {:.2%}, saved {:.2%}, share {}, {:.0f} s".format(*found[-1])
+                print(f"{weights}, {images}, seed {seed}: {told}", file=sys.stderr, flush=True)
             probe, tuned, share, seconds = np.array(found).T
             gain = 100 * (tuned - probe)
             gains.append(gain.mean())

@@ -115,8 +115,8 @@ def test_the_table(digits):
     assert lines[-1] == f"report: {digits[1] / 'report.html'}"
     verdict = read_json(digits[1] / "results.json")["verdict"]
     assert lines[-2] == verdict
-    assert re.search(r"fine-tuned is better than .* points$|images can't tell: .* points$", verdict)
-    assert lines[-6].split() == ["accuracy", "95", "%", "sure", "loss", "trained", "seconds"]
+    assert re.search(r"fine-tuned beats the linear probe(:| by) .* points$", verdict)
+    assert lines[-6].split() == ["accuracy", "95", "%", "interval", "loss", "trained", "seconds"]
     for line, (name, each) in zip(lines[-5:-2], ways(digits[1]).items(), strict=True):
         found = re.fullmatch(rf"{name} +(\S+%) +(\S+% to \S+%) +(\S+) +(\S+) +(\S+)", line)
         expected = (

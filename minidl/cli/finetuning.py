@@ -76,7 +76,7 @@ def _add_recipe(finetune: argparse.ArgumentParser) -> None:
     """Add how it is fine-tuned."""
     finetune.add_argument(
         "--epochs", type=whole, metavar="N",
-        help="passes over the training images in fine-tuning (default: 10)",
+        help="passes over the training images in fine-tuning (default: 6)",
     )  # fmt: skip
     finetune.add_argument("--batch-size", type=whole, metavar="N", help="(default: 16)")
     finetune.add_argument(

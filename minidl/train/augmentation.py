@@ -35,7 +35,7 @@ def for_finetuning(size: int, mirror: bool) -> list[Transform]:
     """Return what images are augmented with in fine-tuning; crops are `size` x `size`."""
     changes = for_digits()
     if size >= SMALL:
-        changes = [transforms.RandomResizedCrop(size, (0.35, 1), (0.85, 1 / 0.85))]
+        changes = [transforms.RandomResizedCrop(size, (0.5, 1), (0.85, 1 / 0.85))]
     if mirror:
         changes.append(transforms.RandomHorizontalFlip())
     return changes

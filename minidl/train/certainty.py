@@ -44,8 +44,6 @@ def compared(name: str, over: str, points: float, within: float, count: int) -> 
     """Return a sentence on what `gain` found, over `count` images."""
     told = f"{abs(points) * 100:.1f} ± {within * 100:.1f} points"
     if abs(points) <= within:
-        return (
-            f"whether {name} is better than {over}, {count:,} images can't tell: "
-            f"{'-' if points < 0 else ''}{told}"
-        )
-    return f"{name} is {'better' if points > 0 else 'worse'} than {over} by {told}"
+        sign = "-" if points < 0 else ""
+        return f"{count:,} images can't tell whether {name} beats the {over}: {sign}{told}"
+    return f"{name} {'beats' if points > 0 else 'is behind'} the {over} by {told}"

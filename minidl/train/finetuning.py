@@ -39,7 +39,7 @@ def finetune(
     label_column: str | None = None,
     strict: bool = False,
     size: int | None = None,
-    epochs: int = 10,
+    epochs: int = 6,
     batch_size: int = 16,
     lr: float | None = None,
     freeze: str | None = None,
@@ -315,4 +315,4 @@ def _table(rows: list[dict[str, Any]]) -> str:
          f"{row['loss']:.4f}", f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
         for row in rows
     ]  # fmt: skip
-    return table([("", "accuracy", "95 % sure", "loss", "trained", "seconds"), *cells])
+    return table([("", "accuracy", "95 % interval", "loss", "trained", "seconds"), *cells])

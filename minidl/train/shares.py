@@ -80,19 +80,27 @@ class Tried:
             dict(zip(("share", "accuracy", "loss"), map(float, row), strict=True)) for row in found
         ]
 
+    @property
+    def mean_losses(self) -> np.ndarray:
+        """The mean loss of each share, (len(SHARES),); infinite where fewer images are right than
+        at share 0, as no loss makes up for that."""
+        right = self.right.mean(axis=1)
+        return np.where(right >= right[0], self.losses.mean(axis=1), np.inf)
+
     def best(self) -> float:
         """Return the least share that is as good as the best, as far as these images can tell.
 
-        Good is a small loss. Of a share that is worse, but by no more than a standard error of the
-        difference on the same images, that isn't known: the one-standard-error rule of Breiman et
-        al. 1984, "Classification and regression trees", section 3.4.3. Of no images, it is 0.
+        Good is a small loss, as `mean_losses` has it. Of a share that is worse, but by no more than
+        a standard error of the difference on the same images, that isn't known: the
+        one-standard-error rule of Breiman et al. 1984, "Classification and regression trees",
+        section 3.4.3. Of no images, it is 0.
         """
         if not len(self.labels):
             return SHARES[0]
-        losses = self.losses
-        best = losses[losses.mean(axis=1).argmin()]
-        for share, loss in zip(SHARES, losses, strict=True):
-            worse = loss - best
-            if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+        means = self.mean_losses
+        best = self.losses[means.argmin()]
+        for share, mean, losses in zip(SHARES, means, self.losses, strict=True):
+            worse = losses - best
+            if mean < np.inf and worse.mean() <= worse.std() / np.sqrt(len(worse)):
                 return share
         raise AssertionError("the best is as good as itself")

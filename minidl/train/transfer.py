@@ -33,8 +33,8 @@ from minidl.train.trainer import Trainer
 __all__ = ["Approach", "Transfer"]
 
 PROBE, FINE_TUNED, SCRATCH = "linear probe", "fine-tuned", "from scratch"
-RATES = (3e-5, 3e-4, 3e-3)  # of AdamW, among which networks and data differ
-FOLDS = 5  # of the training images, or as many as the smallest class has
+RATES = (1e-4, 3e-4)  # of AdamW, among which networks and data differ
+FOLDS = 3  # of the training images, or as many as the smallest class has
 ENOUGH = 500  # images held out to tell which share is best: more folds would tell little more
 SCRATCH_LR = 5e-3
 AVERAGED = 0.98  # decay of the moving average of weights trained from scratch
@@ -93,7 +93,7 @@ class Transfer:
     augment: Sequence[Any] = ()
     mirror: bool = False
     batch_size: int = 16
-    epochs: int = 10
+    epochs: int = 6
     lr: float | None = None
     freeze: str | None = None
     mixup: float = 0
@@ -170,7 +170,7 @@ class Transfer:
         for part in range(folds if folds > 1 else 0):
             rest, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
             tried = [self._held_out(network, rest, held, rate) for rate in rates]
-            best = min(range(len(rates)), key=lambda i: tried[i].losses.mean(axis=1).min())
+            best = min(range(len(rates)), key=lambda i: tried[i].mean_losses.min())
             rates = (rates[best],)
             found.append(tried[best])
             if sum(len(each.labels) for each in found) >= ENOUGH:

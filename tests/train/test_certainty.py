@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from minidl.errors import ShapeError
-from minidl.train.certainty import accuracy_interval, gain
+from minidl.train.certainty import accuracy_interval, compared, gain
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (0, 40), (40, 40), (139, 153)])
@@ -38,3 +38,16 @@ def test_the_same_answers_are_no_certainty():
 def test_gain_of_other_images():
     with pytest.raises(ShapeError, match=r"expected two arrays \(N,\), got \(2,\) and \(3,\)"):
         gain([True, False], [True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        (0.034, "tuned beats the probe by 3.4 ± 1.2 points"),
+        (-0.034, "tuned is behind the probe by 3.4 ± 1.2 points"),
+        (-0.004, "1,153 images can't tell whether tuned beats the probe: -0.4 ± 1.2 points"),
+        (0.0, "1,153 images can't tell whether tuned beats the probe: 0.0 ± 1.2 points"),
+    ],
+)
+def test_the_sentence(points, sentence):
+    assert compared("tuned", "probe", points, 0.0123, 1153) == sentence

@@ -34,16 +34,27 @@ def test_rows():
 
 
 def test_what_is_clearly_better_is_taken():
-    losses = np.random.default_rng(0).uniform(0.1, 1, 100)
+    losses = np.random.default_rng(0).uniform(0.1, 0.6, 100)
     assert tried([losses, losses * 0.8, losses * 0.5, losses * 0.6, losses]).best() == 0.5
 
 
 def test_what_may_be_chance_is_not():
     """A gain of half a standard error tells nothing; one of two does."""
     random = np.random.default_rng(0)
-    losses, noise = random.uniform(0.5, 1, 100), random.normal(0, 0.1, 100)
+    losses, noise = random.uniform(0.3, 0.4, 100), random.normal(0, 0.1, 100)
+    noise = np.clip(noise, -0.25, 0.25)
     noise = (noise - noise.mean()) * 0.1 / noise.std()  # whose mean has a standard error of 0.01
     half, two = losses + noise - 0.005, losses + noise - 0.02
     assert tried([losses, losses, losses, losses, half]).best() == 0
     assert tried([losses, losses, losses, losses, two]).best() == 1
     assert tried([two + 1, losses, losses, losses, half]).best() == 0.25
+
+
+def test_a_share_that_gets_fewer_right_is_not_taken():
+    """However small its loss: it may be surer of what it gets right."""
+    losses = np.full(100, 0.6)
+    surer = np.full(100, 0.1)
+    surer[:2] = 3.0  # now wrong
+    assert surer.mean() < losses.mean()
+    assert tried([losses, surer, losses, losses, losses]).best() == 0
+    assert tried([losses, surer, losses * 0.5, surer, surer]).best() == 0.5
