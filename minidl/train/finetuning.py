@@ -67,7 +67,7 @@ def finetune(
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     size: height and width of the images, in pixels, for networks that take any; None: those of
         the images that the weights are of.
-    epochs: of fine-tuning and of training from scratch.
+    epochs: of fine-tuning; training from scratch takes three times as many.
     lr: the largest of fine-tuning; None: the best of several for images held out.
     freeze: the layer up to which the body isn't trained; None: all is.
     mirror: whether photographs may be mirrored; grey images never are.

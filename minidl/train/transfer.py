@@ -37,6 +37,7 @@ RATES = (1e-4, 3e-4)  # of AdamW, among which networks and data differ
 FOLDS = 3  # of the training images, or as many as the smallest class has
 ENOUGH = 500  # images held out to tell which share is best: more folds would tell little more
 SCRATCH_LR = 5e-3
+LONGER = 3  # from scratch: about what fine-tuning takes with its cross-validation
 AVERAGED = 0.98  # decay of the moving average of weights trained from scratch
 RISE = 0.3  # of the steps: the learning rate rises in them
 
@@ -75,7 +76,7 @@ class Transfer:
     augment: those that come before, in training only.
     mirror: whether a mirrored image is as good as the image. Then the probe learns from both, and
         what is measured is the mean over both.
-    epochs: how often fine-tuning, and training from scratch, sees the training images.
+    epochs: how often fine-tuning sees the training images; training from scratch, three times that.
     lr: the largest of fine-tuning; None: that of `RATES` which is best for images held out.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: it trains all layers.
     mixup, cutmix: alpha of `MixUp` and `CutMix`, where images are augmented; 0: none.
@@ -152,10 +153,11 @@ class Transfer:
         )
 
     def from_scratch(self, network: Network) -> Approach:
-        """A network that knows nothing yet, trained as long as the fine-tuned one."""
+        """Train a network that knows nothing yet, about as long as fine-tuning takes in all."""
         optimizer = optim.AdamW(network.parameters(), lr=SCRATCH_LR)
         start = time.perf_counter()
-        rows = self._fit(SCRATCH, network, optimizer, self.validation, averaged=True)
+        epochs = LONGER * self.epochs
+        rows = self._fit(SCRATCH, network, optimizer, self.validation, None, epochs, averaged=True)
         seconds = time.perf_counter() - start
         scores = self._scores(network, self.validation)
         return Approach(SCRATCH, scores, network, seconds, network.num_trainable, rows)
@@ -211,11 +213,13 @@ class Transfer:
         optimizer: optim.Optimizer,
         validation: Dataset | None,
         of: Dataset | None = None,
+        epochs: int | None = None,
         averaged: bool = False,
     ) -> list[dict[str, Any]]:
         """Train on augmented images, and return the rows of the history."""
         loader = self._loader(of or self.training, training=True)
-        steps = self.epochs * len(loader)
+        epochs = self.epochs if epochs is None else epochs
+        steps = epochs * len(loader)
         schedule = optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=optimizer.param_groups[0]["lr"], total_steps=max(1, steps),
             pct_start=RISE, cycle_momentum=False,
@@ -234,7 +238,7 @@ class Transfer:
             callbacks=[*(self.callbacks(name) if name else ()), *mixing],
         )
         measured = None if validation is None else self._loader(validation)
-        trainer.fit(loader, self.epochs, measured, self.progress and bool(name))
+        trainer.fit(loader, epochs, measured, self.progress and bool(name))
         if trainer.ema is not None:
             trainer.ema.copy_to()
         return trainer.history.rows

@@ -78,14 +78,14 @@ def test_the_ways_in_order(done):
 
 def test_what_was_learnt_of_mnist_is_worth_something(done):
     probe, fine, scratch = (accuracy(each) for each, _ in done)
-    assert fine >= probe > 0.9 > 0.8 > scratch
+    assert fine >= probe > 0.9 > scratch + 0.05
 
 
 def test_rows_and_counts(done):
     (probe, fine, scratch) = (each for each, _ in done)
     assert (probe.rows, probe.share, probe.tried) == ([], None, [])
-    for each in (fine, scratch):
-        assert [row["epoch"] for row in each.rows] == list(range(1, EPOCHS + 1))
+    for each, epochs in ((fine, EPOCHS), (scratch, 3 * EPOCHS)):
+        assert [row["epoch"] for row in each.rows] == list(range(1, epochs + 1))
         assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= each.rows[0].keys()
     every = models.lenet5().num_parameters
     assert [each.trained_parameters for each in (probe, fine, scratch)] == [
@@ -211,7 +211,7 @@ def test_callbacks_are_made_for_each_way(monkeypatch):
 
     list(transfer(callbacks=make, epochs=2))
     assert names == NAMES[1:]
-    assert told == ["fine-tuned"] * 2 + ["from scratch"] * 2
+    assert told == ["fine-tuned"] * 2 + ["from scratch"] * 6
 
 
 def test_scores_too_far_apart_for_float64():
