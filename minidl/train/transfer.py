@@ -17,7 +17,7 @@ import numpy as np
 from minidl import optim
 from minidl.data import DataLoader, Dataset
 from minidl.data.splits import Subset
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
 from minidl.nn import BatchNorm2d
 from minidl.nn.modes import evaluating
@@ -47,11 +47,12 @@ class Approach:
     """What one way of training came to.
 
     scores: (N, C) of the validation images: the logarithms of the probabilities.
-    model: the network that gives them.  seconds: of training, finding the share included.
+    model: the network that gives them; fine-tuning goes on with that of the probe.
+    seconds: of training, finding the share included.
     rows: of the history.
     lr, share: of fine-tuning, its largest learning rate, and how far the weights are from the
         probe's to those at its end.
-    tried: {"share", "loss", "accuracy", "count"} of training images held out, for each share.
+    tried: {"share", "accuracy", "loss"} of training images held out, for each share.
     """
 
     name: str
@@ -187,9 +188,12 @@ class Transfer:
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
         put_into_head(network, fit_probe(inputs, self.seed, self._classifier.strength))
         probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
-        self._fit("", network, optimizer, None, of=Subset(self.training, rest))
-        tuned, images = weights_of(network), Subset(self.training, held)
-        scores = []
+        try:
+            self._fit("", network, optimizer, None, of=Subset(self.training, rest))
+            tuned = weights_of(network)
+        except GradError:  # the rate is too high for this network
+            tuned = probed
+        scores, images = [], Subset(self.training, held)
         for share in SHARES:
             set_between(network, probed, tuned, share)
             scores.append(self._scores(network, images))

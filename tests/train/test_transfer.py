@@ -126,6 +126,24 @@ def test_the_rate_is_the_best_of_several_for_images_held_out(monkeypatch):
     assert fine.lr == 3e-4
 
 
+def test_a_rate_at_which_training_diverges_is_none(monkeypatch):
+    monkeypatch.setattr(module, "RATES", (1e30, 3e-4))
+    *_, fine = transfer(lr=None, epochs=4, scratch=None)
+    assert fine.lr == 3e-4
+    monkeypatch.setattr(module, "RATES", (1e30,))
+    *_, fine = transfer(lr=None, epochs=1, scratch=None)
+    assert fine.share == 0
+    assert np.isfinite(fine.scores).all()
+
+
+@pytest.mark.parametrize("scratch", [None, models.lenet5])
+def test_no_epochs(scratch):
+    probe, fine, *rest = transfer(epochs=0, scratch=scratch)
+    assert fine.share == 0
+    np.testing.assert_array_equal(fine.scores, probe.scores)
+    assert all(each.rows == [] for each in rest)
+
+
 def test_without_the_network_from_scratch():
     assert [each.name for each in transfer(epochs=1, scratch=None)] == NAMES[:2]
 
