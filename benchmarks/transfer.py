@@ -16,23 +16,29 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minidl as md
-from minidl import models
 from minidl.data import ArrayDataset, ImageFolder, cifar10
 from minidl.text import table
 from minidl.train import accuracy, augmentation
+from minidl.train.finetuning import pretrained
 from minidl.train.transfer import Transfer
 
-WEIGHTS = {
-    "mobilenet_0.25": "mobilenet_v1_0.25_224_imagenet/mobilenet_v1_0.25_224.h5",
-    "mobilenet_0.75": "mobilenet_v1_0.75_224_imagenet/mobilenet_v1_0.75_224_fp16.safetensors",
-    "efficientnet_lite0": "efficientnet_lite0_imagenet/efficientnet_lite0_fp16.safetensors",
+WEIGHTS = {  # files, and what network they are of where they don't tell
+    "mobilenet_0.25": ("mobilenet_v1_0.25_224_imagenet/mobilenet_v1_0.25_224.h5", None),
+    "mobilenet_0.75": (
+        "mobilenet_v1_0.75_224_imagenet/mobilenet_v1_0.75_224_fp16.safetensors",
+        None,
+    ),
+    "squeezenet1_1": (
+        "squeezenet11_imagenet/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "squeezenet1_1",
+    ),
+    "efficientnet_lite0": ("efficientnet_lite0_imagenet/efficientnet_lite0_fp16.safetensors", None),
 }
 SMALL = 128  # pixels that images smaller than that are enlarged to
 
@@ -107,14 +113,13 @@ def enlarged(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack([Image.fromarray(each).resize((size, size), bicubic) for each in images])
 
 
-def run(weights: Path, images: Callable[[Path, int], Parts], data: Path, seed: int) -> list[float]:
+def run(data: Path, weights: str, images: str, seed: int) -> list[float]:
     """The accuracy of the probe and of what is saved, what share that took, and seconds."""
     start = time.perf_counter()
     md.manual_seed(seed)
-    training, validation, size = images(data, seed)
-    network = models.load(weights)
-    assert network.image_format is not None
-    network.image_format = replace(network.image_format, size=size)
+    training, validation, size = IMAGES[images](data, seed)
+    file, model = WEIGHTS[weights]
+    network = pretrained(data / file, model, None, size)
     sets = [ArrayDataset(enlarged(x, size), labels) for x, labels in (training, validation)]
     classes = [str(label) for label in range(int(training[1].max()) + 1)]
     ways = Transfer(
@@ -134,8 +139,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
         for images in options.images:
             found = []
             for seed in range(options.seeds):
-                path = options.data / WEIGHTS[weights]
-                found.append(run(path, IMAGES[images], options.data, seed))
+                found.append(run(options.data, weights, images, seed))
                 told = "probe {:.2%}, saved {:.2%}, share {}, {:.0f} s".format(*found[-1])
                 print(f"{weights}, {images}, seed {seed}: {told}", file=sys.stderr, flush=True)
             probe, tuned, share, seconds = np.array(found).T

@@ -146,6 +146,7 @@ def _legacy(
                 )
             owner, role = _owner_and_role(weight, name)
             owners.setdefault(owner, {})[role] = dataset
+        owners = _with_kernel(name, owners, listing)
         for owner, arrays in owners.items():
             inner = owner.rpartition("/")[2]
             nested = len(owners) > 1 or (inner != name and inner in configs)
@@ -161,6 +162,24 @@ def _legacy(
         if count[layer.name] > 1:  # in different models within one
             layer.name = f"{name}.{layer.name}"
         yield layer
+
+
+def _with_kernel(
+    name: str, owners: dict[str, dict[str, str]], listing: Listing
+) -> dict[str, dict[str, str]]:
+    """The same, with the kernel that Keras 1 named by its initializer, "uniform1" beside "conv1_b".
+
+    It is one if there is nothing else but a bias with a number for each of its last axis.
+    """
+    arrays = [pair for roles in owners.values() for pair in roles.items()]
+    biases = [dataset for role, dataset in arrays if role == "bias"]
+    others = [dataset for role, dataset in arrays if role not in ROLES]
+    if not len(arrays) == 2 == len(biases) + len(others) or len(biases) != 1:
+        return owners
+    (kernel, _), (bias, _) = (listing.datasets[found[0]] for found in (others, biases))
+    if len(kernel) not in (2, 4) or bias != kernel[-1:]:
+        return owners
+    return {name: {"kernel": others[0], "bias": biases[0]}}
 
 
 def _owner_and_role(weight: str, layer: str) -> tuple[str, str]:

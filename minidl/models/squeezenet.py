@@ -47,9 +47,9 @@ KERAS = Source(
     "keras-squeezenet",
     (
         (r"conv1", lambda: "features.0"),
-        (r"fire([2-9])/squeeze1x1", lambda i: f"features.{FIRES[i]}.squeeze"),
-        (r"fire([2-9])/expand1x1", lambda i: f"features.{FIRES[i]}.expand.0"),
-        (r"fire([2-9])/expand3x3", lambda i: f"features.{FIRES[i]}.expand.1"),
+        (r"fire([2-9])\.squeeze1x1", lambda i: f"features.{FIRES[i]}.squeeze"),
+        (r"fire([2-9])\.expand1x1", lambda i: f"features.{FIRES[i]}.expand.0"),
+        (r"fire([2-9])\.expand3x3", lambda i: f"features.{FIRES[i]}.expand.1"),
         (r"conv10", lambda: "classifier.1"),
     ),
     CAFFE,

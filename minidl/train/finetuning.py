@@ -26,7 +26,7 @@ from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.transfer import SCRATCH, Approach, Transfer
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "pretrained"]
 
 
 def finetune(
@@ -97,7 +97,7 @@ def finetune(
     elif images is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
     else:
-        network, path = _pretrained(weights, model, arguments, size), Path(images)
+        network, path = pretrained(weights, model, arguments, size), Path(images)
         parts = open_for_training(
             path,
             network.decoded_size,
@@ -175,13 +175,17 @@ def _few_digits() -> Parts:
     return Parts(training, validation, [], [])
 
 
-def _pretrained(
+def pretrained(
     weights: str | os.PathLike[str],
     model: str | None,
     arguments: Mapping[str, Any] | None,
     size: int | None,
 ) -> Network:
-    """The network in the file, for images of `size`. Its head, if it has one, is thrown away."""
+    """Return the network in a file, for images of `size`. Its head may be missing.
+
+    The arguments are those of `finetune`. Raises ArgumentError for a size that it can't take, and
+    what `models.load` or `models.create` raises.
+    """
     if model is not None:
         network = _of_body(model, weights, arguments or {})
     elif arguments:

@@ -45,7 +45,7 @@ def test_the_table(tmp_path, monkeypatch, capsys):
         return (images[:16], labels[:16]), (images[16:], labels[16:]), 32
 
     written(tmp_path / "w.h5", network(["a", "b", "c"]))
-    monkeypatch.setattr(transfer, "WEIGHTS", {"resnet": "w.h5"})
+    monkeypatch.setattr(transfer, "WEIGHTS", {"resnet": ("w.h5", None)})
     monkeypatch.setattr(transfer, "IMAGES", {"colours": two_colours})
     assert transfer.main([str(tmp_path), "--seeds", "2"]) == 0
     head, row, last = capsys.readouterr().out.splitlines()
