@@ -133,6 +133,28 @@ def test_training_from_scratch_is_there_to_compare(here):
     assert read_json(here / "out" / "results.json")["best"] == "fine-tuned"
 
 
+def test_several_seeds(here):
+    """Each is what a run with that seed gives, on the same images."""
+    done = minidl("finetune", *SHORT, "--no-scratch", "--seed", 3, "--seeds", 2)
+    assert done.status == 0, done.err
+    found = read_json(here / "out" / "results.json")
+    assert [row["seed"] for row in found["seeds"]] == [3, 4]
+    assert found["verdict"].endswith(" points, on average over 2 seeds")
+    assert found["verdict"] in (here / "out" / "report.html").read_text(encoding="utf-8") or (
+        found["verdict"][0].upper() + found["verdict"][1:].replace("'", "&#39;")
+        in (here / "out" / "report.html").read_text(encoding="utf-8")
+    )
+    weights = models.load(here / "out" / "weights.h5").state_dict()
+    for row in found["seeds"]:
+        assert minidl("finetune", *SHORT, "--no-scratch", "--seed", row["seed"]).status == 0
+        assert {name: each["accuracy"] for name, each in ways(here / "out").items()} == {
+            name: row[name] for name in WAYS[:2]
+        }
+        if row["seed"] == 3:
+            again = models.load(here / "out" / "weights.h5").state_dict()
+            assert all(np.array_equal(again[name], array) for name, array in weights.items())
+
+
 # Images of one's own
 
 

@@ -99,6 +99,10 @@ def _add_recipe(finetune: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="N",
         help="where all random numbers come from (default: 0)",
     )  # fmt: skip
+    finetune.add_argument(
+        "--seeds", type=whole, metavar="N",
+        help="repeat it with N seeds, to tell how sure the gain is (default: 1)",
+    )  # fmt: skip
     add_threads(finetune)
 
 

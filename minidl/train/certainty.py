@@ -26,18 +26,18 @@ def accuracy_interval(right: int, count: int) -> tuple[float, float]:
 def gain(before: Any, after: Any) -> tuple[float, float]:
     """Return by how much the accuracy on the same images rose, and half its 95 % interval.
 
-    before, after: (N,) bool, which images are right. Images that are right, or wrong, both times
-    tell nothing of the difference, so that it is known better than either accuracy.
+    before, after: (N,) whether each image is right; of several networks, the share that are.
+    Images that are right, or wrong, both times tell nothing of the difference, so that it is known
+    better than either accuracy.
     Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
     proportions": half an image is added to each of the four outcomes.
     """
-    first, second = np.asarray(before, bool), np.asarray(after, bool)
+    first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if first.shape != second.shape or first.ndim != 1 or not first.size:
         raise ShapeError(f"gain expected two arrays (N,), got {first.shape} and {second.shape}")
-    won, lost = float((second & ~first).sum()), float((first & ~second).sum())
-    count, won_more, lost_more = first.size + 2, won + 0.5, lost + 0.5
-    variance = (won_more + lost_more - (won_more - lost_more) ** 2 / count) / count**2
-    return (won - lost) / first.size, Z * math.sqrt(variance)
+    difference, count = second - first, first.size + 2
+    total, squares = float(difference.sum()), float((difference**2).sum()) + 1
+    return total / first.size, Z * math.sqrt(squares - total**2 / count) / count
 
 
 def compared(name: str, over: str, points: float, within: float, count: int) -> str:

@@ -3,6 +3,7 @@
 The recipe itself, the four ways of training that are compared, is `minidl.train.transfer`.
 """
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +25,7 @@ from minidl.train.certainty import accuracy_interval, compared, gain
 from minidl.train.results import figures, save_report, save_results
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
-from minidl.train.transfer import SCRATCH, Approach, Transfer
+from minidl.train.transfer import FINE_TUNED, PROBE, SCRATCH, Approach, Transfer
 
 __all__ = ["finetune", "pretrained"]
 
@@ -48,6 +49,7 @@ def finetune(
     cutmix: float = 0,
     scratch: bool = True,
     seed: int = 0,
+    seeds: int = 1,
     output: str | os.PathLike[str] | None = None,
     verbose: bool = True,
 ) -> Run:
@@ -74,6 +76,8 @@ def finetune(
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
     scratch: whether the network is also trained from scratch.
     seed: of all random numbers; it is given to `md.manual_seed`.
+    seeds: how often to probe and fine-tune, with the following seeds too, to tell how sure the gain
+        is. The images stay in their parts, and what is saved is of the first.
     output: the folder to save in; None: runs/finetune-MODEL-IMAGES.
     verbose: print what is done, with a progress bar.
     Returns the run: `run.folder` has weights.h5, settings.json, results.json and report.html. They
@@ -86,6 +90,7 @@ def finetune(
     check_settings(
         "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
         mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
+        seeds=seeds,
     )  # fmt: skip
     md.manual_seed(seed)
     if weights is None:
@@ -132,6 +137,7 @@ def finetune(
         "strict": strict,
         "size": network.image_format.size,
         "scratch": scratch,
+        "seeds": seeds,
         **recipe,
     }
     transfer = Transfer(
@@ -149,7 +155,10 @@ def finetune(
     run.write("settings", run.settings)
     tell = teller(verbose)
     _tell_before(tell, network, parts, name, seed)
-    _compare(run, transfer, parts, tell)
+    again = replace(transfer, network=copy.deepcopy(network), scratch=None)
+    kept = _compare(run, transfer, parts, tell)
+    if seeds > 1 and len(kept) > 1:
+        _repeat(run, again, kept, seeds, tell)
     save_report(run, tell)
     if run.report is not None:
         tell(f"report: {run.report}")
@@ -229,8 +238,8 @@ def _tell_before(tell: Tell, network: Network, parts: Parts, name: str, seed: in
     tell(left_out(parts.skipped, parts.passed_over))
 
 
-def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> None:
-    """Go all ways, saving after each what there is."""
+def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> list[Approach]:
+    """Go all ways, saving after each what there is; return those from pretrained weights."""
     done: list[tuple[Approach, dict[str, Any]]] = []
     try:
         for approach in transfer:
@@ -249,6 +258,35 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> None:
     tell(_table([row for _, row in done]))
     if run.results is not None and run.results["verdict"]:
         tell(run.results["verdict"])
+    return [approach for approach, _ in done if approach.name != SCRATCH]
+
+
+def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: Tell) -> None:
+    """Probe and fine-tune with further seeds, and say what all of them tell of the gain."""
+    labels = _labels(again)
+    scores, shares = [[each.scores for each in first]], [first[1].share]
+    for seed in range(again.seed + 1, again.seed + seeds):
+        md.manual_seed(seed)
+        probe, tuned = replace(again, network=copy.deepcopy(again.network), seed=seed)
+        scores.append([probe.scores, tuned.scores])
+        shares.append(tuned.share)
+    right = np.array(scores).argmax(axis=3) == labels  # (seeds, 2, N)
+    accuracies = right.mean(axis=2).tolist()
+    found = zip(accuracies, shares, strict=True)
+    rows = [
+        {"seed": again.seed + i, PROBE: probe, FINE_TUNED: tuned, "share": share}
+        for i, ((probe, tuned), share) in enumerate(found)
+    ]
+    verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
+    assert run.results is not None
+    run.results |= {"seeds": rows, "verdict": f"{verdict}, on average over {seeds} seeds"}
+    run.write("results", run.results)
+    cells = [
+        (row["seed"], f"{row[PROBE]:.2%}", f"{row[FINE_TUNED]:.2%}", f"{row['share']:.0%}")
+        for row in rows
+    ]
+    tell(table([("seed", PROBE, FINE_TUNED, "of the way"), *cells], left=0))
+    tell(run.results["verdict"])
 
 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:

@@ -44,6 +44,7 @@ RULES = {
     "mixup": _amount,
     "cutmix": _amount,
     "seed": _from_zero,
+    "seeds": positive,
 }
 
 

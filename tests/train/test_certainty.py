@@ -35,6 +35,17 @@ def test_the_same_answers_are_no_certainty():
     assert 0.05 < within < 0.15
 
 
+def test_several_networks_count_by_their_mean():
+    """The same networks twice tell no more than once; others that agree in the mean tell more."""
+    random = np.random.default_rng(0)
+    before, after = random.random((2, 4, 100)) < np.array([0.6, 0.7])[:, None, None]
+    points, within = gain(before.mean(axis=0), after.mean(axis=0))
+    assert points == pytest.approx(after.mean() - before.mean())
+    alone, wider = gain(before[0], after[0])
+    assert gain(np.stack([before[0]] * 3).mean(axis=0), after[0]) == pytest.approx((alone, wider))
+    assert within < 0.8 * wider
+
+
 def test_gain_of_other_images():
     with pytest.raises(ShapeError, match=r"expected two arrays \(N,\), got \(2,\) and \(3,\)"):
         gain([True, False], [True, False, True])
