@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.nn import Module
 
-__all__ = ["SHARES", "Tried", "set_between", "weights_of"]
+__all__ = ["SHARES", "State", "Tried", "set_between", "weights_of"]
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 

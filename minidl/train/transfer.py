@@ -26,7 +26,7 @@ from minidl.train.ensemble import ensemble
 from minidl.train.linear import LinearClassifier, deal
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.probe import Rows, fit_probe, head_inputs, put_into_head
-from minidl.train.shares import SHARES, Tried, set_between, weights_of
+from minidl.train.shares import SHARES, State, Tried, set_between, weights_of
 from minidl.train.surgery import freeze_to
 from minidl.train.trainer import Trainer
 
@@ -188,16 +188,21 @@ class Transfer:
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
         put_into_head(network, fit_probe(inputs, self.seed, self._classifier.strength))
         probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
+        images = Subset(self.training, held)
         try:
             self._fit("", network, optimizer, None, of=Subset(self.training, rest))
-            tuned = weights_of(network)
-        except GradError:  # the rate is too high for this network
-            tuned = probed
-        scores, images = [], Subset(self.training, held)
+            scores = self._along(network, probed, weights_of(network), images)
+        except GradError:  # the rate is too high for this network: nothing is gained by it
+            scores = self._along(network, probed, probed, images)
+        return Tried(scores, self._inputs[0][1][held])
+
+    def _along(self, network: Network, start: State, end: State, images: Dataset) -> np.ndarray:
+        """(shares, N, C): the scores of images by weights between `start` and `end`."""
+        scores = []
         for share in SHARES:
-            set_between(network, probed, tuned, share)
+            set_between(network, start, end, share)
             scores.append(self._scores(network, images))
-        return Tried(np.stack(scores), self._inputs[0][1][held])
+        return np.stack(scores)
 
     def _prepare_fine_tuning(self, network: Network, rate: float) -> optim.Optimizer:
         """Make trainable what is to be trained; return its optimizer."""
@@ -254,6 +259,8 @@ class Transfer:
             with evaluating(network):
                 batches = [network(x).data for x, _ in self._loader(images, mirror=mirror)]
             found.append(np.concatenate(batches))
+            if not np.isfinite(found[-1]).all():
+                raise GradError("the network's scores are NaN or infinite: try a smaller lr")
         shares = ensemble(found)
         return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
 
