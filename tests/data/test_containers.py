@@ -1,6 +1,5 @@
 """Folders that are no classes: of images, of masks, around others; and tables beside them."""
 
-import numpy as np
 import pytest
 from command import minidl
 from pictures import class_folders, picture, save
