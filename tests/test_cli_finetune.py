@@ -129,7 +129,7 @@ def test_the_table(digits):
 
 def test_training_from_scratch_is_there_to_compare(here):
     """However good it is: what is saved is what was pretrained."""
-    assert minidl("finetune", "--epochs", 60, "-o", "out").status == 0
+    assert minidl("finetune", "--epochs", 20, "-o", "out").status == 0
     assert read_json(here / "out" / "results.json")["best"] == "fine-tuned"
 
 
