@@ -16,6 +16,7 @@ import minidl as md
 from minidl import models
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
+from minidl.data.splits import labels_of
 from minidl.data.telling import Tell, classes_table, left_out, teller
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.models import Network
@@ -307,7 +308,9 @@ def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
 
 
 def _labels(transfer: Transfer) -> np.ndarray:
-    return np.asarray(transfer.validation.batch(range(len(transfer.validation)))[1])
+    labels = labels_of(transfer.validation)  # asked for often: images needn't be decoded for it
+    assert labels is not None
+    return labels
 
 
 def _save(

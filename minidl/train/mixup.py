@@ -11,7 +11,7 @@ from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.train.callbacks import Callback
 from minidl.train.metrics import check_labels
 
-__all__ = ["CutMix", "MixUp"]
+__all__ = ["CutMix", "MixUp", "mixing"]
 
 
 class _Mixing(Callback):
@@ -120,6 +120,12 @@ class CutMix(_Mixing):
         cut[:, rows, columns] = x[order, rows, columns]
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         return cut, 1 - area / (h * w)
+
+
+def mixing(mixup: float | None, cutmix: float | None, num_classes: int) -> list[Callback]:
+    """Return a MixUp and a CutMix with these alphas, but for those that are 0 or None."""
+    kinds = ((MixUp, mixup), (CutMix, cutmix))
+    return [kind(alpha, num_classes=num_classes) for kind, alpha in kinds if alpha]
 
 
 def _span(n: int, length: int, centre: int) -> slice:

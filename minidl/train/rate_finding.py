@@ -9,10 +9,10 @@ from minidl import optim
 from minidl.data.telling import teller
 from minidl.errors import ArgumentError
 from minidl.train.range_finder import LearningRateRange, find_learning_rate
-from minidl.train.recipe import OTHERS, RECIPES
+from minidl.train.recipe import MOMENTUM, OTHERS, RECIPES
 from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.starting import begin
-from minidl.train.training_data import NAMED, Material
+from minidl.train.training_data import NAMED, Material, check_folder
 
 __all__ = ["find_lr"]
 
@@ -44,32 +44,20 @@ def find_lr(
     check_paths(who, data=data, data_dir=data_dir or "")
     check_settings(who, download=download, size=size, batch_size=batch_size, seed=seed)
     data = os.fspath(data)
-    columns = {"file_column": file_column, "label_column": label_column}
-    _check_together(data, data_dir, download, {"size": size, **columns})
+    check_folder(who, data, data_dir, download)
+    for name in ("size", "file_column", "label_column"):
+        if given[name] and data in NAMED:
+            raise ArgumentError(f"{who}: {name}= is for images of your own, not for {data}")
     recipe = RECIPES.get(data, OTHERS)
     md.manual_seed(seed)
     plain = {"mirror": False, "rand_augment": None, "patience": None, "weights": None}
     network, material = begin({**given, **plain, "data": data})
     optimizer = optim.SGD(
-        network.parameters(), recipe["lr"], momentum=0.9, weight_decay=recipe["weight_decay"]
+        network.parameters(), recipe["lr"], momentum=MOMENTUM, weight_decay=recipe["weight_decay"]
     )
     loader = material.loader(batch_size or recipe["batch_size"], augment=False, workers=None)
     _tell(model, data, material, loader.batch_size, verbose)
     return find_learning_rate(network, optimizer, loader, progress=verbose)
-
-
-def _check_together(data: str, data_dir: Any, download: bool, own: Mapping[str, Any]) -> None:
-    """Raise ArgumentError for arguments that `data` has no use for.
-
-    own: those for images of the user's own.
-    """
-    if data_dir and data not in ("mnist", "cifar10"):
-        raise ArgumentError('train.find_lr: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
-    if download and data != "mnist":
-        raise ArgumentError('train.find_lr: download= is for MNIST: add data="mnist"')
-    for name, value in own.items():
-        if value and data in NAMED:
-            raise ArgumentError(f"train.find_lr: {name}= is for images of your own, not for {data}")
 
 
 def _tell(model: str, data: str, material: Material, batch_size: int, verbose: bool) -> None:

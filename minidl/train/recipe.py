@@ -11,7 +11,7 @@ from minidl.nn import CrossEntropyLoss
 from minidl.optim import lr_scheduler
 from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback
-from minidl.train.mixup import CutMix, MixUp
+from minidl.train.mixup import mixing
 from minidl.train.settings import choice
 from minidl.train.stopping import EarlyStopping
 from minidl.train.trainer import Trainer
@@ -80,14 +80,9 @@ def trainer_of(
     callbacks: others than those that the settings ask for.
     """
     optimizer = _optimizer(network, **settings["optimizer"])
-    weight = None
+    classes, weight = len(network.classes or ()), None
     if settings["class_weights"]:
-        weight = class_weights(labels_of(training), len(network.classes or ()))
-    mixing = [
-        kind(settings[name], num_classes=len(network.classes or ()))
-        for name, kind in (("mixup", MixUp), ("cutmix", CutMix))
-        if settings[name]
-    ]
+        weight = class_weights(labels_of(training), classes)
     steps = settings["epochs"] * -(-batches // settings["accumulate"])
     return Trainer(
         network,
@@ -95,7 +90,7 @@ def trainer_of(
         CrossEntropyLoss(weight, label_smoothing=settings["label_smoothing"]),
         metrics=["accuracy"],
         scheduler=_schedule(settings["schedule"], optimizer, settings["epochs"], steps),
-        callbacks=[*mixing, *callbacks],
+        callbacks=[*mixing(settings["mixup"], settings["cutmix"], classes), *callbacks],
         accumulate=settings["accumulate"],
     )
 

@@ -24,7 +24,7 @@ from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
 from minidl.train.trainer import Trainer
-from minidl.train.training_data import NAMED, Material
+from minidl.train.training_data import NAMED, Material, check_folder
 
 __all__ = ["RECIPES", "train"]
 
@@ -139,10 +139,8 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     check_settings(who, **{name: given[name] for name in named})
     recipe = recipe_of(who, given)
     recipe["epochs"] = positive(who, "epochs=", recipe["epochs"])
-    _check_together(
-        data, given["data_dir"], given["download"], given["size"], given["file_column"],
-        given["label_column"],
-    )  # fmt: skip
+    check_folder(who, data, given["data_dir"], given["download"])
+    _check_own(data, given["size"], given["file_column"], given["label_column"])
     _check_augmentation(data, given["augment"], given["rand_augment"])
     weights = given["weights"]
     settings = {
@@ -157,19 +155,10 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return settings, checked_logs(who, given["log"])
 
 
-def _check_together(
-    data: str,
-    data_dir: Any,
-    download: bool,
-    size: int | None,
-    file_column: str | None,
-    label_column: str | None,
+def _check_own(
+    data: str, size: int | None, file_column: str | None, label_column: str | None
 ) -> None:
-    """Raise ArgumentError for arguments that `data` has no use for."""
-    if data not in ("mnist", "cifar10") and data_dir:
-        raise ArgumentError('train.train: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
-    if data != "mnist" and download:
-        raise ArgumentError('train.train: download= is for MNIST: add data="mnist"')
+    """Raise ArgumentError for arguments for images of the user's own, where `data` is none."""
     if data in NAMED and (file_column or label_column):
         raise ArgumentError(
             f"train.train: file_column= and label_column= are for tables, not for {data}"

@@ -16,7 +16,7 @@ from minidl.errors import ArgumentError
 from minidl.models import ImageFormat
 from minidl.train import augmentation
 
-__all__ = ["NAMED", "Material", "hold_out", "open_images", "open_named"]
+__all__ = ["NAMED", "Material", "check_folder", "hold_out", "open_images", "open_named"]
 
 NAMED = ("cifar10", "digits", "mnist")
 WHOLE = ("digits",)  # so few images that a tenth would be missed
@@ -76,6 +76,14 @@ class Material:
     def _plain(self, images: Any) -> sets.DataLoader:
         batch_size = 256 if self.channels == 1 else 64
         return sets.DataLoader(images, batch_size, transform=self.prepare)
+
+
+def check_folder(who: str, data: str, data_dir: Any, download: bool) -> None:
+    """Raise ArgumentError for a folder of files, or their download, where `data` has none."""
+    if data not in ("mnist", "cifar10") and data_dir:
+        raise ArgumentError(f'{who}: data_dir= is for MNIST and CIFAR-10: add data="mnist"')
+    if data != "mnist" and download:
+        raise ArgumentError(f'{who}: download= is for MNIST: add data="mnist"')
 
 
 def open_named(given: Mapping[str, Any], image_format: ImageFormat | None = None) -> Material:

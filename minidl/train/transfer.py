@@ -24,7 +24,7 @@ from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback
 from minidl.train.ensemble import ensemble
 from minidl.train.linear import LinearClassifier, deal
-from minidl.train.mixup import CutMix, MixUp
+from minidl.train.mixup import mixing
 from minidl.train.probe import Rows, fit_probe, head_inputs, put_into_head
 from minidl.train.shares import SHARES, State, Tried, set_between, weights_of
 from minidl.train.surgery import freeze_to
@@ -39,7 +39,6 @@ ENOUGH = 500  # images held out to tell which share is best: more folds would te
 SCRATCH_LR = 5e-3
 LONGER = 3  # from scratch: about what fine-tuning takes with its cross-validation
 AVERAGED = 0.98  # decay of the moving average of weights trained from scratch
-RISE = 0.3  # of the steps: the learning rate rises in them
 
 
 @dataclass
@@ -231,20 +230,16 @@ class Transfer:
         steps = epochs * len(loader)
         schedule = optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=optimizer.param_groups[0]["lr"], total_steps=max(1, steps),
-            pct_start=RISE, cycle_momentum=False,
+            cycle_momentum=False,
         )  # fmt: skip
-        mixing = [
-            kind(alpha, num_classes=len(self.classes))
-            for kind, alpha in ((MixUp, self.mixup), (CutMix, self.cutmix))
-            if alpha
-        ]
+        mixed = mixing(self.mixup, self.cutmix, len(self.classes))
         trainer = Trainer(
             network,
             optimizer,
             metrics=["accuracy"],
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
-            callbacks=[*(self.callbacks(name) if name else ()), *mixing],
+            callbacks=[*(self.callbacks(name) if name else ()), *mixed],
         )
         measured = None if validation is None else self._loader(validation)
         trainer.fit(loader, epochs, measured, self.progress and bool(name))
