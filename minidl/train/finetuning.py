@@ -86,6 +86,7 @@ def finetune(
     A way whose loss isn't finite any more ends the run: `run.results["failed"]` says why.
     Raises ArgumentError for arguments that don't go together, and what `models.load` raises.
     """
+    given = locals()
     check_arguments("train.finetune", arguments)
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
@@ -94,25 +95,7 @@ def finetune(
         seeds=seeds,
     )  # fmt: skip
     md.manual_seed(seed)
-    if weights is None:
-        _check_unused(
-            images=images, model=model, arguments=arguments, file_column=file_column,
-            label_column=label_column, strict=strict, size=size,
-        )  # fmt: skip
-        network, parts, name = _for_mnist(), _few_digits(), "digits"
-    elif images is None:
-        raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
-    else:
-        network, path = pretrained(weights, model, arguments, size), Path(images)
-        parts = open_for_training(
-            path,
-            network.decoded_size,
-            seed=seed,
-            file_column=file_column,
-            label_column=label_column,
-            strict=strict,
-        )
-        name = path.resolve().stem
+    network, parts, name = _opened(given)
     assert network.architecture is not None
     assert network.image_format is not None
     made, made_with = network.architecture
@@ -164,6 +147,25 @@ def finetune(
     if run.report is not None:
         tell(f"report: {run.report}")
     return run
+
+
+def _opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
+    """The network, the images in their parts, and what these are called.
+
+    given: the arguments of `finetune`.
+    """
+    own = ("file_column", "label_column", "strict")  # how images are read
+    if given["weights"] is None:
+        unused = ("images", "model", "arguments", *own, "size")
+        _check_unused(**{name: given[name] for name in unused})
+        return _for_mnist(), _few_digits(), "digits"
+    if given["images"] is None:
+        raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
+    made = (given[name] for name in ("weights", "model", "arguments", "size"))
+    network, path = pretrained(*made), Path(given["images"])
+    reading = {name: given[name] for name in own}
+    parts = open_for_training(path, network.decoded_size, seed=given["seed"], **reading)
+    return network, parts, path.resolve().stem
 
 
 def _check_unused(**arguments: Any) -> None:
