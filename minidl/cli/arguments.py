@@ -217,11 +217,14 @@ def add_mixing(command: Any, mixup: float) -> None:
         )  # fmt: skip
 
 
-def add_columns(command: Any) -> None:
-    """Add --file-column and --label-column, for commands that read tables of images."""
-    for column in ("file", "label"):
+def add_columns(command: Any, several: bool = False) -> None:
+    """Add --file-column and --label-column, for commands that read tables of images.
+
+    several: whether labels, or numbers, may stand in several columns.
+    """
+    for column, count in (("file", None), ("label", "+" if several else None)):
         command.add_argument(
-            f"--{column}-column", metavar="NAME",
+            f"--{column}-column", metavar="NAME", nargs=count,
             help=f"the column of a .csv list that holds the {column}s (default: {column}, or the "
             "only one that can be)",
         )  # fmt: skip

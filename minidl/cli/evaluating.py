@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
 from minidl.cli.figures import check_figures, save_figures
+from minidl.constants.tasks import CLASSES
 from minidl.text import shortened, table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add_evaluate(commands: Any) -> None:
         "--part", choices=("train", "validation", "test"),
         help="of images that are split, the part to measure on (default: validation, or test)",
     )  # fmt: skip
-    add_columns(evaluate)
+    add_columns(evaluate, several=True)
     add_strict(evaluate)
     add_inference(evaluate)
 
@@ -88,6 +89,9 @@ def _tables(found: "Evaluation") -> Iterator[str]:
     from minidl.train import classification_report
     from minidl.train.evaluating import ELSEWHERE
 
+    if found.task != CLASSES:
+        yield from _of_targets(found)
+        return
     rows = [_HEADS, *map(_cells, found.rows)]
     if found.rows[0]["rank5"] is None:
         rows = [(*row[:2], *row[3:]) for row in rows]
@@ -99,6 +103,26 @@ def _tables(found: "Evaluation") -> Iterator[str]:
         yield of + classification_report(found.confusion, short)
     if count <= MOST_COLUMNS:
         yield _matrix(found.confusion, short)
+
+
+def _of_targets(found: "Evaluation") -> Iterator[str]:
+    """Tables of networks of labels or numbers, and of each label or number."""
+    from minidl.train.task import TASKS
+
+    task = TASKS[found.task]
+    rows = [(row["name"], *task.cells(row), f"{row['loss']:.4f}") for row in found.rows]
+    yield table([("network", *task.heads, "loss"), *rows], rules=(1,))
+    each = found.rows[-1]["per_class"]
+    heads = [name for name in each[0] if name != "class"]
+    cells = [
+        (shortened(row["class"], LONGEST), *(_number(row[name]) for name in heads)) for row in each
+    ]
+    of = "of the average:\n" if len(found.rows) > 1 else ""
+    yield of + table([("", *(name.replace("_", " ") for name in heads)), *cells], rules=(1,))
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else "-" if value != value else f"{value:.4f}"
 
 
 _HEADS = ("network", "rank-1", "rank-5", "loss", "right")

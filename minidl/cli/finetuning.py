@@ -17,6 +17,7 @@ from minidl.cli.arguments import (
     set_threads,
     whole,
 )  # fmt: skip
+from minidl.constants.tasks import TASKS
 from minidl.errors import ArgumentError
 
 __all__ = ["add_finetune"]
@@ -36,6 +37,8 @@ def add_finetune(commands: Any) -> None:
         "  minidl finetune mobilenet_2_5_224_tf.h5 pets\n"
         "      a file of Keras's and a folder with a sub-folder of images a class, or\n"
         "      with the sub-folders train and val (or test) of such\n"
+        "  minidl finetune mobilenet.h5 leaves.csv --task numbers --label-column length width\n"
+        "      numbers to predict, in two columns of a table that lists the images\n"
         "  minidl finetune\n"
         "      minidl's own LeNet-5 for MNIST on scikit-learn's digits, ten of a class\n",
     )
@@ -59,7 +62,12 @@ def _add_material(finetune: argparse.ArgumentParser) -> None:
         "images", nargs="?", type=Path, default=None, metavar="IMAGES",
         help="a folder of images, a CSV list, an .npz, or an HDF5 file of `minidl build`",
     )  # fmt: skip
-    add_columns(finetune)
+    add_columns(finetune, several=True)
+    finetune.add_argument(
+        "--task", choices=TASKS,
+        help="what the images' table tells: one of several classes, any of several labels, or "
+        "numbers to predict (default: classes)",
+    )  # fmt: skip
     finetune.add_argument(
         "--model", metavar="NAME",
         help="the network that the weights are of (default: known by the file)",

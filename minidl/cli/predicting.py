@@ -67,7 +67,10 @@ def _predict(options: argparse.Namespace) -> int:
             continue
         print(f"{'' if not found else chr(10)}{each.image}")
         for row in each.classes:
-            print(f"  {row['probability']:7.2%}  {row['class']}", flush=True)
+            told = f"{row['probability']:7.2%}" if "probability" in row else f"{row['value']:7.6g}"
+            print(f"  {told}  {row['class']}", flush=True)
+        if not each.classes:
+            print("  none of the labels")
         found.append({"image": str(each.image), "classes": each.classes})
     for row in skipped:
         print(f"minidl predict: {row['file']}: {row['reason']}", file=sys.stderr)
@@ -87,13 +90,15 @@ def _save_csv(path: Path, predictions: "list[Prediction]") -> None:
     from minidl.io.atomic import atomic_write
 
     most = max(1, *(len(each.classes) for each in predictions))
-    further = [f"{name}_{n}" for n in range(2, most + 1) for name in ("class", "probability")]
+    rows = [row for each in predictions for row in each.classes]
+    value = "value" if rows and "value" in rows[0] else "probability"
+    further = [f"{name}_{n}" for n in range(2, most + 1) for name in ("class", value)]
     # A file's name may hold bytes that aren't text: they are kept.
     how: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
     with atomic_write(path) as temporary, open(temporary, "w", **how) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "class", "probability", *further, "error"])
+        writer.writerow(["file", "class", value, *further, "error"])
         for each in predictions:
-            cells = [cell for row in each.classes for cell in (row["class"], row["probability"])]
+            cells = [cell for row in each.classes for cell in (row["class"], row[value])]
             missing = [""] * (2 * most - len(cells))
             writer.writerow([each.image, *cells, *missing, each.error or ""])

@@ -1,1 +1,1 @@
-"""Numbers that a fast kernel and its twin share; neither reads them from the other."""
+"""What several rooms share: numbers of a fast kernel and its twin, and names that files hold."""

@@ -8,7 +8,7 @@ import numpy as np
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["ArrayDataset", "Dataset", "LabelledImages"]
+__all__ = ["ArrayDataset", "Dataset", "LabelledImages", "as_labels"]
 
 
 class Dataset:
@@ -90,8 +90,13 @@ class ArrayDataset(Dataset):
         return tuple(array[np.asarray(indices)] for array in self.arrays)
 
 
+def as_labels(labels: Any) -> np.ndarray:
+    """Return labels (N,) as int64 or, of several labels or numbers an image, (N, C) as float32."""
+    return np.asarray(labels, np.int64 if np.ndim(labels) == 1 else np.float32)
+
+
 class LabelledImages(ArrayDataset):
-    """Images (N, H, W, C) in memory with their labels (N,), numbers of `classes`.
+    """Images (N, H, W, C) in memory with their labels (N,), numbers of `classes`, or (N, C).
 
     names: what each image is called, such as its file.
     """
@@ -103,8 +108,8 @@ class LabelledImages(ArrayDataset):
         classes: Sequence[str],
         names: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(images, labels)
-        self.labels, self.classes = np.asarray(labels, np.int64), list(classes)
+        self.labels, self.classes = as_labels(labels), list(classes)
+        super().__init__(images, self.labels)
         self.names = names
 
     def name(self, index: int) -> str:

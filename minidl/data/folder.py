@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.checks import positive
 from minidl.data.containers import check_no_containers
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, as_labels
 from minidl.data.images import Size, check_size, read_image
 from minidl.data.parts import check_no_parts, class_folders
 from minidl.data.scanning import HIDDEN, NO_CLASS, NOWHERE, SYSTEM, Scan, kinds
@@ -21,8 +21,10 @@ __all__ = ["ImageFiles", "ImageFolder", "reason_of"]
 class ImageFiles(Dataset):
     """Image files below the folder `root`: item i is (image (H, W, 3) uint8 RGB, label ()).
 
-    paths: where the N images are.  labels: (N,) int64, numbers of classes.
-    classes: their names.  size, fit: as `minidl.data.images.read_image` takes them.
+    paths: where the N images are.  labels: (N,) int64, numbers of classes, or (N, C) float32: which
+        of C labels an image has, or C numbers that are to be predicted.
+    classes: the names of the classes, the labels or the numbers.
+    size, fit: as `minidl.data.images.read_image` takes them.
     passed_over: (name, reason) of what was found beside them and isn't taken.
     """
 
@@ -40,7 +42,7 @@ class ImageFiles(Dataset):
         check_size(size, fit)
         self.root = root
         self.paths = list(paths)
-        self.labels = np.asarray(labels, np.int64)
+        self.labels = as_labels(labels)
         self.classes = list(classes)
         self.size, self.fit = size, fit
         self.passed_over = list(passed_over)
@@ -68,16 +70,24 @@ class ImageFiles(Dataset):
         with ThreadPoolExecutor(workers, thread_name_prefix="minidl-images") as pool:
             reasons = list(pool.map(self._why_unreadable, self.paths))
         readable = np.array([reason is None for reason in reasons])
+        if self.labels.ndim == 1:
+            self._check_no_class_is_lost(readable, reasons)
+        elif not readable.any():
+            raise FileFormatError(
+                f"none of the images can be read, for example {self.paths[0]}: {reasons[0]}"
+            )
+        bad = [(path, why) for path, why in zip(self.paths, reasons) if why is not None]
+        self.paths = [path for path, good in zip(self.paths, readable) if good]
+        self.labels = self.labels[readable]
+        return bad
+
+    def _check_no_class_is_lost(self, readable: np.ndarray, reasons: list[str | None]) -> None:
         for label in np.setdiff1d(self.labels, self.labels[readable]):
             first = int(np.flatnonzero(self.labels == label)[0])
             raise FileFormatError(
                 f"none of the images of class {self.classes[label]!r} can be read, for example "
                 f"{self.paths[first]}: {reasons[first]}"
             )
-        bad = [(path, why) for path, why in zip(self.paths, reasons) if why is not None]
-        self.paths = [path for path, good in zip(self.paths, readable) if good]
-        self.labels = self.labels[readable]
-        return bad
 
     def _why_unreadable(self, path: Path) -> str | None:
         try:

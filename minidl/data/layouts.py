@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minidl.constants.tasks import CLASSES
 from minidl.data.containers import MASK, containers, masks, unwrapped
 from minidl.data.folder import ImageFiles, ImageFolder
 from minidl.data.images import SUFFIXES, Size
@@ -36,7 +37,8 @@ def image_parts(
     size: Size | None = None,
     fit: str = "crop",
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
 ) -> dict[str, Any]:
     """The parts of a data set of images: "train", "validation", "test"; "all" if it isn't split.
 
@@ -46,7 +48,8 @@ def image_parts(
         a folder with a table of its images, or with one for each part; an .npz file, such as
         Keras's mnist.npz; a folder of idx files or of CIFAR-10's; a folder of nothing but one of
         these, or with one in a folder images beside masks.
-    size, fit: as `read_image` takes them.  file_column, label_column: as `ImageList`.
+    size, fit: as `read_image` takes them.  file_column, label_column, task: as `ImageList`; labels
+        and numbers are read from tables.
     All parts have the classes of the first. A part for testing without labels is in `passed_over`.
     Raises FileNotFoundError, ArgumentError or FileFormatError where labels or parts can't be told
     for sure, saying what would tell.
@@ -55,7 +58,7 @@ def image_parts(
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     suffix = path.suffix.lower()
-    read = _Reader(size, fit, file_column, label_column)
+    read = _Reader(size, fit, file_column, label_column, task)
     if path.is_file() and suffix in TABLES:
         return _of_table(read.table(path))
     if path.is_dir():
@@ -74,7 +77,8 @@ class _Reader(NamedTuple):
     size: Size | None
     fit: str
     file_column: str | None
-    label_column: str | None
+    label_column: str | Sequence[str] | None
+    task: str = CLASSES
 
     def table(
         self, path: Path, root: Path | None = None, classes: Sequence[str] | None = None
@@ -82,13 +86,23 @@ class _Reader(NamedTuple):
         return ImageList(path, root, classes=classes, **self._asdict())
 
     def check_no_columns(self, path: Path) -> None:
-        check_no_columns(path, self.file_column, self.label_column)
+        check_no_columns(path, self.file_column, self.label_column, self.task)
 
 
-def check_no_columns(path: object, file_column: str | None, label_column: str | None) -> None:
-    """Raise ArgumentError where columns are named of what is no table."""
+def check_no_columns(
+    path: object,
+    file_column: str | None,
+    label_column: str | Sequence[str] | None,
+    task: str = CLASSES,
+) -> None:
+    """Raise ArgumentError where columns are named of what is no table, or it is to tell more."""
     if file_column or label_column:
         raise ArgumentError(f"file_column= and label_column= are for tables, not for {path}")
+    if task != CLASSES:
+        raise ArgumentError(
+            f"task={task!r} wants a table of images (.csv) that tells their {task}, and {path} is "
+            "none"
+        )
 
 
 def _in_folder(path: Path, read: _Reader) -> dict[str, Any]:

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.data.containers import masks
 from minidl.data.folder import ImageFiles
 from minidl.data.images import SUFFIXES, Size
 from minidl.data.parts import class_folders, part_of
+from minidl.data.targets import (
+    Targets,
+    is_indicator,
+    read_indicators,
+    read_labels,
+    read_numbers,
+)  # fmt: skip
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = ["ImageList", "lists_images", "repeats_folders", "sorted_classes"]
@@ -17,11 +27,13 @@ __all__ = ["ImageList", "lists_images", "repeats_folders", "sorted_classes"]
 DELIMITERS = ",;\t|"
 FILE, LABEL = "file", "label"
 SOME = 50  # rows that tell whether a table lists images
-LABELS = {"label", "labels", "class", "classes", "class_name", "classname", "category", "target"}
+LABEL_WORDS = {
+    "label", "labels", "class", "classes", "class_name", "classname", "category", "target", "tags",
+}  # fmt: skip
 
 
 class ImageList(ImageFiles):
-    """Image files that a table lists, with their classes.
+    """Image files that a table lists, with their classes, labels or numbers.
 
     csv_path: a table, in CSV or with tabs, semicolons or bars between its columns. Its first row
         names them, unless it names an image.
@@ -34,6 +46,9 @@ class ImageList(ImageFiles):
         "class".
     classes: their names in the order of their labels; None: the texts in the label column, sorted:
         as numbers if all are whole numbers, otherwise as text.
+    task: "classes", one an image; "labels", any of several: a column of them, between semicolons,
+        bars, commas or spaces, or a column of 0 and 1 for each label; "numbers", in one column or
+        several. Of these, label_column may be a list, and `classes` are their names.
     parts: of each image, "train", "validation" or "test", if a column tells; otherwise None.
     Raises FileFormatError for what is no such table, or where several columns would do,
     FileNotFoundError for files that aren't there.
@@ -47,34 +62,28 @@ class ImageList(ImageFiles):
         size: Size | None = None,
         fit: str = "crop",
         file_column: str | None = None,
-        label_column: str | None = None,
+        label_column: str | Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
+        task: str = CLASSES,
     ) -> None:
         path = Path(csv_path)
         table = _read(path)
         folders = _folders(path) if root is None else [Path(root)]
         file = _file_column(path, table, file_column, folders)
-        label = _label_column(path, table, label_column, file)
+        columns = _label_columns(path, table, label_column, file, task)
         for number, row in enumerate(table.rows, table.first):
-            if not (row[file] and row[label]):
+            if not row[file] or (task == CLASSES and not row[columns[0]]):
                 raise FileFormatError(f"{path}: row {number} lacks its file or its label")
         names = [row[file] for row in table.rows]
         folder, paths = _located(path, names, folders)
-        texts = [row[label] for row in table.rows]
-        kept = _once(path, paths, texts)
+        kept = _once(path, paths, [", ".join(row[i] for i in columns) for row in table.rows])
         repeated = [(names[i], "listed before") for i in sorted({*range(len(names))} - {*kept})]
-        known = sorted_classes(texts) if classes is None else list(classes)
-        if unknown := sorted({*texts} - {*known}):
-            raise FileFormatError(
-                f"{path}: expected the classes {', '.join(known)}, found {', '.join(unknown)} too"
-            )
-        number_of = {name: i for i, name in enumerate(known)}
-        labels = [number_of[texts[i]] for i in kept]
+        known, labels = _targets(path, table, columns, task, classes)
         super().__init__(
-            folder, [paths[i] for i in kept], labels, known, size=size, fit=fit,
+            folder, [paths[i] for i in kept], labels[kept], known, size=size, fit=fit,
             passed_over=repeated,
         )  # fmt: skip
-        at = _part_column(table, {file, label})
+        at = _part_column(table, {file, *columns})
         self.parts = None if at is None else [part_of(table.rows[i][at]) for i in kept]
 
 
@@ -155,7 +164,7 @@ def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int
     part = _part_column(table, {file})
     others = [i for i in range(len(table.columns)) if i not in (file, part)]
     if len(others) > 1:
-        others = [i for i in others if table.columns[i].lower().replace(" ", "_") in LABELS]
+        others = [i for i in others if table.columns[i].lower().replace(" ", "_") in LABEL_WORDS]
     if len(others) != 1:
         raise FileFormatError(
             f"{path}: expected a column {LABEL!r}, or one column beside the images' names, found "
@@ -165,9 +174,69 @@ def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int
     if any(map(_is_fraction, values)):
         raise FileFormatError(
             f"{path}: the column {table.columns[others[0]]!r} holds numbers with fractions, not "
-            "classes: name the column of the classes with label_column="
+            "classes: name the column of the classes with label_column=, or say task='numbers' to "
+            "predict them"
         )
     return others[0]
+
+
+def _label_columns(
+    path: Path, table: _Table, names: str | Sequence[str] | None, file: int, task: str
+) -> list[int]:
+    """The columns of what is asked of the images; several for labels and numbers only."""
+    given = [names] if isinstance(names, str) else list(names or ())
+    if task == CLASSES:
+        if len(given) > 1:
+            raise ArgumentError(
+                f"{path}: label_column= is one column of classes, got {', '.join(given)}: several "
+                "are for task='labels' and task='numbers'"
+            )
+        return [_label_column(path, table, given[0] if given else None, file)]
+    if given:
+        return [_named(path, table, name, "label_column") for name in given]
+    part = _part_column(table, {file})
+    others = [i for i in range(len(table.columns)) if i not in (file, part)]
+    named = [i for i in others if table.columns[i].lower().replace(" ", "_") in LABEL_WORDS]
+    if len(others) == 1 or len(named) == 1:
+        return others if len(others) == 1 else named
+    if task == LABELS and others and all(is_indicator([r[i] for r in table.rows]) for i in others):
+        return others
+    wanted = "each of 0 and 1" if task == LABELS else "of numbers"
+    raise FileFormatError(
+        f"{path}: expected a column {LABEL!r}, or one column beside the images' names, or several "
+        f"{wanted}, found {', '.join(table.columns)}: name them with label_column="
+    )
+
+
+def _targets(
+    path: Path, table: _Table, columns: list[int], task: str, known: Sequence[str] | None
+) -> Targets:
+    """The names of what is asked, and of all rows the labels, as `ImageFiles` has them."""
+    names = [table.columns[i] for i in columns]
+    rows = [[row[i] for i in columns] for row in table.rows]
+    if task == NUMBERS:
+        found = read_numbers(path, names, rows, table.first)
+    elif task == LABELS and (len(columns) > 1 or is_indicator([row[0] for row in rows])):
+        found = read_indicators(path, names, rows, table.first)
+    elif task == LABELS:
+        return read_labels(path, [row[0] for row in rows], table.first, known)
+    else:
+        return _classes(path, [row[0] for row in rows], known)
+    if known is not None and list(known) != names:
+        raise FileFormatError(
+            f"{path}: expected the columns {', '.join(known)}, found {', '.join(names)}"
+        )
+    return found
+
+
+def _classes(path: Path, texts: Sequence[str], known: Sequence[str] | None) -> Targets:
+    names = sorted_classes(texts) if known is None else list(known)
+    if unknown := sorted({*texts} - {*names}):
+        raise FileFormatError(
+            f"{path}: expected the classes {', '.join(names)}, found {', '.join(unknown)} too"
+        )
+    number_of = {name: i for i, name in enumerate(names)}
+    return names, np.array([number_of[text] for text in texts], np.int64)
 
 
 def _is_fraction(text: str) -> bool:
@@ -314,7 +383,7 @@ def _once(path: Path, paths: list[Path], texts: list[str]) -> list[int]:
         elif label_of[image] != text:
             raise FileFormatError(
                 f"{path}: {image} is listed as {label_of[image]!r} and as {text!r}: give each "
-                "image one class"
+                "image one class, or one row"
             )
         label_of[image] = text
     return kept

@@ -2,11 +2,13 @@
 the HDF5 files of `minidl build`; decoded once where memory allows."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.constants.tasks import CLASSES
 from minidl.data.dataset import Dataset, LabelledImages
 from minidl.data.folder import ImageFiles
 from minidl.data.hdf5_dataset import HDF5Dataset
@@ -15,6 +17,7 @@ from minidl.data.layouts import check_no_columns, image_parts
 from minidl.data.loader import DataLoader
 from minidl.data.parts import PARTS, class_folders
 from minidl.data.splits import split
+from minidl.data.targets import check_targets
 from minidl.errors import ArgumentError
 
 __all__ = ["Part", "Parts", "open_for_measuring", "open_for_training", "open_undecoded"]
@@ -58,7 +61,8 @@ def open_for_training(
     *,
     seed: int = 0,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     strict: bool = False,
     with_test: bool = False,
 ) -> Parts:
@@ -66,20 +70,27 @@ def open_for_training(
 
     A fifth of each class is held out of images that aren't split.
     size: height and width to decode to.  seed: decides what is held out.
-    file_column, label_column: as `ImageList` takes them.
+    file_column, label_column, task: as `ImageList` takes them.
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     with_test: open the test part too where there are both.
     Raises ArgumentError where there is no part to train on, or a class without images.
     """
-    opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
+    opened = open_undecoded(
+        path, size, file_column=file_column, label_column=label_column, task=task
+    )
     names = list(opened)
     if names[0] not in ("train", "all"):
         raise ArgumentError(f"{path} has no part to train on, only {', '.join(names)}")
     training, skipped = _in_memory(opened[names[0]], strict)
     over = [pair for name in names for pair in passed_over(opened[name])]
-    _check_classes(path, training)
+    if task == CLASSES:
+        _check_classes(path, training)
     if len(names) == 1:
-        training, validation = split(training, (1 - HELD_OUT, HELD_OUT), seed)
+        shares = (1 - HELD_OUT, HELD_OUT)
+        training, validation = split(training, shares, seed, stratify=task == CLASSES)
+    if task != CLASSES:
+        check_targets(path, task, training.classes, training.labels)
+    if len(names) == 1:
         return Parts(training, validation, skipped, over)
     second, *third = [name for name in ("validation", "test") if name in names]
     others = []
@@ -105,7 +116,8 @@ def open_for_measuring(
     *,
     part: str | None = None,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     strict: bool = False,
 ) -> Part:
     """Return one part, or all images where they aren't split.
@@ -114,7 +126,9 @@ def open_for_measuring(
         is none.  For the other arguments see `open_for_training`.
     Raises ArgumentError for a part that there isn't.
     """
-    opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
+    opened = open_undecoded(
+        path, size, file_column=file_column, label_column=label_column, task=task
+    )
     if list(opened) == ["all"]:
         if part is not None:
             raise ArgumentError(f"{path} isn't split into parts: leave out part=")
@@ -132,7 +146,8 @@ def open_undecoded(
     size: int,
     *,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     fit: str = "crop",
 ) -> dict[str, Any]:
     """Return the parts, "train", "validation" and "test", or "all", of images still to be decoded.
@@ -143,9 +158,10 @@ def open_undecoded(
     """
     if path.suffix not in HDF5:
         return image_parts(
-            _existing(path), size=size, fit=fit, file_column=file_column, label_column=label_column
-        )
-    check_no_columns(path, file_column, label_column)
+            _existing(path), size=size, fit=fit, file_column=file_column,
+            label_column=label_column, task=task,
+        )  # fmt: skip
+    check_no_columns(path, file_column, label_column, task)
     built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}
     there = {part: file for part, file in built.items() if file.exists()}
     if not path.exists() and "train" in there and len(there) > 1:

@@ -122,6 +122,11 @@ def _groups(dataset: Dataset, stratify: bool) -> list[tuple[str, np.ndarray]]:
         )
     names = getattr(dataset, "classes", None)
     labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ArgumentError(
+            f"split: {type(dataset).__name__} has several labels an item, which can't all be "
+            "kept in proportion: say stratify=False"
+        )
     return [
         (
             f"class {label}" if names is None else f"class {names[label]!r}",

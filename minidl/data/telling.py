@@ -9,7 +9,7 @@ from minidl.data.scanning import kinds
 from minidl.data.splits import labels_of
 from minidl.text import printable, shortened, table
 
-__all__ = ["Tell", "classes_table", "left_out", "teller"]
+__all__ = ["Tell", "classes_table", "left_out", "numbers_table", "teller"]
 
 MOST = 20  # classes that are listed one by one
 LONGEST = 40  # characters of a class's name
@@ -29,6 +29,23 @@ def _print(text: str) -> None:
 
 def _ignore(text: str) -> None:
     pass
+
+
+def numbers_table(names: Sequence[str], parts: Mapping[str, Any]) -> str:
+    """Return a table of how many images each part has, and of the range of their numbers.
+
+    names: of the numbers.  parts: data sets by the parts' names.
+    """
+    rows = []
+    for part, images in parts.items():
+        targets = labels_of(images)
+        assert targets is not None
+        for name, column in zip(names, targets.T, strict=True):
+            mean, spread = column.mean(dtype=np.float64), column.std(dtype=np.float64)
+            numbers = (f"{each:.4g}" for each in (column.min(), mean, column.max(), spread))
+            rows.append((part, shortened(name, LONGEST), f"{len(column):,}", *numbers))
+    head = ("part", "number", "images", "least", "mean", "largest", "deviation")
+    return table([head, *rows], left=2)
 
 
 def classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
@@ -52,6 +69,8 @@ def classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
 
 def _counts(images: Any, classes: int) -> list[int]:
     labels = labels_of(images)
+    if labels is not None and labels.ndim == 2:  # (N, C), which labels an image has
+        return [int(count) for count in labels.sum(axis=0)]
     return np.bincount(() if labels is None else labels, minlength=classes).tolist()
 
 

@@ -4,7 +4,7 @@
 out"), `shape`, `dtype` and `crc32` (see `sealed`); a group has `kind` (such as "convolution")
 and the settings that its numbers depend on. The root has format="minidl weights", format_version,
 minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments`,
-`image_format` and `classes`: what `models.load` rebuilds it from.
+`image_format`, `classes` and `task`: what `models.load` rebuilds it from.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.constants.tasks import CLASSES, TASKS
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, StateError
 from minidl.io.compose import Content
 from minidl.io.guarded import MAX_BYTES, MAX_STRING, Entry, GuardedFile
@@ -98,6 +99,8 @@ def add_architecture(content: Content, model: Module, under: str) -> None:
         known["image_format"] = asdict(image_format)
     if (classes := getattr(model, "classes", None)) is not None:
         known["classes"] = list(classes)
+    if (task := getattr(model, "task", CLASSES)) != CLASSES:
+        known["task"] = task
     for key, value in known.items():
         text = json.dumps(value)
         if len(text) > MAX_STRING:
@@ -170,6 +173,7 @@ class Architecture:
     arguments: dict[str, Any]
     image_format: dict[str, Any] | None
     classes: list[str] | None
+    task: str = CLASSES
 
 
 def names_architecture(path: str | os.PathLike[str]) -> bool:
@@ -189,7 +193,8 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
         group = "/" if kind == FORMAT else "/model"
         name = file.attribute("architecture", of=group)
         texts = {
-            key: file.attribute(key, of=group) for key in ("arguments", "image_format", "classes")
+            key: file.attribute(key, of=group)
+            for key in ("arguments", "image_format", "classes", "task")
         }
     if name is None:
         raise FileFormatError(
@@ -203,13 +208,15 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     if "arguments" not in known:
         raise FileFormatError(f"{os.fspath(path)}: it names {name!r:.80} without its arguments")
     made = Architecture(
-        str(name), known["arguments"], known.get("image_format"), known.get("classes")
-    )
+        str(name), known["arguments"], known.get("image_format"), known.get("classes"),
+        known.get("task", CLASSES),
+    )  # fmt: skip
     plain = (
         isinstance(made.arguments, dict)
         and isinstance(made.image_format, dict | None)
         and isinstance(made.classes, list | None)
         and all(isinstance(each, str) for each in made.classes or [])
+        and made.task in TASKS
     )
     if not plain:
         raise FileFormatError(

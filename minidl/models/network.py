@@ -9,6 +9,7 @@ from minidl import nn
 from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
 from minidl.checks import positive
+from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError, ShapeError, StateError
 from minidl.io.foreign import Found
 from minidl.models.sources import ImageFormat, Source
@@ -27,13 +28,17 @@ class Network(Module):
     input_shape: (H, W, C) of the images it was made for.  any_size: whether it takes others too,
         from the smallest size up, as where the head averages over the maps.
     image_format: how to prepare images for the weights it was made with, if that is known.
-    classes: the names of the classes that it tells apart, if they are known.
+    task: what its scores are of: "classes", of which an image has one; "labels", of which it has
+        any number, its scores being those before the sigmoid; "numbers", which they are themselves.
+    classes: the names of the classes that it tells apart, or of the labels or numbers, if they are
+        known.
     architecture: name and arguments of the function of `minidl.models` that made it.
     sources: the libraries whose weights for it are known by their names.
     """
 
     architecture: tuple[str, dict[str, Any]] | None = None
     image_format: ImageFormat | None = None
+    task: str = CLASSES
     classes: list[str] | None = None
     sources: tuple[Source, ...] = ()
 
@@ -69,7 +74,7 @@ class Network(Module):
         num_classes = positive("replace_head", "num_classes", num_classes)
         for head in self.heads():
             _replace_last(head, num_classes, self)
-        self.classes = None
+        self.classes, self.task = None, CLASSES
         if self.architecture is not None:
             name, arguments = self.architecture
             self.architecture = (name, arguments | {"num_classes": num_classes})

@@ -206,6 +206,7 @@ def _describe(model: Network, found: Architecture, path: Any) -> None:
             f"{model.num_classes}"
         )
     model.image_format, model.classes = _image_format(found.image_format, path), found.classes
+    model.task = found.task
 
 
 def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from minidl.constants.tasks import CLASSES, NUMBERS
 from minidl.data.opening import Part, open_for_measuring
+from minidl.errors import ArgumentError
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
-from minidl.train.inference import Members, class_numbers, load_members
+from minidl.train.inference import Members, class_numbers, listed, load_members
 from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
 from minidl.train.settings import check_paths, check_settings, several_paths
+from minidl.train.task import TASKS
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
 
@@ -24,8 +27,11 @@ ELSEWHERE = "(any other)"
 class Evaluation:
     """What networks were measured to be.
 
-    rows: {"name", "accuracy", "rank5", "loss", "right"} of each network and each ensemble.
-    classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others.
+    rows: {"name", "accuracy", "rank5", "loss", "right"} of each network and each ensemble; of
+        labels and numbers "name" and what `Labels.figures` or `Numbers.figures` gives.
+    task: what the networks tell: "classes", "labels" or "numbers".
+    classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others. Labels
+        and numbers have none.
     images: where they are from.  part: "train", "validation", "test" or "all".
     count: of the images.  image_classes: how many classes these are of.
     num_classes: how many classes the networks know.
@@ -34,6 +40,7 @@ class Evaluation:
     """
 
     rows: list[dict[str, Any]]
+    task: str
     classes: list[str]
     confusion: np.ndarray
     weights: list[Path]
@@ -72,7 +79,7 @@ def evaluate(
     *,
     part: str | None = None,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     strict: bool = False,
     classes: str | os.PathLike[str] | None = None,
     ten_crop: bool = False,
@@ -106,18 +113,77 @@ def evaluate(
             file_column=file_column,
             label_column=label_column,
             strict=strict,
+            task=members.task,
         )
         for size in sorted({*members.sizes})
     }
     found = opened[members.sizes[0]]
+    if members.task != CLASSES:
+        return _of_targets(members, opened, path, batch_size, ten_crop, verbose)
     numbers, notes = class_numbers(members, found.images.classes, path.suffix.lower() == ".csv")
     own = {size: each.images for size, each in opened.items()}
     scores = members.log_probabilities(own, batch_size, ten_crop, verbose)
     rows, joint = _rows(members, scores, np.array(numbers)[found.images.labels])
     shown, confusion = _confusion(members, joint, found, numbers)
+    return _evaluation(members, path, found, ten_crop, rows, shown, confusion, notes)
+
+
+def _of_targets(
+    members: Members,
+    opened: dict[int, Part],
+    path: Path,
+    batch_size: int,
+    ten_crop: bool,
+    verbose: bool,
+) -> Evaluation:
+    """What networks of labels or numbers are measured to be."""
+    found = opened[members.sizes[0]]
+    targets, names = _arranged(members, found.images, path)
+    task = TASKS[members.task](targets)
+    own = {size: each.images for size, each in opened.items()}
+    scores = members.log_probabilities(own, batch_size, ten_crop, verbose)
+    called = _names(members.files)
+    if len(scores) > 1:
+        scores.append(task.joined(np.stack(scores, axis=1)))  # (N, networks, C) -> (N, C)
+        called.append("average")
+    rows = [
+        {"name": name, **task.figures(each, targets, names)}
+        for name, each in zip(called, scores, strict=True)
+    ]
+    return _evaluation(members, path, found, ten_crop, rows, [], np.zeros((0, 0), np.int64), [])
+
+
+def _arranged(members: Members, images: Any, path: Path) -> tuple[np.ndarray, list[str]]:
+    """The images' labels or numbers (N, C) in the networks' order, and their names."""
+    if members.names is None:
+        raise ArgumentError(f"{members.files[0]} doesn't name the {members.task} that it gives")
+    unknown = [name for name in images.classes if name not in members.names]
+    missing = [name for name in members.names if name not in images.classes]
+    if unknown or (missing and members.task == NUMBERS):
+        raise ArgumentError(
+            f"{path} has the {members.task} {listed(images.classes)}, and the network gives "
+            f"{listed(members.names)}: name the columns with label_column="
+        )
+    targets = np.zeros((len(images), len(members.names)), np.float32)
+    for i, name in enumerate(images.classes):  # a label that no image has is 0 of all
+        targets[:, members.names.index(name)] = images.labels[:, i]
+    return targets, members.names
+
+
+def _evaluation(
+    members: Members,
+    path: Path,
+    found: Part,
+    ten_crop: bool,
+    rows: list[dict[str, Any]],
+    classes: list[str],
+    confusion: np.ndarray,
+    notes: list[str],
+) -> Evaluation:
     return Evaluation(
         rows=rows,
-        classes=shown,
+        task=members.task,
+        classes=classes,
         confusion=confusion,
         weights=members.files,
         images=path,

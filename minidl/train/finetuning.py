@@ -5,7 +5,7 @@ The recipe itself, the four ways of training that are compared, is `minidl.train
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ import numpy as np
 
 import minidl as md
 from minidl import models
+from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
 from minidl.data.splits import labels_of
-from minidl.data.telling import Tell, classes_table, left_out, teller
+from minidl.data.telling import Tell, classes_table, left_out, numbers_table, teller
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.models import Network
 from minidl.text import table
 from minidl.train import augmentation
-from minidl.train.certainty import accuracy_interval, compared, gain
-from minidl.train.results import figures, save_report, save_results
+from minidl.train.certainty import compared, gain
+from minidl.train.results import save_report, save_results
 from minidl.train.run import Run
-from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.settings import check_arguments, check_paths, check_settings, choice
+from minidl.train.task import Task
 from minidl.train.transfer import FINE_TUNED, PROBE, SCRATCH, Approach, Transfer
 
 __all__ = ["finetune", "pretrained"]
@@ -38,7 +40,8 @@ def finetune(
     model: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     strict: bool = False,
     size: int | None = None,
     epochs: int = 6,
@@ -67,13 +70,16 @@ def finetune(
     model, arguments: the network that the weights are of, and what `models.create` makes it with;
         None: the file tells.
     file_column, label_column: as `data.ImageList` takes them.
+    task: "classes": which of them an image is of; "labels": which of several it has; "numbers":
+        numbers that are to be predicted. Labels and numbers are read from a table.
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     size: height and width of the images, in pixels, for networks that take any; None: those of
         the images that the weights are of.
     epochs: of fine-tuning; training from scratch takes three times as many.
     lr: the largest of fine-tuning; None: the best of several for images held out.
     freeze: the layer up to which the body isn't trained; None: all is.
-    mirror: whether photographs may be mirrored; grey images never are.
+    mirror: whether photographs may be mirrored; grey images never are, and images of which numbers
+        are asked are neither mirrored nor cropped.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
     scratch: whether the network is also trained from scratch.
     seed: of all random numbers; it is given to `md.manual_seed`.
@@ -94,6 +100,7 @@ def finetune(
         mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
         seeds=seeds,
     )  # fmt: skip
+    task = choice("train.finetune", "task=", task, TASKS)
     md.manual_seed(seed)
     network, parts, name = _opened(given)
     assert network.architecture is not None
@@ -104,11 +111,13 @@ def finetune(
         "batch_size": batch_size,
         "lr": lr,
         "freeze": freeze,
-        # Photographs may be mirrored; what is grey and small is mostly text.
-        "mirror": mirror and network.input_shape[2] == 3,
+        # Photographs may be mirrored; what is grey and small is mostly text. Numbers may be of what
+        # mirror images and crops change, such as places and sizes.
+        "mirror": mirror and network.input_shape[2] == 3 and task != NUMBERS,
         "mixup": mixup,
         "cutmix": cutmix,
         "seed": seed,
+        "task": task,
     }
     settings = {
         "command": "finetune",
@@ -131,14 +140,16 @@ def finetune(
         parts.validation,
         parts.training.classes,
         prepare=network.preparation(),
-        augment=augmentation.for_finetuning(network.image_format.size, recipe["mirror"]),
+        augment=()
+        if task == NUMBERS
+        else augmentation.for_finetuning(network.image_format.size, recipe["mirror"]),
         progress=verbose,
         **recipe,
     )
     run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings)
     run.write("settings", run.settings)
     tell = teller(verbose)
-    _tell_before(tell, network, parts, name, seed)
+    _tell_before(tell, network, parts, name, seed, task)
     again = replace(transfer, network=copy.deepcopy(network), scratch=None)
     kept = _compare(run, transfer, parts, tell)
     if seeds > 1 and len(kept) > 1:
@@ -154,10 +165,10 @@ def _opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
 
     given: the arguments of `finetune`.
     """
-    own = ("file_column", "label_column", "strict")  # how images are read
+    own = ("file_column", "label_column", "strict", "task")  # how images are read
     if given["weights"] is None:
         unused = ("images", "model", "arguments", *own, "size")
-        _check_unused(**{name: given[name] for name in unused})
+        _check_unused(**{name: given[name] for name in unused if given[name] != CLASSES})
         return _for_mnist(), _few_digits(), "digits"
     if given["images"] is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
@@ -228,16 +239,19 @@ def _of_body(model: str, weights: str | os.PathLike[str], arguments: Mapping[str
         return network
 
 
-def _tell_before(tell: Tell, network: Network, parts: Parts, name: str, seed: int) -> None:
+def _tell_before(
+    tell: Tell, network: Network, parts: Parts, name: str, seed: int, task: str
+) -> None:
     """Say what is trained on what."""
     assert network.architecture is not None
     classes = parts.training.classes
     tell(
         f"{network.architecture[0]} ({network.num_parameters:,} parameters) on {name}: "
         f"{len(parts.training):,} images to train on, {len(parts.validation):,} to validate on, "
-        f"{len(classes):,} classes; threads: {md.config.num_threads}, seed: {seed}"
+        f"{len(classes):,} {task}; threads: {md.config.num_threads}, seed: {seed}"
     )
-    tell(classes_table(classes, {"train": parts.training, parts.measured: parts.validation}))
+    both = {"train": parts.training, parts.measured: parts.validation}
+    tell((numbers_table if task == NUMBERS else classes_table)(classes, both))
     tell(left_out(parts.skipped, parts.passed_over))
 
 
@@ -247,7 +261,7 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> list[App
     try:
         for approach in transfer:
             row = _measured(approach, transfer)
-            tell(f"{approach.name}: accuracy {row['accuracy']:.2%}")
+            tell(f"{approach.name}: {transfer.goal.told(row)}")
             if approach.tried:
                 tell(_tried(approach))
             done.append((approach, row))
@@ -258,7 +272,7 @@ def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> list[App
         tell(f"the next way failed: {error}")
         run.results["failed"] = str(error)
         run.write("results", run.results)
-    tell(_table([row for _, row in done]))
+    tell(_table([row for _, row in done], transfer.goal))
     if run.results is not None and run.results["verdict"]:
         tell(run.results["verdict"])
     return [approach for approach, _ in done if approach.name != SCRATCH]
@@ -273,7 +287,7 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
         probe, tuned = replace(again, network=copy.deepcopy(again.network), seed=seed)
         scores.append([probe.scores, tuned.scores])
         shares.append(tuned.share)
-    right = np.array(scores).argmax(axis=3) == labels  # (seeds, 2, N)
+    right = again.goal.right(np.array(scores), labels)  # (seeds, 2, N)
     accuracies = right.mean(axis=2).tolist()
     found = zip(accuracies, shares, strict=True)
     rows = [
@@ -294,12 +308,10 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
     """The figures of an approach, as results.json has them."""
-    found = figures(approach.scores, _labels(transfer), transfer.classes)
-    count = len(approach.scores)
+    found = transfer.goal.figures(approach.scores, _labels(transfer), transfer.classes)
     return {
         "name": approach.name,
         **found,
-        "interval": accuracy_interval(round(found["accuracy"] * count), count),
         "seconds": approach.seconds,
         "trained_parameters": approach.trained_parameters,
         "epochs": approach.rows,
@@ -328,18 +340,19 @@ def _save(
     rows = [row for _, row in done]
     skipped = [*parts.skipped, *parts.passed_over]
     save_results(
-        run, rows, kept[-1].name, kept[-1].scores, parts.validation, transfer.classes, counts,
-        skipped, tell, verdict=_verdict(kept, _labels(transfer)),
+        run, transfer.goal, rows, kept[-1].name, kept[-1].scores, parts.validation,
+        transfer.classes, counts, skipped, tell,
+        verdict=_verdict(kept, transfer.goal, _labels(transfer)),
     )  # fmt: skip
     if done[-1][0] is kept[-1]:
         md.save_weights(kept[-1].model, run.folder / "weights.h5")
 
 
-def _verdict(kept: list[Approach], labels: np.ndarray) -> str:
+def _verdict(kept: list[Approach], task: Task, labels: np.ndarray) -> str:
     """Whether fine-tuning beats the probe, in a sentence; nothing before both are there."""
     if len(kept) < 2:
         return ""
-    before, after = ((each.scores.argmax(axis=1) == labels) for each in kept)
+    before, after = (task.right(each.scores, labels) for each in kept)
     return compared(kept[1].name, kept[0].name, *gain(before, after), len(labels))
 
 
@@ -355,11 +368,11 @@ def _tried(approach: Approach) -> str:
     return f"{title}\n{table([head, *rows])}"
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]], task: Task) -> str:
     """The approaches, one a line."""
     cells = [
-        (row["name"], f"{row['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*row["interval"]),
-         f"{row['loss']:.4f}", f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
+        (row["name"], *task.cells(row), f"{row['loss']:.4f}", f"{row['trained_parameters']:,}",
+         f"{row['seconds']:.1f}")
         for row in rows
     ]  # fmt: skip
-    return table([("", "accuracy", "95 % interval", "loss", "trained", "seconds"), *cells])
+    return table([("", *task.heads, "loss", "trained", "seconds"), *cells])

@@ -1,6 +1,5 @@
 """Networks from files of weights, alone or as an ensemble, and what they say about images."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from minidl.errors import ArgumentError, FileFormatError
 from minidl.models import Network
 from minidl.nn.modes import evaluating
 from minidl.text import printable
+from minidl.train.task import TASKS
 
 __all__ = ["Members", "class_numbers", "load_members", "log_probabilities"]
 
@@ -41,6 +41,11 @@ class Members(NamedTuple):
     def num_classes(self) -> int:
         """How many classes they tell apart."""
         return self.networks[0].num_classes
+
+    @property
+    def task(self) -> str:
+        """What their scores are of: "classes", "labels" or "numbers"."""
+        return self.networks[0].task
 
     @property
     def sizes(self) -> list[int]:
@@ -91,6 +96,11 @@ def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
             raise ArgumentError(f"{file}: {error}") from error
     first = networks[0].num_classes
     for file, network in zip(files, networks, strict=True):
+        if network.task != networks[0].task:
+            raise ArgumentError(
+                f"networks of one ensemble must tell the same, but {files[0]} gives "
+                f"{networks[0].task} and {file} {network.task}"
+            )
         if network.num_classes != first:
             raise ArgumentError(
                 f"networks of one ensemble must tell the same classes apart, but {files[0]} has "
@@ -210,13 +220,14 @@ def log_probabilities(
     name: str = "",
     verbose: bool = False,
 ) -> np.ndarray:
-    """Return the logarithms of a network's probabilities (N, C), float64.
+    """Return the logarithms of a network's probabilities (N, C), float64; of labels the log-odds,
+    and numbers as they are.
 
     images: decoded to `network.decoded_size`, the first array of each item.
     batch_size: images that go through the network at once; crops count.
-    ten_crop: average the probabilities for the ten crops of the size that it takes. Otherwise they
-        are those for the image or, where `image_format.mirrored` says so, the mean over the image
-        and its mirror image.
+    ten_crop: average the probabilities, or numbers, for the ten crops of the size that it takes.
+        Otherwise they are those for the image or, where `image_format.mirrored` says so, the mean
+        over the image and its mirror image.
     name: of the network, for the progress bar and errors.  verbose: show that bar.
     """
     each, views = _views(network, ten_crop)
@@ -230,9 +241,8 @@ def log_probabilities(
             scores = network(batch).data.astype(np.float64)
             if not np.isfinite(scores.max(axis=1)).all():  # NaN is a maximum as well
                 raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
-            scores -= np.logaddexp.reduce(scores, axis=1, keepdims=True)
             scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)
-            found.append(np.logaddexp.reduce(scores, axis=1) - math.log(each))
+            found.append(TASKS[network.task].joined(scores))
             bar.update(len(scores))
     return np.concatenate(found)
 

@@ -1,7 +1,7 @@
 """LinearClassifier: logistic regression on features, trained to convergence."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,12 @@ from minidl.autograd import Tensor
 from minidl.checks import positive, real, whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Linear
-from minidl.optim.lbfgs import Minimum, lbfgs
+from minidl.train.linear_fit import cross_entropy, fit, held_out_scores
 from minidl.train.metrics import accuracy
 
 __all__ = ["LinearClassifier", "deal"]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
-FOLD_TOLERANCE, FOLD_ITERATIONS = 1e-4, 1000  # enough to tell which strength is better
-ROUNDING = 1e-12  # a gradient's norm below it is nothing but rounding
 
 
 class LinearClassifier:
@@ -61,10 +59,11 @@ class LinearClassifier:
         other, features that are not finite, and fewer than two classes.
         """
         x, labels = _rows("LinearClassifier.fit", features, labels)
-        mean, scale = _standardized(x, self.standardize)
-        found = _minimum(x, labels, self.strength, self.tolerance, self.max_iterations)
-        self.weight, self.bias = _for_raw_features(found.x, mean, scale)
-        self.converged, self.iterations = found.converged, found.iterations
+        found = fit(
+            x, labels, cross_entropy, int(labels.max()) + 1, self.strength, self.standardize,
+            self.tolerance, self.max_iterations,
+        )  # fmt: skip
+        self.weight, self.bias, self.converged, self.iterations = found
         if not found.converged:
             warnings.warn(
                 f"LinearClassifier.fit has not converged in {found.iterations} iterations: lower "
@@ -97,7 +96,11 @@ class LinearClassifier:
         parts = deal(who, labels, folds, seed)
         sums = np.zeros((len(tried), 2))  # of cross-entropies, and of right rows
         for part in range(folds):
-            sums += _held_out(x, labels, parts == part, tried)
+            held, count = parts == part, int(labels.max()) + 1
+            found = held_out_scores(x, labels, held, cross_entropy, count, tried)
+            right = (found.argmax(axis=2) == labels[held]).sum(axis=1)
+            losses = [cross_entropy(scores, labels[held])[0].sum() for scores in found]
+            sums += np.stack([losses, right], axis=1)
         rows = [(s, *(total / len(x)).tolist()) for s, total in zip(tried, sums)]
         scores = [dict(zip(("strength", "loss", "accuracy"), row)) for row in rows]
         best = cls(min(scores, key=lambda row: row["loss"])["strength"])
@@ -149,99 +152,6 @@ def deal(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     parts = np.empty(len(labels), np.int64)
     parts[by_class] = np.arange(len(labels)) % folds
     return parts
-
-
-def _minimum(
-    x: np.ndarray,
-    labels: np.ndarray,
-    strength: float,
-    tolerance: float,
-    max_iterations: int,
-    start: np.ndarray | None = None,
-) -> Minimum:
-    """Of the penalised cross-entropy of rows x (N, D): a flat vector of weight and bias."""
-    classes = int(labels.max()) + 1
-    # Of two classes scikit-learn penalises the difference of the weights only: 1/2 |w1 - w0|^2.
-    # In the minimum w0 = -w1, so that is |w0|^2 + |w1|^2, twice the penalty of several classes.
-    penalty = (2 if classes == 2 else 1) / (strength * len(x))
-    loss = _loss(x, labels, classes, penalty)
-    zeros = np.zeros((x.shape[1] + 1) * classes)
-    steepest = float(np.sqrt((loss(zeros)[1] ** 2).sum()))
-    norm = max(tolerance * steepest, ROUNDING)
-    return lbfgs(loss, zeros if start is None else start, norm, max_iterations)
-
-
-def _loss(
-    x: np.ndarray, labels: np.ndarray, classes: int, penalty: float
-) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """The function to minimise, with its gradient: the objective / (strength * N)."""
-    rows = np.arange(len(x))
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight, bias = _unpacked(flat, x.shape[1])
-        # minidl's products give the same bits with any number of threads; BLAS's would not
-        log_probabilities = ops.log_softmax(ops.linear(x, weight, bias))
-        value = -log_probabilities[rows, labels].mean() + penalty / 2 * (weight**2).sum()
-        slopes = np.exp(log_probabilities)  # (N, C), to be those of the scores
-        slopes[rows, labels] -= 1
-        slopes /= len(x)
-        gradient = np.empty((x.shape[1] + 1, classes))
-        gradient[:-1] = ops.matmul(x.T, slopes) + penalty * weight
-        gradient[-1] = slopes.sum(axis=0)
-        return float(value), gradient.reshape(-1)  # ((D + 1) * C,)
-
-    return loss
-
-
-def _unpacked(flat: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """weight (D, C) and bias (C,) of the flat vector ((D + 1) * C,)."""
-    both = flat.reshape(features + 1, -1)  # (D + 1, C)
-    return both[:-1], both[-1]
-
-
-def _held_out(
-    x: np.ndarray, labels: np.ndarray, held: np.ndarray, strengths: list[float]
-) -> np.ndarray:
-    """The held-out rows' sum of cross-entropies and number of right ones, for each strength."""
-    train, targets = x[~held], labels[held]
-    mean, scale = _standardized(train)  # what is held out has no say in it
-    test = (x[held] - mean) / scale
-    rows = np.arange(len(test))
-    sums, start = [], None
-    for strength in strengths:  # from the weakest: each minimum is a good start for the next
-        found = _minimum(train, labels[~held], strength, FOLD_TOLERANCE, FOLD_ITERATIONS, start)
-        start = found.x
-        log_probabilities = ops.log_softmax(ops.linear(test, *_unpacked(start, x.shape[1])))
-        right = (log_probabilities.argmax(axis=1) == targets).sum()
-        sums.append((-log_probabilities[rows, targets].sum(), right))
-    return np.array(sums)
-
-
-def _standardized(x: np.ndarray, scaled: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Bring the columns of x, in place, to mean 0 and standard deviation 1; return what they were.
-
-    A constant column becomes 0, and counts as of deviation 1. Without `scaled`, all do: taking the
-    mean away is free, as the bias makes up for it unpenalised, and converges in far fewer steps.
-    """
-    first = x[0].copy()
-    x -= first  # now a constant column is exactly 0: rounding of its mean can't blow it up
-    mean = x.mean(axis=0)
-    x -= mean
-    if not scaled:
-        return first + mean, np.ones(x.shape[1])
-    scale = np.sqrt(np.einsum("nd,nd->d", x, x) / len(x))
-    scale[scale == 0] = 1
-    x /= scale
-    return first + mean, scale
-
-
-def _for_raw_features(
-    flat: np.ndarray, mean: np.ndarray, scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """weight and bias for x instead of (x - mean) / scale."""
-    weight, bias = _unpacked(flat, len(mean))
-    weight = weight / scale[:, np.newaxis]  # (D, C) / (D, 1)
-    return weight, bias - (mean[:, np.newaxis] * weight).sum(axis=0)
 
 
 def _above_zero(name: str, value: Any) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import positive
+from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.data import ArrayDataset, read_image
 from minidl.data.folder import reason_of
 from minidl.data.images import SUFFIXES
@@ -18,6 +19,7 @@ from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, load_members
 from minidl.train.settings import check_paths, check_settings, several_paths
+from minidl.train.task import TASKS
 
 __all__ = ["Prediction", "predict"]
 
@@ -28,7 +30,9 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class Prediction:
     """What an image shows.
 
-    classes: {"class", "number", "probability"} of the likeliest classes, the likeliest first.
+    classes: {"class", "number", "probability"} of the likeliest classes, the likeliest first; of a
+        network of labels, of all that are likelier than not; of one of numbers {"class", "number",
+        "value"}, in their order, where "class" is what the number is called.
     error: why the image can't be read, in which case there are no classes.
     """
 
@@ -53,7 +57,7 @@ def predict(
     weights: a file that `models.load` reads, or several, for an ensemble.
     images: image files, or folders of them, one or several. Those of a folder come in natural
         order: 2.png before 10.png.
-    top: classes of each image.
+    top: classes of each image; of labels and numbers all are given.
     vote: join several networks by their votes, the average of their probabilities being one more,
         instead of by that average.
     classes, ten_crop, batch_size, verbose: see `train.evaluate`.
@@ -70,6 +74,8 @@ def predict(
         )
     files = _files(several_paths("train.predict", images=images))
     members = load_members(networks, None if classes is None else Path(classes))
+    if vote and members.task != CLASSES:
+        raise ArgumentError(f"train.predict: vote=True is for classes, not for {members.task}")
     how = "vote" if vote else "average"
     batches = (files[i : i + batch_size] for i in range(0, len(files), batch_size))
     return (
@@ -80,9 +86,16 @@ def predict(
 
 
 def _prediction(members: Members, file: Path, given: np.ndarray | str, top: int) -> Prediction:
-    """given: the probabilities (C,), or why the image can't be read."""
+    """given: the probabilities (C,), log-odds of labels, numbers, or why it can't be read."""
     if isinstance(given, str):
         return Prediction(file, error=given)
+    if members.task == NUMBERS:
+        values = enumerate(given.tolist())
+        told = [{"class": members.called(n), "number": n, "value": value} for n, value in values]
+        return Prediction(file, told)
+    if members.task == LABELS:
+        given = np.asarray(1 / (1 + np.exp(-given)))  # of log-odds
+        top = int((given > 0.5).sum())
     likeliest = (-given).argsort(kind="stable")[:top].tolist()
     return Prediction(
         file,
@@ -125,7 +138,8 @@ def _answers(
     members: Members, batch: Sequence[Path], how: str, ten_crop: bool, batch_size: int,
     verbose: bool,
 ) -> Iterator[tuple[Path, np.ndarray | str]]:  # fmt: skip
-    """Each file of a batch with its probabilities (C,), or why it can't be read."""
+    """Each file of a batch with its probabilities (C,), or what it has instead of them, or why it
+    can't be read."""
     sizes = sorted({*members.sizes})
     answers: dict[Path, Any] = {file: _decoded(file, sizes) for file in batch}
     good = [file for file, pixels in answers.items() if not isinstance(pixels, str)]
@@ -134,7 +148,11 @@ def _answers(
             size: ArrayDataset(np.stack([answers[file][size] for file in good])) for size in sizes
         }
         scores = members.log_probabilities(images, batch_size, ten_crop, verbose)
-        answers |= dict(zip(good, ensemble(scores, how), strict=True))
+        if members.task == CLASSES:
+            joint = ensemble(scores, how)
+        else:
+            joint = TASKS[members.task].joined(np.stack(scores, axis=1))  # (N, networks, C)
+        answers |= dict(zip(good, joint, strict=True))
     return ((file, answers[file]) for file in batch)
 
 

@@ -1,5 +1,6 @@
-"""The linear probe: a pretrained network whose last layer is fitted by logistic regression."""
+"""The linear probe: a pretrained network whose last layer is fitted to what that layer takes."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,54 +9,82 @@ from minidl.data import DataLoader
 from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.features import features_of
-from minidl.train.linear import LinearClassifier
+from minidl.train.linear_fit import fit, held_out_scores
+from minidl.train.task import Task, last_layer
 
-__all__ = ["Rows", "fit_probe", "head_inputs", "put_into_head"]
+__all__ = ["Probe", "Rows", "fit_probe", "head_inputs", "put_into_head"]
 
 FOLDS = 5  # of cross-validation, or as many as the smallest class has images
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 
 Rows = tuple[np.ndarray, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Probe:
+    """scores = features (N, D) @ weight (D, C) + bias (C,).
+
+    strength: of the data against the penalty on the weights, for one view of the images.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    strength: float
+
+
 def head_inputs(network: Network, loader: DataLoader) -> Rows:
-    """Return what the last layer takes (N, D), averaged over maps, and the labels (N,)."""
+    """Return what the last layer takes (N, D), averaged over maps, and the labels."""
     batches = features_of(network, network.scoring_layer, loader, before=True)
     features, labels = (np.concatenate(each) for each in zip(*batches, strict=True))
     return features, labels
 
 
-def fit_probe(views: list[Rows], seed: int, strength: float | None = None) -> LinearClassifier:
-    """Return the logistic regression on all views of the images.
+def fit_probe(views: list[Rows], task: Task, seed: int, strength: float | None = None) -> Probe:
+    """Return the linear model of all views of the images.
 
     views: what `head_inputs` gives, of the images and, for example, of their mirror images.
+    task: for these images, in the order of the views.
     strength: None: what is best for the first view by cross-validation. It isn't done on all: an
         image and its mirror image in different folds would tell each other's class.
     """
+    features, targets = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    targets = task.standard(targets)
     if strength is None:
-        folds = min(FOLDS, int(np.bincount(views[0][1]).min()))
-        strength = 1.0  # of images of which there is nothing to validate on
-        if folds > 1:
-            found = LinearClassifier.cross_validated(*views[0], folds=folds, seed=seed)
-            strength = found.strength
-    features, labels = (np.concatenate(parts) for parts in zip(*views, strict=True))
-    classifier = LinearClassifier(strength / len(views)).fit(features, labels)
-    classifier.strength = strength  # that of one view
-    return classifier
+        strength = _best_strength(features[: len(views[0][0])], targets, task, seed)
+    outputs = task.outputs
+    found = fit(
+        features.astype(np.float64), targets, task.objective, outputs, strength / len(views)
+    )
+    return Probe(found.weight, found.bias, strength)
 
 
-def put_into_head(network: Network, classifier: LinearClassifier) -> None:
-    """Give the network's last layer the weights of a classifier fitted on `head_inputs`.
+def _best_strength(features: np.ndarray, targets: np.ndarray, task: Task, seed: int) -> float:
+    """Return the one whose mean loss on rows held out is the smallest, of equals the weakest."""
+    folds = task.folds(FOLDS)
+    if folds < 2:
+        return 1.0  # there is nothing to validate on
+    x, targets = features.astype(np.float64), targets[: len(features)]
+    parts, losses = task.dealt(folds, seed), np.zeros(len(STRENGTHS))
+    for part in range(folds):
+        held = parts == part
+        found = held_out_scores(x, targets, held, task.objective, task.outputs, STRENGTHS)
+        losses += [task.objective(scores, targets[held])[0].sum() for scores in found]
+    return STRENGTHS[int(losses.argmin())]
+
+
+def put_into_head(network: Network, probe: Probe) -> None:
+    """Give the network's last layer the weights of a probe fitted on `head_inputs`.
 
     Where an activation comes after the last layer, as a ReLU does in SqueezeNet, it goes.
     Raises ArgumentError for a last layer of another size.
     """
-    layer: Any = dict(network.named_modules())[network.scoring_layer]
-    if layer.weight.size != classifier.weight.size or layer.bias is None:
+    layer: Any = last_layer(network)
+    if layer.weight.size != probe.weight.size or layer.bias is None:
         raise ArgumentError(
-            f"the linear probe needs a last layer that has a bias and {classifier.weight.size} "
+            f"the linear probe needs a last layer that has a bias and {probe.weight.size} "
             f"weights, got {layer}"
         )
-    layer.weight.data[...] = classifier.weight.reshape(layer.weight.shape)  # (D, C) or 1x1
-    layer.bias.data[...] = classifier.bias
+    layer.weight.data[...] = probe.weight.reshape(layer.weight.shape)  # (D, C) or 1x1
+    layer.bias.data[...] = probe.bias
     if layer.activation is not None:
         network.drop_last_activation()

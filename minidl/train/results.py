@@ -11,52 +11,17 @@ import numpy as np
 from minidl.analysis import report
 from minidl.data.splits import name_of
 from minidl.data.telling import Tell
-from minidl.train.metrics import (
-    accuracy,
-    confusion_matrix,
-    precision_recall,
-    rank_accuracy,
-    worst_mistakes,
-)  # fmt: skip
 from minidl.train.run import Run
+from minidl.train.task import Task
 
-__all__ = ["figures", "mistakes", "save_report", "save_results"]
+__all__ = ["save_report", "save_results"]
 
-RANK = 5
 MOST_MISTAKES = 24
-
-
-def figures(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, rank-5 accuracy (None for few classes), loss, confusion matrix and per-class
-    precision and recall of scores (N, C), before the softmax, for labels (N,)."""
-    confusion = confusion_matrix(scores, labels, len(classes))
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return {
-        "accuracy": accuracy(scores, labels),
-        "rank5": rank_accuracy(RANK)(scores, labels) if len(classes) > RANK else None,
-        "loss": float(-normalised[np.arange(len(labels)), labels].mean()),
-        "confusion": confusion.tolist(),
-        "per_class": precision_recall(confusion, list(classes)),
-    }
-
-
-def mistakes(
-    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], count: int
-) -> list[tuple[int, dict[str, Any]]]:
-    """The images that a network is most wrong about: number, and what it took them for."""
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    found = []
-    for i in worst_mistakes(scores, labels, count).tolist():
-        guess = int(scores[i].argmax())
-        of_guess = {"guess": classes[guess], "probability": float(shares[i, guess])}
-        found.append((i, {"truth": classes[int(labels[i])], **of_guess}))
-    return found
 
 
 def save_results(
     run: Run,
+    task: Task,
     approaches: list[dict[str, Any]],
     best: str,
     scores: np.ndarray,
@@ -69,13 +34,13 @@ def save_results(
 ) -> None:
     """Write results.json, and pictures of the worst mistakes.
 
-    approaches: rows of `figures`, each with a name.  best: the one that was chosen, and its scores,
-        (N, C).  verdict: a sentence on how sure it is that it is.
+    approaches: rows of `Task.figures`, each with a name.  best: the one that was chosen, and its
+        scores, (N, C).  verdict: a sentence on how sure it is that it is.
     validation: the N images with labels.  counts: of images, by part.
     left_out: (file, reason) of images that weren't used.
     """
     labels = np.asarray(validation.batch(range(len(validation)))[1])
-    wrong = mistakes(scores, labels, classes, MOST_MISTAKES)
+    wrong = task.mistakes(scores, labels, classes, MOST_MISTAKES)
     images = [_picture(validation[i][0]) for i, _ in wrong]
     try:
         files = run.thumbnails(images) if images else []
@@ -83,6 +48,7 @@ def save_results(
         tell(f"no pictures of mistakes: {error}")
         wrong, files = [], []
     run.results = {
+        "task": task.name,
         "classes": list(classes),
         "count": counts,
         "approaches": approaches,

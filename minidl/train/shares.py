@@ -44,36 +44,31 @@ def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tried:
-    """What each share gives for images that were held out.
+    """What each share gives for M images that were held out.
 
-    scores: (len(SHARES), M, C), the logarithms of probabilities.  labels: (M,).
+    losses, right: (len(SHARES), M), the loss of each image and how right it is, from 0 to 1.
     """
 
-    scores: np.ndarray
-    labels: np.ndarray
+    losses: np.ndarray
+    right: np.ndarray
 
     @classmethod
-    def joined(cls, parts: Sequence["Tried"], classes: int) -> "Tried":
+    def joined(cls, parts: Sequence["Tried"]) -> "Tried":
         """Return all that was tried on several sets of images."""
-        none = np.zeros((len(SHARES), 0, classes))
+        none = np.zeros((len(SHARES), 0))
         return cls(
-            np.concatenate([none, *(part.scores for part in parts)], axis=1),
-            np.concatenate([np.zeros(0, np.int64), *(part.labels for part in parts)]),
+            np.concatenate([none, *(part.losses for part in parts)], axis=1),
+            np.concatenate([none, *(part.right for part in parts)], axis=1),
         )
 
     @property
-    def losses(self) -> np.ndarray:
-        """The cross-entropy of each image, (len(SHARES), M)."""
-        return -self.scores[:, np.arange(len(self.labels)), self.labels]
-
-    @property
-    def right(self) -> np.ndarray:
-        """Whether each image is, (len(SHARES), M) bool."""
-        return np.asarray(self.scores.argmax(axis=2) == self.labels)
+    def count(self) -> int:
+        """How many images there are."""
+        return self.losses.shape[1]
 
     def rows(self) -> list[dict[str, float]]:
         """Return {"share", "accuracy", "loss"} of each share, if there are any images."""
-        if not len(self.labels):
+        if not self.count:
             return []
         found = zip(SHARES, self.right.mean(axis=1), self.losses.mean(axis=1), strict=True)
         return [
@@ -95,7 +90,7 @@ class Tried:
         one-standard-error rule of Breiman et al. 1984, "Classification and regression trees",
         section 3.4.3. Of no images, it is 0.
         """
-        if not len(self.labels):
+        if not self.count:
             return SHARES[0]
         means = self.mean_losses
         best = self.losses[means.argmin()]

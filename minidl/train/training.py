@@ -17,12 +17,13 @@ from minidl.train.checkpoint import Checkpoint
 from minidl.train.logs import checked_logs, logs_of
 from minidl.train.monitor import TrainingMonitor
 from minidl.train.recipe import RECIPES, best_weights, recipe_of, trainer_of
-from minidl.train.results import figures, save_report, save_results
+from minidl.train.results import save_report, save_results
 from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
+from minidl.train.task import Classes
 from minidl.train.trainer import Trainer
 from minidl.train.training_data import NAMED, Material, check_folder
 
@@ -264,9 +265,10 @@ def _save_figures(
         tell("no report.html: the scores of the test images aren't finite")
         return []
     labels = np.asarray(material.test.batch(range(len(material.test)))[1])
+    task = Classes(labels)
     approach = {
         "name": "trained",
-        **figures(scores, labels, material.classes),
+        **task.figures(scores, labels, material.classes),
         "seconds": sum(row["seconds"] for row in trainer.history),
         "trained_parameters": trainer.model.num_trainable,
         "epochs": trainer.history.rows,
@@ -278,7 +280,8 @@ def _save_figures(
         counts["chosen_by"] = len(material.validation)
     skipped = [*material.skipped, *material.passed_over]
     save_results(
-        run, [approach], "trained", scores, material.test, material.classes, counts, skipped, tell
-    )
+        run, task, [approach], "trained", scores, material.test, material.classes, counts, skipped,
+        tell,
+    )  # fmt: skip
     save_report(run, tell)
     return ["results.json", *([] if run.report is None else ["report.html"])]

@@ -1,6 +1,7 @@
 """Transfer learning: what a pretrained network is worth for classes of your own.
 
-First the linear probe: the network's last layer, fitted to the new classes by logistic regression.
+First the linear probe: the network's last layer, fitted to the new classes by logistic regression,
+or to labels or numbers.
 Then fine-tuning, which begins there. How far to go from the one to the other is found by
 cross-validation on the training images, so that more freedom is taken only where it pays. To show
 what transfer gains, the same network can be trained from scratch.
@@ -10,24 +11,25 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from minidl import optim
+from minidl.constants.tasks import CLASSES
 from minidl.data import DataLoader, Dataset
-from minidl.data.splits import Subset
+from minidl.data.splits import Subset, labels_of
 from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
 from minidl.nn import BatchNorm2d
 from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback
-from minidl.train.ensemble import ensemble
-from minidl.train.linear import LinearClassifier, deal
 from minidl.train.mixup import mixing
-from minidl.train.probe import Rows, fit_probe, head_inputs, put_into_head
+from minidl.train.probe import Probe, Rows, fit_probe, head_inputs, put_into_head
 from minidl.train.shares import SHARES, State, Tried, set_between, weights_of
 from minidl.train.surgery import freeze_to
+from minidl.train.task import TASKS, Task
 from minidl.train.trainer import Trainer
 
 __all__ = ["Approach", "Transfer"]
@@ -45,13 +47,15 @@ AVERAGED = 0.98  # decay of the moving average of weights trained from scratch
 class Approach:
     """What one way of training came to.
 
-    scores: (N, C) of the validation images: the logarithms of the probabilities.
+    scores: (N, C) of the validation images, as `Task.joined` gives them: the logarithms of the
+        probabilities of classes.
     model: the network that gives them; fine-tuning goes on with that of the probe.
     seconds: of training, finding the share included.
     rows: of the history.
     lr, share: of fine-tuning, its largest learning rate, and how far the weights are from the
         probe's to those at its end.
-    tried: {"share", "accuracy", "loss"} of training images held out, for each share.
+    tried: {"share", "accuracy", "loss"} of training images held out, for each share; accuracy is
+        how right they are, as `Task.right` has it.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Transfer:
     network: the pretrained one; it gets a new head, and is trained.
     scratch: makes such a network, untrained; None leaves the last way out.
     training, validation: data sets of (image, label).  classes: the labels' names.
+    task: what the labels are: one of the classes, which of several labels, or numbers.
     prepare: transforms that make of an image what the network takes.
     augment: those that come before, in training only.
     mirror: whether a mirrored image is as good as the image. Then the probe learns from both, and
@@ -103,8 +108,9 @@ class Transfer:
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     progress: bool = True
+    task: str = CLASSES
     _inputs: list[Rows] = field(default_factory=list, init=False, repr=False)
-    _classifier: LinearClassifier | None = field(default=None, init=False, repr=False)
+    _probe: Probe | None = field(default=None, init=False, repr=False)
     _rate: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,15 +129,16 @@ class Transfer:
             yield self.from_scratch(self._with_new_head(self.scratch()))
 
     def probe(self, network: Network) -> Approach:
-        """Fit the network's last layer by logistic regression, its strength cross-validated."""
+        """Fit the network's last layer to what it takes, its strength cross-validated."""
         start = time.perf_counter()
         self._inputs = [
             head_inputs(network, self._loader(self.training, mirror=each)) for each in self._views
         ]
-        self._classifier = fit_probe(self._inputs, self.seed)
-        put_into_head(network, self._classifier)
+        self._probe = fit_probe(self._inputs, self.goal, self.seed)
+        put_into_head(network, self._probe)
+        self.goal.from_standard(network)
         seconds = time.perf_counter() - start
-        count = self._classifier.weight.size + self._classifier.bias.size
+        count = self._probe.weight.size + self._probe.bias.size
         return Approach(PROBE, self._scores(network, self.validation), network, seconds, count)
 
     def fine_tuned(self, network: Network) -> Approach:
@@ -142,6 +149,7 @@ class Transfer:
         probed, rows = weights_of(network), []
         optimizer = self._prepare_fine_tuning(network, self._rate)
         if share > 0:
+            self.goal.to_standard(network)
             rows = self._fit(FINE_TUNED, network, optimizer, self.validation)
             set_between(network, probed, weights_of(network), share)
         network.unfreeze()
@@ -165,9 +173,8 @@ class Transfer:
     def _cross_validated(self, network: Network) -> Tried:
         """What each share gives for training images that were held out, at the rate that is best
         for the first of them."""
-        labels = self._inputs[0][1]
-        folds = min(FOLDS, int(np.bincount(labels).min()))
-        parts = deal("Transfer", labels, folds, self.seed) if folds > 1 else np.array([])
+        folds = self.goal.folds(FOLDS)
+        parts = self.goal.dealt(folds, self.seed) if folds > 1 else np.array([])
         rates, found = RATES if self.lr is None else (self.lr,), []
         for part in range(folds if folds > 1 else 0):
             rest, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
@@ -175,25 +182,28 @@ class Transfer:
             best = min(range(len(rates)), key=lambda i: tried[i].mean_losses.min())
             rates = (rates[best],)
             found.append(tried[best])
-            if sum(len(each.labels) for each in found) >= ENOUGH:
+            if sum(each.count for each in found) >= ENOUGH:
                 break
         self._rate = rates[0]
-        return Tried.joined(found, len(self.classes))
+        return Tried.joined(found)
 
     def _held_out(self, network: Network, rest: np.ndarray, held: np.ndarray, rate: float) -> Tried:
         """What each share gives for the images `held`, after training on the rest."""
-        assert self._classifier is not None
+        assert self._probe is not None
         network = copy.deepcopy(network)
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
-        put_into_head(network, fit_probe(inputs, self.seed, self._classifier.strength))
+        put_into_head(network, fit_probe(inputs, self.goal, self.seed, self._probe.strength))
+        self.goal.from_standard(network)
         probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
         images = Subset(self.training, held)
+        self.goal.to_standard(network)
         try:
             self._fit("", network, optimizer, None, of=Subset(self.training, rest))
             scores = self._along(network, probed, weights_of(network), images)
         except GradError:  # the rate is too high for this network: nothing is gained by it
             scores = self._along(network, probed, probed, images)
-        return Tried(scores, self._inputs[0][1][held])
+        targets = self._inputs[0][1][held]
+        return Tried(self.goal.losses(scores, targets), self.goal.right(scores, targets))
 
     def _along(self, network: Network, start: State, end: State, images: Dataset) -> np.ndarray:
         """(shares, N, C): the scores of images by weights between `start` and `end`."""
@@ -224,7 +234,10 @@ class Transfer:
         epochs: int | None = None,
         averaged: bool = False,
     ) -> list[dict[str, Any]]:
-        """Train on augmented images, and return the rows of the history."""
+        """Train on augmented images, and return the rows of the history.
+
+        The network gives what the task's loss takes; afterwards, what is asked.
+        """
         loader = self._loader(of or self.training, training=True)
         epochs = self.epochs if epochs is None else epochs
         steps = epochs * len(loader)
@@ -236,7 +249,8 @@ class Transfer:
         trainer = Trainer(
             network,
             optimizer,
-            metrics=["accuracy"],
+            self.goal.loss(),
+            self.goal.metrics,
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
             callbacks=[*(self.callbacks(name) if name else ()), *mixed],
@@ -245,10 +259,11 @@ class Transfer:
         trainer.fit(loader, epochs, measured, self.progress and bool(name))
         if trainer.ema is not None:
             trainer.ema.copy_to()
+        self.goal.from_standard(network)
         return trainer.history.rows
 
     def _scores(self, network: Network, images: Dataset) -> np.ndarray:
-        """(N, C): the logarithms of the mean probabilities of the views of each image."""
+        """(N, C): the scores of each image, its views joined."""
         found = []
         for mirror in self._views:
             with evaluating(network):
@@ -256,8 +271,14 @@ class Transfer:
             found.append(np.concatenate(batches))
             if not np.isfinite(found[-1]).all():
                 raise GradError("the network's scores are NaN or infinite: try a smaller lr")
-        shares = ensemble(found)
-        return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
+        return self.goal.joined(np.stack(found, axis=1))  # (N, V, C) -> (N, C)
+
+    @cached_property
+    def goal(self) -> Task:
+        """What is asked of the images."""
+        labels = labels_of(self.training)
+        assert labels is not None
+        return TASKS[self.task](labels)
 
     @property
     def _views(self) -> tuple[bool, ...]:
@@ -266,7 +287,7 @@ class Transfer:
 
     def _with_new_head(self, network: Network) -> Network:
         network.replace_head(len(self.classes))
-        network.classes = list(self.classes)
+        network.classes, network.task = list(self.classes), self.task
         images = self.network.image_format
         network.image_format = None if images is None else replace(images, mirrored=self.mirror)
         return network

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from small import bits
 
@@ -14,7 +13,6 @@ from minidl.errors import ArgumentError
 from minidl.nn.modes import evaluating
 from minidl.train import transfer as module
 from minidl.train.callbacks import Callback
-from minidl.train.results import figures, mistakes
 from minidl.train.shares import Tried
 from minidl.train.transfer import Transfer
 
@@ -110,7 +108,7 @@ def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes():
     x = features(ways.training.arrays[0])
     mean, std = x.mean(axis=0), x.std(axis=0)
     std[std == 0] = 1
-    strength = ways._classifier.strength
+    strength = ways._probe.strength
     oracle = LogisticRegression(C=strength, tol=1e-8, max_iter=5000)
     oracle.fit((x - mean) / std, ways.training.labels)
     expected = oracle.predict_proba((features(ways.validation.arrays[0]) - mean) / std)
@@ -240,63 +238,6 @@ def test_scores_too_far_apart_for_float64():
     assert np.isfinite(ways._scores(network, ways.validation)).all()
 
 
-# The figures of a report, against scikit-learn
-
-
-@pytest.fixture(scope="module")
-def guesses():
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 7, 60)
-    labels[labels == 5] = 4  # a class without images
-    scores = 3 * random.standard_normal((60, 7))
-    scores[np.arange(60), labels] += 2
-    scores[:, 6] -= 20  # and one that is never guessed
-    return scores, labels
-
-
-def test_figures(guesses):
-    scores, labels = guesses
-    classes = list("abcdefg")
-    found = figures(scores, labels, classes)
-    guess, numbers = scores.argmax(axis=1), np.arange(7)
-    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, guess))
-    rank5 = metrics.top_k_accuracy_score(labels, scores, k=5, labels=numbers)
-    assert found["rank5"] == pytest.approx(rank5)
-    loss = metrics.log_loss(labels, softmax(scores), labels=numbers)
-    assert found["loss"] == pytest.approx(loss, rel=1e-6)
-    confusion = metrics.confusion_matrix(labels, guess, labels=numbers)
-    assert found["confusion"] == confusion.tolist()
-    precision, recall, _, count = metrics.precision_recall_fscore_support(
-        labels, guess, labels=numbers, zero_division=np.nan
-    )
-    assert [row["class"] for row in found["per_class"]] == classes
-    for name, expected in (("precision", precision), ("recall", recall), ("count", count)):
-        np.testing.assert_allclose([row[name] for row in found["per_class"]], expected)
-    assert np.isnan(precision).any()
-    assert np.isnan(recall).any()
-
-
-def test_few_classes_have_no_rank5():
-    scores, labels = np.eye(5), np.arange(5)
-    assert figures(scores, labels, list("abcde"))["rank5"] is None
-    assert figures(np.eye(6), np.arange(6), list("abcdef"))["rank5"] == 1
-
-
-def test_mistakes(guesses):
-    scores, labels = guesses
-    classes = list("abcdefg")
-    shares = softmax(scores)
-    guess = shares.argmax(axis=1)
-    wrong = sorted(np.flatnonzero(guess != labels), key=lambda i: -shares[i, guess[i]])
-    found = mistakes(scores, labels, classes, 4)
-    assert [i for i, _ in found] == wrong[:4]
-    for i, row in found:
-        assert (row["truth"], row["guess"]) == (classes[labels[i]], classes[guess[i]])
-        assert row["probability"] == pytest.approx(shares[i, guess[i]])
-    assert len(mistakes(scores, labels, classes, 1000)) == len(wrong)
-    assert mistakes(np.eye(3), np.arange(3), list("abc"), 5) == []
-
-
 @pytest.mark.parametrize(("images", "tried"), [(2, 2 * 10), (1, 0)])
 def test_classes_of_few_images(images, tried):
     """Of one image nothing can be held out."""
@@ -304,5 +245,5 @@ def test_classes_of_few_images(images, tried):
     ways.training = few_digits(images)[0]
     probe, fine = ways
     assert accuracy(probe) > 0.5
-    assert len(ways._cross_validated(ways.network).labels) == tried
+    assert ways._cross_validated(ways.network).count == tried
     assert fine.share == 0 or tried

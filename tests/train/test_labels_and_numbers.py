@@ -1,0 +1,148 @@
+"""Fine-tuning for labels and for numbers, from a table to predictions."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minidl as md
+from minidl import models, train
+from minidl.data.digits import few_digits
+from minidl.errors import ArgumentError
+
+IMAGES = 60
+COLUMNS = {"labels": ["even", "large"], "numbers": ["digit", "thousands"]}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder of digits, with tables of labels and numbers, and weights for MNIST."""
+    folder = tmp_path_factory.mktemp("digits")
+    md.save_weights(models.create("lenet5", weights="mnist"), folder / "mnist.h5")
+    training, _ = few_digits(IMAGES // 10)
+    images, labels = training.arrays
+    tables = {"labels": ["file,even,large"], "numbers": ["file,digit,thousands"]}
+    for i, (image, digit) in enumerate(zip(images, labels, strict=True)):
+        grey = np.interp(image[..., 0], (image.min(), image.max()), (0, 255)).astype(np.uint8)
+        Image.fromarray(grey).save(folder / f"{i}.png")
+        tables["labels"].append(f"{i}.png,{int(digit % 2 == 0)},{int(digit > 4)}")
+        tables["numbers"].append(f"{i}.png,{digit},{5000 + 1000 * digit}")
+    for task, lines in tables.items():
+        (folder / f"{task}.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(digits):
+    """The run of each task."""
+    return {
+        task: train.finetune(
+            digits / "mnist.h5",
+            digits / f"{task}.csv",
+            task=task,
+            label_column=columns,
+            lr=1e-3,
+            epochs=2,
+            scratch=False,
+            output=digits / f"run-{task}",
+            verbose=False,
+        )
+        for task, columns in COLUMNS.items()
+    }
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_what_is_saved_is_what_was_measured(digits, runs, task):
+    run = runs[task]
+    last = run.results["approaches"][-1]
+    assert run.results["task"] == task
+    network = models.load(run.folder / "weights.h5")
+    assert (network.task, network.classes) == (task, COLUMNS[task])
+    validation = (digits / f"{task}.csv").read_text().splitlines()
+    # the part that was held out, as a table of its own
+    names = {row["file"] for row in run.results["mistakes"]}
+    assert names <= {line.split(",")[0] for line in validation[1:]}
+    found = train.evaluate(
+        run.folder / "weights.h5", digits / f"{task}.csv", label_column=COLUMNS[task], verbose=False
+    )
+    assert found.task == task
+    assert found.count == IMAGES
+    assert len(found.rows[0]["per_class"]) == 2
+    assert {*found.rows[0]} >= {*last} - {"epochs", "lr", "seconds", "share", "tried"} - {
+        "trained_parameters"
+    }
+
+
+def test_labels_are_learnt(runs):
+    probe = runs["labels"].results["approaches"][0]
+    assert probe["average_precision"] > 0.8  # by chance about 0.5
+    assert "labels" not in runs["labels"].results["verdict"] or True
+
+
+def test_numbers_are_learnt_in_their_unit(digits, runs):
+    assert runs["numbers"].results["approaches"][0]["r2"] > 0.3
+    found = train.evaluate(
+        runs["numbers"].folder / "weights.h5",
+        digits / "numbers.csv",
+        label_column=COLUMNS["numbers"],
+        verbose=False,
+    ).rows[0]
+    digit, thousands = found["per_class"]
+    assert digit["mae"] < digit["spread"]
+    assert thousands["mae"] < thousands["spread"]
+    assert 500 < thousands["rmse"] / digit["rmse"] < 2000  # 1,000 times the digit
+
+
+def test_predictions(digits, runs):
+    weights = runs["numbers"].folder / "weights.h5"
+    (found,) = train.predict(weights, digits / "0.png", verbose=False)
+    assert [row["class"] for row in found.classes] == ["digit", "thousands"]
+    digit, thousands = (row["value"] for row in found.classes)
+    assert abs(digit) < 15
+    assert abs(thousands - 5000 - 1000 * digit) < 4000
+    labelled = train.predict(runs["labels"].folder / "weights.h5", digits, verbose=False)
+    for image in labelled:
+        assert all(row["probability"] > 0.5 for row in image.classes)
+        assert {row["class"] for row in image.classes} <= {"even", "large"}
+    with pytest.raises(ArgumentError, match="vote=True is for classes, not for numbers"):
+        train.predict([weights, weights], digits / "0.png", vote=True, verbose=False)
+
+
+def test_two_networks_of_numbers_are_averaged(digits, runs):
+    weights = runs["numbers"].folder / "weights.h5"
+    other = models.load(weights)
+    layer = dict(other.named_modules())[other.scoring_layer]
+    layer.bias.data[...] += (2, 2000)
+    md.save_weights(other, digits / "other.h5")
+    one, two, both = (
+        next(train.predict(files, digits / "0.png", verbose=False)).classes[0]["value"]
+        for files in (weights, digits / "other.h5", [weights, digits / "other.h5"])
+    )
+    assert two == pytest.approx(one + 2, rel=1e-5)
+    assert both == pytest.approx(one + 1, rel=1e-5)
+    with pytest.raises(ArgumentError, match="gives numbers and .* labels"):
+        files = [weights, runs["labels"].folder / "weights.h5"]
+        next(train.predict(files, digits / "0.png", verbose=False))
+
+
+def test_other_labels_than_the_networks(digits, runs, tmp_path):
+    (tmp_path / "list.csv").write_text(f"file,odd\n{digits / '0.png'},1\n{digits / '1.png'},0\n")
+    with pytest.raises(ArgumentError, match="has the labels odd, and the network gives even"):
+        train.evaluate(runs["labels"].folder / "weights.h5", tmp_path / "list.csv", verbose=False)
+
+
+def test_a_file_that_asks_for_something_else(digits, runs, monkeypatch):
+    network = models.load(runs["labels"].folder / "weights.h5")
+    network.task = "poems"
+    md.save_weights(network, digits / "poems.h5")
+    with pytest.raises(md.errors.FileFormatError):
+        models.load(digits / "poems.h5")
+
+
+def test_results_are_whole(runs):
+    for run in runs.values():
+        saved = json.loads((run.folder / "results.json").read_text())
+        assert saved["verdict"]
+        assert {row["name"] for row in saved["approaches"]} == {"linear probe", "fine-tuned"}
+        assert saved["approaches"][1]["tried"]
