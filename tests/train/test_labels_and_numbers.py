@@ -22,12 +22,13 @@ def digits(tmp_path_factory):
     md.save_weights(models.create("lenet5", weights="mnist"), folder / "mnist.h5")
     training, _ = few_digits(IMAGES // 10)
     images, labels = training.arrays
-    tables = {"labels": ["file,even,large"], "numbers": ["file,digit,thousands"]}
+    tables = {"labels": ["file,even,large,part"], "numbers": ["file,digit,thousands,part"]}
     for i, (image, digit) in enumerate(zip(images, labels, strict=True)):
         grey = np.interp(image[..., 0], (image.min(), image.max()), (0, 255)).astype(np.uint8)
         Image.fromarray(grey).save(folder / f"{i}.png")
-        tables["labels"].append(f"{i}.png,{int(digit % 2 == 0)},{int(digit > 4)}")
-        tables["numbers"].append(f"{i}.png,{digit},{5000 + 1000 * digit}")
+        part = "val" if i % 4 == 0 else "train"
+        tables["labels"].append(f"{i}.png,{int(digit % 2 == 0)},{int(digit > 4)},{part}")
+        tables["numbers"].append(f"{i}.png,{digit},{5000 + 1000 * digit},{part}")
     for task, lines in tables.items():
         (folder / f"{task}.csv").write_text("\n".join(lines))
     return folder
@@ -59,25 +60,21 @@ def test_what_is_saved_is_what_was_measured(digits, runs, task):
     assert run.results["task"] == task
     network = models.load(run.folder / "weights.h5")
     assert (network.task, network.classes) == (task, COLUMNS[task])
-    validation = (digits / f"{task}.csv").read_text().splitlines()
-    # the part that was held out, as a table of its own
-    names = {row["file"] for row in run.results["mistakes"]}
-    assert names <= {line.split(",")[0] for line in validation[1:]}
     found = train.evaluate(
         run.folder / "weights.h5", digits / f"{task}.csv", label_column=COLUMNS[task], verbose=False
     )
-    assert found.task == task
-    assert found.count == IMAGES
-    assert len(found.rows[0]["per_class"]) == 2
-    assert {*found.rows[0]} >= {*last} - {"epochs", "lr", "seconds", "share", "tried"} - {
-        "trained_parameters"
-    }
+    assert (found.task, found.part, found.count) == (task, "validation", IMAGES // 4)
+    for name, value in found.rows[0].items():
+        if name == "per_class":
+            for row, wanted in zip(value, last[name], strict=True):
+                assert row == pytest.approx(wanted)
+        elif name not in ("name", "loss"):  # numbers' loss is in units of the images it is given
+            assert value == pytest.approx(last[name])
 
 
 def test_labels_are_learnt(runs):
     probe = runs["labels"].results["approaches"][0]
     assert probe["average_precision"] > 0.8  # by chance about 0.5
-    assert "labels" not in runs["labels"].results["verdict"] or True
 
 
 def test_numbers_are_learnt_in_their_unit(digits, runs):
@@ -132,7 +129,7 @@ def test_other_labels_than_the_networks(digits, runs, tmp_path):
         train.evaluate(runs["labels"].folder / "weights.h5", tmp_path / "list.csv", verbose=False)
 
 
-def test_a_file_that_asks_for_something_else(digits, runs, monkeypatch):
+def test_a_file_that_asks_for_something_else(digits, runs):
     network = models.load(runs["labels"].folder / "weights.h5")
     network.task = "poems"
     md.save_weights(network, digits / "poems.h5")
