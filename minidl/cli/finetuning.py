@@ -46,6 +46,10 @@ def add_finetune(commands: Any) -> None:
     _add_material(finetune)
     _add_recipe(finetune)
     finetune.add_argument(
+        "--resume", action="store_true",
+        help="keep a checkpoint after each epoch, and go on from those that there are",
+    )  # fmt: skip
+    finetune.add_argument(
         "-o", "--output", type=Path, metavar="DIR",
         help="the folder to save in (default: runs/finetune-MODEL-IMAGES)",
     )  # fmt: skip

@@ -25,6 +25,7 @@ from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.certainty import compared, gain
 from minidl.train.results import save_report, save_results
+from minidl.train.resuming import CHECKPOINTS, check_begun
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings, choice
 from minidl.train.task import Task
@@ -54,6 +55,7 @@ def finetune(
     scratch: bool = True,
     seed: int = 0,
     seeds: int = 1,
+    resume: bool = False,
     output: str | os.PathLike[str] | None = None,
     verbose: bool = True,
 ) -> Run:
@@ -85,12 +87,14 @@ def finetune(
     seed: of all random numbers; it is given to `md.manual_seed`.
     seeds: how often to probe and fine-tune, with the following seeds too, to tell how sure the gain
         is. The images stay in their parts, and what is saved is of the first.
+    resume: keep a checkpoint after each epoch, and go on from those there are.
     output: the folder to save in; None: runs/finetune-MODEL-IMAGES.
     verbose: print what is done, with a progress bar.
     Returns the run: `run.folder` has weights.h5, settings.json, results.json and report.html. They
     are written after each way, so that Ctrl-C keeps what is done.
     A way whose loss isn't finite any more ends the run: `run.results["failed"]` says why.
-    Raises ArgumentError for arguments that don't go together, and what `models.load` raises.
+    Raises ArgumentError for arguments that don't go together, StateError for checkpoints of another
+    run, and what `models.load` raises.
     """
     given = locals()
     check_arguments("train.finetune", arguments)
@@ -98,7 +102,7 @@ def finetune(
     check_settings(
         "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
         mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
-        seeds=seeds,
+        seeds=seeds, resume=resume,
     )  # fmt: skip
     task = choice("train.finetune", "task=", task, TASKS)
     md.manual_seed(seed)
@@ -147,6 +151,9 @@ def finetune(
         **recipe,
     )
     run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings)
+    if resume:
+        check_begun(run)
+        transfer.checkpoints = run.folder / CHECKPOINTS
     run.write("settings", run.settings)
     tell = teller(verbose)
     _tell_before(tell, network, parts, name, seed, task)
@@ -284,7 +291,9 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
     scores, shares = [[each.scores for each in first]], [first[1].share]
     for seed in range(again.seed + 1, again.seed + seeds):
         md.manual_seed(seed)
-        probe, tuned = replace(again, network=copy.deepcopy(again.network), seed=seed)
+        kept = None if again.checkpoints is None else again.checkpoints / f"seed-{seed}"
+        network = copy.deepcopy(again.network)
+        probe, tuned = replace(again, network=network, seed=seed, checkpoints=kept)
         scores.append([probe.scores, tuned.scores])
         shares.append(tuned.share)
     right = again.goal.right(np.array(scores), labels)  # (seeds, 2, N)

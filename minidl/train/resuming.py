@@ -1,4 +1,4 @@
-"""Resuming `train.train`: checkpoints in the run's folder, and the settings that they are of."""
+"""Resuming a run: checkpoints in its folder, and the settings that they are of."""
 
 import json
 from pathlib import Path
@@ -7,49 +7,71 @@ from typing import Any
 from minidl.data.telling import Tell
 from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
+from minidl.io.plain_json import to_json
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.run import Run
 from minidl.train.trainer import Trainer
 
-__all__ = ["CHECKPOINTS", "resume_run"]
+__all__ = ["CHECKPOINTS", "check_begun", "resume_run", "resume_trainer"]
 
 CHECKPOINTS = "checkpoints"
 # Of the settings, those that a resumed training must share with the one it resumes
-DECISIVE = (
-    "model", "arguments", "weights", "data", "size", "file_column", "label_column", "epochs",
-    "batch_size", "optimizer", "schedule", "accumulate", "patience", "label_smoothing",
-    "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
-)  # fmt: skip
+DECISIVE = {
+    "train": (
+        "model", "arguments", "weights", "data", "size", "file_column", "label_column", "epochs",
+        "batch_size", "optimizer", "schedule", "accumulate", "patience", "label_smoothing",
+        "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
+    ),
+    "finetune": (
+        "model", "arguments", "weights", "data", "size", "file_column", "label_column", "task",
+        "epochs", "batch_size", "lr", "freeze", "mirror", "mixup", "cutmix", "seed",
+    ),
+}  # fmt: skip
 
 
 def resume_run(trainer: Trainer, run: Run, tell: Tell) -> None:
-    """Resume the training whose checkpoints are in the run's folder, if there are any.
+    """Resume the training whose checkpoints are in the run's folder, if there are any."""
+    check_begun(run)
+    resume_trainer(trainer, run.folder / CHECKPOINTS)
+    if trainer.epoch:
+        tell(f"going on after epoch {trainer.epoch}, from {run.folder / CHECKPOINTS}")
 
-    Its settings stand beside them, so that another training isn't taken for it.
+
+def check_begun(run: Run) -> None:
+    """Raise StateError if the checkpoints in the run's folder are of another training.
+
+    Its settings stand beside them; where there are none yet, they are written.
     """
-    folder = run.folder / CHECKPOINTS
-    last, beside = Checkpoint.last(folder), folder / "settings.json"
-    wanted = json.loads(json.dumps({name: run.settings[name] for name in DECISIVE}))
-    if last is None:
+    folder, decisive = run.folder / CHECKPOINTS, DECISIVE[run.settings["command"]]
+    beside = folder / "settings.json"
+    plain = json.loads(to_json(run.settings, "Run: settings"))
+    wanted = {name: plain[name] for name in decisive}
+    if not any(folder.rglob("*.h5")):
         folder.mkdir(exist_ok=True)
         with atomic_write(beside) as temporary:
             temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         return
     begun = _read_settings(beside)
-    other = [name for name in DECISIVE if begun.get(name) != wanted[name]]
+    other = [name for name in decisive if begun.get(name) != wanted[name]]
     if other:
         told = ", ".join(f"{name}={begun.get(name)!r}, not {wanted[name]!r}" for name in other)
         raise StateError(
             f"{run.folder} holds a training begun with {told}: give the same arguments, or another "
             "output="
         )
+
+
+def resume_trainer(trainer: Trainer, folder: Path) -> None:
+    """Go on from the last checkpoint in a folder, if there is any."""
+    last = Checkpoint.last(folder)
+    if last is None:
+        return
     try:
         trainer.resume(last)
     except FileFormatError as error:
         raise FileFormatError(
             f"{error}: remove it to go on from the checkpoint before it, or {folder} to begin anew"
         ) from error
-    tell(f"going on after epoch {trainer.epoch}, from {last}")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

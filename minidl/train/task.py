@@ -164,7 +164,7 @@ class Classes(Task):
         right, count = int(np.trace(confusion)), len(targets)
         return {
             "accuracy": right / count,
-            "interval": accuracy_interval(right, count),
+            "interval": [*accuracy_interval(right, count)],
             "rank5": rank_accuracy(RANK)(scores, targets) if len(names) > RANK else None,
             "loss": float(self.losses(scores, targets).mean()),
             "confusion": confusion.tolist(),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ from minidl.models import Network
 from minidl.nn import BatchNorm2d
 from minidl.nn.modes import evaluating
 from minidl.train.callbacks import Callback
+from minidl.train.checkpoint import Checkpoint
 from minidl.train.mixup import mixing
 from minidl.train.probe import Probe, Rows, fit_probe, head_inputs, put_into_head
+from minidl.train.resuming import resume_trainer
 from minidl.train.shares import SHARES, State, Tried, set_between, weights_of
 from minidl.train.surgery import freeze_to
 from minidl.train.task import TASKS, Task
@@ -34,7 +37,7 @@ from minidl.train.trainer import Trainer
 
 __all__ = ["Approach", "Transfer"]
 
-PROBE, FINE_TUNED, SCRATCH = "linear probe", "fine-tuned", "from scratch"
+PROBE, FINE_TUNED, SCRATCH = WAYS = "linear probe", "fine-tuned", "from scratch"
 RATES = (1e-4, 3e-4)  # of AdamW, among which networks and data differ
 FOLDS = 3  # of the training images, or as many as the smallest class has
 ENOUGH = 500  # images held out to tell which share is best: more folds would tell little more
@@ -88,6 +91,8 @@ class Transfer:
     seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
         minidl's generator, `md.manual_seed`.
     callbacks: makes the callbacks of a way, by its name.
+    checkpoints: a folder to keep each training's last epoch in. Made again with what is there,
+        it goes on from these, to the bit; None: nothing is kept.
     """
 
     network: Network
@@ -108,6 +113,7 @@ class Transfer:
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     progress: bool = True
+    checkpoints: Path | None = None
     task: str = CLASSES
     _inputs: list[Rows] = field(default_factory=list, init=False, repr=False)
     _probe: Probe | None = field(default=None, init=False, repr=False)
@@ -178,7 +184,10 @@ class Transfer:
         rates, found = RATES if self.lr is None else (self.lr,), []
         for part in range(folds if folds > 1 else 0):
             rest, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-            tried = [self._held_out(network, rest, held, rate) for rate in rates]
+            tried = [
+                self._held_out(network, rest, held, rate, f"held-out-{part}-{rate:g}")
+                for rate in rates
+            ]
             best = min(range(len(rates)), key=lambda i: tried[i].mean_losses.min())
             rates = (rates[best],)
             found.append(tried[best])
@@ -187,8 +196,11 @@ class Transfer:
         self._rate = rates[0]
         return Tried.joined(found)
 
-    def _held_out(self, network: Network, rest: np.ndarray, held: np.ndarray, rate: float) -> Tried:
-        """What each share gives for the images `held`, after training on the rest."""
+    def _held_out(
+        self, network: Network, rest: np.ndarray, held: np.ndarray, rate: float, name: str
+    ) -> Tried:
+        """What each share gives for the images `held`, after training on the rest; its checkpoints
+        are called `name`."""
         assert self._probe is not None
         network = copy.deepcopy(network)
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
@@ -198,7 +210,7 @@ class Transfer:
         images = Subset(self.training, held)
         self.goal.to_standard(network)
         try:
-            self._fit("", network, optimizer, None, of=Subset(self.training, rest))
+            self._fit(name, network, optimizer, None, of=Subset(self.training, rest))
             scores = self._along(network, probed, weights_of(network), images)
         except GradError:  # the rate is too high for this network: nothing is gained by it
             scores = self._along(network, probed, probed, images)
@@ -234,7 +246,7 @@ class Transfer:
         epochs: int | None = None,
         averaged: bool = False,
     ) -> list[dict[str, Any]]:
-        """Train on augmented images, and return the rows of the history.
+        """Train on augmented images, or go on with it, and return the rows of the history.
 
         The network gives what the task's loss takes; afterwards, what is asked.
         """
@@ -245,7 +257,7 @@ class Transfer:
             optimizer, max_lr=optimizer.param_groups[0]["lr"], total_steps=max(1, steps),
             cycle_momentum=False,
         )  # fmt: skip
-        mixed = mixing(self.mixup, self.cutmix, len(self.classes))
+        kept = None if self.checkpoints is None else self.checkpoints / name.replace(" ", "-")
         trainer = Trainer(
             network,
             optimizer,
@@ -253,14 +265,23 @@ class Transfer:
             self.goal.metrics,
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
-            callbacks=[*(self.callbacks(name) if name else ()), *mixed],
+            callbacks=self._callbacks(name, kept),
         )
+        if kept is not None:
+            resume_trainer(trainer, kept)
         measured = None if validation is None else self._loader(validation)
-        trainer.fit(loader, epochs, measured, self.progress and bool(name))
+        trainer.fit(loader, epochs, measured, self.progress and name in WAYS)
         if trainer.ema is not None:
             trainer.ema.copy_to()
         self.goal.from_standard(network)
         return trainer.history.rows
+
+    def _callbacks(self, name: str, checkpoints: Path | None) -> list[Callback]:
+        return [
+            *(self.callbacks(name) if name in WAYS else ()),
+            *mixing(self.mixup, self.cutmix, len(self.classes)),
+            *(() if checkpoints is None else (Checkpoint(checkpoints, keep=1),)),
+        ]
 
     def _scores(self, network: Network, images: Dataset) -> np.ndarray:
         """(N, C): the scores of each image, its views joined."""
