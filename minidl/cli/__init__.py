@@ -19,6 +19,7 @@ from minidl.cli.rate_finding import add_find_lr
 from minidl.cli.reporting import add_report
 from minidl.cli.runs import add_runs
 from minidl.cli.training import add_train
+from minidl.cli.upscaling import add_upscale
 from minidl.errors import MinidlError
 
 __all__ = ["main"]
@@ -69,6 +70,7 @@ def _parser() -> Parser:
     add_evaluate(commands)
     add_predict(commands)
     add_explain(commands)
+    add_upscale(commands)
     add_runs(commands)
     add_report(commands)
     add_models(commands)

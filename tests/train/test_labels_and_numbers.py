@@ -118,9 +118,9 @@ def test_two_networks_of_numbers_are_averaged(digits, runs):
     )
     assert two == pytest.approx(one + 2, rel=1e-5)
     assert both == pytest.approx(one + 1, rel=1e-5)
-    with pytest.raises(ArgumentError, match="gives numbers and .* labels"):
-        files = [weights, runs["labels"].folder / "weights.h5"]
-        next(train.predict(files, digits / "0.png", verbose=False))
+    files = [weights, runs["labels"].folder / "weights.h5"]
+    with pytest.raises(ArgumentError, match=r"gives numbers and .* labels"):
+        train.predict(files, digits / "0.png", verbose=False)
 
 
 def test_other_labels_than_the_networks(digits, runs, tmp_path):
