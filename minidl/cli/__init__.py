@@ -7,6 +7,7 @@ import minidl as md
 from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
 from minidl.cli.catalog import add_models
+from minidl.cli.drawing import add_gan, add_vae
 from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
 from minidl.cli.files import add_files
@@ -71,6 +72,8 @@ def _parser() -> Parser:
     add_predict(commands)
     add_explain(commands)
     add_upscale(commands)
+    add_gan(commands)
+    add_vae(commands)
     add_runs(commands)
     add_report(commands)
     add_models(commands)

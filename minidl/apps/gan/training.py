@@ -1,0 +1,255 @@
+"""`train_gan`: a generator and a discriminator trained against each other."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minidl as md
+from minidl import nn, optim, random
+from minidl.apps.gan.networks import LATENT, SIZES, Discriminator, Generator
+from minidl.apps.grids import grid
+from minidl.apps.pictures import pixels, save_png
+from minidl.checks import flag, positive, whole
+from minidl.data import ArrayDataset, DataLoader
+from minidl.errors import ArgumentError, GradError, ShapeError, StateError
+from minidl.io.plain_json import save_json
+from minidl.nn import Module, functional
+
+__all__ = ["Gan", "train_gan"]
+
+LR, BETAS = 2e-4, (0.5, 0.999)  # of Adam, as DCGAN's paper has them
+NOISE = 0.1  # of the labels: at most as much is taken from 1
+SHOWN = 64  # samples of a grid
+WALK = 10  # pictures between two samples
+ALIKE = 0.3  # of the set's diversity: samples with less are all alike
+CHECKPOINT, WEIGHTS, SETTINGS = "checkpoint.h5", "generator.h5", "settings.json"
+
+
+class Gan(NamedTuple):
+    """What a training left: the generator, in evaluation mode, and a row an epoch.
+
+    history: {"epoch", "generator", "discriminator", "right", "diversity"}: the losses, the share
+        of pictures and samples that the discriminator tells apart, and the samples' diversity, as
+        a share of the pictures'.
+    """
+
+    generator: Generator
+    history: list[dict[str, float]]
+
+
+def train_gan(
+    images: np.ndarray,
+    output: str | os.PathLike[str],
+    *,
+    epochs: int = 20,
+    batch_size: int = 64,
+    spectral: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Gan:
+    """Train a DCGAN on pictures, and save what it draws.
+
+    images: (N, S, S, 1) or (N, S, S, 3), S 32 or 64; their least and largest number become -1, 1.
+    output: a folder. It gets generator.h5, samples-0001.png and so on, a grid an epoch, walk.png,
+        between two samples, history.json, and checkpoint.h5 after each epoch.
+    spectral: spectral normalisation in the discriminator in place of batch normalisation.
+    seed: of all random numbers; it is given to `md.manual_seed`.
+    resume: go on after the last epoch that checkpoint.h5 in the folder has.
+    on_epoch: called with each row of the history.
+    Raises ShapeError for other pictures, StateError for the checkpoint of another training,
+    GradError where a loss isn't finite.
+    """
+    images = _scaled(images)
+    epochs, batch_size = (
+        positive("train_gan", name, value)
+        for name, value in (("epochs", epochs), ("batch_size", batch_size))
+    )
+    size, channels = images.shape[1], images.shape[3]
+    settings = {
+        "size": size, "channels": channels, "images": len(images), "batch_size": batch_size,
+        "spectral": flag("train_gan", "spectral", spectral),
+        "seed": whole("train_gan", "seed", seed, 0),
+    }  # fmt: skip
+    md.manual_seed(seed)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    pair = _Pair(Generator(size, channels), Discriminator(size, channels, spectral))
+    shown = random.generator().standard_normal((SHOWN, LATENT)).astype(np.float32)
+    loader = DataLoader(
+        ArrayDataset(images), min(batch_size, len(images)), True, seed=seed, drop_last=True
+    )
+    diversity = float(images[: 10 * SHOWN].std(axis=0).mean())
+    if resume:
+        pair.resume(folder, settings, loader)
+    save_json(folder / SETTINGS, settings, "train_gan")
+    while len(pair.history) < epochs:
+        row = pair.epoch(loader, progress)
+        row["diversity"] = float(pair.draw(shown).std(axis=0).mean()) / diversity
+        pair.history.append(row)
+        pair.save(folder, settings, loader)
+        _show(folder, pair, shown, settings)
+        if on_epoch is not None:
+            on_epoch(row)
+    _walk(folder, pair, shown, settings)
+    md.save_weights(pair.generator, folder / WEIGHTS)
+    return Gan(pair.generator.eval(), pair.history)
+
+
+class _Pair:
+    """Both networks with their optimizers, and the history."""
+
+    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+        self.optimizers = {
+            name: optim.Adam(network.parameters(), lr=LR, betas=BETAS)
+            for name, network in self.networks.items()
+        }
+        self.history: list[dict[str, float]] = []
+
+    def epoch(self, loader: DataLoader, progress: bool) -> dict[str, float]:
+        """Train for an epoch; return its row of the history."""
+        from tqdm import tqdm
+
+        self.networks.train()
+        sums, number = np.zeros(3), len(self.history) + 1
+        bar = tqdm(
+            loader, f"epoch {number}", leave=False, unit="batch",
+            disable=None if progress else True,
+        )  # fmt: skip
+        for (real,) in bar:
+            sums += self.step(real)
+            if not np.isfinite(sums).all():
+                raise GradError(f"train_gan: a loss of epoch {number} isn't finite any more")
+        mean = sums / len(loader)
+        names = ("generator", "discriminator", "right")
+        return {"epoch": number, **dict(zip(names, map(float, mean), strict=True))}
+
+    def step(self, real: np.ndarray) -> tuple[float, float, float]:
+        """A step of the discriminator, then one of the generator; losses, and the share right."""
+        z = _numbers(len(real))
+        fake = self.generator(z)
+        right = 1 - NOISE * random.generator().random(len(real)).astype(np.float32)
+        of_real, of_fake = self.discriminator(real), self.discriminator(fake.detach())
+        loss = (
+            functional.binary_cross_entropy_with_logits(of_real, right)
+            + functional.binary_cross_entropy_with_logits(of_fake, np.zeros_like(right))
+        ) / 2
+        _descend(loss, self.optimizers["discriminator"])
+        # Its weights' gradients aren't wanted now
+        with _still(self.discriminator):
+            told = self.discriminator(fake)
+            fooling = functional.binary_cross_entropy_with_logits(told, np.ones_like(right))
+            _descend(fooling, self.optimizers["generator"])
+        share = ((of_real.data > 0).mean() + (of_fake.data < 0).mean()) / 2
+        return fooling.item(), loss.item(), float(share)
+
+    def draw(self, z: np.ndarray) -> np.ndarray:
+        """Return samples (N, S, S, C), from -1 to 1."""
+        self.generator.eval()
+        with md.no_grad():
+            found: np.ndarray = self.generator(z).data
+        return found
+
+    def save(self, folder: Path, settings: dict[str, Any], loader: DataLoader) -> None:
+        """Write checkpoint.h5, whole or not at all, and history.json."""
+        states = {name: each.state_dict() for name, each in self.optimizers.items()}
+        extra = {"optimizers": states, "settings": settings, "history": self.history}
+        md.save_checkpoint(folder / CHECKPOINT, self.networks, loader=loader, extra=extra)
+        save_json(folder / "history.json", {"epochs": self.history}, "train_gan")
+
+    def resume(self, folder: Path, settings: dict[str, Any], loader: DataLoader) -> None:
+        """Go on from checkpoint.h5, if there is one."""
+        if not (folder / CHECKPOINT).exists():
+            return
+        begun = folder / SETTINGS
+        known = json.loads(begun.read_text()) if begun.exists() else settings
+        if other := [name for name, value in settings.items() if known.get(name) != value]:
+            told = ", ".join(
+                f"{name}={known.get(name)!r}, not {settings[name]!r}" for name in other
+            )
+            raise StateError(
+                f"{folder} holds a training begun with {told}: give the same arguments, or another "
+                "output"
+            )
+        extra = md.load_checkpoint(folder / CHECKPOINT, self.networks, loader=loader)
+        for name, state in extra["optimizers"].items():
+            self.optimizers[name].load_state_dict(state)
+        self.history = list(extra["history"])
+
+
+def _descend(loss: Any, optimizer: optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+class _still:
+    """Inside, a network's parameters take no gradients."""
+
+    def __init__(self, network: Module) -> None:
+        self.parameters = list(network.parameters())
+
+    def __enter__(self) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad = False
+
+    def __exit__(self, *error: object) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad = True
+
+
+def _numbers(count: int) -> np.ndarray:
+    return random.generator().standard_normal((count, LATENT)).astype(np.float32)
+
+
+def _scaled(images: Any) -> np.ndarray:
+    """(N, S, S, C) float32 from -1 to 1."""
+    found = np.asarray(images)
+    fits = found.ndim == 4 and found.shape[1] == found.shape[2] and found.shape[3] in (1, 3)
+    if not fits or found.shape[1] not in SIZES:
+        raise ShapeError(
+            f"train_gan expected pictures (N, S, S, 1 or 3) with S of {SIZES}, got shape "
+            f"{found.shape}: resize them"
+        )
+    if len(found) < 2:
+        raise ShapeError(f"train_gan expected several pictures, got {len(found)}")
+    found = found.astype(np.float32)
+    low, high = float(found.min()), float(found.max())
+    if not low < high < np.inf:
+        raise ArgumentError(f"train_gan: the pictures' numbers are from {low} to {high}")
+    return (found - low) * np.float32(2 / (high - low)) - 1
+
+
+def _show(folder: Path, pair: _Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
+    """Write the grid of an epoch's samples."""
+    number = len(pair.history)
+    picture = grid(pixels((pair.draw(z) + 1) / 2))
+    save_png(folder / f"samples-{number:04d}.png", picture, {**settings, "epoch": number})
+
+
+def _walk(folder: Path, pair: _Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
+    """Write walk.png: rows of pictures between two samples each, along a great circle.
+
+    Source: White 2016, "Sampling generative networks", section 2.1.
+    """
+    starts, ends = z[: SHOWN // 8], z[SHOWN // 8 : SHOWN // 4]
+    found = [_between(a, b) for a, b in zip(starts, ends, strict=True)]
+    picture = grid(pixels((pair.draw(np.concatenate(found)) + 1) / 2), columns=WALK)
+    save_png(folder / "walk.png", picture, settings)
+
+
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(WALK, latent): from a to b."""
+    angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    share = np.linspace(0, 1, WALK, dtype=np.float32)[:, np.newaxis]
+    found: np.ndarray = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(
+        angle
+    )
+    return found.astype(np.float32)
