@@ -19,7 +19,6 @@ from minidl.data.transforms import RandomTransform
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 
-
 class Case(NamedTuple):
     """A transform and settings of it."""
 
