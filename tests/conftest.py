@@ -1,6 +1,7 @@
 """Fixtures for all tests, the settings that each begins with, and the rule that nothing may be
 skipped where CI is set."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def pytest_fixture_setup(fixturedef):
     """A fixture of many tests is made before whichever of them comes first."""
     if fixturedef.scope != "function":
         md.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is here before the first test is here to stay: garbage is looked for in the rest.
+
+    Thousands of tests and all that they import take longer to look through than most tests to run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

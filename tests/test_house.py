@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from each import of_each
 
 import minidl
 
@@ -48,12 +49,12 @@ def imports(path):
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path):
-    relative = path.relative_to(ROOT)
+@of_each(FILES, "parent.name")
+def test_imports_point_down(case):
+    relative = case.relative_to(ROOT)
     here = relative.parts[0].removesuffix(".py")
     assert here in FLOOR_OF, f"{here} has no floor yet"
-    for module in imports(path):
+    for module in imports(case):
         there = room_of(module)
         if there in FLOOR_OF and there != here:
             assert FLOOR_OF[there] <= FLOOR_OF[here], f"{relative} imports {module}, which is above"
@@ -61,9 +62,9 @@ def test_imports_point_down(path):
             assert not twins, f"{relative} imports {module}: a kernel and its twin are independent"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_rooms_not_halls(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+@of_each(FILES, "parent.name")
+def test_files_are_rooms_not_halls(case):
+    assert len(case.read_text(encoding="utf-8").splitlines()) <= 400
 
 
 def test_files_of_tests_have_names_of_their_own():

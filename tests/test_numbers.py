@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from each import of_each
 from test_house import FILES, ROOT
 
 from minidl.checks import flag, is_whole, lengths, positive, real, whole
@@ -62,8 +63,8 @@ def test_flags():
 MEANT_OTHERWISE = {"checks.py", "ops/indexing.py", "autograd/dtypes.py"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_whole_numbers_are_told_from_others_in_one_place(path):
-    if path.relative_to(ROOT).as_posix() not in MEANT_OTHERWISE:
-        asked = re.search(r"isinstance\([^()]*np\.integer", path.read_text())
+@of_each(FILES, "parent.name")
+def test_whole_numbers_are_told_from_others_in_one_place(case):
+    if case.relative_to(ROOT).as_posix() not in MEANT_OTHERWISE:
+        asked = re.search(r"isinstance\([^()]*np\.integer", case.read_text())
         assert not asked, f"{asked[0]}: use is_whole or whole of minidl.checks"

@@ -23,14 +23,18 @@ def as_list(outputs):
 
 
 def call_of(case, wrap):
-    """The op as a function of its inputs, which are wrapped unless they are labels."""
+    """The op as a function of its inputs, which are wrapped unless they are labels.
+
+    It holds no more than it needs: a captured call looks at all that it could see change.
+    """
+    op, settings = case.op, case.sample.settings
 
     def call(*inputs):
         inputs = [
-            wrap(x) if isinstance(x, np.ndarray) and not case.op.is_label(i) else x
+            wrap(x) if isinstance(x, np.ndarray) and not op.is_label(i) else x
             for i, x in enumerate(inputs)
         ]
-        outputs = case.op(*inputs, **case.sample.settings)
+        outputs = op(*inputs, **settings)
         return tuple(outputs) if isinstance(outputs, list) else outputs
 
     return call
@@ -60,17 +64,19 @@ def test_every_gradient(case):
     places = case.differentiable
     params = {i: md.from_numpy(case.sample.inputs[i].copy(), requires_grad=True) for i in places}
     random = np.random.default_rng(0)
+    op, settings = case.op, case.sample.settings
+    given = [params.get(i, x) for i, x in enumerate(case.sample.inputs)]
 
     def call(*weights):
-        inputs = [params.get(i, x) for i, x in enumerate(case.sample.inputs)]
         for p in params.values():
             p.grad = None
-        outputs = [y for y in case.outputs(inputs) if isinstance(y, md.Tensor) and y.requires_grad]
+        found = several(op(*given, **settings))
+        outputs = [y for y in found if isinstance(y, md.Tensor) and y.requires_grad]
         total = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
         total.backward()
         return total
 
-    outputs = case.outputs([params.get(i, x) for i, x in enumerate(case.sample.inputs)])
+    outputs = case.outputs(given)
     kinds = [
         (y.shape, y.dtype) for y in outputs if isinstance(y, md.Tensor) and y.requires_grad
     ]  # fmt: skip

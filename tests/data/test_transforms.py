@@ -4,9 +4,11 @@ Each class declares its own samples and wrong settings.
 """
 
 import sys
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from each import of_each
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
@@ -16,13 +18,24 @@ from minidl.data import transforms
 from minidl.data.transforms import RandomTransform
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-CASES = [(kind, settings) for kind in KINDS for settings in kind.samples]
-RANDOM = [case for case in CASES if issubclass(case[0], RandomTransform)]
+
+class Case(NamedTuple):
+    """A transform and settings of it."""
+
+    kind: Any
+    settings: dict[str, Any]
+
+    def made(self):
+        return self.kind(**self.settings)
+
+
+CASES = [Case(kind, settings) for kind in KINDS for settings in kind.samples]
+RANDOM = [case for case in CASES if issubclass(case.kind, RandomTransform)]
+few = how(max_examples=8)  # of each case, and each transform has several
 
 
 def each(cases):
-    names = [f"{kind.__name__}-{settings}" for kind, settings in cases]
-    return pytest.mark.parametrize(("kind", "settings"), cases, ids=names)
+    return of_each(cases, "kind.__name__")
 
 
 @st.composite
@@ -44,11 +57,11 @@ def test_it_is_public_and_declares_its_samples(kind):
 
 
 @each(CASES)
-@how(max_examples=25)
+@few
 @given(drawn=st.data(), training=st.booleans())
-def test_dtype_and_input_stay(kind, settings, drawn, training):
-    images = drawn.draw(batches(kind))
-    transform, before = kind(**settings), images.copy()
+def test_dtype_and_input_stay(case, drawn, training):
+    kind, images = case.kind, drawn.draw(batches(case.kind))
+    transform, before = case.made(), images.copy()
     images.flags.writeable = False
     result = transform(images, np.random.default_rng(0) if training else None)
     np.testing.assert_array_equal(images, before)
@@ -59,10 +72,10 @@ def test_dtype_and_input_stay(kind, settings, drawn, training):
 
 
 @each(CASES)
-@how(max_examples=25)
+@few
 @given(drawn=st.data(), seed=st.integers(0, 99))
-def test_the_same_seed_gives_the_same_bits(kind, settings, drawn, seed):
-    transform, images = kind(**settings), drawn.draw(batches(kind))
+def test_the_same_seed_gives_the_same_bits(case, drawn, seed):
+    transform, images = case.made(), drawn.draw(batches(case.kind))
     first = transform(images, np.random.default_rng(seed))
     again = transform(images, np.random.default_rng(seed))
     np.testing.assert_array_equal(first, again)
@@ -71,10 +84,10 @@ def test_the_same_seed_gives_the_same_bits(kind, settings, drawn, seed):
 
 
 @each(CASES)
-@how(max_examples=25)
+@few
 @given(drawn=st.data())
-def test_evaluation_takes_each_image_for_itself(kind, settings, drawn):
-    transform, images = kind(**settings), drawn.draw(batches(kind, least=1))
+def test_evaluation_takes_each_image_for_itself(case, drawn):
+    transform, images = case.made(), drawn.draw(batches(case.kind, least=1))
     whole = transform(images, None)
     single = [transform(images[i : i + 1], None) for i in range(len(images))]
     np.testing.assert_array_equal(whole, np.concatenate(single))
@@ -82,17 +95,18 @@ def test_evaluation_takes_each_image_for_itself(kind, settings, drawn):
 
 
 @each(CASES)
-@how(max_examples=25)
+@few
 @given(drawn=st.data(), seed=st.integers(0, 9))
-def test_training_takes_each_image_for_itself(kind, settings, drawn, seed):
+def test_training_takes_each_image_for_itself(case, drawn, seed):
     """Neighbours with other pixels change nothing."""
-    transform, images = kind(**settings), drawn.draw(batches(kind, least=2))
+    transform, images = case.made(), drawn.draw(batches(case.kind, least=2))
     others = np.concatenate([images[:1], 255 - images[1:]])
     results = [transform(batch, np.random.default_rng(seed)) for batch in (images, others)]
-    np.testing.assert_array_equal(results[0][: kind.views], results[1][: kind.views])
+    views = case.kind.views
+    np.testing.assert_array_equal(results[0][:views], results[1][:views])
 
 
-@pytest.mark.parametrize("kind", sorted({kind for kind, _ in RANDOM}, key=str))
+@pytest.mark.parametrize("kind", sorted({case.kind for case in RANDOM}, key=str))
 def test_images_are_changed_in_ways_of_their_own(kind):
     image = np.random.default_rng(0).integers(0, 256, (1, 20, 20, 3), np.uint8)
     images = image.repeat(16, axis=0)
@@ -101,30 +115,30 @@ def test_images_are_changed_in_ways_of_their_own(kind):
 
 
 @each(CASES)
-def test_settings_make_it_again(kind, settings):
-    transform = kind(**settings)
-    assert settings.keys() <= transform.settings.keys()
-    again = kind(**transform.settings)
+def test_settings_make_it_again(case):
+    transform = case.made()
+    assert case.settings.keys() <= transform.settings.keys()
+    again = case.kind(**transform.settings)
     assert again.settings == transform.settings
     assert repr(again) == repr(transform)
     assert repr(transform) == repr(eval(repr(transform), vars(transforms)))
 
 
-@each([case for case in RANDOM if case[0].apply is RandomTransform.apply])
-def test_evaluation_changes_nothing(kind, settings):
+@each([case for case in RANDOM if case.kind.apply is RandomTransform.apply])
+def test_evaluation_changes_nothing(case):
     """But crops cut out the centre: see their tests."""
     images = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), np.uint8)
-    np.testing.assert_array_equal(kind(**settings)(images), images)
+    np.testing.assert_array_equal(case.made()(images), images)
 
 
 # Bad input
 
 
 @each(CASES)
-def test_bad_images(kind, settings):
-    transform, name = kind(**settings), kind.__name__
+def test_bad_images(case):
+    transform, name = case.made(), case.kind.__name__
     images = np.zeros((2, 9, 9, 3), np.uint8)
-    others = {np.uint8, np.float32} - set(kind.takes)
+    others = {np.uint8, np.float32} - set(case.kind.takes)
     for dtype in (np.uint16, np.float64, bool, np.dtype(np.float32).newbyteorder(), *others):
         with pytest.raises(DTypeError, match=f"{name} expected uint8.* got .*: .* uint8|astype"):
             transform(images.astype(dtype))
@@ -138,10 +152,10 @@ def test_bad_images(kind, settings):
 
 
 @each(RANDOM)
-def test_bad_generators(kind, settings):
-    said = f"{kind.__name__} expected rng to be a numpy Generator or None"
+def test_bad_generators(case):
+    said = f"{case.kind.__name__} expected rng to be a numpy Generator or None"
     with pytest.raises(DTypeError, match=said):
-        kind(**settings)(np.zeros((2, 9, 9, 3), np.uint8), 7)
+        case.made()(np.zeros((2, 9, 9, 3), np.uint8), 7)
 
 
 @pytest.mark.parametrize(
@@ -161,15 +175,16 @@ def test_images_smaller_than_the_crop(name, rng, size):
         getattr(transforms, name)(size)(np.zeros((2, 9, 9, 3), np.uint8), rng)
 
 
-@each([case for case in CASES if "mean" not in case[1]])  # those see the next test
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_the_number_of_channels(kind, settings, channels):
-    transform, images = kind(**settings), np.zeros((2, 9, 9, channels), np.uint8)
+@each([case for case in CASES if "mean" not in case.settings])  # those see the next test
+def test_the_number_of_channels(case, channels):
+    transform, images = case.made(), np.zeros((2, 9, 9, channels), np.uint8)
     for rng in (None, np.random.default_rng(0)):
         if not transform.takes_channels or channels in transform.takes_channels:
             transform(images, rng)
         else:
-            with pytest.raises(ShapeError, match=f"{kind.__name__} expected images of .* channels"):
+            said = f"{case.kind.__name__} expected images of .* channels"
+            with pytest.raises(ShapeError, match=said):
                 transform(images, rng)
 
 

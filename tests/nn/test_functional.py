@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each import of_each
 from layer_cases import Case, outputs_of
 from layer_samples import LAYERS
 
@@ -53,7 +54,7 @@ def test_functions_are_all_there():
         assert callable(getattr(F, name))
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@of_each(CASES, "cls.__name__")
 def test_a_layer_is_its_function(case: Case):
     arrays = case.draw()
     expected = [*outputs_of(case.forward(case.build(), *arrays))]

@@ -16,7 +16,7 @@ from minidl import nn
 from minidl.autograd.samples import Draw
 
 CASES = [case for info in LAYERS for case in info.cases]
-ERRORS = [pytest.param(case, id=str(case)) for info in LAYERS for case in info.errors]
+ERRORS = [case for info in LAYERS for case in info.errors]
 DTYPES = (np.float32, np.float64)
 
 
@@ -239,7 +239,7 @@ def test_every_layer_with_an_activation_is_tested_with_it():
     assert {nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d} < takes
 
 
-@pytest.mark.parametrize("case", ERRORS)
+@of_each(ERRORS, "cls.__name__")
 def test_errors(case: ErrorCase):
     def attempt() -> None:
         layer = case.settings.of(case.cls)

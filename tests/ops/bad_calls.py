@@ -38,7 +38,7 @@ def _arrays(x: np.ndarray) -> Iterator[tuple[str, Any]]:
     yield "text", "a"
 
 
-def bad_calls(op: Op, samples: int = 3) -> Iterator[tuple[str, Sample]]:
+def bad_calls(op: Op, samples: int) -> Iterator[tuple[str, Sample]]:
     """(what was replaced, the sample with it) of the op's first few samples."""
     parameters = inspect.signature(op.function).parameters.values()
     by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]

@@ -33,13 +33,15 @@ def outcome(op, sample, change):
     return None
 
 
-@pytest.mark.parametrize("change", [as_tensor, lambda x: x], ids=["tensors", "arrays"])
+@pytest.mark.parametrize(
+    ("change", "samples"), [(as_tensor, 3), (lambda x: x, 1)], ids=["tensors", "arrays"]
+)
 @pytest.mark.parametrize("name", PUBLIC)
-def test_no_exception_of_others(name, change):
+def test_no_exception_of_others(name, change, samples):
     raw, calls = [], 0
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for what, sample in bad_calls(OPS[name]):
+        for what, sample in bad_calls(OPS[name], samples):
             calls += 1
             if (found := outcome(OPS[name], sample, change)) is not None:
                 raw.append(f"{what}: {found}")
@@ -51,7 +53,7 @@ def test_what_is_raised_is_seen():
     def broken(x):
         return x.reshape(-1, 7)
 
-    (what, sample), *_ = bad_calls(OPS["relu"])
+    (what, sample), *_ = bad_calls(OPS["relu"], 1)
     assert what == "sample 0, input 0: an axis more"
     assert outcome(broken, sample, lambda x: x).startswith("ValueError: cannot reshape")
     assert outcome(OPS["exp"], sample, as_tensor) is None

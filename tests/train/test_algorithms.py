@@ -6,7 +6,7 @@ import pytest
 import minidl as md
 from minidl import data, nn, optim
 
-EPOCHS = 5
+EPOCHS = 3
 
 
 def accuracy(convolution, monkeypatch):

@@ -338,7 +338,7 @@ trainer.fit(a_loader(), int(sys.argv[2]), progress=False)
 def test_after_kills_training_ends_as_without_them(tmp_path):
     rng, reached = random.Random(4), [0]
     command = [sys.executable, "-c", TRAIN, str(tmp_path), str(EPOCHS), *child_path()]
-    for batches in (2, 5, 11, 8, 14):
+    for batches in (2, 11, 8):
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             for _ in range(batches):
                 assert child.stdout.readline() == b"a batch\n"
