@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.analysis import report
 from minidl.data.splits import name_of
 from minidl.data.telling import Tell
+from minidl.models import Network
+from minidl.train.calibration import calibration
+from minidl.train.certainty import accuracy_interval
 from minidl.train.metrics import (
     accuracy,
     confusion_matrix,
@@ -19,23 +21,27 @@ from minidl.train.metrics import (
     worst_mistakes,
 )  # fmt: skip
 from minidl.train.run import Run
+from minidl.train.showing import as_pixels, heat_maps, thumbnails
 
-__all__ = ["figures", "mistakes", "save_report", "save_results"]
+__all__ = ["figures", "mistakes", "save_results"]
 
 RANK = 5
 MOST_MISTAKES = 24
 
 
 def figures(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, rank-5 accuracy (None for few classes), loss, confusion matrix and per-class
-    precision and recall of scores (N, C), before the softmax, for labels (N,)."""
+    """Accuracy with its 95 % interval, rank-5 accuracy (None for few classes), loss, calibration,
+    confusion matrix and per-class precision and recall of scores (N, C), before the softmax, for
+    labels (N,)."""
     confusion = confusion_matrix(scores, labels, len(classes))
     shifted = scores - scores.max(axis=1, keepdims=True)
     normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return {
         "accuracy": accuracy(scores, labels),
+        "interval": accuracy_interval(int(np.trace(confusion)), len(labels)),
         "rank5": rank_accuracy(RANK)(scores, labels) if len(classes) > RANK else None,
         "loss": float(-normalised[np.arange(len(labels)), labels].mean()),
+        "calibration": calibration(scores, labels),
         "confusion": confusion.tolist(),
         "per_class": precision_recall(confusion, list(classes)),
     }
@@ -61,53 +67,38 @@ def save_results(
     best: str,
     scores: np.ndarray,
     validation: Any,
-    classes: Sequence[str],
-    counts: dict[str, int],
+    network: Network,
+    prepare: Sequence[Any],
     left_out: Sequence[tuple[str, str]],
     tell: Tell,
-    verdict: str = "",
+    **more: Any,
 ) -> None:
     """Write results.json, and pictures of the worst mistakes.
 
-    approaches: rows of `figures`, each with a name.  best: the one that was chosen, and its scores,
-        (N, C).  verdict: a sentence on how sure it is that it is.
-    validation: the N images with labels.  counts: of images, by part.
+    run: its results hold what `data_shown` gives.
+    approaches: rows of `figures`, each with a name.  best: the one that was chosen, its scores,
+        (N, C), and its network, which takes images that `prepare` transforms.
+    validation: the N images with labels.
     left_out: (file, reason) of images that weren't used.
+    more: further figures, by their names in results.json.
     """
+    assert run.results is not None
+    classes = run.results["classes"]
     labels = np.asarray(validation.batch(range(len(validation)))[1])
     wrong = mistakes(scores, labels, classes, MOST_MISTAKES)
-    images = [_picture(validation[i][0]) for i, _ in wrong]
-    try:
-        files = run.thumbnails(images) if images else []
-    except ImportError as error:  # minidl itself trains without Pillow
-        tell(f"no pictures of mistakes: {error}")
-        wrong, files = [], []
-    run.results = {
-        "classes": list(classes),
-        "count": counts,
+    images = [validation[i][0] for i, _ in wrong]
+    files = thumbnails(run, list(map(as_pixels, images)), "mistakes", tell) if images else []
+    guesses = [int(scores[i].argmax()) for i, _ in wrong]
+    maps = heat_maps(network, images, prepare, guesses) if files else []
+    heat = thumbnails(run, maps, "heat", tell) if maps else []
+    run.results |= {
         "approaches": approaches,
         "best": best,
-        "verdict": verdict,
         "mistakes": [
-            {"image": file, "file": name_of(validation, i), **found}
-            for file, (i, found) in zip(files, wrong, strict=True)
+            {"image": file, "heat": map_, "file": name_of(validation, i), **found}
+            for file, map_, (i, found) in zip(files, [*heat, *[None] * len(files)], wrong)
         ],
         "skipped": [{"file": name, "reason": reason} for name, reason in left_out],
+        **more,
     }
     run.write("results", run.results)
-
-
-def _picture(image: np.ndarray) -> np.ndarray:
-    """Pixels for people to look at: what was standardized gets its own range."""
-    if image.dtype == np.uint8:
-        return image
-    low, high = float(image.min()), float(image.max())
-    return np.rint((image - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-
-
-def save_report(run: Run, tell: Tell) -> None:
-    """Write report.html and set `run.report`, unless a package that it needs is missing."""
-    try:
-        run.report = report(run.folder)
-    except ImportError as error:
-        tell(f"no report.html: {error}")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidl.analysis.report import figures, wording
-from minidl.analysis.report.reading import Approach, Mistake, RunRecord, read_run
+from minidl.analysis.report import classes, figures, wording
+from minidl.analysis.report.reading import Approach, RunRecord, read_run
 from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
@@ -66,26 +66,38 @@ def _environment() -> Any:
 
 def _content(run: RunRecord) -> dict[str, Any]:
     """Return all that the template shows."""
+    from minidl.analysis.report.advice import next_steps  # on `minidl.train`, which imports this
+
     best = run.best
     drawn = [(a, figures.charts(a, run.approaches)) for a in run.approaches]
     matrix = figures.matrix(best, run.classes) if best and best.confusion else None
-    per_class = list(best.per_class) if best else []
-    per_class.sort(key=lambda c: 2 if c.recall is None else c.recall)
+    parts, per_class = classes.class_rows(run)
     return {
         "run": run,
         "title": _title(run),
         "kicker": f"minidl {run.setting('command')}".strip(),
         "headline": _headline(run),
+        "steps": next_steps(run),
         "best": best,
         "columns": _columns(run.approaches),
         "curves": [(approach, charts) for approach, charts in drawn if charts],
         "kinds": sorted({line.kind for _, cs in drawn for c in cs for line in c.lines}),
+        "epochs": [a for a in run.approaches if a.epochs],
+        "chosen": _chosen(run),
         "matrix": matrix,
+        "reliability": figures.reliability(best) if best else None,
+        "balanced": [classes.balanced_accuracy(best), classes.macro_f1(best)] if best else [],
+        "parts": parts,
         "numbered": matrix is not None and len(matrix.names) <= NUMBERED,
         "named": matrix is not None and len(matrix.names) <= NAMED,
         "confusions": figures.confusions(matrix) if matrix and len(matrix.names) > 2 else [],
         "per_class": per_class,
-        "gallery": [(m, _picture(run.folder, m)) for m in run.mistakes[:GALLERY]],
+        "augmented": [uri for name in run.augmented if (uri := _picture(run.folder, name))],
+        "gallery": [
+            (m, _picture(run.folder, m.image), _picture(run.folder, m.heat))
+            for m in run.mistakes[:GALLERY]
+        ],
+        "time": _time(run),
         "settings": {k: v for k, v in run.settings.items() if k not in APART},
         "versions": {k: run.settings[k] for k in VERSIONS if k in run.settings},
         "version": __version__,
@@ -107,7 +119,7 @@ def _headline(run: RunRecord) -> list[Figure]:
         label = "best accuracy" if several else "accuracy"
         found.append(Figure(wording.percent(run.best.accuracy), label, run.best.name))
     if run.images:
-        detail = ", ".join(f"{number:,} {name}" for name, number in run.images.items())
+        detail = ", ".join(f"{number:,} {run.part(name)}" for name, number in run.images.items())
         found.append(Figure(f"{sum(run.images.values()):,}", "images", detail))
     if run.classes:
         few = ", ".join(run.classes) if len(run.classes) <= 3 else ""
@@ -118,18 +130,46 @@ def _headline(run: RunRecord) -> list[Figure]:
     return found
 
 
+def _chosen(run: RunRecord) -> str:
+    """Return how the weights that are saved were chosen, in a sentence."""
+    best, by = run.best, run.images.get("chosen_by")
+    if best is None or best.accuracy is None:
+        return ""
+    if best.best_epoch is not None and by:
+        return (
+            f"The weights are those of epoch {best.best_epoch} of {len(best.epochs)}, which has "
+            f"the lowest loss on {by:,} validation images; the test images had no say."
+        )
+    if best.share is not None:
+        rate = "" if best.lr is None else f", at a learning rate of {best.lr:g}"
+        return (
+            f"The weights are {best.share:.0%} of the way from the linear probe to the fine-tuned "
+            f"network{rate}. Cross-validation on the training images chose that; the validation "
+            "images had no say."
+        )
+    if best.epochs and run.setting("command") == "train":
+        return "The weights are those of the last epoch: there was nothing to choose them by."
+    return ""
+
+
+def _time(run: RunRecord) -> list[tuple[str, float, float]]:
+    """Return what the time went into, the seconds, and their share of all."""
+    total = sum(run.time.values())
+    return [(name, spent, spent / total) for name, spent in run.time.items() if total > 0]
+
+
 def _columns(approaches: list[Approach]) -> list[str]:
     """Return the figures that any approach has."""
     names = ("accuracy", "interval", "rank5", "loss", "trained_parameters", "seconds")
     return [n for n in names if any(getattr(a, n) is not None for a in approaches)]
 
 
-def _picture(folder: Path, mistake: Mistake) -> str | None:
-    """Return the thumbnail as a data: URI; None if it isn't there or is no PNG."""
-    if mistake.image is None:
+def _picture(folder: Path, name: str | None) -> str | None:
+    """Return a thumbnail as a data: URI; None if it isn't there or is no PNG."""
+    if name is None:
         return None
     try:
-        content = (folder / mistake.image).read_bytes()
+        content = (folder / name).read_bytes()
     except OSError:
         return None
     if not content.startswith(PNG):

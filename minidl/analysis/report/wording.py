@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-__all__ = ["NOTHING", "count", "day", "decimal", "duration", "interval", "percent"]
+__all__ = ["NOTHING", "count", "day", "decimal", "duration", "interval", "percent", "rate"]
 
 NOTHING = "-"  # for what is not known
 
@@ -25,6 +25,11 @@ def decimal(number: float | None) -> str:
         return NOTHING
     plain = number == 0 or 1e-4 <= abs(number) < 1e6
     return f"{number:.4f}" if plain else f"{number:.3g}"
+
+
+def rate(number: float | None) -> str:
+    """Return a learning rate, to three digits."""
+    return NOTHING if number is None else f"{number:.3g}"
 
 
 def duration(seconds: float | None) -> str:
