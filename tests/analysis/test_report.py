@@ -50,7 +50,9 @@ def test_a_whole_run(tmp_path):
     for row in best["confusion"]:
         assert " ".join(map(str, row)) in page.text
     for figures in best["per_class"]:
-        shares = f"{figures['precision']:.1%} {figures['recall']:.1%} {figures['count']}"
+        precision, recall = figures["precision"], figures["recall"]
+        f1 = 2 * precision * recall / (precision + recall)
+        shares = f"{precision:.1%} {recall:.1%} {f1:.1%} {figures['count']}"
         assert f"{figures['class']} {shares}" in page.text
 
 

@@ -15,6 +15,8 @@ from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor
+from minidl.train.run import Run
+from minidl.train.showing import LivePage
 from minidl.train.stopping import EarlyStopping
 
 
@@ -46,6 +48,7 @@ SAMPLES = {
         lambda folder: EarlyStopping("accuracy", patience=1, mode="max", restore=False),
         lambda folder: EarlyStopping("loss", 2, min_delta=9),  # the first epoch is the best
     ],
+    LivePage: [lambda folder: LivePage(Run(folder / "run", {"command": "train"}), print)],
     MixUp: [lambda folder: MixUp(1.0, num_classes=CLASSES)],
     NaNGuard: [lambda folder: NaNGuard()],
     ProgressBar: [lambda folder: ProgressBar()],

@@ -105,6 +105,9 @@ def _losses(
     if held is not None and (apart := difference(held, measured))[0] > 0:
         lost = _share(held) - _share(measured)
         found.append((lost, _match(run, held, measured, apart)))
+    if held is not None and not found and (gap := difference(training, measured))[0] > 0:
+        # In which of both steps it is lost can't be told
+        found.append((gap[0], _close_the_gap(run, approach, measured, gap)))
     return found
 
 
@@ -168,8 +171,8 @@ def _close_the_gap(
     return Advice(
         "Close the gap between the training images and others",
         f"{_share(approach.training):.1%} of the training images are right, and "
-        f"{_share(others):.1%} of {others[1]:,} like them that it wasn't trained on: "
-        f"{_points(gap)} are lost. What helps is {_listed(remedies, 'or')}.",
+        f"{_share(others):.1%} of {others[1]:,} that it wasn't trained on: {_points(gap)} are "
+        f"lost. What helps is {_listed(remedies, 'or')}.",
     )
 
 
