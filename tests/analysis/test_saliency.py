@@ -1,4 +1,4 @@
-"""Grad-CAM, guided saliency and occlusion: beside formulas, and on networks whose answer is known."""
+"""What an answer rests on: beside formulas, and on networks whose answer is known."""
 
 import numpy as np
 import pytest

@@ -44,5 +44,5 @@ def test_one_that_is_always_sure_and_right():
     found = calibration(np.eye(3, dtype=np.float32) * 99, [0, 1, 2])
     assert found["error"] == pytest.approx(0, abs=1e-12)
     assert [row["count"] for row in found["bins"]] == [3]
-    with pytest.raises(ArgumentError, match="calibration: row 0 of the scores .* nan"):
+    with pytest.raises(ArgumentError, match=r"calibration: row 0 of the scores .* nan"):
         calibration(np.full((1, 2), np.nan), [0])

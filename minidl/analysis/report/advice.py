@@ -70,27 +70,29 @@ def _too_few(run: RunRecord, measured: Measured) -> Advice | None:
 
 
 def _guessing(run: RunRecord, approach: Approach, measured: Measured) -> Advice | None:
-    """The network is no better than one that always names the most frequent class."""
-    counts = [sum(row) for row in approach.confusion]
-    most = max(counts)
+    """The network is no better than guesses, as frequent as its own, that don't see the image.
+
+    Their accuracy is what Cohen's kappa is measured from; where all guesses are one class it is the
+    share of that class.
+    """
+    guesses = map(sum, zip(*approach.confusion))
+    both = zip(map(sum, approach.confusion), guesses)
+    blind = sum(truths * guessed for truths, guessed in both) / measured[1] ** 2
     low, high = accuracy_interval(*measured)
-    if low > most / measured[1]:
+    if low > blind:
         return None
-    name = run.classes[counts.index(most)] if run.classes else "the most frequent class"
     remedies = ["look at the labels"]
     if run.setting("command") == "train":
         remedies += ["find a learning rate with minidl find-lr", "train longer with --epochs"]
     return Advice(
         "Find out why nothing is learnt",
-        f"Who always says {name} is right for {most / measured[1]:.1%}, and the network for "
-        f"{_share(measured):.1%} ({low:.0%} to {high:.0%}), which isn't more than that. What to "
-        f"try: {_listed(remedies)}.",
+        f"As many guesses of each class, made without a look at the image, would be right for "
+        f"{blind:.1%}. The network is right for {_share(measured):.1%} ({low:.0%} to {high:.0%}), "
+        f"which isn't more than that. What to try: {_listed(remedies)}.",
     )
 
 
-def _losses(
-    run: RunRecord, approach: Approach, measured: Measured
-) -> list[tuple[float, Advice]]:
+def _losses(run: RunRecord, approach: Approach, measured: Measured) -> list[tuple[float, Advice]]:
     """The parts of the error that are beyond chance, each with what helps against it."""
     training, found = approach.training, []
     if training is None:

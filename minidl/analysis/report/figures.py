@@ -186,7 +186,7 @@ def reliability(approach: Approach) -> Chart | None:
         lines,
         [Tick(100 * v, f"{v:.0%}") for v in scale],
         [Tick(100 * (1 - v), f"{v:.0%}") for v in scale],
-        "sure",
+        "how sure",
     )
 
 
