@@ -79,8 +79,9 @@ def fake(classes=("ants", "bees"), epochs=12, mistakes=3):
         "gain": {"points": 0.012, "within": 0.009},
         "time": {"compiling kernels": 30.0, "fine-tuned": 90.0},
         "mistakes": [
-            {"image": f"mistakes/{i:03d}.png", "heat": f"heat/{i:03d}.png", "file": f"val/{i}.jpg", "truth": classes[0],
-             "guess": classes[1], "probability": 0.98 - i / 100}
+            {"image": f"mistakes/{i:03d}.png", "heat": f"heat/{i:03d}.png",
+             "file": f"val/{i}.jpg", "truth": classes[0], "guess": classes[1],
+             "probability": 0.98 - i / 100}
             for i in range(1, mistakes + 1)
         ],
         "skipped": [{"file": "val/notes.txt", "reason": "it is no image"}],

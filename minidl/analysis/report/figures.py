@@ -57,17 +57,20 @@ class Matrix(NamedTuple):
     total: int
 
 
-def charts(approach: Approach, others: list[Approach]) -> list[Chart]:
+def charts(
+    approach: Approach, others: list[Approach], highest: float | None = None
+) -> list[Chart]:
     """Loss and accuracy over the epochs; those without a number are left out.
 
     others: the approaches whose accuracy stands on the same scale.
+    highest: the loss that the scale goes up to; None: the highest of the approach.
     """
     lowest = [
         v for a in others for row in a.epochs for v in (row["accuracy"], row["val_accuracy"])
         if v is not None
     ]  # fmt: skip
     both = [
-        _chart("Loss", approach.epochs, "loss", 0.0, None),
+        _chart("Loss", approach.epochs, "loss", 0.0, highest),
         _chart("Accuracy", approach.epochs, "accuracy", min([LOWEST, *lowest]), 1.0),
     ]
     return [chart for chart in both if chart is not None]

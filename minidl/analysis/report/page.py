@@ -11,7 +11,7 @@ from minidl.analysis.report.reading import Approach, RunRecord, read_run
 from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
-__all__ = ["report"]
+__all__ = ["report", "write_page"]
 
 VERSIONS = ("minidl", "python", "numpy", "numba", "h5py")
 APART = ("command", "started", *VERSIONS)  # settings that are shown elsewhere
@@ -37,8 +37,12 @@ def report(folder: str | os.PathLike[str]) -> Path:
     written, ImportError without Jinja2 (extra `plots`).
     """
     run = read_run(folder)
-    path = run.folder / "report.html"
-    text = _environment().get_template("page.html").render(_content(run))
+    return write_page(run.folder / "report.html", "page.html", _content(run))
+
+
+def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
+    """Write a page, whole or not at all, and return its path. Raises as `report` does."""
+    text = _environment().get_template(template).render(content)
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode())
     return path
