@@ -84,6 +84,7 @@ def guided_saliency(model: Module, image: Any, target: int | str | None = None) 
         node._hooks = {0: [lambda g: np.maximum(g, 0)]}
     with autograd.enable_grad():
         (gradient,) = autograd.grad(scores[0, number], [x])
+    assert gradient is not None  # the ReLUs' outputs were recorded because of it
     heat = np.abs(gradient.data[0]).max(axis=-1)  # (1, H, W, C) -> (H, W)
     return np.asarray(heat / heat.max() if heat.max() > 0 else heat)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.data.splits import name_of
 from minidl.data.telling import Tell
-from minidl.models import Network
+from minidl.nn import Module
 from minidl.train.calibration import calibration
 from minidl.train.certainty import accuracy_interval
 from minidl.train.metrics import (
@@ -67,7 +67,7 @@ def save_results(
     best: str,
     scores: np.ndarray,
     validation: Any,
-    network: Network,
+    network: Module,
     prepare: Sequence[Any],
     left_out: Sequence[tuple[str, str]],
     tell: Tell,

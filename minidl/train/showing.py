@@ -11,7 +11,7 @@ from minidl.data import DataLoader, Subset
 from minidl.data.splits import labels_of
 from minidl.data.telling import Tell
 from minidl.errors import MinidlError
-from minidl.models import Network
+from minidl.nn import Module
 from minidl.train.callbacks import Callback
 from minidl.train.run import Run
 
@@ -141,7 +141,7 @@ def as_pixels(image: np.ndarray) -> np.ndarray:
 
 
 def heat_maps(
-    network: Network, images: Sequence[np.ndarray], prepare: Sequence[Any], guesses: Sequence[int]
+    network: Module, images: Sequence[np.ndarray], prepare: Sequence[Any], guesses: Sequence[int]
 ) -> list[np.ndarray]:
     """Return the worst mistakes, uint8 (H, W, 3), with what spoke for each guess by Grad-CAM.
 
