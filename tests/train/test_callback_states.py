@@ -11,6 +11,7 @@ from test_resume import SaveAndStop, Stop
 
 import minidl.train
 from minidl.train import Callback, Checkpoint, ProgressBar
+from minidl.train.ensemble import Snapshots
 from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.mixup import CutMix, MixUp
@@ -52,6 +53,7 @@ SAMPLES = {
     MixUp: [lambda folder: MixUp(1.0, num_classes=CLASSES)],
     NaNGuard: [lambda folder: NaNGuard()],
     ProgressBar: [lambda folder: ProgressBar()],
+    Snapshots: [lambda folder: Snapshots(folder / "snapshots", 2)],
     TensorBoardLog: [lambda folder: TensorBoardLog(folder / "logs")],
     TrainingMonitor: [lambda folder: TrainingMonitor(folder / "run")],
 }

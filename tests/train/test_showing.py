@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
+import minidl as md
+from minidl import random
 from minidl.data import ArrayDataset, transforms
 from minidl.kernels import _notice
 from minidl.train import showing, stopwatch
@@ -106,13 +108,15 @@ def test_what_is_told_of_the_data(tmp_path):
 
     run, parts = Run(tmp_path, {}), {"train": images(20), "validation": images(9, seed=1)}
     mirror = [transforms.RandomHorizontalFlip()]
-    state = np.random.get_state()[1].copy()
+    md.manual_seed(3)
     found = data_shown(run, parts, ["a", "b", "c"], mirror, 0, print)
     assert found["count"] == {"train": 20, "validation": 9}
     for name, part in parts.items():
         counts = [int((part.arrays[1] == i).sum()) for i in range(3)]
         assert found["by_class"][name] == counts
-    assert (np.random.get_state()[1] == state).all()
+    drawn = random.generator().random()
+    md.manual_seed(3)
+    assert drawn == random.generator().random()  # what the training draws is the same
     assert len(found["augmented"]) == 16
     shown = [np.asarray(Image.open(tmp_path / name)) for name in found["augmented"]]
     first = parts["train"].arrays[0][0]

@@ -57,9 +57,7 @@ class Matrix(NamedTuple):
     total: int
 
 
-def charts(
-    approach: Approach, others: list[Approach], highest: float | None = None
-) -> list[Chart]:
+def charts(approach: Approach, others: list[Approach], highest: float | None = None) -> list[Chart]:
     """Loss and accuracy over the epochs; those without a number are left out.
 
     others: the approaches whose accuracy stands on the same scale.
