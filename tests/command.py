@@ -14,7 +14,8 @@ from minidl import models
 from minidl.cli import main
 
 KEPT = ["history.json", "settings.json", "weights.h5"]  # of a training that is interrupted
-SAVED = sorted([*KEPT, "mistakes", "report.html", "results.json"])
+BEGUN = sorted([*KEPT, "report.html", "results.json"])  # and with the page that was there before
+SAVED = sorted([*BEGUN, "heat", "mistakes"])
 
 # Python leaves Ctrl-C's signal ignored where a shell started the tests in the background.
 CHILD = """

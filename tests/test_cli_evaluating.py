@@ -347,3 +347,31 @@ def test_mobilenet_on_imagenet(tmp_path, shared_data):
     assert done.status == 0, done.err
     assert read_json(target)["networks"][0] == by_number
     assert read_json(target)["classes"][0] == "tench, Tinca tinca"
+
+
+def test_scales_are_members_of_the_ensemble(tmp_path, images):
+    """Each as the network answers for images of that size, and all of them together."""
+    folder, made = images
+    classes = list(COUNTS)
+    model = network(classes)
+    weights, target = written(tmp_path / "w.h5", model), tmp_path / "figures.json"
+    done = minidl("evaluate", weights, folder, "--scales", "1,1.5", "--json", target)
+    assert done.status == 0, done.err
+    rows = {row["name"]: row for row in read_json(target)["networks"]}
+    assert list(rows) == ["w.h5 at 1", "w.h5 at 1.5", "average", "vote"]
+    truth = np.array([classes.index(path.parent.name) for path in made])
+    shares = [
+        answers(model, [md.data.read_image(path, size) for path in made]) for size in (32, 48)
+    ]
+    for name, each in zip(rows, [*shares, np.mean(shares, axis=0)]):
+        expected = metrics.log_loss(truth, each, labels=range(len(classes)))
+        assert rows[name]["loss"] == pytest.approx(expected, rel=1e-4)
+    assert rows["w.h5 at 1"]["loss"] != rows["w.h5 at 1.5"]["loss"]
+    for scales in ("0.5,1", "1,1", "9"):
+        done = minidl("evaluate", weights, folder, "--scales", scales)
+        assert done.status == 2
+        assert "--scales must be different numbers from 1 to 4" in done.err
+    assert minidl("build", folder, tmp_path / "rows.h5", "--size", 48).status == 0
+    done = minidl("evaluate", weights, tmp_path / "rows.h5", "--scales", "1,1.5")
+    assert done.status == 2
+    assert "decoded already, to 48 pixels: leave --scales out" in done.err

@@ -43,6 +43,9 @@ def test_what_is_explained(files):
     for transform in model.preparation():
         x = transform(x)
     np.testing.assert_array_equal(found.maps["Grad-CAM"], analysis.grad_cam(model, x, 2))
+    assert list(found.maps) == ["Grad-CAM", "guided saliency", "occlusion"]
+    guided = analysis.guided_saliency(model, x, 2)
+    np.testing.assert_array_equal(found.maps["guided saliency"], guided)
     np.testing.assert_array_equal(found.maps["occlusion"], analysis.occlusion(model, x, 2))
     scores = model(x).data[0].astype(float)
     assert found.probability == pytest.approx(np.exp(scores[2]) / np.exp(scores).sum(), rel=1e-5)

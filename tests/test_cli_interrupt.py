@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from command import KEPT, child, load, minidl, read_json
+from command import BEGUN, KEPT, child, load, minidl, read_json
 
 import minidl as md
 from minidl import data, nn
@@ -47,7 +47,8 @@ def test_ctrl_c_saves_what_there_is_and_says_so(tmp_path):
     )
     assert lines[-1] == "saved weights.h5, settings.json and history.json in out\n"
     folder = tmp_path / "out"
-    assert sorted(file.name for file in folder.iterdir()) == KEPT
+    assert sorted(file.name for file in folder.iterdir()) == BEGUN
+    assert "No accuracy yet" in (folder / "report.html").read_text(encoding="utf-8")
     history = read_json(folder / "history.json")
     assert [row["epoch"] for row in history["epochs"]] == list(range(1, int(found[1]) + 1))
     assert history["test"] is None
@@ -62,13 +63,16 @@ def test_ctrl_c_twice_leaves_no_broken_file(tmp_path):
     assert status == 130
     assert "Traceback" not in err
     saved = {file.name for file in (tmp_path / "out").iterdir()}
-    assert saved <= set(KEPT)
+    assert saved <= set(BEGUN)
     if lines[-1].startswith("saved"):  # the second one came too late
-        assert saved == set(KEPT)
+        assert saved == set(BEGUN)
     else:
         assert "minidl train: interrupted" in err
     for name in saved:
-        load(tmp_path / "out") if name == "weights.h5" else read_json(tmp_path / "out" / name)
+        if name == "weights.h5":
+            load(tmp_path / "out")
+        elif name != "report.html":
+            read_json(tmp_path / "out" / name)
 
 
 def a_save(folder, number):
@@ -143,14 +147,17 @@ def test_an_interrupt_while_saving_is_told(tmp_path, monkeypatch):
     def stop(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "fit", stop)
-    monkeypatch.setattr(os, "fsync", stop)
+    def stop_for_good(*arguments, **settings):
+        monkeypatch.setattr(os, "fsync", stop)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", stop_for_good)
     done = minidl("train", "-o", tmp_path)
     assert done.status == 130
     assert "interrupted after 0 whole epochs" in done.out
     assert "saved" not in done.out
     assert done.err == "minidl train: interrupted\n"
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "weights.h5").exists()
 
 
 def test_an_interrupt_before_training_is_told(tmp_path, monkeypatch):

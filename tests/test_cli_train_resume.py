@@ -56,6 +56,10 @@ def resume(home, *more, epochs=EPOCHS):
 
 def test_after_a_kill_it_goes_on_to_the_same_bits(cut, killed):
     assert not (cut / "weights.h5").exists()
+    page = (cut / "report.html").read_text(encoding="utf-8")
+    assert "No accuracy yet" in page  # but the first epoch, and what augmentation does
+    assert "Loss of plain_cnn" in page
+    assert "Augmented training images" in page
     done = resume(killed)
     assert done.status == 0, done.err
     found = re.match(

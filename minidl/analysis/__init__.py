@@ -9,7 +9,7 @@ from minidl.analysis.plots import (
 )
 from minidl.analysis.report import report
 from minidl.analysis.receptive import ReceptiveField, receptive_fields
-from minidl.analysis.saliency import grad_cam, occlusion
+from minidl.analysis.saliency import grad_cam, guided_saliency, occlusion
 from minidl.analysis.summaries import Row, Summary, summary
 from minidl.analysis.trace import Node, trace
 
@@ -20,6 +20,7 @@ __all__ = [
     "Summary",
     "draw",
     "grad_cam",
+    "guided_saliency",
     "occlusion",
     "plot_activations",
     "plot_filters",

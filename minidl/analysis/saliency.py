@@ -1,15 +1,17 @@
-"""What in an image a network's answer rests on: Grad-CAM and occlusion.
+"""What in an image a network's answer rests on: Grad-CAM, guided saliency and occlusion.
 
 All of them leave the model as it is, frozen or not, in training mode or not, and explain the score
 of one class before the softmax.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl import autograd, nn
 from minidl.autograd import no_grad
+from minidl.autograd.engine import Node, Output
 from minidl.autograd.tensor import Tensor
 from minidl.checks import is_whole, positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
@@ -17,9 +19,11 @@ from minidl.nn import Module
 from minidl.nn.modes import shadow
 from minidl.ops import softmax
 
-__all__ = ["grad_cam", "occlusion", "one_image"]
+__all__ = ["grad_cam", "guided_saliency", "occlusion", "one_image"]
 
 AT_ONCE = 32  # occluded images that go through the network together
+RELUS = ("relu", "relu6")  # by these names also as the activation of other ops
+WITHIN = ("conv2d_relu_max_pool",)  # an op that has one inside; each pool lets one pass
 SUM = 1e-3  # how far from 1 probabilities may add up to
 
 
@@ -53,6 +57,56 @@ def grad_cam(
     if heat.max() > 0:
         heat = heat / heat.max()
     return _enlarged(heat, pixels.shape[1:3])
+
+
+def guided_saliency(model: Module, image: Any, target: int | str | None = None) -> np.ndarray:
+    """Which pixels speak for a class, by guided backpropagation: (H, W) float32, from 0 to 1.
+
+    The gradient of the class's score passes back through each ReLU only where it is positive, and
+    so only along what speaks for the class. A pixel's value is the largest magnitude over its
+    channels.
+    image, target: as for `grad_cam`.  All 0 where nothing speaks for the class.
+    Raises what `grad_cam` raises; ArgumentError for a model without ReLU, where this would be the
+    plain gradient.
+    Source: Springenberg, Dosovitskiy, Brox and Riedmiller 2015, "Striving for simplicity: the all
+    convolutional net", section 3.4.
+    """
+    x = Tensor(_prepared("guided_saliency", image), requires_grad=True)
+    scores = _scores("guided_saliency", model, x)
+    number = _class_number("guided_saliency", model, scores.data, target)
+    relus = [node for node in _nodes(scores) if _is_relu(node)]
+    if not relus:
+        raise ArgumentError(
+            "guided_saliency changes how gradients pass ReLUs, and there is none between the image "
+            "and the scores: use occlusion or grad_cam"
+        )
+    for node in relus:  # of this call's own graph, which ends with it: the model has no part in it
+        node._hooks = {0: [lambda g: np.maximum(g, 0)]}
+    with autograd.enable_grad():
+        (gradient,) = autograd.grad(scores[0, number], [x])
+    assert gradient is not None  # the ReLUs' outputs were recorded because of it
+    heat = np.abs(gradient.data[0]).max(axis=-1)  # (1, H, W, C) -> (H, W)
+    return np.asarray(heat / heat.max() if heat.max() > 0 else heat)
+
+
+def _nodes(output: Tensor) -> Iterator[Any]:
+    """The recorded calls that a tensor was made by."""
+    seen: set[Any] = set()
+    stack: list[Any] = [output.edge]
+    while stack:
+        place = stack.pop()
+        node = place.node if isinstance(place, Output) else place
+        if isinstance(node, Node) and node not in seen:
+            seen.add(node)
+            stack.extend(node.parents or ())
+            yield node
+
+
+def _is_relu(node: Any) -> bool:
+    """Whether the output of a recorded call is that of a ReLU."""
+    op, kept = getattr(node, "op", None), getattr(node, "kept", {})
+    name = getattr(op, "name", "")
+    return name in (*RELUS, *WITHIN) or kept.get("activation") in RELUS
 
 
 def occlusion(

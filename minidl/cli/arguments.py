@@ -15,7 +15,7 @@ from minidl.errors import ArgumentError, FileFormatError
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_config", "add_inference",
     "add_material", "add_mixing", "add_no_mirror", "add_strict", "add_threads", "amount",
-    "configured", "keywords", "names", "rate", "set_threads", "whole", "with_options",
+    "configured", "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -54,6 +54,11 @@ def amount(text: str) -> float:
 def names(text: str) -> list[str]:
     """Names with commas between them, for argparse."""
     return [name.strip() for name in text.split(",")]
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers with commas between them, for argparse."""
+    return [float(number) for number in text.split(",")]
 
 
 def _arguments(text: str) -> dict[str, Any]:

@@ -5,7 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.cli.arguments import add_columns, add_inference, add_strict, keywords, set_threads
+from minidl.cli.arguments import (
+    add_columns,
+    add_inference,
+    add_strict,
+    keywords,
+    numbers,
+    set_threads,
+)  # fmt: skip
 from minidl.cli.figures import check_figures, save_figures
 from minidl.constants.tasks import CLASSES
 from minidl.text import shortened, table
@@ -38,6 +45,7 @@ def add_evaluate(commands: Any) -> None:
         epilog="examples:\n"
         "  minidl evaluate runs/pets/weights.h5 pets\n"
         "  minidl evaluate a.h5 b.h5 c.h5 pets/val --ten-crop\n"
+        "  minidl evaluate a.h5 pets --scales 1,1.25,1.5\n"
         "  minidl evaluate mobilenet.h5 photos.csv --label-column index\n",
     )
     evaluate.set_defaults(run=_evaluate)
@@ -53,6 +61,10 @@ def add_evaluate(commands: Any) -> None:
     add_columns(evaluate, several=True)
     add_strict(evaluate)
     add_inference(evaluate)
+    evaluate.add_argument(
+        "--scales", type=numbers, metavar="X,...",
+        help="measure at each of these sizes, such as 1,1.25, times the usual, and join them",
+    )  # fmt: skip
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -15,8 +15,9 @@ def add_explain(commands: Any) -> None:
     explain = commands.add_parser(
         "explain",
         help="show what in an image a network's answer rests on",
-        description="Draw where an image speaks for a class: by Grad-CAM, and by hiding one\n"
-        "square of it after the other.",
+        description="Draw where an image speaks for a class: by Grad-CAM, by guided\n"
+        "backpropagation (in networks with ReLUs), and by hiding one square of it after\n"
+        "the other.",
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"

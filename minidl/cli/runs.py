@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minidl.cli.figures import check_folder
 from minidl.errors import ArgumentError, MinidlError
 from minidl.text import shortened, table
 
@@ -28,20 +29,33 @@ def add_runs(commands: Any) -> None:
         "  minidl runs\n"
         "      all in the folder runs\n"
         "  minidl runs runs/first runs/second\n"
-        "      the two, side by side\n",
+        "      the two, side by side\n"
+        "  minidl runs runs/first runs/second -o both.html\n"
+        "      also as a page, with their curves\n",
     )
     runs.set_defaults(run=_runs)
     runs.add_argument(
         "folders", type=Path, nargs="*", metavar="FOLDER",
         help="a folder of runs (default: runs), or runs' own folders",
     )  # fmt: skip
+    runs.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help="write a page of runs given by their own folders here, with their curves",
+    )  # fmt: skip
 
 
 def _runs(options: argparse.Namespace) -> int:
-    from minidl.analysis.report import is_run
+    from minidl.analysis.report import compare, is_run
 
     folders = options.folders or [Path("runs")]
-    print(_list(folders[0]) if len(folders) == 1 and not is_run(folders[0]) else _compare(folders))
+    listed = len(folders) == 1 and not is_run(folders[0])
+    if listed and options.output is not None:
+        raise ArgumentError("--output is for runs that are given by their own folders")
+    if options.output is not None:
+        check_folder(options.output)
+    print(_list(folders[0]) if listed else _compare(folders))
+    if options.output is not None:
+        print(f"\npage: {compare(folders, options.output)}")
     return 0
 
 
@@ -81,40 +95,17 @@ def _row(run: Any) -> list[str]:
 
 def _compare(folders: list[Path]) -> str:
     """The settings that differ, and the figures, a column a run; of one run all its settings."""
-    from minidl.analysis.report import read_run
+    from minidl.analysis.report import differing, figures_beside, read_run
 
     runs = [read_run(folder) for folder in folders]
-    names = list(dict.fromkeys(name for run in runs for name in run.settings))
-    settings = [[name, *(run.settings.get(name, "") for run in runs)] for name in names]
-    differ = [row for row in settings if len(runs) == 1 or len(set(row[1:])) > 1]
+    differ = differing(runs)
     head = ["", *map(str, folders)]
     longest = max(LONGEST, *map(len, head))
-    parts = [_table([head, *rows], len(head), longest) for rows in (_figures(runs), differ) if rows]
+    found = (figures_beside(runs), differ)
+    parts = [_table([head, *rows], len(head), longest) for rows in found if rows]
     if not differ:
         parts.append("the settings are the same")
     return "\n\n".join(parts)
-
-
-def _figures(runs: list[Any]) -> list[list[str]]:
-    """Rows of figures: of each run's best approach, then the accuracy of every approach."""
-    from minidl.analysis.report.reading import Approach
-    from minidl.analysis.report.wording import NOTHING, count, decimal, duration, percent
-
-    best = [run.best or Approach("") for run in runs]
-    rows = [
-        ["best approach", *(a.name for a in best)],
-        ["accuracy", *(percent(a.accuracy, 2) for a in best)],
-        ["rank-5", *(percent(a.rank5, 2) for a in best)],
-        ["loss", *(decimal(a.loss) for a in best)],
-        ["trained parameters", *(count(a.trained_parameters) for a in best)],
-        ["epochs, of all", *(count(run.epochs or None) for run in runs)],
-        ["time, of all", *(duration(run.seconds) for run in runs)],
-    ]
-    if any(len(run.approaches) > 1 for run in runs):
-        for name in dict.fromkeys(a.name for run in runs for a in run.approaches):
-            each = [next((a.accuracy for a in r.approaches if a.name == name), None) for r in runs]
-            rows.append([f"accuracy, {name}", *(percent(share, 2) for share in each)])
-    return [row for row in rows if any(text not in ("", NOTHING) for text in row[1:])]
 
 
 def _table(rows: Sequence[Sequence[str]], left: int, longest: int = LONGEST) -> str:

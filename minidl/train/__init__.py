@@ -7,7 +7,7 @@ names do.
 from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback, ProgressBar
 from minidl.train.checkpoint import Checkpoint
-from minidl.train.ensemble import ensemble, evaluate_ensemble
+from minidl.train.ensemble import Snapshots, ensemble, evaluate_ensemble
 from minidl.train.evaluating import Evaluation, evaluate
 from minidl.train.explaining import Explanation, explain
 from minidl.train.features import extract_features
@@ -35,8 +35,8 @@ from minidl.train.transfer import Approach, Transfer
 __all__ = [
     "Approach", "CSVLog", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping",
     "Evaluation", "Explanation", "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction",
-    "ProgressBar", "Run", "TensorBoardLog", "Trainer", "TrainingMonitor", "Transfer", "accuracy",
-    "binary_accuracy", "class_weights",
+    "ProgressBar", "Run", "Snapshots", "TensorBoardLog", "Trainer", "TrainingMonitor", "Transfer",
+    "accuracy", "binary_accuracy", "class_weights",
     "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
     "explain", "extract_features", "find_learning_rate", "find_lr", "finetune", "freeze_to",
     "plot_history", "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train",

@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.errors import ShapeError
 
-__all__ = ["accuracy_interval", "compared", "gain"]
+__all__ = ["accuracy_interval", "compared", "difference", "gain", "images_needed"]
 
 Z = 1.959964  # 95 % of a normal distribution lie within as many standard deviations
 
@@ -47,3 +47,21 @@ def compared(name: str, over: str, points: float, within: float, count: int) -> 
         sign = "-" if points < 0 else ""
         return f"{count:,} images can't tell whether {name} beats the {over}: {sign}{told}"
     return f"{name} {'beats' if points > 0 else 'is behind'} the {over} by {told}"
+
+
+def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two accuracies, on different images.
+
+    first, second: how many are right, of how many; the second is taken from the first.
+    Source: Newcombe 1998, "Interval estimation for the difference between independent proportions:
+    comparison of eleven methods", method 10.
+    """
+    (low, high), (lower, higher) = accuracy_interval(*first), accuracy_interval(*second)
+    one, other = first[0] / first[1], second[0] / second[1]
+    below, above = math.hypot(one - low, higher - other), math.hypot(high - one, other - lower)
+    return one - other - below, one - other + above
+
+
+def images_needed(share: float, within: float) -> int:
+    """Return about how many images it takes to tell an accuracy of `share` to ± `within`."""
+    return math.ceil(Z * Z * share * (1 - share) / within**2)

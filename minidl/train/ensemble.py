@@ -1,16 +1,22 @@
-"""Ensembles: several networks' scores for the same rows, made one."""
+"""Ensembles: several networks' scores for the same rows, made one; snapshots of one training."""
 
+import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minidl import ops
 from minidl.autograd import Tensor
+from minidl.checks import positive
 from minidl.errors import ArgumentError, ShapeError
+from minidl.io import save_weights
+from minidl.train.callbacks import Callback
 from minidl.train.metrics import accuracy, check_scores, scored
 
-__all__ = ["ensemble", "evaluate_ensemble"]
+__all__ = ["Snapshots", "ensemble", "evaluate_ensemble"]
 
 HOW = ("average", "vote")
 
@@ -48,6 +54,37 @@ def evaluate_ensemble(scores: Sequence[Any], labels: Any) -> list[dict[str, Any]
     named = {f"member {i}": member for i, member in enumerate(members, 1)}
     named |= {how: ensemble(members, how) for how in HOW}
     return [{"name": name, "accuracy": accuracy(each, labels)} for name, each in named.items()]
+
+
+class Snapshots(Callback):
+    """Saves the weights after every so many epochs: networks for an ensemble from one training.
+
+    folder: made if it isn't there; it gets snapshot-01.h5 and so on.
+    every: epochs, as many as a cycle of the learning rate has, which is 0 at its end:
+        `CosineAnnealingWarmRestarts(optimizer, T_0=every)`. Weights of the midst of a cycle are
+        worse, and those of a training without cycles much alike.
+    Averages of an EMA are what is saved, if there is one, as they are what is measured.
+    `train.evaluate(sorted(folder.glob("*.h5")), images)` measures each, and all together.
+    Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int) -> None:
+        self.folder, self.every = Path(folder), positive("Snapshots", "every", every)
+
+    def on_fit_begin(self, trainer: Any, batches: int) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"Snapshots can't make the folder {self.folder}: {error.strerror}"
+            raise OSError(error.errno, reason) from error
+
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
+        number, rest = divmod(trainer.epoch, self.every)
+        if rest:
+            return
+        ema = trainer.ema
+        with contextlib.nullcontext() if ema is None else ema.average_parameters():
+            save_weights(trainer.model, self.folder / f"snapshot-{number:02d}.h5")
 
 
 def _members(scores: Sequence[Any]) -> list[np.ndarray]:

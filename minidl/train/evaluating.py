@@ -1,26 +1,28 @@
 """`train.evaluate`: networks, and ensembles of them, measured on labelled images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minidl.checks import real
 from minidl.constants.tasks import CLASSES, NUMBERS
 from minidl.data.opening import Part, open_for_measuring
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DTypeError
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, class_numbers, listed, load_members
 from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
 from minidl.train.settings import check_paths, check_settings, several_paths
-from minidl.train.task import TASKS
+from minidl.train.task import TASKS, Task
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
 
 ELSEWHERE = "(any other)"
+LARGEST = 4  # times as large as usual
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def evaluate(
     strict: bool = False,
     classes: str | os.PathLike[str] | None = None,
     ten_crop: bool = False,
+    scales: Sequence[float] | None = None,
     batch_size: int = 32,
     verbose: bool = True,
 ) -> Evaluation:
@@ -96,12 +99,16 @@ def evaluate(
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     classes: a file of the classes' names, one a line, in the place of those that the weights carry.
     ten_crop: average over the corners and the centre of an image, and their mirror images.
+    scales: how much larger than usual to decode the images, such as (1, 1.25): each network is
+        measured at each of them, and all of these are members of the ensemble. A network that takes
+        any size sees the whole of a larger image, another one its centre.
     batch_size: images, or crops, that go through a network at once.
     verbose: show progress on a terminal.
-    Raises ArgumentError for images of classes that the networks don't know, and networks that tell
-    different classes apart.
+    Raises ArgumentError for images of classes that the networks don't know, networks that tell
+    different classes apart, and scales of images that are decoded already.
     """
     check_paths("train.evaluate", images=images, classes=classes or "")
+    zooms = _checked_scales(scales)
     check_settings("train.evaluate", strict=strict, ten_crop=ten_crop, batch_size=batch_size)
     path, files = Path(images), several_paths("train.evaluate", weights=weights)
     members = load_members(files, None if classes is None else Path(classes))
@@ -115,42 +122,44 @@ def evaluate(
             strict=strict,
             task=members.task,
         )
-        for size in sorted({*members.sizes})
+        for size in sorted({round(zoom * size) for size in members.sizes for zoom in zooms})
     }
-    found = opened[members.sizes[0]]
+    found = next(iter(opened.values()))
+    _check_decoded({size: each.images for size, each in opened.items()}, scales)
+    if members.task == CLASSES:
+        numbers, notes = class_numbers(members, found.images.classes, path.suffix.lower() == ".csv")
+    else:
+        targets, labels = _arranged(members, found.images, path)
+    names, scores = [], []
+    for zoom in zooms:
+        own = {size: opened[round(zoom * size)].images for size in members.sizes}
+        scores += members.log_probabilities(own, batch_size, ten_crop, verbose)
+        at = "" if scales is None else f" at {zoom:g}"
+        names += [f"{name}{at}" for name in _names(members.files)]
     if members.task != CLASSES:
-        return _of_targets(members, opened, path, batch_size, ten_crop, verbose)
-    numbers, notes = class_numbers(members, found.images.classes, path.suffix.lower() == ".csv")
-    own = {size: each.images for size, each in opened.items()}
-    scores = members.log_probabilities(own, batch_size, ten_crop, verbose)
-    rows, joint = _rows(members, scores, np.array(numbers)[found.images.labels])
+        rows = _rows_of_targets(TASKS[members.task](targets), names, scores, targets, labels)
+        none = np.zeros((0, 0), np.int64)
+        return _evaluation(members, path, found, ten_crop, rows, [], none, [])
+    rows, joint = _rows(names, scores, np.array(numbers)[found.images.labels])
     shown, confusion = _confusion(members, joint, found, numbers)
     return _evaluation(members, path, found, ten_crop, rows, shown, confusion, notes)
 
 
-def _of_targets(
-    members: Members,
-    opened: dict[int, Part],
-    path: Path,
-    batch_size: int,
-    ten_crop: bool,
-    verbose: bool,
-) -> Evaluation:
-    """What networks of labels or numbers are measured to be."""
-    found = opened[members.sizes[0]]
-    targets, names = _arranged(members, found.images, path)
-    task = TASKS[members.task](targets)
-    own = {size: each.images for size, each in opened.items()}
-    scores = members.log_probabilities(own, batch_size, ten_crop, verbose)
-    called = _names(members.files)
+def _rows_of_targets(
+    task: Task,
+    names: list[str],
+    scores: list[np.ndarray],
+    targets: np.ndarray,
+    labels: list[str],
+) -> list[dict[str, Any]]:
+    """The figures of each network of labels or numbers, and of their average."""
     if len(scores) > 1:
-        scores.append(task.joined(np.stack(scores, axis=1)))  # (N, networks, C) -> (N, C)
-        called.append("average")
-    rows = [
-        {"name": name, **task.figures(each, targets, names)}
-        for name, each in zip(called, scores, strict=True)
+        scores = [*scores, task.joined(np.stack(scores, axis=1))]  # (N, networks, C) -> (N, C)
+    called = [*names, "average"]
+    return [
+        {"name": name, **task.figures(each, targets, labels)}
+        for name, each in zip(called, scores, strict=False)
     ]
-    return _evaluation(members, path, found, ten_crop, rows, [], np.zeros((0, 0), np.int64), [])
 
 
 def _arranged(members: Members, images: Any, path: Path) -> tuple[np.ndarray, list[str]]:
@@ -198,11 +207,35 @@ def _evaluation(
     )
 
 
+def _checked_scales(scales: Any) -> list[float]:
+    """The scales, each once; 1 where none are given."""
+    given = [1.0] if scales is None else scales
+    if not isinstance(given, list | tuple):
+        raise DTypeError(f"train.evaluate: scales= must be numbers, got {type(scales).__name__}")
+    zooms = [real("train.evaluate", "scales=", each) for each in given]
+    if not zooms or min(zooms) < 1 or max(zooms) > LARGEST or len({*zooms}) < len(zooms):
+        raise ArgumentError(
+            f"train.evaluate: scales= must be different numbers from 1 to {LARGEST}, got {scales}"
+        )
+    return zooms
+
+
+def _check_decoded(images: Mapping[int, Any], scales: Any) -> None:
+    """Raise ArgumentError where images are of one size, whatever they were to be decoded to."""
+    if scales is None:
+        return
+    for size, each in images.items():
+        if each[0][0].shape[0] != size:
+            raise ArgumentError(
+                "train.evaluate: scales= are for image files, and these images are decoded "
+                f"already, to {each[0][0].shape[0]} pixels: leave scales= out"
+            )
+
+
 def _rows(
-    members: Members, scores: list[np.ndarray], labels: np.ndarray
+    names: list[str], scores: list[np.ndarray], labels: np.ndarray
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The figures of each network and each ensemble, and the joint scores (N, C)."""
-    names = _names(members.files)
     rows = [_row(name, each, labels) for name, each in zip(names, scores, strict=True)]
     if len(scores) == 1:
         return rows, scores[0]

@@ -1,5 +1,6 @@
 """`train.explain`: what in an image a network's answer rests on."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.analysis import grad_cam, occlusion, plot_saliency
+from minidl.analysis import grad_cam, guided_saliency, occlusion, plot_saliency
 from minidl.checks import is_whole
 from minidl.data import read_image
 from minidl.errors import ArgumentError
@@ -25,8 +26,8 @@ class Explanation:
 
     pixels: (H, W, C) uint8, as the network sees the image.  number, name: of the class.
     probability: that the network gives it.
-    maps: (H, W) each, by name: "Grad-CAM", from 0 to 1, and "occlusion", the probability lost where
-        a square hides the image.
+    maps: (H, W) each, by name: "Grad-CAM" and, of a network with ReLUs, "guided saliency", from 0
+        to 1, and "occlusion", the probability lost where a square hides the image.
     """
 
     pixels: np.ndarray
@@ -50,7 +51,7 @@ def explain(
     layer: str | None = None,
     classes: str | os.PathLike[str] | None = None,
 ) -> Explanation:
-    """Explain the score that a network gives to an image's class, by Grad-CAM and by occlusion.
+    """Explain the score that a network gives to an image's class, by maps of what speaks for it.
 
     weights: a file that `models.load` reads.  image: an image file.
     target: the class, by name or number; None for the likeliest one.
@@ -67,10 +68,10 @@ def explain(
         x = transform(x)
     scores = network(x).data[0].astype(np.float64)
     number = int(scores.argmax()) if target is None else _number(members, target)
-    maps = {
-        "Grad-CAM": grad_cam(network, x, number, layer),
-        "occlusion": occlusion(network, x, number),
-    }
+    maps = {"Grad-CAM": grad_cam(network, x, number, layer)}
+    with contextlib.suppress(ArgumentError):  # a network without ReLUs
+        maps["guided saliency"] = guided_saliency(network, x, number)
+    maps["occlusion"] = occlusion(network, x, number)
     probability = float(softmax(scores)[number])
     return Explanation(_pixels(network, x[0]), number, members.called(number), probability, maps)
 

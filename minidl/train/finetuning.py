@@ -4,6 +4,7 @@ The recipe itself, the four ways of training that are compared, is `minidl.train
 """
 
 import copy
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,10 +25,13 @@ from minidl.models import Network
 from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.certainty import compared, gain
-from minidl.train.results import save_report, save_results
+from minidl.train.inference import log_probabilities
+from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, check_begun
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings, choice
+from minidl.train.showing import LivePage, data_shown, save_report, training_share
+from minidl.train.stopwatch import Stopwatch
 from minidl.train.task import Task
 from minidl.train.transfer import FINE_TUNED, PROBE, SCRATCH, Approach, Transfer
 
@@ -106,6 +110,7 @@ def finetune(
     )  # fmt: skip
     task = choice("train.finetune", "task=", task, TASKS)
     md.manual_seed(seed)
+    watch = Stopwatch()
     network, parts, name = _opened(given)
     assert network.architecture is not None
     assert network.image_format is not None
@@ -150,15 +155,20 @@ def finetune(
         progress=verbose,
         **recipe,
     )
-    run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings)
+    run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings, watch)
     if resume:
         check_begun(run)
         transfer.checkpoints = run.folder / CHECKPOINTS
-    run.write("settings", run.settings)
     tell = teller(verbose)
     _tell_before(tell, network, parts, name, seed, task)
     again = replace(transfer, network=copy.deepcopy(network), scratch=None)
-    kept = _compare(run, transfer, parts, tell)
+    shown = {"train": parts.training, "validation": parts.validation}
+    run.results = data_shown(run, shown, transfer.classes, transfer.augment, seed, tell)
+    page = LivePage(run, tell).of(PROBE)
+    transfer.callbacks = lambda way: (page.of(way),)
+    page.begin([])
+    watch.lap("opening images and network")
+    kept = _compare(page, transfer, parts)
     if seeds > 1 and len(kept) > 1:
         _repeat(run, again, kept, seeds, tell)
     save_report(run, tell)
@@ -262,25 +272,30 @@ def _tell_before(
     tell(left_out(parts.skipped, parts.passed_over))
 
 
-def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> list[Approach]:
+def _compare(page: LivePage, transfer: Transfer, parts: Parts) -> list[Approach]:
     """Go all ways, saving after each what there is; return those from pretrained weights."""
+    run, tell = page.run, page.tell
     done: list[tuple[Approach, dict[str, Any]]] = []
     try:
         for approach in transfer:
+            run.watch.lap(approach.name)
             row = _measured(approach, transfer)
             tell(f"{approach.name}: {transfer.goal.told(row)}")
             if approach.tried:
                 tell(_tried(approach))
             done.append((approach, row))
             _save(run, done, transfer, parts, tell)
+            page.update()
+            run.watch.lap("measuring and saving")
     except GradError as error:  # the ways before it are worth their table
-        if run.results is None:
+        if not done:
             raise
         tell(f"the next way failed: {error}")
+        assert run.results is not None
         run.results["failed"] = str(error)
         run.write("results", run.results)
     tell(_table([row for _, row in done], transfer.goal))
-    if run.results is not None and run.results["verdict"]:
+    if run.results is not None and run.results.get("verdict"):
         tell(run.results["verdict"])
     return [approach for approach, _ in done if approach.name != SCRATCH]
 
@@ -305,6 +320,7 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
     ]
     verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
     assert run.results is not None
+    run.watch.lap("other seeds")
     run.results |= {"seeds": rows, "verdict": f"{verdict}, on average over {seeds} seeds"}
     run.write("results", run.results)
     cells = [
@@ -318,9 +334,11 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
     """The figures of an approach, as results.json has them."""
     found = transfer.goal.figures(approach.scores, _labels(transfer), transfer.classes)
+    measure = functools.partial(log_probabilities, approach.model, batch_size=transfer.batch_size)
     return {
         "name": approach.name,
         **found,
+        "training": training_share(measure, transfer.training, transfer.goal),
         "seconds": approach.seconds,
         "trained_parameters": approach.trained_parameters,
         "epochs": approach.rows,
@@ -345,24 +363,26 @@ def _save(
 ) -> None:
     """Write the results so far, and the weights of the last network that was pretrained."""
     kept = [approach for approach, _ in done if approach.name != SCRATCH]
-    counts = {"train": len(parts.training), "validation": len(parts.validation)}
     rows = [row for _, row in done]
     skipped = [*parts.skipped, *parts.passed_over]
     save_results(
         run, transfer.goal, rows, kept[-1].name, kept[-1].scores, parts.validation,
-        transfer.classes, counts, skipped, tell,
-        verdict=_verdict(kept, transfer.goal, _labels(transfer)),
+        kept[-1].model, transfer.prepare, skipped, tell,
+        **_gained(kept, transfer.goal, _labels(transfer)),
     )  # fmt: skip
     if done[-1][0] is kept[-1]:
         md.save_weights(kept[-1].model, run.folder / "weights.h5")
 
 
-def _verdict(kept: list[Approach], task: Task, labels: np.ndarray) -> str:
-    """Whether fine-tuning beats the probe, in a sentence; nothing before both are there."""
+def _gained(kept: list[Approach], task: Task, labels: np.ndarray) -> dict[str, Any]:
+    """Whether fine-tuning beats the probe, in a sentence and in points; nothing before both are
+    there."""
     if len(kept) < 2:
-        return ""
+        return {"verdict": "", "gain": None}
     before, after = (task.right(each.scores, labels) for each in kept)
-    return compared(kept[1].name, kept[0].name, *gain(before, after), len(labels))
+    points, within = gain(before, after)
+    verdict = compared(kept[1].name, kept[0].name, points, within, len(labels))
+    return {"verdict": verdict, "gain": {"points": points, "within": within}}
 
 
 def _tried(approach: Approach) -> str:

@@ -231,7 +231,8 @@ def log_probabilities(
     name: of the network, for the progress bar and errors.  verbose: show that bar.
     """
     each, views = _views(network, ten_crop)
-    loader = DataLoader(images, max(1, batch_size // each), workers=2, transform=views)
+    # In order, so that the seed says nothing: without one it would be drawn, in mid-training
+    loader = DataLoader(images, max(1, batch_size // each), seed=0, workers=2, transform=views)
     found = []
     with evaluating(network), tqdm(
         total=len(images), unit="image", desc=name, leave=False, disable=None if verbose else True,

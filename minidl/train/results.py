@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from minidl.analysis import report
+from minidl.constants.tasks import CLASSES
 from minidl.data.splits import name_of
 from minidl.data.telling import Tell
+from minidl.nn import Module
 from minidl.train.run import Run
+from minidl.train.showing import as_pixels, heat_maps, thumbnails
 from minidl.train.task import Task
 
-__all__ = ["save_report", "save_results"]
+__all__ = ["save_results"]
 
 MOST_MISTAKES = 24
 
@@ -26,54 +28,40 @@ def save_results(
     best: str,
     scores: np.ndarray,
     validation: Any,
-    classes: Sequence[str],
-    counts: dict[str, int],
+    network: Module,
+    prepare: Sequence[Any],
     left_out: Sequence[tuple[str, str]],
     tell: Tell,
-    verdict: str = "",
+    **more: Any,
 ) -> None:
     """Write results.json, and pictures of the worst mistakes.
 
-    approaches: rows of `Task.figures`, each with a name.  best: the one that was chosen, and its
-        scores, (N, C).  verdict: a sentence on how sure it is that it is.
-    validation: the N images with labels.  counts: of images, by part.
+    run: its results hold what `data_shown` gives.
+    approaches: rows of `Task.figures`, each with a name.  best: the one that was chosen, its
+        scores, (N, C), and its network, which takes images that `prepare` transforms.
+    validation: the N images with labels.
     left_out: (file, reason) of images that weren't used.
+    more: further figures, by their names in results.json.
     """
+    assert run.results is not None
+    classes = run.results["classes"]
     labels = np.asarray(validation.batch(range(len(validation)))[1])
     wrong = task.mistakes(scores, labels, classes, MOST_MISTAKES)
-    images = [_picture(validation[i][0]) for i, _ in wrong]
-    try:
-        files = run.thumbnails(images) if images else []
-    except ImportError as error:  # minidl itself trains without Pillow
-        tell(f"no pictures of mistakes: {error}")
-        wrong, files = [], []
-    run.results = {
+    images = [validation[i][0] for i, _ in wrong]
+    files = thumbnails(run, list(map(as_pixels, images)), "mistakes", tell) if images else []
+    guesses = [int(scores[i].argmax()) for i, _ in wrong]
+    explained = files and task.name == CLASSES
+    maps = heat_maps(network, images, prepare, guesses) if explained else []
+    heat = thumbnails(run, maps, "heat", tell) if maps else []
+    run.results |= {
         "task": task.name,
-        "classes": list(classes),
-        "count": counts,
         "approaches": approaches,
         "best": best,
-        "verdict": verdict,
         "mistakes": [
-            {"image": file, "file": name_of(validation, i), **found}
-            for file, (i, found) in zip(files, wrong, strict=True)
+            {"image": file, "heat": map_, "file": name_of(validation, i), **found}
+            for file, map_, (i, found) in zip(files, [*heat, *[None] * len(files)], wrong)
         ],
         "skipped": [{"file": name, "reason": reason} for name, reason in left_out],
+        **more,
     }
     run.write("results", run.results)
-
-
-def _picture(image: np.ndarray) -> np.ndarray:
-    """Pixels for people to look at: what was standardized gets its own range."""
-    if image.dtype == np.uint8:
-        return image
-    low, high = float(image.min()), float(image.max())
-    return np.rint((image - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-
-
-def save_report(run: Run, tell: Tell) -> None:
-    """Write report.html and set `run.report`, unless a package that it needs is missing."""
-    try:
-        run.report = report(run.folder)
-    except ImportError as error:
-        tell(f"no report.html: {error}")

@@ -16,13 +16,14 @@ import numpy as np
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.io.atomic import atomic_write
 from minidl.io.plain_json import save_json, to_json
+from minidl.train.stopwatch import Stopwatch
 from minidl.version import __version__
 
 __all__ = ["Run"]
 
 TEXTS = ("settings", "history", "results")
 FILES = (*(f"{name}.json" for name in TEXTS), "weights.h5", "report.html")
-MISTAKES = "mistakes"
+PICTURES = ("mistakes", "heat", "augmented")  # folders of thumbnails
 THUMBNAIL = 128  # pixels of the longer side, at most
 
 
@@ -33,12 +34,18 @@ class Run:
         before it. Files of an earlier run stay until they are written again.
     settings: all that decides the result, plain values. `run.settings` has them, the versions of
         minidl, Python, NumPy, Numba and h5py, and the time of the start; nothing is written yet.
+    watch: what times the run, from before it if it is given.
     results: what results.json holds.  report: the path of report.html. None until they are written.
     Raises OSError where the folder can't be made or written in.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], settings: dict[str, Any]) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: dict[str, Any],
+        watch: Stopwatch | None = None,
+    ) -> None:
+        self.folder, self.watch = Path(folder), watch or Stopwatch()
         self.settings: dict[str, Any] = {
             **settings,
             "minidl": __version__,
@@ -63,30 +70,33 @@ class Run:
         save_json(path, value, f"Run: {name}")
         return path
 
-    def thumbnails(self, images: Iterable[np.ndarray]) -> list[str]:
-        """Write small PNGs of images into mistakes/, in place of an earlier run's.
+    def thumbnails(self, images: Iterable[np.ndarray], kind: str = "mistakes") -> list[str]:
+        """Write small PNGs of images into a folder of the run's, in place of an earlier run's.
 
-        images: each (H, W, 1) or (H, W, 3) uint8.  Returns their names in the run's folder, such
-        as "mistakes/001.png". Raises ShapeError or DTypeError for other arrays, ImportError
-        without Pillow (extra `images`).
+        images: each (H, W, 1) or (H, W, 3) uint8.  kind: the folder: "mistakes", "heat" or
+        "augmented".  Returns their names in the run's folder, such as "mistakes/001.png".
+        Raises ShapeError or DTypeError for other arrays, ArgumentError for another kind,
+        ImportError without Pillow (extra `images`).
         """
+        if kind not in PICTURES:
+            raise ArgumentError(f"Run.thumbnails expected one of {PICTURES}, got {kind!r}")
         try:
             from PIL import Image
         except ImportError as error:
             raise ImportError(
                 "thumbnails need the package Pillow: pip install 'minidl[images]'"
             ) from error
-        folder, names = self.folder / MISTAKES, []
+        folder, names = self.folder / kind, []
         folder.mkdir(exist_ok=True)
         for number, image in enumerate(images, 1):
             small = Image.fromarray(_pixels(image))
             small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-            names.append(f"{MISTAKES}/{number:03d}.png")
+            names.append(f"{kind}/{number:03d}.png")
             with atomic_write(self.folder / names[-1]) as temporary:
                 small.save(temporary, format="PNG")
         for path in folder.iterdir():
             old = re.fullmatch(r"\d{3,}\.png", path.name)
-            if old and f"{MISTAKES}/{path.name}" not in names:
+            if old and f"{kind}/{path.name}" not in names:
                 path.unlink()
         return names
 
@@ -100,8 +110,9 @@ def _make(folder: Path) -> None:
         for name in FILES:
             if (folder / name).is_dir():
                 raise OSError(errno.EISDIR, f"{name} there is a folder")
-        if (folder / MISTAKES).exists() and not (folder / MISTAKES).is_dir():
-            raise OSError(errno.ENOTDIR, f"{MISTAKES} there is a file, not a folder")
+        for name in PICTURES:
+            if (folder / name).exists() and not (folder / name).is_dir():
+                raise OSError(errno.ENOTDIR, f"{name} there is a file, not a folder")
     except OSError as error:
         reason = f"can't save in {folder}: {error.strerror or error}"
         raise OSError(error.errno, reason) from error

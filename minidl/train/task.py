@@ -14,6 +14,7 @@ from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.models import Network
 from minidl.nn import Module
 from minidl.train import linear_fit
+from minidl.train.calibration import calibration
 from minidl.train.certainty import accuracy_interval
 from minidl.train.label_metrics import label_report, number_report
 from minidl.train.linear import deal
@@ -158,8 +159,8 @@ class Classes(Task):
     def figures(
         self, scores: np.ndarray, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, Any]:
-        """Accuracy, rank-5 accuracy (None for few classes), loss, confusion matrix, and precision
-        and recall of each class."""
+        """Accuracy with its 95 % interval, rank-5 accuracy (None for few classes), loss,
+        calibration, confusion matrix, and precision and recall of each class."""
         confusion = confusion_matrix(scores, targets, len(names))
         right, count = int(np.trace(confusion)), len(targets)
         return {
@@ -167,6 +168,7 @@ class Classes(Task):
             "interval": [*accuracy_interval(right, count)],
             "rank5": rank_accuracy(RANK)(scores, targets) if len(names) > RANK else None,
             "loss": float(self.losses(scores, targets).mean()),
+            "calibration": calibration(scores, targets),
             "confusion": confusion.tolist(),
             "per_class": precision_recall(confusion, list(names)),
         }

@@ -17,12 +17,14 @@ from minidl.train.checkpoint import Checkpoint
 from minidl.train.logs import checked_logs, logs_of
 from minidl.train.monitor import TrainingMonitor
 from minidl.train.recipe import RECIPES, best_weights, recipe_of, trainer_of
-from minidl.train.results import save_report, save_results
+from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.showing import LivePage, data_shown, save_report, training_share
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
+from minidl.train.stopwatch import Stopwatch
 from minidl.train.task import Classes
 from minidl.train.trainer import Trainer
 from minidl.train.training_data import NAMED, Material, check_folder
@@ -108,12 +110,14 @@ def train(
     given = {**locals(), "data": os.fspath(data) if isinstance(data, os.PathLike) else data}
     settings, logs = _checked(given)
     md.manual_seed(seed)
+    watch = Stopwatch()
     network, material = begin(given)
-    run = Run(output or Path("runs") / f"{model}-{Path(given['data']).resolve().stem}", settings)
-    tell = teller(verbose)
+    name = f"{model}-{Path(given['data']).resolve().stem}"
+    run, tell = Run(output or Path("runs") / name, settings, watch), teller(verbose)
     loader = material.loader(settings["batch_size"], augment, workers)
     best = None if material.validation is None else best_weights(settings)
-    callbacks = [*([] if best is None else [best]), *logs_of(logs, run.folder)]
+    page = LivePage(run, tell)
+    callbacks = [*([] if best is None else [best]), *logs_of(logs, run.folder), page]
     if resume:
         callbacks.append(Checkpoint(run.folder / CHECKPOINTS, keep=1))
         if find_spec("matplotlib"):
@@ -122,6 +126,10 @@ def train(
     if resume:
         resume_run(trainer, run, tell)
     _tell_before(tell, network, material, settings)
+    changes = material.augment if augment else []
+    run.results = data_shown(run, material.shown, material.classes, changes, seed, tell)
+    page.begin(trainer.history.rows)
+    watch.lap("opening images")
     _fit(run, trainer, loader, material, best, verbose)
     return run
 
@@ -215,6 +223,7 @@ def _fit(
     measuring = Trainer(trainer.model, None, metrics=["accuracy"])
     try:
         trainer.fit(loader, run.settings["epochs"], material.validation_loader(), verbose)
+        run.watch.lap("training")
         result = measuring.evaluate(material.test_loader())
     except KeyboardInterrupt:
         _save_interrupted(run, trainer, tell)
@@ -240,6 +249,7 @@ def _save_interrupted(run: Run, trainer: Trainer, tell: Tell) -> None:
     epochs = "1 whole epoch" if trainer.epoch == 1 else f"{trainer.epoch} whole epochs"
     tell(f"\ninterrupted after {epochs}: saving what there is")
     saved = _save(run, trainer.model, trainer.history, None)
+    save_report(run, tell)
     tell(f"saved {', '.join(saved[:-1])} and {saved[-1]} in {run.folder}")
 
 
@@ -269,19 +279,18 @@ def _save_figures(
     approach = {
         "name": "trained",
         **task.figures(scores, labels, material.classes),
+        "training": training_share(
+            lambda images: measuring.predict(material.plain(images)), material.training, task
+        ),
         "seconds": sum(row["seconds"] for row in trainer.history),
         "trained_parameters": trainer.model.num_trainable,
         "epochs": trainer.history.rows,
         "best_epoch": best_epoch,
     }
-    # "validation" is what the figures are of, here and on the page
-    counts = {"train": len(material.training), "validation": len(material.test)}
-    if material.validation is not None:
-        counts["chosen_by"] = len(material.validation)
     skipped = [*material.skipped, *material.passed_over]
     save_results(
-        run, task, [approach], "trained", scores, material.test, material.classes, counts, skipped,
-        tell,
+        run, task, [approach], "trained", scores, material.test, trainer.model, material.prepare,
+        skipped, tell,
     )  # fmt: skip
     save_report(run, tell)
     return ["results.json", *([] if run.report is None else ["report.html"])]

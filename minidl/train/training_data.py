@@ -51,6 +51,12 @@ class Material:
         parts = {"train": self.training, "validation": self.validation, "test": self.test}
         return {name: images for name, images in parts.items() if images is not None}
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The parts by their names in results.json, where "validation" is what is measured."""
+        parts = {"train": self.training, "validation": self.test, "chosen_by": self.validation}
+        return {name: images for name, images in parts.items() if images is not None}
+
     def loader(self, batch_size: int, augment: bool, workers: int | None) -> sets.DataLoader:
         """Return a loader of the training images, shuffled.
 
@@ -67,13 +73,14 @@ class Material:
 
     def validation_loader(self) -> sets.DataLoader | None:
         """Return a loader of the validation images, in order, if there are any."""
-        return None if self.validation is None else self._plain(self.validation)
+        return None if self.validation is None else self.plain(self.validation)
 
     def test_loader(self) -> sets.DataLoader:
         """Return a loader of the test images, in order."""
-        return self._plain(self.test)
+        return self.plain(self.test)
 
-    def _plain(self, images: Any) -> sets.DataLoader:
+    def plain(self, images: Any) -> sets.DataLoader:
+        """Return a loader of images, in order."""
         batch_size = 256 if self.channels == 1 else 64
         return sets.DataLoader(images, batch_size, transform=self.prepare)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 NASTY = "<script>alert(1)</script>\"'&{{ 7 * 7 }}<img src=http://x.example/y>\u202e\x1b[31m"
+GREEN, RED, GREY = (30, 160, 60), (170, 30, 40), (120, 120, 160)  # of the pictures
 BLUE, ORANGE, DARK = (0, 114, 178), (200, 80, 10), (15, 18, 22)
 EMPTY = {"meta", "img", "br", "link", "input"}
 
@@ -72,12 +73,26 @@ def fake(classes=("ants", "bees"), epochs=12, mistakes=3):
             approach("from scratch", classes, history(epochs, 0.1), 4),
         ],
         "best": "fine-tuned",
+        "by_class": {"train": [1244 - 12 * i for i in range(len(classes))],
+                     "validation": [153 + i for i in range(len(classes))]},
+        "augmented": [f"augmented/{i:03d}.png" for i in range(1, 5)],
+        "gain": {"points": 0.012, "within": 0.009},
+        "time": {"compiling kernels": 30.0, "fine-tuned": 90.0},
         "mistakes": [
-            {"image": f"mistakes/{i:03d}.png", "file": f"val/{i}.jpg", "truth": classes[0],
-             "guess": classes[1], "probability": 0.98 - i / 100}
+            {"image": f"mistakes/{i:03d}.png", "heat": f"heat/{i:03d}.png",
+             "file": f"val/{i}.jpg", "truth": classes[0], "guess": classes[1],
+             "probability": 0.98 - i / 100}
             for i in range(1, mistakes + 1)
         ],
         "skipped": [{"file": "val/notes.txt", "reason": "it is no image"}],
+    }  # fmt: skip
+    results["approaches"][2] |= {
+        "share": 0.5, "lr": 3e-4, "training": {"right": 495, "count": 500},
+        "tried": [{"share": share, "accuracy": 0.9, "loss": 0.25} for share in (0.0, 0.5, 1.0)],
+        "calibration": {"error": 0.0625, "bins": [
+            {"confidence": 0.55, "accuracy": 0.6, "count": 20},
+            {"confidence": 0.95, "accuracy": 0.875, "count": 60},
+        ]},
     }  # fmt: skip
     return {"settings": settings, "history": {"epochs": [], "test": None}, "results": results}
 
@@ -86,9 +101,16 @@ def save(folder, files):
     folder.mkdir(exist_ok=True)
     for name, value in files.items():
         (folder / f"{name}.json").write_text(json.dumps(value))
-    for mistake in files.get("results", {}).get("mistakes", ()):
-        (folder / "mistakes").mkdir(exist_ok=True)
-        Image.new("RGB", (128, 96), (30, 160, 60)).save(folder / mistake["image"])
+    results = files.get("results", {})
+    mistakes = results.get("mistakes", ())
+    for colour, names in (
+        (GREEN, [each["image"] for each in mistakes]),
+        (RED, [each["heat"] for each in mistakes if each.get("heat")]),
+        (GREY, results.get("augmented", ())),
+    ):
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (128, 96), colour).save(folder / name)
     return folder
 
 

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from run_folders import (
     NASTY,
     Page,
+    approach,
     assert_alone,
     fake,
     history,
     save,
 )
+from sklearn import metrics
 
 from minidl.analysis.report import read_run, report
 from minidl.errors import FileFormatError
@@ -45,13 +47,80 @@ def test_a_whole_run(tmp_path):
     for each in results["approaches"]:
         assert f"{each['name']} " in page.text
         assert f"{each['accuracy']:.2%}" in page.text
-    assert len(page.with_class("badge")) == len(page.with_class("best")) == 1
-    assert len(page.with_class("chart")) == 6  # two for each of the three with epochs
+    assert len(page.with_class("badge")) == 2  # the best, and the share that was taken
+    assert len(page.with_class("best")) == 1
+    assert len(page.with_class("chart")) == 7  # two for each of the three with epochs; calibration
     for row in best["confusion"]:
         assert " ".join(map(str, row)) in page.text
     for figures in best["per_class"]:
-        shares = f"{figures['precision']:.1%} {figures['recall']:.1%} {figures['count']}"
+        precision, recall = figures["precision"], figures["recall"]
+        f1 = 2 * precision * recall / (precision + recall)
+        counts = results["by_class"]
+        i = results["classes"].index(figures["class"])
+        numbers = f"{counts['train'][i]:,} {counts['validation'][i]:,}"
+        shares = f"{precision:.1%} {recall:.1%} {f1:.1%} {numbers}"
         assert f"{figures['class']} {shares}" in page.text
+
+
+def test_what_else_a_page_shows(tmp_path):
+    """All classes counted alike, as scikit-learn does; epochs, calibration, time, pictures."""
+    files = fake(("ants", "bees", "cats"))
+    page = Page(report(save(tmp_path / "run", files)))
+    approach = files["results"]["approaches"][2]
+    confusion = np.array(approach["confusion"])
+    truths, guesses = (np.repeat(each.ravel(), confusion.ravel()) for each in np.indices((3, 3)))
+    balanced = metrics.balanced_accuracy_score(truths, guesses)
+    f1 = metrics.f1_score(truths, guesses, average="macro")
+    assert f"balanced accuracy {balanced:.2%}, macro F1 {f1:.2%}, beside" in page.text
+    row = approach["epochs"][3]
+    shares = f"0.1 {row['loss']:.4f} {row['accuracy']:.2%} {row['val_loss']:.4f}"
+    assert f"4 {shares} {row['val_accuracy']:.2%} 2.0 s" in page.text
+    for text in (
+        "expected calibration error 6.2%",
+        "50% of the way from the linear probe", "50% taken 90.00% 0.2500",
+        "compiling kernels 30.0 s 25.0%", "fine-tuned 1 min 30 s 75.0%",
+        "Class Precision Recall F1 Train Validation", "by Grad-CAM", "Augmented training images",
+    ):  # fmt: skip
+        assert text in page.text, text
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2 * 3 + 4
+    assert "sure 95.0%: right 87.5% of 60" in page.source
+    # where the dots stand: the more often right, the higher
+    assert "M55.0 40.0h0" in page.source
+    assert "M95.0 12.5h0" in page.source
+
+
+def test_how_the_weights_were_chosen(tmp_path):
+    files = fake()
+    files["settings"]["command"] = "train"
+    files["results"] |= {"count": {"train": 900, "validation": 200, "chosen_by": 100}}
+    trained = approach("trained", ("ants", "bees"), history(12)) | {"best_epoch": 7}
+    files["results"] |= {"approaches": [trained], "best": "trained"}
+    page = Page(report(save(tmp_path, files)))
+    assert "those of epoch 7 of 12, which has the lowest loss on 100 validation images" in page.text
+    assert "900 train, 100 validation, 200 test" in page.text
+    assert "7 saved 0.1" in page.text  # in the table of epochs
+    trained["best_epoch"] = None
+    page = Page(report(save(tmp_path, files)))
+    assert "those of the last epoch: there was nothing to choose them by" in page.text
+
+
+def test_a_run_that_has_only_begun(tmp_path):
+    """Its data is shown, and the epochs that are done, of `minidl train` and of `finetune`."""
+    files = fake()
+    results = files["results"]
+    begun = {name: results[name] for name in ("classes", "count", "by_class", "augmented")}
+    files["results"] = begun | {"approaches": []}
+    page = Page(report(save(tmp_path, files)))
+    for text in ("No accuracy yet", "ants 1,244 153", "bees 1,232 154", "Augmented"):
+        assert text in page.text
+    assert "What to do next" not in page.text
+    files["results"]["approaches"] = [{"name": "fine-tuned", "epochs": history(2)}]
+    page = Page(report(save(tmp_path, files)))
+    assert len(page.with_class("chart")) == 2
+    files["settings"]["command"] = "train"
+    files["results"]["approaches"] = []
+    files["history"]["epochs"] = history(3)
+    assert "3 epochs" in Page(report(save(tmp_path, files))).text
 
 
 def test_how_sure_it_is(tmp_path):
@@ -73,7 +142,7 @@ def test_thumbnails_are_in_the_page(tmp_path):
     (folder / "mistakes" / "002.png").unlink()
     (folder / "mistakes" / "003.png").write_text("no picture")
     page = Page(report(folder))
-    pictures = [a["src"] for tag, a in page.tags if tag == "img"]
+    pictures = [a["src"] for tag, a in page.tags if tag == "img" and a["alt"].startswith("val/")]
     assert len(pictures) == 1
     content = base64.b64decode(pictures[0].removeprefix("data:image/png;base64,"))
     assert content == (folder / "mistakes" / "001.png").read_bytes()
@@ -133,7 +202,8 @@ def test_extremes(tmp_path):
     assert set(cells) == {(x, y) for y, x in np.argwhere(confusion)}
     assert {p for p, kind in cells.items() if kind == "hit"} == {(i, i) for i in range(100)}
     assert "Worst mistakes" not in page.text
-    assert len(page.with_class("dot")) == 4  # of the single epoch; more would be a blur
+    # those of the single epoch, and two of the calibration; more would be a blur
+    assert len(page.with_class("dot")) == 4 + 2
 
 
 def test_an_accuracy_of_one_stands_on_top(tmp_path):
@@ -169,7 +239,7 @@ def test_a_training_that_diverged(tmp_path):
     del rows[8]["accuracy"]
     files["results"]["approaches"][3]["epochs"] = [dict.fromkeys(rows[0])]
     page = Page(report(save(tmp_path, files)))
-    assert len(page.with_class("chart")) == 4
+    assert len(page.with_class("chart")) == 4 + 1
     assert not re.search(r"nan|inf\b", " ".join(a.get("d", "") for _, a in page.tags))
 
 

@@ -1,18 +1,12 @@
-"""The figures of a report, and how a browser shows them."""
+"""The figures of a report: where in a drawing values stand."""
 
-import io
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
-from run_folders import BLUE, DARK, ORANGE, fake, save
 
-from minidl.analysis.report import report
 from minidl.analysis.report.figures import charts, confusions, matrix, ticks
 from minidl.analysis.report.reading import Approach
 from minidl.analysis.report.wording import decimal, duration
@@ -73,71 +67,3 @@ def test_durations_and_decimals():
              7384: "2 h 03 min", 3599: "59 min 59 s"}  # fmt: skip
     assert {seconds: duration(seconds) for seconds in cases} == cases
     assert [decimal(x) for x in (0.0, 0.12345, 1e-9, 3e7)] == ["0.0000", "0.1235", "1e-09", "3e+07"]
-
-
-# A browser, without a network
-
-
-def screenshot(path, width, height, *flags):
-    """(height, width, 3) as headless Chromium shows the page."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser = next(filter(None, map(shutil.which, names)), None)
-    if browser is None:
-        pytest.skip(f"needs Chromium on the PATH, as one of {', '.join(names)}")
-    target = path.parent / "page.png"
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-        "--force-color-profile=srgb", f"--user-data-dir={path.parent / 'profile'}",
-        f"--window-size={width},{height}", f"--screenshot={target}", *flags, path.as_uri(),
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return np.asarray(Image.open(io.BytesIO(target.read_bytes())).convert("RGB"))
-
-
-def count(pixels, colour):
-    return int((np.abs(pixels.astype(int) - colour).max(axis=2) <= 6).sum())
-
-
-def test_a_browser_shows_the_page(tmp_path):
-    pixels = screenshot(report(save(tmp_path, fake())), 1200, 2400)
-    assert pixels.shape == (2400, 1200, 3)
-    assert count(pixels, BLUE) > 3000  # the bars, the curves of the validation
-    assert count(pixels, ORANGE) > 100  # the curves of the training
-    assert count(pixels, (30, 160, 60)) > 3 * 60 * 60  # three thumbnails
-    assert count(pixels, (246, 247, 249)) > 0.2 * 2400 * 1200  # the page between the cards
-
-
-def test_a_browser_shows_it_on_a_phone_in_the_dark(tmp_path):
-    long = "name-without-any-blank" * 8
-    path = report(save(tmp_path, fake((long, "bees"))))
-    dark = "--blink-settings=preferredColorScheme=0"
-    pixels = screenshot(path, 500, 3000, dark)
-    assert count(pixels, DARK) > 0.1 * pixels[:, :, 0].size
-    assert count(pixels, (246, 247, 249)) < 0.01 * pixels[:, :, 0].size
-    assert_margin(pixels, DARK)
-
-
-def assert_margin(pixels, colour):
-    """Nothing is wider than the page: its right margin is empty."""
-    assert count(pixels[:, -10:], colour) == pixels[:, -10:, 0].size
-
-
-@pytest.mark.parametrize("width", [650, 800, 1200])
-def test_a_browser_shows_all_columns(tmp_path, width):
-    files = fake()
-    for each in files["results"]["approaches"]:
-        each |= {"accuracy": 1.0, "rank5": 1.0, "seconds": 2999.0}
-    assert_margin(screenshot(report(save(tmp_path, files)), width, 2400), (246, 247, 249))
-
-
-def test_a_browser_shows_a_hundred_classes_side_by_side(tmp_path):
-    """The matrix doesn't scroll: the last class's cell, right, stands in the diagonal's corner."""
-    files = fake([f"class {i}" for i in range(100)], mistakes=0)
-    for each in files["results"]["approaches"]:
-        each |= {"confusion": (5 * np.eye(100, dtype=int)).tolist(), "epochs": [], "per_class": []}
-    pixels = screenshot(report(save(tmp_path, files)), 1200, 1800)
-    blue = np.abs(pixels.astype(int) - BLUE).max(axis=2) <= 6
-    rows = np.flatnonzero(blue[700:].any(axis=1))  # below the bars
-    assert rows.size >= 9 * 100
-    corner = np.flatnonzero(blue[700 + rows[-1]])
-    assert corner.size == 9, "the last row has one cell, of 9 pixels, that isn't cut off"

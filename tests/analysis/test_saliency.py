@@ -1,4 +1,4 @@
-"""Grad-CAM and occlusion: beside formulas, and on networks whose answer is known."""
+"""What an answer rests on: beside formulas, and on networks whose answer is known."""
 
 import numpy as np
 import pytest
@@ -105,6 +105,28 @@ def test_probabilities_of_unknown_make_are_refused():
         analysis.grad_cam(Ends(), image_of(32, 32))
 
 
+def test_guided_saliency_beside_its_formula():
+    """Of scores v relu(W x): the gradient is W' of v where both v and the ReLU's output are
+    above 0."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(27, 8, activation="relu"), nn.Linear(8, 2))
+    image = image_of(3, 3, 3) - 0.5
+    within, last = (model[i].weight.data.astype(float) for i in (1, 2))  # (27, 8), (8, 2)
+    active = image.ravel() @ within + model[1].bias.data > 0
+    expected = (within @ (np.maximum(last[:, 1], 0) * active)).reshape(3, 3, 3)
+    expected = np.abs(expected).max(axis=2)
+    found = analysis.guided_saliency(model, image, 1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
+    model[2].weight.data[...] = -1  # nothing speaks for the class
+    assert not analysis.guided_saliency(model, image, 1).any()
+
+
+def test_guided_saliency_needs_relus():
+    smooth = nn.Sequential(nn.Flatten(), nn.Linear(16, 4, activation="tanh"), nn.Linear(4, 3))
+    with pytest.raises(ArgumentError, match=r"there is none .*: use occlusion or grad_cam"):
+        analysis.guided_saliency(smooth, image_of(4, 4))
+
+
 def test_hiding_what_counts_costs_most():
     image = image_of(8, 8) + 5
     lost = analysis.occlusion(Corner(), image, "corner", size=2, stride=2)
@@ -149,6 +171,8 @@ BAD = [
     (lambda m, x: analysis.grad_cam(m, x, "cat"), ArgumentError, r"no class 'cat': it names no"),
     (lambda m, x: analysis.grad_cam(m, x, layer="f"), ArgumentError, r"no layer 'f' ran; these"),
     (lambda m, x: analysis.grad_cam(m, x, layer="classifier"), ShapeError, r"classifier gives no"),
+    (lambda m, x: analysis.guided_saliency(m, x, 10), ArgumentError, r"from 0 to 9, got 10"),
+    (lambda m, x: analysis.guided_saliency(None, x), DTypeError, r"guided_saliency expected"),
     (lambda m, x: analysis.occlusion(m, x, size=0), ArgumentError, r"size must be a whole number"),
     (lambda m, x: analysis.occlusion(m, x, fill=None), ArgumentError, r"fill must be a finite"),
     (lambda m, x: analysis.occlusion(m, [[1.0], [2.0, 3.0]]), ShapeError, r"expected one image"),

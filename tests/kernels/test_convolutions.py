@@ -13,7 +13,7 @@ import minidl as md
 from minidl.kernels import choose, conv
 
 PLACES = 40
-# The strictest first: where a shape is not for an algorithm, it is computed by one that came before.
+# The strictest first: where a shape is not for an algorithm, one that came before computes it.
 WITHIN = {"direct": 1e-5, "im2col": 1e-5, "winograd2": 1e-5, "winograd": 5e-5, "auto": 5e-5}
 
 

@@ -11,10 +11,13 @@ from test_resume import SaveAndStop, Stop
 
 import minidl.train
 from minidl.train import Callback, Checkpoint, ProgressBar
+from minidl.train.ensemble import Snapshots
 from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor
+from minidl.train.run import Run
+from minidl.train.showing import LivePage
 from minidl.train.stopping import EarlyStopping
 
 
@@ -46,9 +49,11 @@ SAMPLES = {
         lambda folder: EarlyStopping("accuracy", patience=1, mode="max", restore=False),
         lambda folder: EarlyStopping("loss", 2, min_delta=9),  # the first epoch is the best
     ],
+    LivePage: [lambda folder: LivePage(Run(folder / "run", {"command": "train"}), print)],
     MixUp: [lambda folder: MixUp(1.0, num_classes=CLASSES)],
     NaNGuard: [lambda folder: NaNGuard()],
     ProgressBar: [lambda folder: ProgressBar()],
+    Snapshots: [lambda folder: Snapshots(folder / "snapshots", 2)],
     TensorBoardLog: [lambda folder: TensorBoardLog(folder / "logs")],
     TrainingMonitor: [lambda folder: TrainingMonitor(folder / "run")],
 }

@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from minidl.errors import ShapeError
-from minidl.train.certainty import accuracy_interval, compared, gain
+from minidl.train.certainty import (
+    accuracy_interval,
+    compared,
+    difference,
+    gain,
+    images_needed,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (0, 40), (40, 40), (139, 153)])
@@ -62,3 +68,21 @@ def test_gain_of_other_images():
 )
 def test_the_sentence(points, sentence):
     assert compared("tuned", "probe", points, 0.0123, 1153) == sentence
+
+
+def test_a_difference_on_other_images_is_the_papers():
+    """Newcombe 1998, table II, contrasts (a), (b), (d) and (g), method 10."""
+    for first, second, expected in (
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((5, 56), (0, 29), (-0.0381, 0.1926)),
+        ((10, 10), (0, 20), (0.6791, 1.0000)),
+    ):
+        assert difference(first, second) == pytest.approx(expected, abs=6e-5)
+
+
+def test_how_many_images_it_takes():
+    """With so many, the interval is as narrow as asked for; Wilson's is nearly symmetric there."""
+    needed = images_needed(0.9, 0.02)
+    low, high = accuracy_interval(round(0.9 * needed), needed)
+    assert (high - low) / 2 == pytest.approx(0.02, rel=0.02)

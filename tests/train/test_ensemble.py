@@ -1,11 +1,14 @@
 """Ensembles by hand."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as md
+from minidl import data, nn, optim, train
 from minidl.errors import ArgumentError, ShapeError
 from minidl.train.ensemble import ensemble, evaluate_ensemble
 
@@ -67,6 +70,45 @@ def test_rows_for_a_table(logs):
         {"name": "average", "accuracy": 0.5},
         {"name": "vote", "accuracy": 1.0},
     ]
+
+
+def test_snapshots_of_one_training(tmp_path):
+    """After each cycle of two epochs: the weights of then, averaged where there is an EMA."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((24, 5)).astype(np.float32), rng.integers(3, size=24)
+    loader = data.DataLoader(data.ArrayDataset(x, labels), 8)
+    for averaged in (False, True):
+        model = nn.Linear(5, 3)
+        optimizer = optim.SGD(model.parameters(), lr=0.5)
+        ema = optim.EMA(model, 0.5) if averaged else None
+        cycles = optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
+        folder, seen = tmp_path / str(averaged), Seen()
+        snapshots = train.Snapshots(folder, 2)
+        callbacks = [seen, snapshots]
+        trainer = train.Trainer(model, optimizer, scheduler=cycles, ema=ema, callbacks=callbacks)
+        trainer.fit(loader, 5, progress=False)
+        files = sorted(folder.iterdir())
+        assert [file.name for file in files] == ["snapshot-01.h5", "snapshot-02.h5"]
+        for file, epoch in zip(files, (2, 4), strict=True):
+            member = nn.Linear(5, 3)
+            md.load_weights(member, file)
+            np.testing.assert_array_equal(member.weight.data, seen.weights[epoch])
+    (tmp_path / "file").write_text("")
+    trainer.callbacks = [train.Snapshots(tmp_path / "file" / "inside", 1)]
+    with pytest.raises(OSError, match="Snapshots can't make the folder"):
+        trainer.fit(loader, 6, progress=False)
+
+
+class Seen(train.Callback):
+    """The weights after each epoch, as they are measured."""
+
+    def __init__(self):
+        self.weights = {}
+
+    def on_epoch_end(self, trainer, row):
+        ema = trainer.ema
+        with contextlib.nullcontext() if ema is None else ema.average_parameters():
+            self.weights[trainer.epoch] = trainer.model.weight.data.copy()
 
 
 def test_what_it_refuses(logs):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from minidl.analysis.report.reading import Approach, Row
 from minidl.analysis.report.wording import decimal, percent
 
-__all__ = ["Chart", "Matrix", "charts", "confusions", "matrix", "ticks"]
+__all__ = ["Chart", "Matrix", "charts", "confusions", "matrix", "reliability", "ticks"]
 
 LOWEST = 0.9  # an accuracy's scale begins there at the latest
 DOTTED = 40  # epochs up to which each one gets a dot
@@ -29,7 +29,7 @@ class Dot(NamedTuple):
 
 
 class Line(NamedTuple):
-    kind: str  # "training" or "validation"
+    kind: str  # "training", "validation" or "ideal"
     path: str
     dots: list[Dot]
 
@@ -40,6 +40,7 @@ class Chart(NamedTuple):
     lines: list[Line]
     across: list[Tick]
     up: list[Tick]
+    axis: str = "epoch"
 
 
 class Cell(NamedTuple):
@@ -56,17 +57,18 @@ class Matrix(NamedTuple):
     total: int
 
 
-def charts(approach: Approach, others: list[Approach]) -> list[Chart]:
+def charts(approach: Approach, others: list[Approach], highest: float | None = None) -> list[Chart]:
     """Loss and accuracy over the epochs; those without a number are left out.
 
     others: the approaches whose accuracy stands on the same scale.
+    highest: the loss that the scale goes up to; None: the highest of the approach.
     """
     lowest = [
         v for a in others for row in a.epochs for v in (row["accuracy"], row["val_accuracy"])
         if v is not None
     ]  # fmt: skip
     both = [
-        _chart("Loss", approach.epochs, "loss", 0.0, None),
+        _chart("Loss", approach.epochs, "loss", 0.0, highest),
         _chart("Accuracy", approach.epochs, "accuracy", min([LOWEST, *lowest]), 1.0),
     ]
     return [chart for chart in both if chart is not None]
@@ -158,6 +160,35 @@ def _label(value: float, scale: list[float], name: str) -> str:
     if digits > 4 or max(abs(scale[0]), abs(scale[-1])) >= 1e5:
         return f"{value:.3g}"
     return f"{value:.{digits}f}"
+
+
+def reliability(approach: Approach) -> Chart | None:
+    """Return how often guesses are right, by how sure the network is; None where it isn't known.
+
+    A network that is right as often as it says lies on the diagonal.
+    """
+    if not approach.calibration or approach.calibration_error is None:
+        return None
+    dots = [
+        Dot(
+            round(100 * each.confidence, 2), round(100 * (1 - each.accuracy), 2),
+            f"sure {percent(each.confidence)}: right {percent(each.accuracy)} of {each.images:,}",
+        )
+        for each in approach.calibration
+    ]  # fmt: skip
+    lines = [
+        Line("ideal", "M0 100L100 0", []),
+        Line("validation", _path([*dots]), dots),
+    ]
+    scale = ticks(0.0, 1.0)
+    return Chart(
+        "Right, by how sure it is",
+        f"expected calibration error {percent(approach.calibration_error)}",
+        lines,
+        [Tick(100 * v, f"{v:.0%}") for v in scale],
+        [Tick(100 * (1 - v), f"{v:.0%}") for v in scale],
+        "how sure",
+    )
 
 
 def matrix(approach: Approach, classes: list[str]) -> Matrix:

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidl.analysis.report import figures, wording
-from minidl.analysis.report.reading import Approach, Mistake, RunRecord, read_run
+from minidl.analysis.report import classes, figures, wording
+from minidl.analysis.report.reading import OTHER, Approach, RunRecord, read_run
 from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
-__all__ = ["report"]
+__all__ = ["report", "write_page"]
 
 VERSIONS = ("minidl", "python", "numpy", "numba", "h5py")
 APART = ("command", "started", *VERSIONS)  # settings that are shown elsewhere
@@ -37,8 +37,12 @@ def report(folder: str | os.PathLike[str]) -> Path:
     written, ImportError without Jinja2 (extra `plots`).
     """
     run = read_run(folder)
-    path = run.folder / "report.html"
-    text = _environment().get_template("page.html").render(_content(run))
+    return write_page(run.folder / "report.html", "page.html", _content(run))
+
+
+def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
+    """Write a page, whole or not at all, and return its path. Raises as `report` does."""
+    text = _environment().get_template(template).render(content)
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode())
     return path
@@ -59,33 +63,47 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        name: getattr(wording, name) for name in wording.__all__ if name != "NOTHING"
+        name: getattr(wording, name) for name in wording.__all__ if name.islower()
     }
     return environment
 
 
 def _content(run: RunRecord) -> dict[str, Any]:
     """Return all that the template shows."""
+    from minidl.analysis.report.advice import next_steps  # on `minidl.train`, which imports this
+
     best = run.best
     drawn = [(a, figures.charts(a, run.approaches)) for a in run.approaches]
     matrix = figures.matrix(best, run.classes) if best and best.confusion else None
-    per_class = list(best.per_class) if best else []
-    per_class.sort(key=lambda c: 2 if c.recall is None else c.recall)
+    parts, per_class = classes.class_rows(run)
     return {
         "run": run,
         "title": _title(run),
         "kicker": f"minidl {run.setting('command')}".strip(),
         "headline": _headline(run),
+        "steps": next_steps(run) if run.task == "classes" else [],
         "best": best,
         "columns": _columns(run.approaches),
+        "others": [name for name in OTHER if name in _columns(run.approaches)],
+        "figure_names": wording.FIGURES,
         "curves": [(approach, charts) for approach, charts in drawn if charts],
         "kinds": sorted({line.kind for _, cs in drawn for c in cs for line in c.lines}),
+        "epochs": [a for a in run.approaches if a.epochs],
+        "chosen": _chosen(run),
         "matrix": matrix,
+        "reliability": figures.reliability(best) if best else None,
+        "balanced": [classes.balanced_accuracy(best), classes.macro_f1(best)] if best else [],
+        "parts": parts,
         "numbered": matrix is not None and len(matrix.names) <= NUMBERED,
         "named": matrix is not None and len(matrix.names) <= NAMED,
         "confusions": figures.confusions(matrix) if matrix and len(matrix.names) > 2 else [],
-        "per_class": per_class,
-        "gallery": [(m, _picture(run.folder, m)) for m in run.mistakes[:GALLERY]],
+        "per_class": [] if best and best.numbers else per_class,
+        "augmented": [uri for name in run.augmented if (uri := _picture(run.folder, name))],
+        "gallery": [
+            (m, _picture(run.folder, m.image), _picture(run.folder, m.heat))
+            for m in run.mistakes[:GALLERY]
+        ],
+        "time": _time(run),
         "settings": {k: v for k, v in run.settings.items() if k not in APART},
         "versions": {k: run.settings[k] for k in VERSIONS if k in run.settings},
         "version": __version__,
@@ -106,30 +124,62 @@ def _headline(run: RunRecord) -> list[Figure]:
         several = len(run.approaches) > 1 and not run.verdict  # then the best was chosen
         label = "best accuracy" if several else "accuracy"
         found.append(Figure(wording.percent(run.best.accuracy), label, run.best.name))
+    elif run.best is not None and run.best.figures:
+        name, value = next(iter(run.best.figures.items()))
+        found.append(Figure(wording.decimal(value), wording.FIGURES[name], run.best.name))
     if run.images:
-        detail = ", ".join(f"{number:,} {name}" for name, number in run.images.items())
+        detail = ", ".join(f"{number:,} {run.part(name)}" for name, number in run.images.items())
         found.append(Figure(f"{sum(run.images.values()):,}", "images", detail))
     if run.classes:
         few = ", ".join(run.classes) if len(run.classes) <= 3 else ""
-        found.append(Figure(f"{len(run.classes):,}", "classes", few))
+        found.append(Figure(f"{len(run.classes):,}", run.task, few))
     if run.seconds is not None:
         epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}" if run.epochs else ""
         found.append(Figure(wording.duration(run.seconds), "training time", epochs))
     return found
 
 
+def _chosen(run: RunRecord) -> str:
+    """Return how the weights that are saved were chosen, in a sentence."""
+    best, by = run.best, run.images.get("chosen_by")
+    if best is None or (best.accuracy is None and not best.figures):
+        return ""
+    if best.best_epoch is not None and by:
+        return (
+            f"The weights are those of epoch {best.best_epoch} of {len(best.epochs)}, which has "
+            f"the lowest loss on {by:,} validation images; the test images had no say."
+        )
+    if best.share is not None:
+        rate = "" if best.lr is None else f", at a learning rate of {best.lr:g}"
+        return (
+            f"The weights are {best.share:.0%} of the way from the linear probe to the fine-tuned "
+            f"network{rate}. Cross-validation on the training images chose that; the validation "
+            "images had no say."
+        )
+    if best.epochs and run.setting("command") == "train":
+        return "The weights are those of the last epoch: there was nothing to choose them by."
+    return ""
+
+
+def _time(run: RunRecord) -> list[tuple[str, float, float]]:
+    """Return what the time went into, the seconds, and their share of all."""
+    total = sum(run.time.values())
+    return [(name, spent, spent / total) for name, spent in run.time.items() if total > 0]
+
+
 def _columns(approaches: list[Approach]) -> list[str]:
     """Return the figures that any approach has."""
     names = ("accuracy", "interval", "rank5", "loss", "trained_parameters", "seconds")
-    return [n for n in names if any(getattr(a, n) is not None for a in approaches)]
+    others = [n for n in OTHER if any(n in a.figures for a in approaches)]
+    return [*others, *(n for n in names if any(getattr(a, n) is not None for a in approaches))]
 
 
-def _picture(folder: Path, mistake: Mistake) -> str | None:
-    """Return the thumbnail as a data: URI; None if it isn't there or is no PNG."""
-    if mistake.image is None:
+def _picture(folder: Path, name: str | None) -> str | None:
+    """Return a thumbnail as a data: URI; None if it isn't there or is no PNG."""
+    if name is None:
         return None
     try:
-        content = (folder / mistake.image).read_bytes()
+        content = (folder / name).read_bytes()
     except OSError:
         return None
     if not content.startswith(PNG):

@@ -10,9 +10,14 @@ from typing import NamedTuple
 from minidl.analysis.report.values import NULL, Value, read_json, visible
 from minidl.errors import FileFormatError
 
-__all__ = ["Approach", "ClassFigures", "Mistake", "RunRecord", "Skipped", "is_run", "read_run"]
+__all__ = [
+    "Approach", "Bin", "ClassFigures", "Gain", "Mistake", "NumberFigures", "OTHER", "RunRecord", "Skipped", "Tried",
+    "is_run", "read_run",
+]  # fmt: skip
 
 FILES = ("settings.json", "history.json", "results.json")
+OTHER = ("average_precision", "f1", "exact", "r2")  # figures of labels and of numbers
+PARTS = ("train", "chosen_by", "validation")  # of the images, as results.json calls them
 
 Row = dict[str, float | None]  # an epoch of the history
 
@@ -24,8 +29,43 @@ class ClassFigures(NamedTuple):
     images: int | None
 
 
+class NumberFigures(NamedTuple):
+    """A number that is predicted; spread is the mean absolute error of the median."""
+
+    name: str
+    r2: float | None
+    mae: float | None
+    rmse: float | None
+    spread: float | None
+
+
+class Bin(NamedTuple):
+    """Images about which a network is about as sure."""
+
+    confidence: float
+    accuracy: float
+    images: int
+
+
+class Tried(NamedTuple):
+    """A share of the way from the probe to the fine-tuned network, on images held out; accuracy is
+    1 less the loss where numbers are predicted."""
+
+    share: float | None
+    accuracy: float | None
+    loss: float | None
+
+
+class Gain(NamedTuple):
+    """By how much the accuracy rose over the probe's, and half its 95 % interval."""
+
+    points: float
+    within: float
+
+
 class Mistake(NamedTuple):
     image: str | None  # its thumbnail's name in the run's folder
+    heat: str | None  # that of its map by Grad-CAM
     file: str
     truth: str
     guess: str
@@ -51,21 +91,41 @@ class Approach:
     epochs: list[Row] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)  # [truth][guess]
     per_class: list[ClassFigures] = field(default_factory=list)
+    best_epoch: int | None = None  # whose weights were saved
+    lr: float | None = None
+    share: float | None = None  # of the way from the probe
+    tried: list[Tried] = field(default_factory=list)
+    training: tuple[int, int] | None = None  # right, of so many training images
+    calibration: list[Bin] = field(default_factory=list)
+    calibration_error: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)  # those of `OTHER` that it has
+    numbers: list[NumberFigures] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run's folder, read and checked. `settings` are texts, inner ones as "optimizer.lr"."""
+    """A run's folder, read and checked. `settings` are texts, inner ones as "optimizer.lr".
+
+    images, by_class: how many each part has, in all and of each class. "validation" is what is
+        measured, "chosen_by" what the best epoch is chosen by.
+    time: seconds, by what they went into.
+    task: what is asked of the images: "classes", "labels" or "numbers".
+    """
 
     folder: Path
     settings: dict[str, str]
     classes: list[str]
     images: dict[str, int]
+    by_class: dict[str, list[int]]
+    augmented: list[str]
     approaches: list[Approach]
     best: Approach | None
     verdict: str
+    gain: Gain | None
     mistakes: list[Mistake]
     skipped: list[Skipped]
+    time: dict[str, float]
+    task: str = "classes"
 
     @property
     def name(self) -> str:
@@ -75,6 +135,11 @@ class RunRecord:
         """Return a setting as a heading has it: nothing where it is missing or null."""
         text = self.settings.get(name, "")
         return "" if text == NULL else text
+
+    def part(self, name: str) -> str:
+        """Return what people call a part of the data: what `minidl train` measures is a test."""
+        measured = "test" if self.setting("command") == "train" else "validation"
+        return {"validation": measured, "chosen_by": "validation"}.get(name, name)
 
     @property
     def started(self) -> datetime | None:
@@ -113,28 +178,50 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     empty = Value({}, f"{folder}: ")
     settings, found = settings or empty, results or empty
     approaches = [_approach(a) for a in found["approaches"].each()]
-    if not approaches and history is not None:
+    if not approaches and history is not None and settings["command"].text() != "finetune":
         approaches = [_trained(history, settings)]
     classes = [name.text() or "" for name in found["classes"].each()]
     for i, approach in enumerate(approaches):
         if classes and approach.confusion and len(approach.confusion) != len(classes):
             raise found["approaches"].each()[i]["confusion"].wrong(f"{len(classes)} rows")
     counts = found["count"]
-    images = {name: counts[name].count() for name in ("train", "validation")}
+    images = {name: counts[name].count() for name in PARTS}
+    spent = {name: found["time"][name].number() for name in found["time"].items()}
     return RunRecord(
         folder,
         settings.flat(),
         classes,
         {name: count for name, count in images.items() if count is not None},
+        _by_class(found["by_class"], classes),
+        [name for each in found["augmented"].each() if (name := _picture(each, "augmented"))],
         approaches,
         _best(found["best"], approaches),
         found["verdict"].text() or "",
+        _gain(found["gain"]),
         [_mistake(m) for m in found["mistakes"].each()],
         [
             Skipped(s["file"].text() or "", s["reason"].text() or "")
             for s in found["skipped"].each()
         ],
+        {visible(name): each for name, each in spent.items() if each is not None},
+        found["task"].text() or "classes",
     )
+
+
+def _by_class(value: Value, classes: list[str]) -> dict[str, list[int]]:
+    found = {}
+    for part in PARTS:
+        counts = [each.count() or 0 for each in value[part].each()]
+        if counts and len(counts) != len(classes):
+            raise value[part].wrong(f"{len(classes)} numbers")
+        if counts:
+            found[part] = counts
+    return found
+
+
+def _gain(value: Value) -> Gain | None:
+    points, within = value["points"].number(), value["within"].number()
+    return None if points is None or within is None else Gain(points, within)
 
 
 def _approach(value: Value) -> Approach:
@@ -158,7 +245,44 @@ def _approach(value: Value) -> Approach:
         _epochs(value["epochs"]),
         value["confusion"].matrix(),
         per_class,
+        value["best_epoch"].count(),
+        value["lr"].number(),
+        value["share"].share(),
+        [
+            Tried(row["share"].share(), row["accuracy"].number(), row["loss"].number())
+            for row in value["tried"].each()
+        ],
+        _training(value["training"]),
+        _bins(value["calibration"]["bins"]),
+        value["calibration"]["error"].share(),
+        {name: each for name in OTHER if (each := value[name].number()) is not None},
+        [
+            NumberFigures(
+                row["class"].text() or "",
+                *(row[name].number() for name in ("r2", "mae", "rmse", "spread")),
+            )
+            for row in value["per_class"].each()
+            if row["mae"].number() is not None
+        ],
     )
+
+
+def _training(value: Value) -> tuple[int, int] | None:
+    right, count = value["right"].count(), value["count"].count()
+    if right is None or not count:
+        return None
+    if right > count:
+        raise value["right"].wrong(f"at most {count}")
+    return right, count
+
+
+def _bins(value: Value) -> list[Bin]:
+    found = []
+    for row in value.each():
+        sure, right = row["confidence"].share(), row["accuracy"].share()
+        if sure is not None and right is not None:
+            found.append(Bin(sure, right, row["count"].count() or 0))
+    return found
 
 
 def _interval(value: Value) -> tuple[float, float] | None:
@@ -188,7 +312,7 @@ def _epochs(value: Value) -> list[Row]:
     for number, row in enumerate(value.each(), 1):
         epoch = row["epoch"].count()
         kept: Row = {"epoch": float(number if epoch is None else epoch)}
-        kept |= {name: row[name].number() for name in ("loss", "val_loss", "seconds")}
+        kept |= {name: row[name].number() for name in ("loss", "val_loss", "lr", "seconds")}
         kept |= {name: row[name].share() for name in ("accuracy", "val_accuracy")}
         rows.append(kept)
     return rows
@@ -206,13 +330,19 @@ def _best(name: Value, approaches: list[Approach]) -> Approach | None:
 
 
 def _mistake(value: Value) -> Mistake:
-    image = value["image"].text()
-    if image is not None and not re.fullmatch(r"mistakes/[\w-]+\.png", image):
-        raise value["image"].wrong("a file such as mistakes/001.png")
     return Mistake(
-        image,
+        _picture(value["image"], "mistakes"),
+        _picture(value["heat"], "heat"),
         value["file"].text() or "",
         value["truth"].text() or "",
         value["guess"].text() or "",
         value["probability"].share(),
     )
+
+
+def _picture(value: Value, folder: str) -> str | None:
+    """Return the name of a thumbnail in a folder of the run's, which nothing leads out of."""
+    image = value.text()
+    if image is not None and not re.fullmatch(rf"{folder}/[\w-]+\.png", image):
+        raise value.wrong(f"a file such as {folder}/001.png")
+    return image

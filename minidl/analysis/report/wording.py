@@ -2,9 +2,15 @@
 
 from datetime import datetime
 
-__all__ = ["NOTHING", "count", "day", "decimal", "duration", "interval", "percent"]
+__all__ = [
+    "FIGURES", "NOTHING", "count", "day", "decimal", "duration", "interval", "percent", "rate",
+]  # fmt: skip
 
 NOTHING = "-"  # for what is not known
+FIGURES = {
+    "average_precision": "Mean average precision", "f1": "Macro F1", "exact": "All labels right",
+    "r2": "R²",
+}  # fmt: skip
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -25,6 +31,11 @@ def decimal(number: float | None) -> str:
         return NOTHING
     plain = number == 0 or 1e-4 <= abs(number) < 1e6
     return f"{number:.4f}" if plain else f"{number:.3g}"
+
+
+def rate(number: float | None) -> str:
+    """Return a learning rate, to three digits."""
+    return NOTHING if number is None else f"{number:.3g}"
 
 
 def duration(seconds: float | None) -> str:
