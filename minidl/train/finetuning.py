@@ -334,11 +334,12 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
     """The figures of an approach, as results.json has them."""
     found = transfer.goal.figures(approach.scores, _labels(transfer), transfer.classes)
+    told = transfer.task == CLASSES  # of others no page says it
     measure = functools.partial(log_probabilities, approach.model, batch_size=transfer.batch_size)
     return {
         "name": approach.name,
         **found,
-        "training": training_share(measure, transfer.training, transfer.goal),
+        "training": training_share(measure, transfer.training) if told else None,
         "seconds": approach.seconds,
         "trained_parameters": approach.trained_parameters,
         "epochs": approach.rows,

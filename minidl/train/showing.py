@@ -14,7 +14,6 @@ from minidl.errors import MinidlError
 from minidl.nn import Module
 from minidl.train.callbacks import Callback
 from minidl.train.run import Run
-from minidl.train.task import Task
 
 __all__ = [
     "LivePage", "as_pixels", "data_shown", "heat_maps", "save_report", "thumbnails",
@@ -104,7 +103,7 @@ def data_shown(
     }
 
 
-def training_share(predict: Callable[[Any], np.ndarray], images: Any, task: Task) -> dict[str, Any]:
+def training_share(predict: Callable[[Any], np.ndarray], images: Any) -> dict[str, int]:
     """Return how many training images are right when they aren't altered, and of how many.
 
     predict: gives the scores (N, C) of a data set.  images: at most 500 are taken, evenly.
@@ -112,7 +111,7 @@ def training_share(predict: Callable[[Any], np.ndarray], images: Any, task: Task
     places = np.linspace(0, len(images) - 1, min(MEASURED, len(images))).round().astype(int)
     some = Subset(images, places)
     labels = np.asarray(some.batch(range(len(some)))[1])
-    return {"right": float(task.right(predict(some), labels).sum()), "count": len(some)}
+    return {"right": int((predict(some).argmax(axis=1) == labels).sum()), "count": len(some)}
 
 
 def _augmented(run: Run, images: Any, augment: Sequence[Any], seed: int, tell: Tell) -> list[str]:

@@ -280,7 +280,7 @@ def _save_figures(
         "name": "trained",
         **task.figures(scores, labels, material.classes),
         "training": training_share(
-            lambda images: measuring.predict(material.plain(images)), material.training, task
+            lambda images: measuring.predict(material.plain(images)), material.training
         ),
         "seconds": sum(row["seconds"] for row in trainer.history),
         "trained_parameters": trainer.model.num_trainable,

@@ -11,8 +11,8 @@ from minidl.analysis.report.values import NULL, Value, read_json, visible
 from minidl.errors import FileFormatError
 
 __all__ = [
-    "Approach", "Bin", "ClassFigures", "Gain", "Mistake", "NumberFigures", "OTHER", "RunRecord", "Skipped", "Tried",
-    "is_run", "read_run",
+    "Approach", "Bin", "ClassFigures", "Gain", "Mistake", "NumberFigures", "OTHER", "RunRecord",
+    "Skipped", "Tried", "is_run", "read_run",
 ]  # fmt: skip
 
 FILES = ("settings.json", "history.json", "results.json")
