@@ -15,7 +15,7 @@ from minidl import cli, models, train
 from minidl.cli.arguments import OWN, with_options
 from minidl.errors import ArgumentError, GradError, MinidlError
 
-FUNCTIONS = ["train", "finetune", "evaluate", "predict"]
+FUNCTIONS = ["train", "finetune", "evaluate", "predict", "find_issues"]
 QUIET = {"verbose": False}
 TIMES = {"seconds", "started"}
 
@@ -50,7 +50,7 @@ def check_same_runs(*folders):
 
 def actions(name):
     """The options of a command that are its function's, by the arguments' names."""
-    command = cli._parser()._subparsers._group_actions[0].choices[name]
+    command = cli._parser()._subparsers._group_actions[0].choices[name.replace("_", "-")]
     return {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}
 
 

@@ -17,7 +17,7 @@ from minidl import models
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
 from minidl.data.splits import labels_of
-from minidl.data.telling import Tell, classes_table, left_out, teller
+from minidl.data.telling import Tell, classes_table, left_out, repeated, teller, warn
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.models import Network
 from minidl.text import table
@@ -237,8 +237,10 @@ def _tell_before(tell: Tell, network: Network, parts: Parts, name: str, seed: in
         f"{len(parts.training):,} images to train on, {len(parts.validation):,} to validate on, "
         f"{len(classes):,} classes; threads: {md.config.num_threads}, seed: {seed}"
     )
-    tell(classes_table(classes, {"train": parts.training, parts.measured: parts.validation}))
+    named = {"train": parts.training, parts.measured: parts.validation}
+    tell(classes_table(classes, named))
     tell(left_out(parts.skipped, parts.passed_over))
+    warn(tell, repeated(named))
 
 
 def _compare(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> list[Approach]:
