@@ -63,7 +63,7 @@ def test_what_is_left_behind(digits):
     expected = {
         "command": "finetune", "model": "lenet5", "data": "digits", "epochs": 2,
         "seed": 0, "mirror": False, "lr": None, "freeze": None, "batch_size": 16,
-        "mixup": 0, "cutmix": 0,
+        "mixup": 0, "cutmix": 0, "class_weights": False,
     }  # fmt: skip
     assert {name: settings[name] for name in expected} == expected
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -81,17 +81,17 @@ def _texts(found: "Issues") -> Iterator[str]:
         "same image"
     )
     if found.labels:
-        rows = [
+        labels = [
             (row["file"], row["class"], row["suggested"], f"{row['probability']:.1%}")
             for row in found.labels
         ]  # fmt: skip
-        yield _table(("file", "label", "likely", "label's probability"), rows, 3)
+        yield _table(("file", "label", "likely", "label's probability"), labels, 3)
     if found.duplicates:
-        rows = [
+        pairs = [
             (row["file"], row["other"], row["kind"], f"{row['similarity']:.3f}", _differing(row))
             for row in found.duplicates
         ]  # fmt: skip
-        yield _table(("file", "other file", "how", "similarity", ""), rows, 3)
+        yield _table(("file", "other file", "how", "similarity", ""), pairs, 3)
 
 
 def _differing(row: dict[str, Any]) -> str:
@@ -100,7 +100,7 @@ def _differing(row: dict[str, Any]) -> str:
     return ", ".join(f"{one} and {other}" for one, other in pairs if one != other)
 
 
-def _table(head: Sequence[str], rows: list[tuple[str, ...]], left: int) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
     rest = len(rows) - MOST
     more = f"\nand {rest:,} more, which --csv FILE saves" if rest > 0 else ""
     return table([head, *rows[:MOST]], left, rules=(1,)) + more

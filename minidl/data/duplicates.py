@@ -62,7 +62,9 @@ def find_duplicates(parts: Mapping[str, Any]) -> list[Duplicate]:
     parts: data sets of (image (H, W, C), label) by name.
     The idea of differences: Krawetz 2013, "Kind of like that" (dHash, which keeps their signs).
     """
-    images, keys, thumbnails = _Images(parts), [], []
+    images = _Images(parts)
+    keys: list[bytes] = []
+    thumbnails: list[np.ndarray] = []
     for each in parts.values():
         for pixels, *_ in DataLoader(each, BATCH, workers=2):
             keys += map(_digest, pixels)
@@ -70,7 +72,7 @@ def find_duplicates(parts: Mapping[str, Any]) -> list[Duplicate]:
     equal = images.equal(keys)
     once = np.setdiff1d(np.arange(len(keys)), [second for _, second in equal])
     thumbs = np.stack(thumbnails)[once]  # (M, SIDE, SIDE)
-    near = ((int(once[a]), int(once[b]), *how) for a, b, *how in _similar(thumbs))
+    near = ((int(once[a]), int(once[b]), kind, r) for a, b, kind, r in _similar(thumbs))
     return images.chosen([*((*pair, EXACT, 1.0) for pair in equal), *near])
 
 
@@ -134,7 +136,7 @@ def _paths(images: Any) -> Any:
 def _digest(pixels: np.ndarray) -> bytes:
     """The same for arrays of the same shape, type and numbers."""
     about = f"{pixels.shape}{pixels.dtype}".encode()
-    return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=about[:64]).digest()
+    return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=about).digest()
 
 
 # Nearly the same

@@ -12,7 +12,14 @@ from minidl.data.opening import Part, open_for_measuring
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, class_numbers, load_members
-from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
+from minidl.train.metrics import (
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    precision_recall,
+    rank_accuracy,
+)
 from minidl.train.settings import check_paths, check_settings, several_paths
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
@@ -24,7 +31,8 @@ ELSEWHERE = "(any other)"
 class Evaluation:
     """What networks were measured to be.
 
-    rows: {"name", "accuracy", "rank5", "loss", "right"} of each network and each ensemble.
+    rows: {"name", "accuracy", "balanced_accuracy", "macro_f1", "rank5", "loss", "right"} of each
+        network and each ensemble.
     classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others.
     images: where they are from.  part: "train", "validation", "test" or "all".
     count: of the images.  image_classes: how many classes these are of.
@@ -153,9 +161,12 @@ def _row(name: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """The figures of log-probabilities (N, C)."""
     own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)  # (N, 1)
     share = accuracy(scores, labels)
+    confusion = confusion_matrix(scores, labels)
     return {
         "name": name,
         "accuracy": share,
+        "balanced_accuracy": balanced_accuracy(confusion),
+        "macro_f1": macro_f1(confusion),
         "rank5": rank_accuracy(5)(scores, labels) if scores.shape[1] > 5 else None,
         "loss": float(-own.mean()),
         "right": round(share * len(labels)),

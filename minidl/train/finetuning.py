@@ -48,6 +48,7 @@ def finetune(
     mirror: bool = True,
     mixup: float = 0,
     cutmix: float = 0,
+    class_weights: bool = False,
     scratch: bool = True,
     seed: int = 0,
     seeds: int = 1,
@@ -75,6 +76,7 @@ def finetune(
     freeze: the layer up to which the body isn't trained; None: all is.
     mirror: whether photographs may be mirrored; grey images never are.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
+    class_weights: weigh the losses so that all classes count alike, by `train.class_weights`.
     scratch: whether the network is also trained from scratch.
     seed: of all random numbers; it is given to `md.manual_seed`.
     seeds: how often to probe and fine-tune, with the following seeds too, to tell how sure the gain
@@ -91,8 +93,8 @@ def finetune(
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
         "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
-        mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
-        seeds=seeds,
+        mirror=mirror, mixup=mixup, cutmix=cutmix, class_weights=class_weights, scratch=scratch,
+        seed=seed, seeds=seeds,
     )  # fmt: skip
     md.manual_seed(seed)
     network, parts, name = _opened(given)
@@ -108,6 +110,7 @@ def finetune(
         "mirror": mirror and network.input_shape[2] == 3,
         "mixup": mixup,
         "cutmix": cutmix,
+        "class_weights": class_weights,
         "seed": seed,
     }
     settings = {
@@ -361,7 +364,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
     """The approaches, one a line."""
     cells = [
         (row["name"], f"{row['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*row["interval"]),
-         f"{row['loss']:.4f}", f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
+         f"{row['balanced_accuracy']:.2%}", f"{row['macro_f1']:.2%}", f"{row['loss']:.4f}",
+         f"{row['trained_parameters']:,}", f"{row['seconds']:.1f}")
         for row in rows
     ]  # fmt: skip
-    return table([("", "accuracy", "95 % interval", "loss", "trained", "seconds"), *cells])
+    head = ("", "accuracy", "95 % interval", "balanced", "macro F1", "loss", "trained", "seconds")
+    return table([head, *cells])

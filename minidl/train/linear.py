@@ -12,6 +12,7 @@ from minidl.checks import positive, real, whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Linear
 from minidl.optim.lbfgs import Minimum, lbfgs
+from minidl.train.balance import class_weights
 from minidl.train.metrics import accuracy
 
 __all__ = ["LinearClassifier", "deal"]
@@ -29,6 +30,7 @@ class LinearClassifier:
     strength: of the data against the penalty; a large one fits closely.
     standardize: each feature is brought to mean 0 and standard deviation 1 before, and the penalty
     is on the weights of those; `weight` and `bias` are for the features as given.
+    class_weights: whether rows count by `train.class_weights`, so that all classes count alike.
     tolerance: training ends when the gradient's norm is this part of that at weights of zero.
 
     After `fit`: weight (D, C) and bias (C,), float64; iterations; converged.
@@ -47,11 +49,13 @@ class LinearClassifier:
         standardize: bool = True,
         tolerance: float = 1e-5,
         max_iterations: int = 1000,
+        class_weights: bool = False,
     ) -> None:
         self.strength = _above_zero("strength", strength)
         self.tolerance = _above_zero("tolerance", tolerance)
         self.standardize = bool(standardize)
         self.max_iterations = positive("LinearClassifier", "max_iterations", max_iterations)
+        self.class_weights = bool(class_weights)
 
     def fit(self, features: Any, labels: Any) -> "LinearClassifier":
         """Train on features (N, D), float, with labels (N,), integers 0..C-1 that all occur.
@@ -62,7 +66,8 @@ class LinearClassifier:
         """
         x, labels = _rows("LinearClassifier.fit", features, labels)
         mean, scale = _standardized(x, self.standardize)
-        found = _minimum(x, labels, self.strength, self.tolerance, self.max_iterations)
+        counts = _row_weights(labels, self.class_weights)
+        found = _minimum(x, labels, counts, self.strength, self.tolerance, self.max_iterations)
         self.weight, self.bias = _for_raw_features(found.x, mean, scale)
         self.converged, self.iterations = found.converged, found.iterations
         if not found.converged:
@@ -82,6 +87,7 @@ class LinearClassifier:
         strengths: Iterable[float] = STRENGTHS,
         folds: int = 5,
         seed: int = 0,
+        class_weights: bool = False,
     ) -> "LinearClassifier":
         """Fit with the strength whose mean cross-entropy on held-out rows is the smallest.
 
@@ -95,12 +101,14 @@ class LinearClassifier:
         if not tried:
             raise ArgumentError(f"{who} expected at least one strength, got none")
         parts = deal(who, labels, folds, seed)
+        counts = _row_weights(labels, class_weights)
         sums = np.zeros((len(tried), 2))  # of cross-entropies, and of right rows
         for part in range(folds):
-            sums += _held_out(x, labels, parts == part, tried)
+            sums += _held_out(x, labels, counts, parts == part, tried)
         rows = [(s, *(total / len(x)).tolist()) for s, total in zip(tried, sums)]
         scores = [dict(zip(("strength", "loss", "accuracy"), row)) for row in rows]
-        best = cls(min(scores, key=lambda row: row["loss"])["strength"])
+        strength = min(scores, key=lambda row: row["loss"])["strength"]
+        best = cls(strength, class_weights=class_weights)
         best.scores = scores
         return best.fit(x, labels)
 
@@ -151,20 +159,31 @@ def deal(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return parts
 
 
+def _row_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
+    """How much each row counts, (N,) float64 of mean 1."""
+    if not balanced:
+        return np.ones(len(labels))
+    return class_weights(labels).astype(np.float64)[labels]
+
+
 def _minimum(
     x: np.ndarray,
     labels: np.ndarray,
+    counts: np.ndarray,
     strength: float,
     tolerance: float,
     max_iterations: int,
     start: np.ndarray | None = None,
 ) -> Minimum:
-    """Of the penalised cross-entropy of rows x (N, D): a flat vector of weight and bias."""
+    """Of the penalised cross-entropy of rows x (N, D): a flat vector of weight and bias.
+
+    counts: (N,), how much each row counts.
+    """
     classes = int(labels.max()) + 1
     # Of two classes scikit-learn penalises the difference of the weights only: 1/2 |w1 - w0|^2.
     # In the minimum w0 = -w1, so that is |w0|^2 + |w1|^2, twice the penalty of several classes.
     penalty = (2 if classes == 2 else 1) / (strength * len(x))
-    loss = _loss(x, labels, classes, penalty)
+    loss = _loss(x, labels, counts, classes, penalty)
     zeros = np.zeros((x.shape[1] + 1) * classes)
     steepest = float(np.sqrt((loss(zeros)[1] ** 2).sum()))
     norm = max(tolerance * steepest, ROUNDING)
@@ -172,7 +191,7 @@ def _minimum(
 
 
 def _loss(
-    x: np.ndarray, labels: np.ndarray, classes: int, penalty: float
+    x: np.ndarray, labels: np.ndarray, counts: np.ndarray, classes: int, penalty: float
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The function to minimise, with its gradient: the objective / (strength * N)."""
     rows = np.arange(len(x))
@@ -181,9 +200,11 @@ def _loss(
         weight, bias = _unpacked(flat, x.shape[1])
         # minidl's products give the same bits with any number of threads; BLAS's would not
         log_probabilities = ops.log_softmax(ops.linear(x, weight, bias))
-        value = -log_probabilities[rows, labels].mean() + penalty / 2 * (weight**2).sum()
+        losses = -counts * log_probabilities[rows, labels]
+        value = losses.mean() + penalty / 2 * (weight**2).sum()
         slopes = np.exp(log_probabilities)  # (N, C), to be those of the scores
         slopes[rows, labels] -= 1
+        slopes *= counts[:, np.newaxis]
         slopes /= len(x)
         gradient = np.empty((x.shape[1] + 1, classes))
         gradient[:-1] = ops.matmul(x.T, slopes) + penalty * weight
@@ -200,20 +221,24 @@ def _unpacked(flat: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _held_out(
-    x: np.ndarray, labels: np.ndarray, held: np.ndarray, strengths: list[float]
+    x: np.ndarray, labels: np.ndarray, counts: np.ndarray, held: np.ndarray, strengths: list[float]
 ) -> np.ndarray:
-    """The held-out rows' sum of cross-entropies and number of right ones, for each strength."""
+    """The held-out rows' sum of cross-entropies and number of right ones, for each strength.
+
+    counts: (N,), how much each row counts.
+    """
     train, targets = x[~held], labels[held]
     mean, scale = _standardized(train)  # what is held out has no say in it
     test = (x[held] - mean) / scale
     rows = np.arange(len(test))
     sums, start = [], None
     for strength in strengths:  # from the weakest: each minimum is a good start for the next
-        found = _minimum(train, labels[~held], strength, FOLD_TOLERANCE, FOLD_ITERATIONS, start)
-        start = found.x
+        start = _minimum(
+            train, labels[~held], counts[~held], strength, FOLD_TOLERANCE, FOLD_ITERATIONS, start
+        ).x
         log_probabilities = ops.log_softmax(ops.linear(test, *_unpacked(start, x.shape[1])))
-        right = (log_probabilities.argmax(axis=1) == targets).sum()
-        sums.append((-log_probabilities[rows, targets].sum(), right))
+        right = (counts[held] * (log_probabilities.argmax(axis=1) == targets)).sum()
+        sums.append((-(counts[held] * log_probabilities[rows, targets]).sum(), right))
     return np.array(sums)
 
 

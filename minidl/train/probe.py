@@ -24,21 +24,27 @@ def head_inputs(network: Network, loader: DataLoader) -> Rows:
     return features, labels
 
 
-def fit_probe(views: list[Rows], seed: int, strength: float | None = None) -> LinearClassifier:
+def fit_probe(
+    views: list[Rows], seed: int, strength: float | None = None, class_weights: bool = False
+) -> LinearClassifier:
     """Return the logistic regression on all views of the images.
 
     views: what `head_inputs` gives, of the images and, for example, of their mirror images.
     strength: None: what is best for the first view by cross-validation. It isn't done on all: an
         image and its mirror image in different folds would tell each other's class.
+    class_weights: whether all classes count alike, however many images they have.
     """
     if strength is None:
         folds = min(FOLDS, int(np.bincount(views[0][1]).min()))
         strength = 1.0  # of images of which there is nothing to validate on
         if folds > 1:
-            found = LinearClassifier.cross_validated(*views[0], folds=folds, seed=seed)
+            found = LinearClassifier.cross_validated(
+                *views[0], folds=folds, seed=seed, class_weights=class_weights
+            )
             strength = found.strength
     features, labels = (np.concatenate(parts) for parts in zip(*views, strict=True))
-    classifier = LinearClassifier(strength / len(views)).fit(features, labels)
+    classifier = LinearClassifier(strength / len(views), class_weights=class_weights)
+    classifier.fit(features, labels)
     classifier.strength = strength  # that of one view
     return classifier
 

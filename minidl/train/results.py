@@ -13,7 +13,9 @@ from minidl.data.splits import name_of
 from minidl.data.telling import Tell
 from minidl.train.metrics import (
     accuracy,
+    balanced_accuracy,
     confusion_matrix,
+    macro_f1,
     precision_recall,
     rank_accuracy,
     worst_mistakes,
@@ -27,13 +29,16 @@ MOST_MISTAKES = 24
 
 
 def figures(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, rank-5 accuracy (None for few classes), loss, confusion matrix and per-class
-    precision and recall of scores (N, C), before the softmax, for labels (N,)."""
+    """The figures of scores (N, C), before the softmax, for labels (N,): accuracy, balanced
+    accuracy, macro F1, rank-5 accuracy (None for few classes), loss, confusion matrix, and each
+    class's precision, recall and F1."""
     confusion = confusion_matrix(scores, labels, len(classes))
     shifted = scores - scores.max(axis=1, keepdims=True)
     normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return {
         "accuracy": accuracy(scores, labels),
+        "balanced_accuracy": balanced_accuracy(confusion),
+        "macro_f1": macro_f1(confusion),
         "rank5": rank_accuracy(RANK)(scores, labels) if len(classes) > RANK else None,
         "loss": float(-normalised[np.arange(len(labels)), labels].mean()),
         "confusion": confusion.tolist(),

@@ -47,10 +47,12 @@ class Tried:
     """What each share gives for images that were held out.
 
     scores: (len(SHARES), M, C), the logarithms of probabilities.  labels: (M,).
+    weights: (M,), how much each image counts, of mean 1.
     """
 
     scores: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
 
     @classmethod
     def joined(cls, parts: Sequence["Tried"], classes: int) -> "Tried":
@@ -59,17 +61,18 @@ class Tried:
         return cls(
             np.concatenate([none, *(part.scores for part in parts)], axis=1),
             np.concatenate([np.zeros(0, np.int64), *(part.labels for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.weights for part in parts)]),
         )
 
     @property
     def losses(self) -> np.ndarray:
-        """The cross-entropy of each image, (len(SHARES), M)."""
-        return -self.scores[:, np.arange(len(self.labels)), self.labels]
+        """The cross-entropy of each image times its weight, (len(SHARES), M)."""
+        return -self.weights * self.scores[:, np.arange(len(self.labels)), self.labels]
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each image is, (len(SHARES), M) bool."""
-        return np.asarray(self.scores.argmax(axis=2) == self.labels)
+        """The weight of each image that is right, otherwise 0, (len(SHARES), M)."""
+        return self.weights * (self.scores.argmax(axis=2) == self.labels)
 
     def rows(self) -> list[dict[str, float]]:
         """Return {"share", "accuracy", "loss"} of each share, if there are any images."""

@@ -16,11 +16,12 @@ import numpy as np
 
 from minidl import optim
 from minidl.data import DataLoader, Dataset
-from minidl.data.splits import Subset
+from minidl.data.splits import Subset, labels_of
 from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
-from minidl.nn import BatchNorm2d
+from minidl.nn import BatchNorm2d, CrossEntropyLoss
 from minidl.nn.modes import evaluating
+from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback
 from minidl.train.ensemble import ensemble
 from minidl.train.linear import LinearClassifier, deal
@@ -80,6 +81,8 @@ class Transfer:
     lr: the largest of fine-tuning; None: that of `RATES` which is best for images held out.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: it trains all layers.
     mixup, cutmix: alpha of `MixUp` and `CutMix`, where images are augmented; 0: none.
+    class_weights: whether all classes count alike, however many images they have: in the losses of
+        probe and training, and in what is chosen on images held out.
     seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
         minidl's generator, `md.manual_seed`.
     callbacks: makes the callbacks of a way, by its name.
@@ -99,6 +102,7 @@ class Transfer:
     freeze: str | None = None
     mixup: float = 0
     cutmix: float = 0
+    class_weights: bool = False
     seed: int = 0
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
@@ -128,7 +132,7 @@ class Transfer:
         self._inputs = [
             head_inputs(network, self._loader(self.training, mirror=each)) for each in self._views
         ]
-        self._classifier = fit_probe(self._inputs, self.seed)
+        self._classifier = fit_probe(self._inputs, self.seed, class_weights=self.class_weights)
         put_into_head(network, self._classifier)
         seconds = time.perf_counter() - start
         count = self._classifier.weight.size + self._classifier.bias.size
@@ -185,7 +189,8 @@ class Transfer:
         assert self._classifier is not None
         network = copy.deepcopy(network)
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
-        put_into_head(network, fit_probe(inputs, self.seed, self._classifier.strength))
+        strength = self._classifier.strength
+        put_into_head(network, fit_probe(inputs, self.seed, strength, self.class_weights))
         probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
         images = Subset(self.training, held)
         try:
@@ -193,7 +198,9 @@ class Transfer:
             scores = self._along(network, probed, weights_of(network), images)
         except GradError:  # the rate is too high for this network: nothing is gained by it
             scores = self._along(network, probed, probed, images)
-        return Tried(scores, self._inputs[0][1][held])
+        labels = self._inputs[0][1][held]
+        weights = self._weights
+        return Tried(scores, labels, np.ones(len(labels)) if weights is None else weights[labels])
 
     def _along(self, network: Network, start: State, end: State, images: Dataset) -> np.ndarray:
         """(shares, N, C): the scores of images by weights between `start` and `end`."""
@@ -236,6 +243,7 @@ class Transfer:
         trainer = Trainer(
             network,
             optimizer,
+            CrossEntropyLoss(self._weights),
             metrics=["accuracy"],
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
@@ -258,6 +266,11 @@ class Transfer:
                 raise GradError("the network's scores are NaN or infinite: try a smaller lr")
         shares = ensemble(found)
         return np.log(shares.clip(np.finfo(shares.dtype).tiny))  # 0 has no logarithm
+
+    @property
+    def _weights(self) -> np.ndarray | None:
+        """How much each class counts, (C,), if not as much as it has images."""
+        return class_weights(labels_of(self.training)) if self.class_weights else None
 
     @property
     def _views(self) -> tuple[bool, ...]:

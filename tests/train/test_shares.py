@@ -23,7 +23,9 @@ def test_between():
 def tried(losses):
     """Of images whose right class 0 has these losses, of two classes."""
     shares = np.exp(-np.array(losses, np.float64))
-    return Tried(np.log(np.stack([shares, 1 - shares], axis=2)), np.zeros(shares.shape[1], int))
+    count = shares.shape[1]
+    scores = np.log(np.stack([shares, 1 - shares], axis=2))
+    return Tried(scores, np.zeros(count, int), np.ones(count))
 
 
 def test_rows():
@@ -31,6 +33,16 @@ def test_rows():
     assert [row["share"] for row in found] == list(SHARES)
     assert [row["loss"] for row in found] == pytest.approx([0.55, 0.3, 0.3, 0.1, 2.0])
     assert [row["accuracy"] for row in found] == [0.5, 1, 1, 1, 0]  # log 2 is 0.69
+
+
+def test_images_that_count_more():
+    losses = np.array([[0.1, 1.0]] * 5)
+    scores = tried(losses).scores
+    found = Tried(scores, np.zeros(2, int), np.array([0.5, 1.5]))
+    assert found.rows()[0]["loss"] == pytest.approx((0.5 * 0.1 + 1.5 * 1.0) / 2)
+    assert found.rows()[0]["accuracy"] == 0.25
+    both = Tried.joined([found, tried(losses)], 2)
+    assert both.weights.tolist() == [0.5, 1.5, 1, 1]
 
 
 def test_what_is_clearly_better_is_taken():
