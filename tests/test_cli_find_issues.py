@@ -95,3 +95,16 @@ def test_wrong_calls(weights, images, tmp_path):
     assert "there is no folder" in done.err
     with pytest.raises(ArgumentError, match=r"^train.find_issues: batch_size= must be"):
         train.find_issues(weights, images, batch_size=0)
+
+
+def test_training_warns_by_name(weights, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    told = "train/dog/00.png (train) is val/dog/copy.png"
+    train.finetune(weights, images, epochs=0, scratch=False)
+    assert f"too good: 1\n  {told} (validation)\n" in capsys.readouterr().out
+    small = {"arguments": {"widths": [4, 6], "hidden": 4}, "size": 32, "verbose": False}
+    with pytest.warns(RuntimeWarning, match=re.escape(f"{told} (test)")):
+        train.train("plain_cnn", images, epochs=1, **small)
+    (images / "val" / "dog" / "copy.png").unlink()
+    train.finetune(weights, images, epochs=0, scratch=False)
+    assert "warning" not in capsys.readouterr().out
