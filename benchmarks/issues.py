@@ -4,7 +4,8 @@
 
 DATA: the folder with weights and images. Labels: of each data set 5 % are made wrong, seeds 0 to
 `--seeds` - 1; printed are, of the first 5 % of the list, the share that is wrong (precision), and
-the share of all wrong labels that is there (recall), and how many images the whole list names.
+the share of all wrong labels that is there (recall), how many images the whole list names, and the
+share of all wrong labels that it has.
 Duplicates: a copy of every image, changed in one way, is added; printed is how many copies are
 found as those of their image, and how many other pairs there are among the images themselves.
 """
@@ -65,9 +66,10 @@ def _labels(data: Path, name: str, seeds: int) -> tuple[str, ...]:
         given[wrong] = (given[wrong] + random.integers(1, classes, count)) % classes
         rows, _ = doubtful_labels(held_out_probabilities(features, given, seed), given)
         right = np.isin(rows[:count], wrong).sum()
-        found.append((right / len(rows[:count]), right / count, len(rows)))
-    precision, recall, listed = np.mean(found, axis=0)
-    return name, f"{len(x):,}", f"{precision:.1%}", f"{recall:.1%}", f"{listed:.0f}"
+        every = np.isin(rows, wrong).sum() / count
+        found.append((right / max(1, len(rows[:count])), right / count, len(rows), every))
+    precision, recall, listed, every = np.mean(found, axis=0)
+    return name, f"{len(x):,}", f"{precision:.1%}", f"{recall:.1%}", f"{listed:.0f}", f"{every:.1%}"
 
 
 # Duplicates
@@ -125,7 +127,7 @@ def _duplicates(data: Path, name: str) -> tuple[str, ...]:
 
 
 def _tables(data: Path, seeds: int) -> Iterator[str]:
-    head = ("5 % of labels wrong", "images", "precision", "recall", "listed")
+    head = ("5 % of labels wrong", "images", "precision", "recall", "listed", "recall of all")
     yield table([head, *(_labels(data, name, seeds) for name in FOR_LABELS)])
     yield table([("", "images", *CHANGES, "others"), *(_duplicates(data, name) for name in SETS)])
 
