@@ -144,8 +144,12 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     """(SIDE, SIDE) float32, grey, of an image (H, W, C)."""
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "finding duplicates needs the package Pillow: pip install 'minidl[images]'"
+        ) from error
     grey = Image.fromarray(pixels.mean(axis=2, dtype=np.float32))
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
 
