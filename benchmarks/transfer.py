@@ -2,11 +2,14 @@
 
     python -m benchmarks.transfer DATA                       # all pairs, seeds 0 to 4: hours
     python -m benchmarks.transfer DATA --weights mobilenet_0.25 --images ants_bees --seeds 1
+    python -m benchmarks.transfer DATA --weights mobilenet_0.25 --seeds 1 --beside torch
 
 DATA: the folder with weights and images. Each pair is run by `Transfer` as `minidl finetune` does,
 without training from scratch; the seed draws the parts, but of ants_bees, which has its own.
 Printed are, for each pair, means over the seeds: the accuracy of the probe, of what is saved, the
-difference with its extremes, and the seconds of a run.
+difference with its extremes, and the seconds of a run. `--beside torch` adds what the recipes of
+benchmarks/transfer_torch.py reach with the same weights, which are those of a MobileNet (extra
+`oracle`).
 """
 
 import argparse
@@ -23,9 +26,10 @@ import numpy as np
 
 import minidl as md
 from minidl.data import ArrayDataset, ImageFolder, cifar10
+from minidl.models import Network
 from minidl.text import table
 from minidl.train import accuracy, augmentation
-from minidl.train.finetuning import pretrained
+from minidl.train.pretrained import pretrained
 from minidl.train.transfer import Transfer
 
 WEIGHTS = {  # files, and what network they are of where they don't tell
@@ -68,7 +72,12 @@ def faces(data: Path, seed: int) -> Parts:
 
 
 def cells(data: Path, seed: int) -> Parts:
-    """Blood cells cut out of BCCD's pictures by their boxes, three classes: 200 of each at most."""
+    """Blood cells, three classes: 200 of each at most to train on, 170 to validate on."""
+    return *_split(*cut_cells(data), 200, 170, seed), 96
+
+
+def cut_cells(data: Path) -> Part:
+    """Blood cells cut out of BCCD's pictures by their boxes, of 96 pixels."""
     from PIL import Image
 
     with (data / "bccd" / "boxes.csv").open(newline="") as file:
@@ -83,8 +92,7 @@ def cells(data: Path, seed: int) -> Parts:
                     cell = picture.convert("RGB").resize((96, 96), Image.Resampling.BILINEAR, box)
                 cut.append(np.asarray(cell))
                 names.append(row["class"])
-    labels = np.unique(names, return_inverse=True)[1]
-    return *_split(np.stack(cut), labels, 200, 170, seed), 96
+    return np.stack(cut), np.unique(names, return_inverse=True)[1]
 
 
 IMAGES: dict[str, Callable[[Path, int], Parts]] = {
@@ -113,13 +121,17 @@ def enlarged(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack([Image.fromarray(each).resize((size, size), bicubic) for each in images])
 
 
+def _network(data: Path, weights: str, size: int) -> Network:
+    file, model = WEIGHTS[weights]
+    return pretrained(data / file, model, None, size)
+
+
 def run(data: Path, weights: str, images: str, seed: int) -> list[float]:
     """The accuracy of the probe and of what is saved, what share that took, and seconds."""
     start = time.perf_counter()
     md.manual_seed(seed)
     training, validation, size = IMAGES[images](data, seed)
-    file, model = WEIGHTS[weights]
-    network = pretrained(data / file, model, None, size)
+    network = _network(data, weights, size)
     sets = [ArrayDataset(enlarged(x, size), labels) for x, labels in (training, validation)]
     classes = [str(label) for label in range(int(training[1].max()) + 1)]
     ways = Transfer(
@@ -130,6 +142,20 @@ def run(data: Path, weights: str, images: str, seed: int) -> list[float]:
     seconds = time.perf_counter() - start
     found = [accuracy(way.scores, validation[1]) for way in (probe, tuned)]
     return [*found, float(tuned.share or 0), seconds]
+
+
+def beside(data: Path, weights: str, images: str, seed: int) -> list[float]:
+    """The accuracies of the recipes in torch."""
+    from benchmarks import transfer_torch
+
+    *parts, size = IMAGES[images](data, seed)
+    network = _network(data, weights, size)
+    found = [
+        transfer_torch.run(network, name, parts, size, seed) for name in transfer_torch.RECIPES
+    ]
+    told = ", ".join(f"{name} {share:.2%}" for name, share in zip(transfer_torch.RECIPES, found))
+    print(f"{weights}, {images}, seed {seed}, torch: {told}", file=sys.stderr, flush=True)
+    return found
 
 
 def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -145,12 +171,18 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
             probe, tuned, share, seconds = np.array(found).T
             gain = 100 * (tuned - probe)
             gains.append(gain.mean())
+            others = []
+            if options.beside:
+                seeds = range(options.seeds)
+                others = [beside(options.data, weights, images, seed) for seed in seeds]
+                others = [f"{share:.2%}" for share in np.mean(others, axis=0)]
             yield (
                 weights, images, f"{probe.mean():.2%}", f"{tuned.mean():.2%}",
                 f"{gain.mean():+.2f}", f"{gain.min():+.2f} to {gain.max():+.2f}",
-                f"{share.mean():.2f}", f"{seconds.mean():.0f}",
+                f"{share.mean():.2f}", f"{seconds.mean():.0f}", *others,
             )  # fmt: skip
-    yield ("all", "", "", "", f"{np.mean(gains):+.2f}", "", "", "")
+    empty = ("", "", "", *(("",) * 2 if options.beside else ()))
+    yield ("all", "", "", "", f"{np.mean(gains):+.2f}", *empty)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,8 +197,15 @@ def main(arguments: list[str] | None = None) -> int:
             help=f"of {', '.join(known)}",
         )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1")
+    parser.add_argument("--beside", choices=["torch"], help="also run others' recipes there")
     options = parser.parse_args(arguments)
-    head = ("weights", "images", "probe", "saved", "gain", "of seeds", "share", "seconds")
+    if options.beside and (strange := [n for n in options.weights if "mobilenet" not in n]):
+        parser.error(f"--beside torch is written for MobileNets, not for {', '.join(strange)}")
+    head = ["weights", "images", "probe", "saved", "gain", "of seeds", "share", "seconds"]
+    if options.beside:
+        from benchmarks.transfer_torch import RECIPES
+
+        head += RECIPES
     print(table([head, *rows(options)], left=2))
     return 0
 

@@ -31,6 +31,7 @@ def images(tmp_path):
     return tmp_path / "images", made
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_the_figures_are_scikit_learns_and_classes_are_known_by_name(tmp_path, images):
     folder, made = images
     classes = ["yak", *list(COUNTS)[::-1]]  # in another order than the folders', and one more
@@ -51,7 +52,11 @@ def test_the_figures_are_scikit_learns_and_classes_are_known_by_name(tmp_path, i
         metrics.top_k_accuracy_score(truth, expected, k=5, labels=numbers)
     )
     assert row["loss"] == pytest.approx(metrics.log_loss(truth, expected, labels=numbers), rel=1e-4)
-    cells = [f"{row['accuracy']:.2%}", f"{row['rank5']:.2%}", f"{row['loss']:.4f}"]
+    assert row["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(truth, guess))
+    macro = metrics.f1_score(truth, guess, labels=np.unique(truth), average="macro")
+    assert row["macro_f1"] == pytest.approx(macro)
+    shares = ("accuracy", "balanced_accuracy", "macro_f1", "rank5")
+    cells = [*(f"{row[name]:.2%}" for name in shares), f"{row['loss']:.4f}"]
     assert lines_of(done.out, "network")[-1].split() == ["w.h5", *cells, str(row["right"])]
     matrix = metrics.confusion_matrix(truth, guess, labels=numbers)
     precision, recall, _, count = metrics.precision_recall_fscore_support(
@@ -178,7 +183,7 @@ def test_guesses_that_are_none_of_the_images_classes(tmp_path):
         "a              .  .            1",
         "c              .  .            2",
     ]
-    assert lines_of(done.out, "class")[-3] == "(any other)     0.0000       -      0"
+    assert lines_of(done.out, "class")[-4] == "(any other)     0.0000       -  0.0000      0"
     assert "rank-5" not in done.out
 
 

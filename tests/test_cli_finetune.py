@@ -64,7 +64,7 @@ def test_what_is_left_behind(digits):
     expected = {
         "command": "finetune", "model": "lenet5", "data": "digits", "epochs": 2,
         "seed": 0, "mirror": False, "lr": None, "freeze": None, "batch_size": 16,
-        "mixup": 0, "cutmix": 0,
+        "mixup": 0, "cutmix": 0, "class_weights": False,
     }  # fmt: skip
     assert {name: settings[name] for name in expected} == expected
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -117,11 +117,14 @@ def test_the_table(digits):
     verdict = read_json(digits[1] / "results.json")["verdict"]
     assert lines[-2] == verdict
     assert re.search(r"fine-tuned beats the linear probe(:| by) .* points$", verdict)
-    assert lines[-6].split() == ["accuracy", "95", "%", "interval", "loss", "trained", "seconds"]
+    assert lines[-6].split() == [
+        "accuracy", "95", "%", "interval", "balanced", "macro", "F1", "loss", "trained", "seconds",
+    ]  # fmt: skip
     for line, (name, each) in zip(lines[-5:-2], ways(digits[1]).items(), strict=True):
         found = re.fullmatch(rf"{name} +(\S+%) +(\S+% to \S+%) +(\S+) +(\S+) +(\S+)", line)
         expected = (
             f"{each['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*each["interval"]),
+            f"{each['balanced_accuracy']:.2%}", f"{each['macro_f1']:.2%}",
             f"{each['loss']:.4f}", f"{each['trained_parameters']:,}", f"{each['seconds']:.1f}",
         )  # fmt: skip
         assert found.groups() == expected

@@ -15,7 +15,7 @@ from minidl import cli, models, train
 from minidl.cli.arguments import OWN, with_options
 from minidl.errors import ArgumentError, GradError, MinidlError
 
-FUNCTIONS = ["train", "finetune", "evaluate", "predict"]
+FUNCTIONS = ["train", "finetune", "evaluate", "predict", "find_issues"]
 QUIET = {"verbose": False}
 TIMES = {"seconds", "started"}
 
@@ -50,7 +50,7 @@ def check_same_runs(*folders):
 
 def actions(name):
     """The options of a command that are its function's, by the arguments' names."""
-    command = cli._parser()._subparsers._group_actions[0].choices[name]
+    command = cli._parser()._subparsers._group_actions[0].choices[name.replace("_", "-")]
     return {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}
 
 
@@ -253,6 +253,7 @@ WRONG = {
         "weights": [3], "images": [3], "output": [3], "arguments": [3], "epochs": ["a", -1],
         "size": [0, 1.5], "batch_size": [0, "a"], "lr": [-1], "mixup": [-1], "cutmix": ["a"],
         "seed": ["a"], "mirror": ["no"], "scratch": ["no"], "strict": [3],
+        "class_weights": ["no"],
     },
     "evaluate": {
         "weights": [None, 3, [None]], "images": [None, ["a.png"]], "classes": [["cat", "dog"]],
@@ -267,6 +268,10 @@ WRONG = {
         "data": [None, 3], "data_dir": [3], "arguments": ["x"], "size": [0], "batch_size": [0, "4"],
         "seed": [-1, "a"], "download": ["no"],
     },
+    "find_issues": {
+        "weights": [None, 3], "images": [None], "strict": [3], "batch_size": [0, "4"],
+        "seed": [-1, "a"],
+    },
 }  # fmt: skip
 GIVEN = {
     "train": {"data": "pets"},
@@ -275,6 +280,7 @@ GIVEN = {
     "predict": {"weights": "w.h5", "images": "a.png"},
     "explain": {"weights": "w.h5", "image": "a.png"},
     "find_lr": {"data": "pets"},
+    "find_issues": {"weights": "w.h5", "images": "pets"},
 }
 
 

@@ -12,6 +12,7 @@ from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
+from minidl.cli.issues import add_find_issues
 from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
 from minidl.cli.parser import Parser
@@ -74,6 +75,7 @@ def _parser() -> Parser:
     add_upscale(commands)
     add_gan(commands)
     add_vae(commands)
+    add_find_issues(commands)
     add_runs(commands)
     add_report(commands)
     add_models(commands)

@@ -13,9 +13,10 @@ import minidl as md
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
-    "INTERRUPTED", "add_arguments", "add_classes", "add_columns", "add_config", "add_inference",
-    "add_material", "add_mixing", "add_no_mirror", "add_strict", "add_threads", "amount",
-    "configured", "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
+    "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
+    "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_strict",
+    "add_threads", "amount", "configured", "keywords", "names", "numbers", "rate", "set_threads",
+    "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -220,6 +221,14 @@ def add_mixing(command: Any, mixup: float) -> None:
             f"--{name}", type=amount, metavar="ALPHA",
             help=f"train on {what}; the larger, the more of both (default: {default}; 0: none)",
         )  # fmt: skip
+
+
+def add_class_weights(command: Any) -> None:
+    """Add --class-weights, for commands that train."""
+    command.add_argument(
+        "--class-weights", action="store_true",
+        help="weigh the loss so that all classes count alike, however many images they have",
+    )  # fmt: skip
 
 
 def add_columns(command: Any, several: bool = False) -> None:

@@ -106,7 +106,7 @@ def _tables(found: "Evaluation") -> Iterator[str]:
         return
     rows = [_HEADS, *map(_cells, found.rows)]
     if found.rows[0]["rank5"] is None:
-        rows = [(*row[:2], *row[3:]) for row in rows]
+        rows = [(*row[:4], *row[5:]) for row in rows]
     yield table(rows, rules=(1,))
     short = [shortened(name, LONGEST) for name in found.classes]
     count = len([name for name in found.classes if name != ELSEWHERE])
@@ -137,7 +137,7 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else "-" if value != value else f"{value:.4f}"
 
 
-_HEADS = ("network", "rank-1", "rank-5", "loss", "right")
+_HEADS = ("network", "rank-1", "balanced", "macro F1", "rank-5", "loss", "right")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -145,6 +145,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         f"{row['accuracy']:.2%}",
+        f"{row['balanced_accuracy']:.2%}",
+        f"{row['macro_f1']:.2%}",
         "" if rank5 is None else f"{rank5:.2%}",
         "-" if loss is None else f"{loss:.4f}",
         f"{row['right']:,}",

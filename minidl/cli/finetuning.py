@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl.cli.arguments import (
     add_arguments,
+    add_class_weights,
     add_columns,
     add_config,
     add_mixing,
@@ -101,6 +102,7 @@ def _add_recipe(finetune: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_no_mirror(finetune)
     add_mixing(finetune, mixup=0)
+    add_class_weights(finetune)
     finetune.add_argument(
         "--no-scratch",
         dest="scratch",

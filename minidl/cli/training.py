@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import (
+    add_class_weights,
     add_config,
     add_material,
     add_mixing,
@@ -139,7 +140,4 @@ def _add_optimization(train: argparse.ArgumentParser) -> None:
         "--label-smoothing", type=amount, metavar="SHARE",
         help="the share of each target that is spread over all classes (default: 0)",
     )  # fmt: skip
-    train.add_argument(
-        "--class-weights", action="store_true",
-        help="weigh the loss so that all classes count alike, however many images they have",
-    )  # fmt: skip
+    add_class_weights(train)

@@ -20,7 +20,9 @@ from minidl.data.splits import split
 from minidl.data.targets import check_targets
 from minidl.errors import ArgumentError
 
-__all__ = ["Part", "Parts", "open_for_measuring", "open_for_training", "open_undecoded"]
+__all__ = [
+    "Part", "Parts", "open_for_measuring", "open_for_training", "open_parts", "open_undecoded",
+]  # fmt: skip
 
 HELD_OUT = 0.2  # of images that aren't split
 MOST_IN_MEMORY = 2**30  # bytes of decoded images
@@ -139,6 +141,31 @@ def open_for_measuring(
         raise ArgumentError(f"{path} has the parts {', '.join(opened)}, not {part}")
     images, skipped = _in_memory(opened[part], strict)
     return Part(part, images, skipped, passed_over(opened[part]))
+
+
+def open_parts(
+    path: Path,
+    size: int,
+    *,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    strict: bool = False,
+) -> tuple[dict[str, Any], LeftOut, LeftOut]:
+    """Return all parts by name, what is skipped and what is passed over, as `Parts` has them.
+
+    For the arguments see `open_for_training`.
+    Raises ArgumentError where there is one class, or parts have different classes.
+    """
+    opened = open_undecoded(path, size, file_column=file_column, label_column=label_column)
+    parts, skipped = {}, []
+    for name, images in opened.items():
+        parts[name], bad = _in_memory(images, strict)
+        skipped += bad
+    first = next(iter(parts.values()))
+    _check_classes(path, first)
+    for name, images in parts.items():
+        _check_same_classes(path, name, images, first)
+    return parts, skipped, [pair for images in opened.values() for pair in passed_over(images)]
 
 
 def open_undecoded(

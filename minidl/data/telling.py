@@ -1,17 +1,22 @@
 """Texts about images, for the terminal: classes with counts, and files that were left out."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from minidl.data.duplicates import Duplicate, exact_duplicates
 from minidl.data.scanning import kinds
-from minidl.data.splits import labels_of
+from minidl.data.splits import labels_of, name_of
 from minidl.text import printable, shortened, table
 
-__all__ = ["Tell", "classes_table", "left_out", "numbers_table", "teller"]
+__all__ = [
+    "Tell", "classes_table", "left_out", "numbers_table", "repeated", "teller", "warn",
+]  # fmt: skip
 
 MOST = 20  # classes that are listed one by one
+MOST_PAIRS = 10  # of images
 LONGEST = 40  # characters of a class's name
 
 Tell = Callable[[str], None]
@@ -29,6 +34,13 @@ def _print(text: str) -> None:
 
 def _ignore(text: str) -> None:
     pass
+
+
+def warn(tell: Tell, text: str) -> None:
+    """Tell something bad, which is a RuntimeWarning of Python's where nothing is told."""
+    if text and tell is _ignore:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    tell(text)
 
 
 def numbers_table(names: Sequence[str], parts: Mapping[str, Any]) -> str:
@@ -87,4 +99,29 @@ def left_out(skipped: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str
         lines.append(f"passed over: {len(passed_over):,}")
         named = [(printable(name), reason) for name, reason in passed_over]
         lines += [f"  {line}" for line in kinds(named)]
+    return "\n".join(lines)
+
+
+def repeated(parts: Mapping[str, Any]) -> str:
+    """Return which images are in two parts, or have two labels; the text is empty if none are.
+
+    parts: data sets by the parts' names. Copies are found that are exactly the same.
+    """
+    pairs = exact_duplicates(parts)
+    across = [pair for pair in pairs if pair.across]
+    twice = [pair for pair in pairs if not pair.across and not pair.same_label]
+    texts = [
+        ("the same image is in two parts, so that what is measured is too good", across),
+        ("the same image has two labels, one of which is wrong", twice),
+    ]
+    return "\n".join(_pairs(text, found, parts) for text, found in texts if found)
+
+
+def _pairs(text: str, pairs: list[Duplicate], parts: Mapping[str, Any]) -> str:
+    lines = [f"warning: {text}: {len(pairs):,}"]
+    for pair in pairs[:MOST_PAIRS]:
+        one, other = (f"{name_of(parts[part], i)} ({part})" for part, i in pair[:2])
+        lines.append(f"  {printable(one)} is {printable(other)}")
+    if len(pairs) > MOST_PAIRS:
+        lines.append(f"  and {len(pairs) - MOST_PAIRS:,} more; `minidl find-issues` lists all")
     return "\n".join(lines)

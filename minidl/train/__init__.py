@@ -1,7 +1,7 @@
 """Training: the loop, what it measures, who listens to it, and transfer learning.
 
-`train`, `find_lr`, `finetune`, `evaluate`, `predict` and `explain` do what the commands of these
-names do.
+`train`, `find_lr`, `finetune`, `evaluate`, `predict`, `explain` and `find_issues` do what the
+commands of these names do.
 """
 
 from minidl.train.balance import class_weights
@@ -14,11 +14,12 @@ from minidl.train.features import extract_features
 from minidl.train.finetuning import finetune
 from minidl.train.guards import ClipGradients, NaNGuard
 from minidl.train.history import History
+from minidl.train.issues import Issues, find_issues
 from minidl.train.linear import LinearClassifier
 from minidl.train.logs import CSVLog, TensorBoardLog
 from minidl.train.metrics import (
-    accuracy, binary_accuracy, classification_report, confusion_matrix, precision_recall,
-    rank_accuracy, worst_mistakes,
+    accuracy, balanced_accuracy, binary_accuracy, classification_report, confusion_matrix,
+    macro_f1, precision_recall, rank_accuracy, worst_mistakes,
 )  # fmt: skip
 from minidl.train.mixup import CutMix, MixUp
 from minidl.train.monitor import TrainingMonitor, plot_history
@@ -34,11 +35,12 @@ from minidl.train.transfer import Approach, Transfer
 
 __all__ = [
     "Approach", "CSVLog", "Callback", "Checkpoint", "ClipGradients", "CutMix", "EarlyStopping",
-    "Evaluation", "Explanation", "History", "LinearClassifier", "MixUp", "NaNGuard", "Prediction",
-    "ProgressBar", "Run", "Snapshots", "TensorBoardLog", "Trainer", "TrainingMonitor", "Transfer",
-    "accuracy", "binary_accuracy", "class_weights",
-    "classification_report", "confusion_matrix", "ensemble", "evaluate", "evaluate_ensemble",
-    "explain", "extract_features", "find_learning_rate", "find_lr", "finetune", "freeze_to",
+    "Evaluation", "Explanation", "History", "Issues", "LinearClassifier", "MixUp", "NaNGuard",
+    "Prediction", "ProgressBar", "Run", "Snapshots", "TensorBoardLog", "Trainer",
+    "TrainingMonitor", "Transfer", "accuracy", "balanced_accuracy", "binary_accuracy",
+    "class_weights", "classification_report", "confusion_matrix", "ensemble", "evaluate",
+    "evaluate_ensemble", "explain", "extract_features", "find_issues", "find_learning_rate",
+    "find_lr", "finetune", "freeze_to", "macro_f1",
     "plot_history", "precision_recall", "predict", "rank_accuracy", "rates_by_depth", "train",
     "worst_mistakes",
 ]  # fmt: skip

@@ -15,7 +15,14 @@ from minidl.errors import ArgumentError, DTypeError
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, class_numbers, listed, load_members
-from minidl.train.metrics import accuracy, confusion_matrix, precision_recall, rank_accuracy
+from minidl.train.metrics import (
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    precision_recall,
+    rank_accuracy,
+)
 from minidl.train.settings import check_paths, check_settings, several_paths
 from minidl.train.task import TASKS, Task
 
@@ -29,8 +36,9 @@ LARGEST = 4  # times as large as usual
 class Evaluation:
     """What networks were measured to be.
 
-    rows: {"name", "accuracy", "rank5", "loss", "right"} of each network and each ensemble; of
-        labels and numbers "name" and what `Labels.figures` or `Numbers.figures` gives.
+    rows: {"name", "accuracy", "balanced_accuracy", "macro_f1", "rank5", "loss", "right"} of each
+        network and each ensemble; of labels and numbers "name" and what `Labels.figures` or
+        `Numbers.figures` gives.
     task: what the networks tell: "classes", "labels" or "numbers".
     classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others. Labels
         and numbers have none.
@@ -252,9 +260,12 @@ def _row(name: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """The figures of log-probabilities (N, C)."""
     own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)  # (N, 1)
     share = accuracy(scores, labels)
+    confusion = confusion_matrix(scores, labels)
     return {
         "name": name,
         "accuracy": share,
+        "balanced_accuracy": balanced_accuracy(confusion),
+        "macro_f1": macro_f1(confusion),
         "rank5": rank_accuracy(5)(scores, labels) if scores.shape[1] > 5 else None,
         "loss": float(-own.mean()),
         "right": round(share * len(labels)),

@@ -16,16 +16,24 @@ import numpy as np
 import minidl as md
 from minidl import models
 from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
-from minidl.data.digits import few_digits
-from minidl.data.opening import Parts, open_for_training
+from minidl.data.opening import Parts
 from minidl.data.splits import labels_of
-from minidl.data.telling import Tell, classes_table, left_out, numbers_table, teller
-from minidl.errors import ArgumentError, GradError, StateError
+from minidl.data.telling import (
+    Tell,
+    classes_table,
+    left_out,
+    numbers_table,
+    repeated,
+    teller,
+    warn,
+)  # fmt: skip
+from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
 from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.certainty import compared, gain
 from minidl.train.inference import log_probabilities
+from minidl.train.pretrained import opened
 from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, check_begun
 from minidl.train.run import Run
@@ -35,7 +43,7 @@ from minidl.train.stopwatch import Stopwatch
 from minidl.train.task import Task
 from minidl.train.transfer import FINE_TUNED, PROBE, SCRATCH, Approach, Transfer
 
-__all__ = ["finetune", "pretrained"]
+__all__ = ["finetune"]
 
 
 def finetune(
@@ -56,6 +64,7 @@ def finetune(
     mirror: bool = True,
     mixup: float = 0,
     cutmix: float = 0,
+    class_weights: bool = False,
     scratch: bool = True,
     seed: int = 0,
     seeds: int = 1,
@@ -87,6 +96,7 @@ def finetune(
     mirror: whether photographs may be mirrored; grey images never are, and images of which numbers
         are asked are neither mirrored nor cropped.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
+    class_weights: weigh the losses so that all classes count alike, by `train.class_weights`.
     scratch: whether the network is also trained from scratch.
     seed: of all random numbers; it is given to `md.manual_seed`.
     seeds: how often to probe and fine-tune, with the following seeds too, to tell how sure the gain
@@ -105,13 +115,15 @@ def finetune(
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
         "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
-        mirror=mirror, mixup=mixup, cutmix=cutmix, scratch=scratch, seed=seed,
-        seeds=seeds, resume=resume,
+        mirror=mirror, mixup=mixup, cutmix=cutmix, class_weights=class_weights, scratch=scratch,
+        seed=seed, seeds=seeds, resume=resume,
     )  # fmt: skip
     task = choice("train.finetune", "task=", task, TASKS)
+    if task != CLASSES and class_weights:
+        raise ArgumentError(f"train.finetune: class_weights= is for task='classes', not {task!r}")
     md.manual_seed(seed)
     watch = Stopwatch()
-    network, parts, name = _opened(given)
+    network, parts, name = opened(given)
     assert network.architecture is not None
     assert network.image_format is not None
     made, made_with = network.architecture
@@ -125,6 +137,7 @@ def finetune(
         "mirror": mirror and network.input_shape[2] == 3 and task != NUMBERS,
         "mixup": mixup,
         "cutmix": cutmix,
+        "class_weights": class_weights,
         "seed": seed,
         "task": task,
     }
@@ -177,85 +190,6 @@ def finetune(
     return run
 
 
-def _opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
-    """The network, the images in their parts, and what these are called.
-
-    given: the arguments of `finetune`.
-    """
-    own = ("file_column", "label_column", "strict", "task")  # how images are read
-    if given["weights"] is None:
-        unused = ("images", "model", "arguments", *own, "size")
-        _check_unused(**{name: given[name] for name in unused if given[name] != CLASSES})
-        return _for_mnist(), _few_digits(), "digits"
-    if given["images"] is None:
-        raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
-    made = (given[name] for name in ("weights", "model", "arguments", "size"))
-    network, path = pretrained(*made), Path(given["images"])
-    reading = {name: given[name] for name in own}
-    parts = open_for_training(path, network.decoded_size, seed=given["seed"], **reading)
-    return network, parts, path.resolve().stem
-
-
-def _check_unused(**arguments: Any) -> None:
-    """Raise ArgumentError for an argument that is given without weights."""
-    if given := [name for name, value in arguments.items() if value]:
-        raise ArgumentError(
-            f"train.finetune: {given[0]}= goes with weights=, and there are none: "
-            "finetune(weights, images)"
-        )
-
-
-def _for_mnist() -> Network:
-    return models.create("lenet5", weights="mnist")
-
-
-def _few_digits() -> Parts:
-    """UCI's digits: ten of each class to learn from, and the test part."""
-    training, validation = few_digits()
-    return Parts(training, validation, [], [])
-
-
-def pretrained(
-    weights: str | os.PathLike[str],
-    model: str | None,
-    arguments: Mapping[str, Any] | None,
-    size: int | None,
-) -> Network:
-    """Return the network in a file, for images of `size`. Its head may be missing.
-
-    The arguments are those of `finetune`. Raises ArgumentError for a size that it can't take, and
-    what `models.load` or `models.create` raises.
-    """
-    if model is not None:
-        network = _of_body(model, weights, arguments or {})
-    elif arguments:
-        raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
-    else:
-        network = models.load(weights)
-    _ = network.decoded_size  # raises where it doesn't say what images it takes
-    assert network.image_format is not None
-    if size is not None and size != network.image_format.size:
-        if not network.any_size or size < network.smallest_size():
-            smallest = network.smallest_size()
-            takes = f"images from {smallest} pixels up" if network.any_size else f"only {smallest}"
-            raise ArgumentError(f"train.finetune: size={size}: {model or weights} takes {takes}")
-        network.image_format = replace(network.image_format, size=size)
-    return network
-
-
-def _of_body(model: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Network:
-    """The network of that name with the weights of a file that may lack the head's."""
-    try:
-        return models.create(model, weights=weights, **arguments)
-    except StateError:
-        network = models.create(model, **arguments)
-        report = md.load_weights(network, weights, strict=False)
-        head = {f"classifier.{name}" for name in network.classifier.state_dict()}
-        if not report.missing or set(report.missing) - head or report.unexpected:
-            raise
-        return network
-
-
 def _tell_before(
     tell: Tell, network: Network, parts: Parts, name: str, seed: int, task: str
 ) -> None:
@@ -270,6 +204,7 @@ def _tell_before(
     both = {"train": parts.training, parts.measured: parts.validation}
     tell((numbers_table if task == NUMBERS else classes_table)(classes, both))
     tell(left_out(parts.skipped, parts.passed_over))
+    warn(tell, repeated(both))
 
 
 def _compare(page: LivePage, transfer: Transfer, parts: Parts) -> list[Approach]:

@@ -11,6 +11,7 @@ from minidl.autograd import Tensor
 from minidl.checks import positive, real, whole
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn import Linear
+from minidl.train.balance import class_weights
 from minidl.train.linear_fit import cross_entropy, fit, held_out_scores
 from minidl.train.metrics import accuracy
 
@@ -27,6 +28,7 @@ class LinearClassifier:
     strength: of the data against the penalty; a large one fits closely.
     standardize: each feature is brought to mean 0 and standard deviation 1 before, and the penalty
     is on the weights of those; `weight` and `bias` are for the features as given.
+    class_weights: whether rows count by `train.class_weights`, so that all classes count alike.
     tolerance: training ends when the gradient's norm is this part of that at weights of zero.
 
     After `fit`: weight (D, C) and bias (C,), float64; iterations; converged.
@@ -45,11 +47,13 @@ class LinearClassifier:
         standardize: bool = True,
         tolerance: float = 1e-5,
         max_iterations: int = 1000,
+        class_weights: bool = False,
     ) -> None:
         self.strength = _above_zero("strength", strength)
         self.tolerance = _above_zero("tolerance", tolerance)
         self.standardize = bool(standardize)
         self.max_iterations = positive("LinearClassifier", "max_iterations", max_iterations)
+        self.class_weights = bool(class_weights)
 
     def fit(self, features: Any, labels: Any) -> "LinearClassifier":
         """Train on features (N, D), float, with labels (N,), integers 0..C-1 that all occur.
@@ -60,8 +64,9 @@ class LinearClassifier:
         """
         x, labels = _rows("LinearClassifier.fit", features, labels)
         found = fit(
-            x, labels, cross_entropy, int(labels.max()) + 1, self.strength, self.standardize,
-            self.tolerance, self.max_iterations,
+            x, labels, cross_entropy, int(labels.max()) + 1, self.strength,
+            _row_weights(labels, self.class_weights), self.standardize, self.tolerance,
+            self.max_iterations,
         )  # fmt: skip
         self.weight, self.bias, self.converged, self.iterations = found
         if not found.converged:
@@ -81,6 +86,7 @@ class LinearClassifier:
         strengths: Iterable[float] = STRENGTHS,
         folds: int = 5,
         seed: int = 0,
+        class_weights: bool = False,
     ) -> "LinearClassifier":
         """Fit with the strength whose mean cross-entropy on held-out rows is the smallest.
 
@@ -94,16 +100,18 @@ class LinearClassifier:
         if not tried:
             raise ArgumentError(f"{who} expected at least one strength, got none")
         parts = deal(who, labels, folds, seed)
+        counts = _row_weights(labels, class_weights)
         sums = np.zeros((len(tried), 2))  # of cross-entropies, and of right rows
         for part in range(folds):
-            held, count = parts == part, int(labels.max()) + 1
-            found = held_out_scores(x, labels, held, cross_entropy, count, tried)
-            right = (found.argmax(axis=2) == labels[held]).sum(axis=1)
-            losses = [cross_entropy(scores, labels[held])[0].sum() for scores in found]
+            held, outputs = parts == part, int(labels.max()) + 1
+            found = held_out_scores(x, labels, held, cross_entropy, outputs, tried, counts)
+            right = (found.argmax(axis=2) == labels[held]) @ counts[held]
+            losses = [cross_entropy(scores, labels[held])[0] @ counts[held] for scores in found]
             sums += np.stack([losses, right], axis=1)
         rows = [(s, *(total / len(x)).tolist()) for s, total in zip(tried, sums)]
         scores = [dict(zip(("strength", "loss", "accuracy"), row)) for row in rows]
-        best = cls(min(scores, key=lambda row: row["loss"])["strength"])
+        strength = min(scores, key=lambda row: row["loss"])["strength"]
+        best = cls(strength, class_weights=class_weights)
         best.scores = scores
         return best.fit(x, labels)
 
@@ -152,6 +160,13 @@ def deal(who: str, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     parts = np.empty(len(labels), np.int64)
     parts[by_class] = np.arange(len(labels)) % folds
     return parts
+
+
+def _row_weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
+    """How much each row counts, (N,) float64 of mean 1."""
+    if not balanced:
+        return np.ones(len(labels))
+    return class_weights(labels).astype(np.float64)[labels]
 
 
 def _above_zero(name: str, value: Any) -> float:

@@ -59,19 +59,21 @@ def fit(
     objective: Objective,
     outputs: int,
     strength: float,
+    counts: np.ndarray,
     standardize: bool = True,
     tolerance: float = 1e-5,
     max_iterations: int = 1000,
 ) -> Fitted:
-    """Minimise strength * (sum of the rows' losses) + 1/2 (sum of squared weights).
+    """Minimise strength * (sum of counts * the rows' losses) + 1/2 (sum of squared weights).
 
     x: features (N, D) float64, changed in place.  outputs: C.  The bias is not penalised.
+    counts: (N,), how much each row counts, of mean 1.
     standardize: the penalty is on weights of features of deviation 1; what is returned is for the
         features as given.
     tolerance: it ends when the gradient's norm is this part of that at weights of zero.
     """
     mean, scale = _standardized(x, standardize)
-    found = _minimum(x, targets, objective, outputs, strength, tolerance, max_iterations)
+    found = _minimum(x, targets, objective, outputs, strength, counts, tolerance, max_iterations)
     weight, bias = _unpacked(found.x, len(mean))
     weight = weight / scale[:, np.newaxis]  # (D, C) / (D, 1)
     bias = bias - (mean[:, np.newaxis] * weight).sum(axis=0)
@@ -85,10 +87,11 @@ def held_out_scores(
     objective: Objective,
     outputs: int,
     strengths: Sequence[float],
+    counts: np.ndarray,
 ) -> np.ndarray:
     """Return the scores (S, M, C) of held-out rows, fitted to the others with each strength.
 
-    held: (N,) bool, which rows are.  strengths: from the weakest.
+    held: (N,) bool, which rows are.  strengths: from the weakest.  counts: as `fit` takes them.
     """
     train = x[~held]
     mean, scale = _standardized(train)  # what is held out has no say in it
@@ -96,8 +99,8 @@ def held_out_scores(
     found, start = [], None
     for strength in strengths:  # from the weakest: each minimum is a good start for the next
         start = _minimum(
-            train, targets[~held], objective, outputs, strength, FOLD_TOLERANCE, FOLD_ITERATIONS,
-            start,
+            train, targets[~held], objective, outputs, strength, counts[~held], FOLD_TOLERANCE,
+            FOLD_ITERATIONS, start,
         ).x  # fmt: skip
         found.append(ops.linear(test, *_unpacked(start, x.shape[1])))
     return np.stack(found)
@@ -109,6 +112,7 @@ def _minimum(
     objective: Objective,
     outputs: int,
     strength: float,
+    counts: np.ndarray,
     tolerance: float,
     max_iterations: int,
     start: np.ndarray | None = None,
@@ -118,7 +122,7 @@ def _minimum(
     # In the minimum w0 = -w1, so that is |w0|^2 + |w1|^2, twice the penalty of several classes.
     two_classes = objective is cross_entropy and outputs == 2
     penalty = (2 if two_classes else 1) / (strength * len(x))
-    loss = _loss(x, targets, objective, outputs, penalty)
+    loss = _loss(x, targets, objective, outputs, counts, penalty)
     zeros = np.zeros((x.shape[1] + 1) * outputs)
     steepest = float(np.sqrt((loss(zeros)[1] ** 2).sum()))
     norm = max(tolerance * steepest, ROUNDING)
@@ -126,7 +130,12 @@ def _minimum(
 
 
 def _loss(
-    x: np.ndarray, targets: np.ndarray, objective: Objective, outputs: int, penalty: float
+    x: np.ndarray,
+    targets: np.ndarray,
+    objective: Objective,
+    outputs: int,
+    counts: np.ndarray,
+    penalty: float,
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The function to minimise, with its gradient: what `fit` says / (strength * N)."""
 
@@ -134,8 +143,8 @@ def _loss(
         weight, bias = _unpacked(flat, x.shape[1])
         # minidl's products give the same bits with any number of threads; BLAS's would not
         losses, slopes = objective(ops.linear(x, weight, bias), targets)
-        value = losses.mean() + penalty / 2 * (weight**2).sum()
-        slopes = slopes / len(x)
+        value = (counts * losses).mean() + penalty / 2 * (weight**2).sum()
+        slopes = slopes * (counts / len(x))[:, np.newaxis]  # (N, C) * (N, 1)
         gradient = np.empty((x.shape[1] + 1, outputs))
         gradient[:-1] = ops.matmul(x.T, slopes) + penalty * weight
         gradient[-1] = slopes.sum(axis=0)

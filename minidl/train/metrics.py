@@ -15,9 +15,11 @@ from minidl.text import table
 
 __all__ = [
     "accuracy",
+    "balanced_accuracy",
     "binary_accuracy",
     "classification_report",
     "confusion_matrix",
+    "macro_f1",
     "precision_recall",
     "rank_accuracy",
     "worst_mistakes",
@@ -173,11 +175,12 @@ def confusion_matrix(outputs: Any, targets: Any, num_classes: int | None = None)
 def precision_recall(
     confusion: np.ndarray, classes: Sequence[Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows {"class", "precision", "recall", "count"}, one for each class.
+    """Rows {"class", "precision", "recall", "f1", "count"}, one for each class.
 
     confusion: as `confusion_matrix` gives it; classes: their names, the numbers if left out.
     precision: the share of what was taken for the class that is of it; recall: the share of the
-    class that was found; NaN where nothing was. count: rows of the class.
+    class that was found; NaN where nothing was. f1: the harmonic mean of both, NaN for a class that
+    nothing is of and nothing was taken for. count: rows of the class.
     """
     confusion = np.asarray(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
@@ -194,23 +197,50 @@ def precision_recall(
             "class": name,
             "precision": right[i] / guessed[i] if guessed[i] else math.nan,
             "recall": right[i] / count[i] if count[i] else math.nan,
+            "f1": 2 * right[i] / (guessed[i] + count[i]) if guessed[i] + count[i] else math.nan,
             "count": count[i],
         }
         for i, name in enumerate(names)
     ]
 
 
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """The mean recall of the classes that have rows, so that small classes count as large ones.
+
+    confusion: as `confusion_matrix` gives it, of all rows: a mean over batches would be another
+    number.  NaN without rows.
+    """
+    return _class_mean(confusion, "recall")
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """The mean F1 of the classes that have rows; see `balanced_accuracy`."""
+    return _class_mean(confusion, "f1")
+
+
+def _class_mean(confusion: np.ndarray, figure: str) -> float:
+    found = [row[figure] for row in precision_recall(confusion) if row["count"]]
+    return float(np.mean(found)) if found else math.nan
+
+
 def classification_report(confusion: np.ndarray, classes: Sequence[Any] | None = None) -> str:
-    """`precision_recall` as a table for people, with the accuracy below it."""
+    """`precision_recall` as a table for people, with the accuracy and the classes' means below."""
     rows = precision_recall(confusion, classes)
-    cells = [("class", "precision", "recall", "count")]
+    cells = [("class", "precision", "recall", "f1", "count")]
     for row in rows:
-        numbers = ["-" if math.isnan(row[n]) else f"{row[n]:.4f}" for n in cells[0][1:3]]
-        cells.append((row["class"], numbers[0], numbers[1], str(row["count"])))
+        cells.append((row["class"], *(_share(row[n]) for n in cells[0][1:4]), str(row["count"])))
     lines = table(cells, rules=(1,)).splitlines()
     right, total = int(np.trace(confusion)), int(np.sum(confusion))
-    share = f"{right / total:.4f}" if total else "-"
-    return "\n".join([*lines, lines[1], f"accuracy {share}, {right} of {total}"])
+    last = [
+        f"accuracy {_share(right / total if total else math.nan)}, {right} of {total}",
+        f"balanced accuracy {_share(balanced_accuracy(confusion))}, "
+        f"macro F1 {_share(macro_f1(confusion))}",
+    ]
+    return "\n".join([*lines, lines[1], *last])
+
+
+def _share(number: float) -> str:
+    return "-" if math.isnan(number) else f"{number:.4f}"
 
 
 def worst_mistakes(scores: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from minidl.train.task import Task, last_layer
 __all__ = ["Probe", "Rows", "fit_probe", "head_inputs", "put_into_head"]
 
 FOLDS = 5  # of cross-validation, or as many as the smallest class has images
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -48,28 +47,31 @@ def fit_probe(views: list[Rows], task: Task, seed: int, strength: float | None =
         image and its mirror image in different folds would tell each other's class.
     """
     features, targets = (np.concatenate(parts) for parts in zip(*views, strict=True))
-    targets = task.standard(targets)
+    counts, targets = task.counts(targets), task.standard(targets)
     if strength is None:
-        strength = _best_strength(features[: len(views[0][0])], targets, task, seed)
-    outputs = task.outputs
+        first = slice(len(views[0][0]))
+        strength = _best_strength(features[first], targets[first], counts[first], task, seed)
     found = fit(
-        features.astype(np.float64), targets, task.objective, outputs, strength / len(views)
-    )
+        features.astype(np.float64), targets, task.objective, task.outputs, strength / len(views),
+        counts,
+    )  # fmt: skip
     return Probe(found.weight, found.bias, strength)
 
 
-def _best_strength(features: np.ndarray, targets: np.ndarray, task: Task, seed: int) -> float:
+def _best_strength(
+    features: np.ndarray, targets: np.ndarray, counts: np.ndarray, task: Task, seed: int
+) -> float:
     """Return the one whose mean loss on rows held out is the smallest, of equals the weakest."""
     folds = task.folds(FOLDS)
     if folds < 2:
         return 1.0  # there is nothing to validate on
-    x, targets = features.astype(np.float64), targets[: len(features)]
-    parts, losses = task.dealt(folds, seed), np.zeros(len(STRENGTHS))
+    x, tried = features.astype(np.float64), task.strengths
+    parts, losses = task.dealt(folds, seed), np.zeros(len(tried))
     for part in range(folds):
         held = parts == part
-        found = held_out_scores(x, targets, held, task.objective, task.outputs, STRENGTHS)
-        losses += [task.objective(scores, targets[held])[0].sum() for scores in found]
-    return STRENGTHS[int(losses.argmin())]
+        found = held_out_scores(x, targets, held, task.objective, task.outputs, tried, counts)
+        losses += [task.objective(scores, targets[held])[0] @ counts[held] for scores in found]
+    return tried[int(losses.argmin())]
 
 
 def put_into_head(network: Network, probe: Probe) -> None:

@@ -46,7 +46,8 @@ def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
 class Tried:
     """What each share gives for M images that were held out.
 
-    losses, right: (len(SHARES), M), the loss of each image and how right it is, from 0 to 1.
+    losses, right: (len(SHARES), M), the loss of each image and how right it is, from 0 to 1, both
+        times how much it counts, which is 1 on average.
     """
 
     losses: np.ndarray

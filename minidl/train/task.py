@@ -19,7 +19,9 @@ from minidl.train.certainty import accuracy_interval
 from minidl.train.label_metrics import label_report, number_report
 from minidl.train.linear import deal
 from minidl.train.metrics import (
+    balanced_accuracy,
     confusion_matrix,
+    macro_f1,
     precision_recall,
     rank_accuracy,
     worst_mistakes,
@@ -34,7 +36,8 @@ class Task:
     """Base of the tasks.
 
     targets: of the images to train on, as a data set's `labels`.
-    metrics: what Trainer shows beside the loss.  objective: of the linear probe.
+    metrics: what Trainer shows beside the loss.
+    objective: of the linear probe.  strengths: of the data against its penalty, to choose from.
     heads: of the columns that tables have of `figures`, the first being what it is judged by.
     """
 
@@ -42,9 +45,14 @@ class Task:
     metrics: tuple[str, ...] = ()
     heads: tuple[str, ...]
     objective: linear_fit.Objective
+    strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 
     def __init__(self, targets: np.ndarray) -> None:
         self.targets = targets
+
+    def counts(self, targets: np.ndarray) -> np.ndarray:
+        """Return how much each image counts, (N,) float64, of mean 1."""
+        return np.ones(len(targets))
 
     @property
     def outputs(self) -> int:
@@ -129,18 +137,27 @@ class Task:
 
 
 class Classes(Task):
-    """One of several classes; targets (N,) int64, scores before the softmax."""
+    """One of several classes; targets (N,) int64, scores before the softmax.
+
+    weights: how much each class counts, (C,) float32; None: as much as it has images.
+    """
 
     name, metrics = CLASSES, ("accuracy",)
-    heads = ("accuracy", "95 % interval")
+    heads = ("accuracy", "95 % interval", "balanced", "macro F1")
     objective = staticmethod(linear_fit.cross_entropy)
+    weights: np.ndarray | None = None
 
     @property
     def outputs(self) -> int:
         return int(self.targets.max()) + 1
 
+    def counts(self, targets: np.ndarray) -> np.ndarray:
+        if self.weights is None:
+            return super().counts(targets)
+        return self.weights.astype(np.float64)[targets]
+
     def loss(self) -> Module:
-        return nn.CrossEntropyLoss()
+        return nn.CrossEntropyLoss(self.weights)
 
     @staticmethod
     def joined(views: np.ndarray) -> np.ndarray:
@@ -159,13 +176,16 @@ class Classes(Task):
     def figures(
         self, scores: np.ndarray, targets: np.ndarray, names: Sequence[str]
     ) -> dict[str, Any]:
-        """Accuracy with its 95 % interval, rank-5 accuracy (None for few classes), loss,
-        calibration, confusion matrix, and precision and recall of each class."""
+        """Accuracy with its 95 % interval, balanced accuracy, macro F1, rank-5 accuracy (None for
+        few classes), loss, calibration, confusion matrix, and each class's precision, recall and
+        F1."""
         confusion = confusion_matrix(scores, targets, len(names))
         right, count = int(np.trace(confusion)), len(targets)
         return {
             "accuracy": right / count,
             "interval": [*accuracy_interval(right, count)],
+            "balanced_accuracy": balanced_accuracy(confusion),
+            "macro_f1": macro_f1(confusion),
             "rank5": rank_accuracy(RANK)(scores, targets) if len(names) > RANK else None,
             "loss": float(self.losses(scores, targets).mean()),
             "calibration": calibration(scores, targets),
@@ -175,7 +195,10 @@ class Classes(Task):
 
     @staticmethod
     def cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
-        return f"{figures['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*figures["interval"])
+        interval = "{:.1%} to {:.1%}".format(*figures["interval"])
+        names = ("accuracy", "balanced_accuracy", "macro_f1")
+        share, *others = (f"{figures[name]:.2%}" for name in names)
+        return share, interval, *others
 
     def mistakes(
         self, scores: np.ndarray, targets: np.ndarray, names: Sequence[str], count: int
@@ -250,6 +273,7 @@ class Numbers(Task):
 
     name, heads = NUMBERS, ("R2", "mean absolute error")
     objective = staticmethod(linear_fit.squares)
+    strengths = (1e-6, 1e-5, *Task.strengths)  # of many numbers nothing can be told
 
     def __init__(self, targets: np.ndarray) -> None:
         super().__init__(targets)

@@ -10,7 +10,7 @@ import numpy as np
 
 import minidl as md
 from minidl.checks import positive
-from minidl.data.telling import Tell, classes_table, left_out, teller
+from minidl.data.telling import Tell, classes_table, left_out, repeated, teller, warn
 from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.checkpoint import Checkpoint
@@ -203,6 +203,8 @@ def _tell_before(
     )
     tell(classes_table(material.classes, material.parts))
     tell(left_out(material.skipped, material.passed_over))
+    if settings["data"] not in NAMED:
+        warn(tell, repeated(material.parts))
 
 
 def _title(model: str) -> str:

@@ -25,6 +25,7 @@ from minidl.errors import ArgumentError, GradError
 from minidl.models import Network
 from minidl.nn import BatchNorm2d
 from minidl.nn.modes import evaluating
+from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.mixup import mixing
@@ -32,7 +33,7 @@ from minidl.train.probe import Probe, Rows, fit_probe, head_inputs, put_into_hea
 from minidl.train.resuming import resume_trainer
 from minidl.train.shares import SHARES, State, Tried, set_between, weights_of
 from minidl.train.surgery import freeze_to
-from minidl.train.task import TASKS, Task
+from minidl.train.task import TASKS, Classes, Task
 from minidl.train.trainer import Trainer
 
 __all__ = ["Approach", "Transfer"]
@@ -88,6 +89,8 @@ class Transfer:
     lr: the largest of fine-tuning; None: that of `RATES` which is best for images held out.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: it trains all layers.
     mixup, cutmix: alpha of `MixUp` and `CutMix`, where images are augmented; 0: none.
+    class_weights: whether all classes count alike, however many images they have: in the losses of
+        probe and training, and in what is chosen on images held out.
     seed: of the order of images, their augmentation, and folds. New heads and mixtures come from
         minidl's generator, `md.manual_seed`.
     callbacks: makes the callbacks of a way, by its name.
@@ -109,6 +112,7 @@ class Transfer:
     freeze: str | None = None
     mixup: float = 0
     cutmix: float = 0
+    class_weights: bool = False
     seed: int = 0
     workers: int = 2
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
@@ -215,7 +219,9 @@ class Transfer:
         except GradError:  # the rate is too high for this network: nothing is gained by it
             scores = self._along(network, probed, probed, images)
         targets = self._inputs[0][1][held]
-        return Tried(self.goal.losses(scores, targets), self.goal.right(scores, targets))
+        counts = self.goal.counts(targets)
+        losses, right = self.goal.losses(scores, targets), self.goal.right(scores, targets)
+        return Tried(counts * losses, counts * right)
 
     def _along(self, network: Network, start: State, end: State, images: Dataset) -> np.ndarray:
         """(shares, N, C): the scores of images by weights between `start` and `end`."""
@@ -299,7 +305,10 @@ class Transfer:
         """What is asked of the images."""
         labels = labels_of(self.training)
         assert labels is not None
-        return TASKS[self.task](labels)
+        found = TASKS[self.task](labels)
+        if isinstance(found, Classes) and self.class_weights:
+            found.weights = class_weights(labels)
+        return found
 
     @property
     def _views(self) -> tuple[bool, ...]:

@@ -7,7 +7,7 @@ import pytest
 import minidl as md
 from minidl import models
 from minidl.errors import ArgumentError, StateError
-from minidl.train.finetuning import pretrained
+from minidl.train.pretrained import pretrained
 
 SQUEEZENET = "squeezenet11_imagenet/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
 

@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 import minidl as md
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.train.linear import LinearClassifier
+from minidl.train.linear import LinearClassifier, deal
 
 
 def clouds(rows=120, features=6, classes=3, seed=0, spread=1.5):
@@ -80,6 +82,41 @@ def test_standardized(dtype):
     )
     expected = theirs.predict_proba(scaler.transform(x.astype(np.float64)))
     np.testing.assert_allclose(probabilities(ours, x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classes_of_different_sizes(classes):
+    x, labels = clouds(classes=classes)
+    kept = (labels > 0) | (np.arange(len(labels)) % 5 == 0)
+    x, labels = x[kept], labels[kept]
+    ours = LinearClassifier(0.5, standardize=False, tolerance=1e-8, class_weights=True)
+    theirs = LogisticRegression(
+        C=0.5, solver="newton-cholesky", tol=1e-12, class_weight="balanced"
+    ).fit(x, labels)
+    expected = theirs.predict_proba(x)
+    np.testing.assert_allclose(probabilities(ours.fit(x, labels), x), expected, atol=1e-6)
+    plain = probabilities(LinearClassifier(0.5, standardize=False).fit(x, labels), x)
+    assert plain[:, 0].mean() < expected[:, 0].mean() - 0.01
+    found = LinearClassifier.cross_validated(x, labels, seed=1, class_weights=True)
+    assert found.class_weights
+    alone = LinearClassifier(found.strength, class_weights=True).fit(x, labels)
+    np.testing.assert_array_equal(found.weight, alone.weight)
+    best = min(found.scores, key=lambda row: row["loss"])
+    held = _balanced_of_held_out(x, labels, best["strength"])
+    assert best["accuracy"] == pytest.approx(held, rel=1e-6)
+
+
+def _balanced_of_held_out(x, labels, strength):
+    """scikit-learn's balanced accuracy over all rows, each held out once."""
+    guess, parts = labels * 0, deal("", labels, 5, 1)
+    for part in range(5):
+        held = parts == part
+        scaler = StandardScaler().fit(x[~held])
+        other = LogisticRegression(C=strength, tol=1e-8)
+        weights = compute_sample_weight("balanced", labels)[~held]
+        other.fit(scaler.transform(x[~held]), labels[~held], weights)
+        guess[held] = other.predict(scaler.transform(x[held]))
+    return balanced_accuracy_score(labels, guess)
 
 
 def test_digits():

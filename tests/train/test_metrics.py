@@ -15,10 +15,12 @@ from minidl import data, nn
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.train import Trainer, accuracy
 from minidl.train.metrics import (
+    balanced_accuracy,
     binary_accuracy,
     by_name,
     classification_report,
     confusion_matrix,
+    macro_f1,
     precision_recall,
     rank_accuracy,
     worst_mistakes,
@@ -208,28 +210,42 @@ def test_what_confusion_matrix_refuses():
 def test_precision_and_recall(case):
     scores, labels = case
     rows = precision_recall(confusion_matrix(scores, labels))
-    precision, recall, _, count = oracle.precision_recall_fscore_support(
+    precision, recall, f1, count = oracle.precision_recall_fscore_support(
         labels, scores.argmax(axis=1), labels=range(scores.shape[1]), zero_division=np.nan
     )
     assert [row["class"] for row in rows] == list(range(scores.shape[1]))
+    np.testing.assert_allclose([row["f1"] for row in rows], f1, rtol=1e-12)
     np.testing.assert_allclose([row["precision"] for row in rows], precision, rtol=1e-12)
     np.testing.assert_allclose([row["recall"] for row in rows], recall, rtol=1e-12)
     assert [row["count"] for row in rows] == list(count)
     assert all(type(row["count"]) is int and type(row["recall"]) is float for row in rows)
 
 
+@given(scored())
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not", "ignore:A single label was found")
+def test_means_over_the_classes(case):
+    scores, labels = case
+    confusion, guess = confusion_matrix(scores, labels), scores.argmax(axis=1)
+    expected = oracle.balanced_accuracy_score(labels, guess)
+    assert balanced_accuracy(confusion) == pytest.approx(expected, rel=1e-12)
+    f1 = oracle.f1_score(labels, guess, labels=np.unique(labels), average="macro")
+    assert macro_f1(confusion) == pytest.approx(f1, rel=1e-12)
+
+
 def test_the_report_is_a_table():
     confusion = np.array([[3, 1, 0], [0, 12, 0], [0, 0, 0]])
     assert classification_report(confusion, ["ants", "bees\n\x1b[31m", "none"]).splitlines() == [
-        "class       precision  recall  count",
-        "------------------------------------",
-        "ants           1.0000  0.7500      4",
-        "bees??[31m     0.9231  1.0000     12",
-        "none                -       -      0",
-        "------------------------------------",
+        "class       precision  recall      f1  count",
+        "--------------------------------------------",
+        "ants           1.0000  0.7500  0.8571      4",
+        "bees??[31m     0.9231  1.0000  0.9600     12",
+        "none                -       -       -      0",
+        "--------------------------------------------",
         "accuracy 0.9375, 15 of 16",
+        "balanced accuracy 0.8750, macro F1 0.9086",
     ]
-    assert classification_report(confusion * 0).endswith("accuracy -, 0 of 0")
+    empty = classification_report(confusion * 0).splitlines()[-2:]
+    assert empty == ["accuracy -, 0 of 0", "balanced accuracy -, macro F1 -"]
     assert math.isnan(precision_recall(confusion)[2]["precision"])
 
 

@@ -33,6 +33,17 @@ def test_rows():
     assert [row["accuracy"] for row in found] == [0.5, 1, 1, 1, 0]  # log 2 is 0.69
 
 
+def test_images_that_count_more():
+    losses = np.array([[0.1, 1.0]] * 5)
+    counts = np.array([0.5, 1.5])
+    found = Tried(counts * losses, np.tile(counts * [1, 0], (5, 1)))
+    assert found.rows()[0]["loss"] == pytest.approx((0.5 * 0.1 + 1.5 * 1.0) / 2)
+    assert found.rows()[0]["accuracy"] == 0.25
+    both = Tried.joined([found, tried(losses)])
+    assert both.count == 4
+    assert both.losses[0].tolist() == pytest.approx([0.05, 1.5, 0.1, 1.0])
+
+
 def test_what_is_clearly_better_is_taken():
     losses = np.random.default_rng(0).uniform(0.1, 0.6, 100)
     assert tried([losses, losses * 0.8, losses * 0.5, losses * 0.6, losses]).best() == 0.5

@@ -190,7 +190,7 @@ def test_label_entropy_like_scikit_learn():
     random = np.random.default_rng(0)
     x = random.standard_normal((60, 5))
     targets = (x[:, :2] + random.standard_normal((60, 2)) > 0).astype(float)
-    found = fit(x.copy(), targets, label_entropy, 2, 0.7, standardize=False, tolerance=1e-8)
+    found = fit(x.copy(), targets, label_entropy, 2, 0.7, np.ones(60), False, 1e-8)
     for i in range(2):
         own = linear_model.LogisticRegression(C=0.7, tol=1e-8).fit(x, targets[:, i])
         np.testing.assert_allclose(found.weight[:, i], own.coef_[0], rtol=1e-4)
@@ -200,7 +200,7 @@ def test_label_entropy_like_scikit_learn():
 def test_squares_like_scikit_learn():
     random = np.random.default_rng(0)
     x, targets = random.standard_normal((60, 5)), random.standard_normal((60, 2))
-    found = fit(x.copy(), targets, squares, 2, 0.5, standardize=False, tolerance=1e-9)
+    found = fit(x.copy(), targets, squares, 2, 0.5, np.ones(60), False, 1e-9)
     own = linear_model.Ridge(alpha=2).fit(x, targets)
     np.testing.assert_allclose(found.weight.T, own.coef_, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(found.bias, own.intercept_, rtol=1e-5, atol=1e-7)
@@ -222,9 +222,10 @@ def test_held_out_rows_have_no_say():
     random = np.random.default_rng(0)
     x, targets = random.standard_normal((30, 4)), random.standard_normal((30, 1))
     held = np.arange(30) < 10
-    found = held_out_scores(x, targets, held, squares, 1, [0.1, 1.0])
+    rest = held, squares, 1, [0.1, 1.0], np.ones(30)
+    found = held_out_scores(x, targets, *rest)
     targets[held] += 5
-    np.testing.assert_array_equal(found, held_out_scores(x, targets, held, squares, 1, [0.1, 1.0]))
+    np.testing.assert_array_equal(found, held_out_scores(x, targets, *rest))
     train = x[~held]
     mean, scale = train.mean(axis=0), train.std(axis=0)
     own = linear_model.Ridge(alpha=1.0).fit((train - mean) / scale, targets[~held])

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
 from small import bits
 
 import minidl as md
 from minidl import models, nn
 from minidl.data import transforms
 from minidl.data.digits import few_digits
+from minidl.data.splits import Subset
 from minidl.errors import ArgumentError
 from minidl.nn.modes import evaluating
 from minidl.train import transfer as module
@@ -93,8 +95,11 @@ def test_rows_and_counts(done):
     assert fine.share in (0.25, 0.5, 0.75, 1)
 
 
-def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes():
-    ways = transfer(scratch=None)
+@pytest.mark.parametrize("weight", [None, "balanced"])
+def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes(weight):
+    ways = transfer(scratch=None, class_weights=weight is not None)
+    if weight is not None:
+        ways.training = with_few_zeros(ways.training)
     probe = next(iter(ways))
     body = models.create("lenet5", weights="mnist").eval()
     body.classifier[-1] = nn.Identity()
@@ -105,16 +110,51 @@ def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes():
         with md.no_grad():
             return body(images).data.astype(np.float64)
 
-    x = features(ways.training.arrays[0])
+    x = features(ways.training.batch(range(len(ways.training)))[0])
     mean, std = x.mean(axis=0), x.std(axis=0)
     std[std == 0] = 1
     strength = ways._probe.strength
-    oracle = LogisticRegression(C=strength, tol=1e-8, max_iter=5000)
+    oracle = LogisticRegression(C=strength, tol=1e-8, max_iter=5000, class_weight=weight)
     oracle.fit((x - mean) / std, ways.training.labels)
     expected = oracle.predict_proba((features(ways.validation.arrays[0]) - mean) / std)
     # both have converged to their own tolerance only
     assert np.abs(np.exp(probe.scores) - expected).mean() < 1e-3
     assert (probe.scores.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99
+
+
+def with_few_zeros(training):
+    """Three of the ten zeros among the digits."""
+    zeros = np.flatnonzero(training.labels == 0)
+    return Subset(training, np.setdiff1d(np.arange(len(training)), zeros[3:]))
+
+
+def test_classes_of_different_sizes_count_alike(monkeypatch):
+    """In what is minimized, and in what is chosen on images held out."""
+    losses, found = [], []
+
+    class Watched(module.Trainer):
+        def __init__(self, *args, **settings):
+            losses.append(args[2].weight)
+            super().__init__(*args, **settings)
+
+    class Kept(Tried):
+        def best(self):
+            found.append(self)
+            return super().best()
+
+    monkeypatch.setattr(module, "Trainer", Watched)
+    monkeypatch.setattr(module, "Tried", Kept)
+    ways = transfer(scratch=None, epochs=1, class_weights=True)
+    ways.training = with_few_zeros(ways.training)
+    *_, fine = ways
+    expected = compute_class_weight("balanced", classes=np.arange(10), y=ways.training.labels)
+    assert len(losses) >= 3
+    for weight in losses:
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+    counts = np.unique(found[0].right)  # 0 where an image is wrong
+    assert len(counts) >= 3
+    assert {*counts.astype(np.float32)} <= {0, *expected.astype(np.float32)}
+    assert fine.tried[0]["accuracy"] == pytest.approx(found[0].right[0].mean())
 
 
 def test_the_rate_is_the_best_of_several_for_images_held_out(monkeypatch):

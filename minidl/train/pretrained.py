@@ -1,0 +1,96 @@
+"""What `train.finetune` begins with: a pretrained network, and images in their parts."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import minidl as md
+from minidl import models
+from minidl.constants.tasks import CLASSES
+from minidl.data.digits import few_digits
+from minidl.data.opening import Parts, open_for_training
+from minidl.errors import ArgumentError, StateError
+from minidl.models import Network
+
+__all__ = ["opened", "pretrained"]
+
+
+def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
+    """The network, the images in their parts, and what these are called.
+
+    given: the arguments of `finetune`.
+    """
+    own = ("file_column", "label_column", "strict", "task")  # how images are read
+    if given["weights"] is None:
+        unused = ("images", "model", "arguments", *own, "size")
+        _check_unused(**{name: given[name] for name in unused if given[name] != CLASSES})
+        return _for_mnist(), _few_digits(), "digits"
+    if given["images"] is None:
+        raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
+    made = (given[name] for name in ("weights", "model", "arguments", "size"))
+    network, path = pretrained(*made), Path(given["images"])
+    reading = {name: given[name] for name in own}
+    parts = open_for_training(path, network.decoded_size, seed=given["seed"], **reading)
+    return network, parts, path.resolve().stem
+
+
+def _check_unused(**arguments: Any) -> None:
+    """Raise ArgumentError for an argument that is given without weights."""
+    if given := [name for name, value in arguments.items() if value]:
+        raise ArgumentError(
+            f"train.finetune: {given[0]}= goes with weights=, and there are none: "
+            "finetune(weights, images)"
+        )
+
+
+def _for_mnist() -> Network:
+    return models.create("lenet5", weights="mnist")
+
+
+def _few_digits() -> Parts:
+    """UCI's digits: ten of each class to learn from, and the test part."""
+    training, validation = few_digits()
+    return Parts(training, validation, [], [])
+
+
+def pretrained(
+    weights: str | os.PathLike[str],
+    model: str | None,
+    arguments: Mapping[str, Any] | None,
+    size: int | None,
+) -> Network:
+    """Return the network in a file, for images of `size`. Its head may be missing.
+
+    The arguments are those of `finetune`. Raises ArgumentError for a size that it can't take, and
+    what `models.load` or `models.create` raises.
+    """
+    if model is not None:
+        network = _of_body(model, weights, arguments or {})
+    elif arguments:
+        raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
+    else:
+        network = models.load(weights)
+    _ = network.decoded_size  # raises where it doesn't say what images it takes
+    assert network.image_format is not None
+    if size is not None and size != network.image_format.size:
+        if not network.any_size or size < network.smallest_size():
+            smallest = network.smallest_size()
+            takes = f"images from {smallest} pixels up" if network.any_size else f"only {smallest}"
+            raise ArgumentError(f"train.finetune: size={size}: {model or weights} takes {takes}")
+        network.image_format = replace(network.image_format, size=size)
+    return network
+
+
+def _of_body(model: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Network:
+    """The network of that name with the weights of a file that may lack the head's."""
+    try:
+        return models.create(model, weights=weights, **arguments)
+    except StateError:
+        network = models.create(model, **arguments)
+        report = md.load_weights(network, weights, strict=False)
+        head = {f"classifier.{name}" for name in network.classifier.state_dict()}
+        if not report.missing or set(report.missing) - head or report.unexpected:
+            raise
+        return network
