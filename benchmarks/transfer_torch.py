@@ -263,6 +263,7 @@ def run(network: Network, name: str, parts: tuple[Part, Part], size: int, seed: 
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # which takes long
     training, (images, labels) = parts
     classes = int(training[1].max()) + 1
     model = RECIPES[name](network, training, size, classes)

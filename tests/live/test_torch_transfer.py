@@ -25,7 +25,7 @@ def test_the_body_computes_the_same(shared_data, name):
 
 def test_recipes(monkeypatch):
     """Colours are learned, and twice the same."""
-    monkeypatch.setattr(transfer_torch, "BIT_STEPS", 30)
+    monkeypatch.setattr(transfer_torch, "BIT_STEPS", 4)
     monkeypatch.setattr(transfer_torch, "EPOCHS", 1)
     md.manual_seed(0)
     network = create("mobilenet_v1", width=0.25, num_classes=2)
