@@ -9,7 +9,7 @@ import numpy as np
 
 import minidl as md
 from minidl.apps.bodies import Body, Maps, Weights
-from minidl.apps.pictures import Picture, Step, check_memory, open_picture, pixels, resized
+from minidl.apps.pictures import Picture, Step, check_memory, fitted, open_picture, pixels, resized
 from minidl.checks import flag, positive, real, whole
 from minidl.errors import ArgumentError
 from minidl.models import Network
@@ -93,9 +93,11 @@ def dream(
     given = {name: value for name, value in locals().items() if name != "on_step"}
     _check(given)
     body = Body(WHO, weights, model, head=target is not None)
-    picture = open_picture(WHO, "photo", photo, size)
-    longest = max(picture.shape[:2])
-    check_memory(WHO, longest, picture.size * BYTES)
+    picture = open_picture(WHO, "photo", photo)
+    if size is not None:
+        shape = fitted(picture.shape, size)
+        check_memory(WHO, size, 3 * shape[0] * shape[1] * BYTES)
+        picture = resized(picture, shape)
     objective: Any
     if target is not None:
         objective = _OfClass(body, target)

@@ -100,8 +100,10 @@ def stylize(
     mix = _checked(given, len(several))
     body = Body(WHO, weights, model)
     losses = StyleLosses(WHO, body, content_layers, style_layers)
-    picture = open_picture(WHO, "content", content, size)
-    check_memory(WHO, size, losses.memory(picture.shape))
+    picture = open_picture(WHO, "content", content)
+    shape = fitted(picture.shape, size)
+    check_memory(WHO, size, losses.memory(shape))
+    picture = resized(picture, shape)
     opened = [open_picture(WHO, "styles", each) for each in several]
     if colors == "histogram":
         opened = [match_colors(each, picture) for each in opened]

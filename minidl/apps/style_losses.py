@@ -18,7 +18,7 @@ PROBE = 64  # pixels of the picture whose maps tell the memory
 
 # How strongly each term pulls at a picture of noise where no weights are given: the norm of its
 # gradient, relative to that of style.
-SHARES = {"content": 0.05, "style": 1.0, "tv": 0.005}
+SHARES = {"content": 0.008, "style": 1.0, "tv": 0.002}
 
 # Layers for content and for style, by network
 LAYERS = {

@@ -61,7 +61,7 @@ class LBFGS:
     params: an iterable of float tensors of one dtype.
     lr: the length of a step, in steps of Newton's method; a line search starts from it.
     max_iter, max_eval: the most iterations and evaluations of a call of `step`; max_eval=None is
-        5/4 of max_iter.
+        5/4 of max_iter, at least one more.
     tolerance_grad: the largest entry of the gradient at which it ends; tolerance_change: the
         least change of the loss, or of any parameter, with which it goes on.
     history_size: pairs of steps and changes of the gradient that stand for the curvature.
@@ -88,7 +88,7 @@ class LBFGS:
                 )
         self.lr = real(who, "lr", lr)
         self.max_iter = positive(who, "max_iter", max_iter)
-        most = self.max_iter * 5 // 4
+        most = max(self.max_iter + 1, self.max_iter * 5 // 4)
         self.max_eval = most if max_eval is None else positive(who, "max_eval", max_eval)
         self.tolerance_grad = real(who, "tolerance_grad", tolerance_grad)
         self.tolerance_change = real(who, "tolerance_change", tolerance_change)
