@@ -191,9 +191,9 @@ def _octave_sizes(
     enough = sum(min(each) >= smallest for each in sizes)
     h, w = sizes[0]
     if enough:
-        mend = f"octaves={enough} would do, or a larger size="
+        mend = f"octaves= of {enough} would do, or a larger size="
     else:
-        mend = f"enlarge it, such as with size={-(-smallest * max(shape[:2]) // min(shape[:2]))}"
+        mend = f"a size= of {-(-smallest * max(shape[:2]) // min(shape[:2]))} would do"
     raise ArgumentError(
         f"{WHO}: {network} needs at least {smallest}x{smallest} pixels for these layers, and the "
         f"smallest of {octaves} octaves of {height}x{width} pixels has {h}x{w}: {mend}"

@@ -126,7 +126,7 @@ def check_memory(who: str, size: int, wanted: int) -> None:
     fits = int(size * (free / wanted) ** 0.5)
     raise ArgumentError(
         f"{who}: a picture of {size} pixels needs about {wanted / 2**30:.1f} GiB, and "
-        f"{free / 2**30:.1f} are free: size={fits} would do"
+        f"{free / 2**30:.1f} are free: a size= of {fits} would do"
     )
 
 

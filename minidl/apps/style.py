@@ -159,7 +159,7 @@ def _levels(
     if size < least:
         raise ArgumentError(
             f"{WHO}: {network} needs at least {smallest}x{smallest} pixels for these layers, and "
-            f"the result would have {shape[0]}x{shape[1]}: size={least} would do"
+            f"the result would have {shape[0]}x{shape[1]}: a size= of {least} would do"
         )
     sizes = [size]
     while sizes[0] > COARSEST and sizes[0] // 2 >= least:

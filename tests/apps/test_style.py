@@ -133,8 +133,8 @@ def test_colors_that_are_kept():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"size": 4}, r"needs at least 5x5 pixels .* would have 3x4: size=7 would do"),
-        ({"size": 10**6}, r"a picture of 1000000 pixels needs .*: size=\d+ would do"),
+        ({"size": 4}, r"needs at least 5x5 pixels .* would have 3x4: a size= of 7 would do"),
+        ({"size": 10**6}, r"a picture of 1000000 pixels needs .*: a size= of \d+ would do"),
         ({"style_layers": ["frist"]}, "no layer 'frist' that gives maps: did you mean first"),
         ({"style_layers": None}, "no usual layers for style: give content_layers= and"),
         ({"mix": [1, 2]}, "mix= must have a number from 0 up for each of 1 styles"),

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 import minidl as md
 from minidl import optim
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install minidl[oracle]")
 
 START = np.tile([-1.2, 1.0], 5)
 

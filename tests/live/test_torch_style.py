@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from minidl.apps.bodies import Body
 from minidl.apps.style_losses import StyleLosses
 from minidl.data import read_image
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install minidl[oracle]")
+F = torch.nn.functional
 
 VGG = "vgg19_relu3_1/vgg19_normalised_to_conv3_1.safetensors"
 STYLE = ("relu1_1", "relu2_1", "relu3_1")
