@@ -25,6 +25,7 @@ Weights = str | os.PathLike[str] | nn.Module | None
 
 VGG19_START = "vgg19_relu3_1"
 VGG19_RENAMED = {f"conv{name}": f"relu{name}" for name in ("1_1", "1_2", "2_1", "2_2", "3_1")}
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B
 LARGEST = 256  # pixels: any layer gives maps of pictures that large
 
 NONE = (
@@ -116,6 +117,12 @@ class Body:
             return np.repeat(x[0], 3, axis=2)
         return x[0, ..., ::-1] if self.reverse else x[0]
 
+    def ordered(self, x: Any) -> Any:
+        """Tensors (N, H, W, 3), RGB, as (N, H, W, C); it can be differentiated."""
+        if self.channels == 1:
+            return x @ np.array(LUMINANCE, x.dtype)[:, None]
+        return x[..., [2, 1, 0]] if self.reverse else x
+
     def prepared(self, x: Any) -> Any:
         """x (1, H, W, C) as the network takes it."""
         return x * self.factor + self.offset
@@ -123,7 +130,7 @@ class Body:
 
 def luminance(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) -> (H, W, 1).  Source: ITU-R BT.601."""
-    return picture @ np.array([[0.299], [0.587], [0.114]], picture.dtype)
+    return picture @ np.array(LUMINANCE, picture.dtype)[:, None]
 
 
 def _from_file(who: str, weights: Any, model: str | None, head: bool) -> nn.Module:

@@ -177,6 +177,8 @@ def _late_layers(body: Body) -> list[str]:
     features = getattr(body.network, "features", body.network)
     prefix = "features." if features is not body.network else ""
     names = [f"{prefix}{name}" for name, _ in features.named_children()]
+    if not names:
+        raise ArgumentError(f"{WHO}: {body.name} has no parts to choose from: give layers=")
     return list(dict.fromkeys(names[len(names) * part // 4 - 1] for part in (2, 3)))
 
 

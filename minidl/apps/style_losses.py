@@ -90,17 +90,22 @@ class StyleLosses:
 
         mix: how much each style counts.
         """
+        self.aim_content(content)
         with md.no_grad():
-            maps = self._by_layer(md.tensor(content))
-            self._content = {n: _relative(maps[n]) for n in self.content_layers}
             found = [self._by_layer(md.tensor(style)) for style in styles]
             self._styles = [
                 ({n: _relative(gram(maps[n])) for n in self.style_layers}, share)
                 for maps, share in zip(found, mix, strict=True)
             ]
 
+    def aim_content(self, content: np.ndarray) -> None:
+        """Set another content, or several: (N, H, W, C) from 0 to 1."""
+        with md.no_grad():
+            maps = self._by_layer(md.tensor(content))
+            self._content = {n: _relative(maps[n]) for n in self.content_layers}
+
     def terms(self, x: Any) -> dict[str, Any]:
-        """The unweighted terms for x (1, H, W, C), each a scalar."""
+        """The unweighted terms for x (N, H, W, C), each a scalar, a mean over the images."""
         maps = self._by_layer(x)
         content = _mean([_distance(maps[n], *self._content[n]) for n in self.content_layers])
         grams = {n: gram(maps[n]) for n in self.style_layers}
