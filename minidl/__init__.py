@@ -37,7 +37,19 @@ from minidl.random import manual_seed
 from minidl.version import __version__
 
 if TYPE_CHECKING:
-    from minidl import analysis, autograd, capture, data, io, kernels, models, nn, optim, train
+    from minidl import (
+        analysis,
+        apps,
+        autograd,
+        capture,
+        data,
+        io,
+        kernels,
+        models,
+        nn,
+        optim,
+        train,
+    )
     from minidl.analysis import summary
     from minidl.capture import compile
     from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
@@ -47,6 +59,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "analysis",
+    "apps",
     "arange",
     "autograd",
     "capture",
@@ -97,6 +110,7 @@ __all__ = [
 _FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
 _PACKAGES = (
     "analysis",
+    "apps",
     "autograd",
     "capture",
     "data",

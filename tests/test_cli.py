@@ -14,8 +14,9 @@ from minidl import cli, data
 from minidl.train import Trainer, training
 
 COMMANDS = [
-    "bench", "build", "convert", "doctor", "draw", "evaluate", "explain", "find-issues", "find-lr",
-    "finetune", "inspect", "models", "predict", "report", "runs", "summary", "train", "warmup",
+    "bench", "build", "convert", "doctor", "draw", "dream", "evaluate", "explain", "find-issues",
+    "find-lr", "finetune", "gan", "inspect", "models", "predict", "report", "runs", "style",
+    "summary", "train", "upscale", "vae", "warmup",
 ]  # fmt: skip
 
 

@@ -159,3 +159,17 @@ def test_what_a_run_leaves_is_told(tmp_path):
     table = page("transfer.md").split("| file | what |")[1]
     told = re.findall(r"^\| `(\S+?)/?` \|", table, re.M)
     assert sorted(told) == sorted(path.name for path in (tmp_path / "run").iterdir())
+
+
+def test_the_gallery():
+    """Its pictures are there and small, each stands before its command, and that parses."""
+    text = page("gallery.md")
+    shown = re.findall(r"^!\[.+\]\((pictures/\S+\.jpg)\)\n\n`minidl ", text, re.M)
+    files = sorted(path.name for path in (ROOT / "docs" / "pictures").iterdir())
+    assert files == sorted(Path(name).name for name in shown)
+    assert len(files) >= 3
+    for name in files:
+        assert (ROOT / "docs" / "pictures" / name).stat().st_size <= 60 * 1024
+    for line in commands(text):
+        wrong = parsed(*shlex.split(line)[1:])
+        assert wrong is None, f"{line}: {wrong}"

@@ -95,6 +95,24 @@ def check_ensemble(out):
     assert int(shared) < min(map(int, counts))
 
 
+def check_dream(out):
+    assert "the picture has 96 x 256 pixels" in out
+    pairs = re.findall(r"the objective (?:goes|grows) from (\S+) to (\S+)$", out, re.M)
+    assert len(pairs) == 4
+    assert all(float(before) < float(after) for before, after in pairs)
+    assert 1 < float(re.findall(r"a pixel changes by (\S+) of 255", out)[0]) < 60
+
+
+def check_style(out):
+    assert "content (64, 96), style (64, 96)" in out
+    assert float(re.findall(r"moved, it differs by (\S+)$", out, re.M)[0]) < 1e-6
+    before, after = re.findall(r"texture alone: the loss falls from (\S+) to (\S+)$", out, re.M)[0]
+    assert float(after) < 0.01 * float(before)
+    terms = re.findall(r"^(\w+): (\S+) for noise, (\S+) at the end$", out, re.M)
+    assert [name for name, _, _ in terms] == ["content", "style", "tv", "total"]
+    assert float(terms[-1][2]) < 0.1 * float(terms[-1][1])
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
@@ -103,6 +121,8 @@ EXAMPLES = {
     "04_finetune.py": (["6"], check_finetune),
     "05_hdf5.py": (["8"], check_hdf5),
     "06_ensemble.py": ([], check_ensemble),
+    "07_dream.py": ([], check_dream),
+    "08_style.py": ([], check_style),
 }
 
 

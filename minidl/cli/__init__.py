@@ -8,6 +8,7 @@ from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
 from minidl.cli.catalog import add_models
 from minidl.cli.drawing import add_gan, add_vae
+from minidl.cli.dreaming import add_dream
 from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
 from minidl.cli.files import add_files
@@ -20,6 +21,7 @@ from minidl.cli.predicting import add_predict
 from minidl.cli.rate_finding import add_find_lr
 from minidl.cli.reporting import add_report
 from minidl.cli.runs import add_runs
+from minidl.cli.styling import add_style
 from minidl.cli.training import add_train
 from minidl.cli.upscaling import add_upscale
 from minidl.errors import MinidlError
@@ -52,9 +54,10 @@ def _sentence(error: Exception, options: argparse.Namespace) -> str:
         text = f"{error.filename}: {text}" if error.filename else text
     else:
         text = str(error)
-    return with_options(
-        text.removeprefix(f"train.{options.command.replace('-', '_')}: "), options.parser
-    )
+    name = options.command.replace("-", "_")
+    for floor in ("train", "apps"):
+        text = text.removeprefix(f"{floor}.{name}: ")
+    return with_options(text, options.parser)
 
 
 def _parser() -> Parser:
@@ -72,10 +75,12 @@ def _parser() -> Parser:
     add_evaluate(commands)
     add_predict(commands)
     add_explain(commands)
+    add_find_issues(commands)
+    add_dream(commands)
+    add_style(commands)
     add_upscale(commands)
     add_gan(commands)
     add_vae(commands)
-    add_find_issues(commands)
     add_runs(commands)
     add_report(commands)
     add_models(commands)

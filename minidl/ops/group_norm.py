@@ -11,8 +11,9 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.checks import positive, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.elementwise import add, multiply, sqrt
+from minidl.ops.norm import batch_norm
 from minidl.ops.reduce import mean
-from minidl.ops.shape import reshape
+from minidl.ops.shape import concatenate, reshape
 
 __all__ = ["group_norm", "instance_norm"]
 
@@ -69,7 +70,8 @@ def _torch_instance_norm(
 def instance_norm(x, *, weight=None, bias=None, eps=1e-5):
     """Normalize each channel of each image over its pixels; then w*x + b.
 
-    x: (N, H, W, C); weight, bias: (C,).  The same as group_norm with groups of one channel.
+    x: (N, H, W, C); weight, bias: (C,).  The same as group_norm with groups of one channel, and as
+    batch normalization of each image for itself, whose kernel computes it.
     Raises ShapeError for images of one pixel, which would all become 0.
     Source: Ulyanov et al. 2016, "Instance Normalization", equation 2.
     """
@@ -77,7 +79,14 @@ def instance_norm(x, *, weight=None, bias=None, eps=1e-5):
         raise ShapeError(f"instance_norm expected images (N, H, W, C), got shape {x.shape}")
     if x.shape[1] * x.shape[2] < 2:
         raise ShapeError(f"instance_norm needs at least two pixels an image, got shape {x.shape}")
-    return group_norm(x, x.shape[3], weight, bias, eps)
+    eps = real("instance_norm", "eps", eps)
+    if not x.size or x.dtype.kind != "f" or eps < 0:  # nothing to compute, or to refuse
+        return group_norm(x, x.shape[3], weight, bias, eps)
+    images = [
+        batch_norm(x[i : i + 1], None, None, weight, bias, training=True, eps=eps)
+        for i in range(len(x))
+    ]
+    return images[0] if len(images) == 1 else concatenate(images, axis=0)
 
 
 @group_norm.samples

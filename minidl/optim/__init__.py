@@ -11,6 +11,7 @@ from minidl.optim import (
     clip,
     ema,
     lamb,
+    lbfgs,
     lion,
     lr_scheduler,
     nadam,
@@ -25,6 +26,7 @@ from minidl.optim.adamw import *
 from minidl.optim.clip import *
 from minidl.optim.ema import *
 from minidl.optim.lamb import *
+from minidl.optim.lbfgs import *
 from minidl.optim.lion import *
 from minidl.optim.nadam import *
 from minidl.optim.optimizer import Optimizer
@@ -40,6 +42,7 @@ __all__ += adamw.__all__
 __all__ += clip.__all__
 __all__ += ema.__all__
 __all__ += lamb.__all__
+__all__ += lbfgs.__all__
 __all__ += lion.__all__
 __all__ += nadam.__all__
 __all__ += radam.__all__

@@ -1,0 +1,95 @@
+"""What `minidl dream` and `minidl style` share: progress, previews, Ctrl-C, and the PNG."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
+from minidl.cli.figures import check_folder
+from minidl.errors import ArgumentError
+
+__all__ = ["add_painting", "layer_weights", "paint"]
+
+OWN = ("output", "every")  # options that the function knows nothing of
+
+
+def add_painting(command: Any, what: str) -> None:
+    """Add the options that both have; `what` is the file that is written by default."""
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE",
+        help="a file of weights: minidl's own, Keras's, torchvision's",
+    )  # fmt: skip
+    command.add_argument(
+        "--model", metavar="NAME",
+        help="the network that the weights are of, where the file lacks the head or doesn't tell",
+    )  # fmt: skip
+    command.add_argument("--seed", type=int, metavar="N", help="of random numbers (default: 0)")
+    command.add_argument(
+        "-o", "--output", type=Path, default=None, metavar="FILE",
+        help=f"the PNG to write, which holds its settings too (default: {what}, here)",
+    )  # fmt: skip
+    command.add_argument(
+        "--every", type=whole, default=None, metavar="N",
+        help="also save the picture after every N steps, as FILE-000N.png",
+    )  # fmt: skip
+    add_threads(command)
+
+
+def layer_weights(text: str) -> dict[str, float]:
+    """Layers with weights, such as fire5,fire8=0.5, for argparse."""
+    found = {}
+    for part in text.split(","):
+        name, equal, weight = part.strip().partition("=")
+        try:
+            found[name] = float(weight) if equal else 1.0
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"the weight of {name} must be a number") from None
+    return found
+
+
+def paint(options: argparse.Namespace, function: Callable[..., Any], named: Path) -> int:
+    """Run a function of `minidl.apps` with a bar; save its picture, or the best so far at Ctrl-C.
+
+    named: the file to write where -o gives none.
+    """
+    from tqdm import tqdm
+
+    from minidl.apps.pictures import Step, save_png
+
+    set_threads(options)
+    given = {name: value for name, value in keywords(options).items() if name not in OWN}
+    output, every = options.output or named, options.every
+    if output.suffix.lower() != ".png":
+        raise ArgumentError(
+            f"--output expected a .png file, which can hold the settings, got {output}"
+        )
+    check_folder(output)
+    last: list[Step] = []
+    bars: list[Any] = []
+
+    def on_step(step: Step) -> None:
+        last[:] = [step]
+        if not bars:  # not before: what is wrong comes to light until then
+            bars.append(tqdm(unit="step", total=step.total, desc=options.command, leave=False))
+        bars[0].set_postfix_str(f"{step.stage}, {step.value:.4g}", refresh=False)
+        bars[0].update(step.number - bars[0].n)
+        if every and step.number % every == 0:
+            preview = output.with_name(f"{output.stem}-{step.number:04}.png")
+            save_png(preview, step.picture(), {**given, "step": step.number})
+
+    try:
+        found = function(**given, on_step=on_step)
+    except KeyboardInterrupt:
+        if not last:
+            raise
+        save_png(output, last[0].picture(), {**given, "step": last[0].number})
+        print(f"interrupted after {last[0].number} steps: saved the picture so far as {output}")
+        return INTERRUPTED
+    finally:
+        for bar in bars:
+            bar.close()
+    save_png(output, found.picture, found.settings)
+    height, width = found.picture.shape[:2]
+    print(f"saved {output}: {width} x {height} pixels")
+    return 0
