@@ -121,7 +121,8 @@ def test_the_table(digits):
         "accuracy", "95", "%", "interval", "balanced", "macro", "F1", "loss", "trained", "seconds",
     ]  # fmt: skip
     for line, (name, each) in zip(lines[-5:-2], ways(digits[1]).items(), strict=True):
-        found = re.fullmatch(rf"{name} +(\S+%) +(\S+% to \S+%) +(\S+) +(\S+) +(\S+)", line)
+        shares = r"(\S+%) +(\S+% to \S+%) +(\S+%) +(\S+%)"
+        found = re.fullmatch(rf"{name} +{shares} +(\S+) +(\S+) +(\S+)", line)
         expected = (
             f"{each['accuracy']:.2%}", "{:.1%} to {:.1%}".format(*each["interval"]),
             f"{each['balanced_accuracy']:.2%}", f"{each['macro_f1']:.2%}",

@@ -17,7 +17,7 @@ from minidl.models.blocks import conv_relu
 from minidl.models.sources import ImageFormat
 from minidl.models.squeezenet import FIRES
 from minidl.nn.modes import shadow
-from minidl.train.finetuning import pretrained
+from minidl.train.pretrained import pretrained
 
 __all__ = ["Body", "Maps", "Weights"]
 
