@@ -49,7 +49,7 @@ def add_upscale(commands: Any) -> None:
     )  # fmt: skip
     upscale.add_argument(
         "--epochs", type=whole, metavar="N",
-        help="with --train, passes over the pictures (default: 20)",
+        help="with --train, passes over the pictures (default: 40)",
     )  # fmt: skip
     upscale.add_argument(
         "--seed", type=int, metavar="N",

@@ -30,7 +30,7 @@ def train_upscaler(
     network: str = "espcn",
     *,
     scale: int = 3,
-    epochs: int = 20,
+    epochs: int = 40,
     seed: int = 0,
     progress: bool = True,
 ) -> Upscaler:
