@@ -39,7 +39,7 @@ def test_help(arguments, columns, monkeypatch):
     assert done.out.startswith(" ".join(["usage: minidl", *arguments]))
     assert max(map(len, done.out.splitlines())) <= int(columns)
     if not arguments:
-        assert all(re.search(rf"^ +{command} +\w", done.out, re.M) for command in COMMANDS)
+        assert all(re.search(rf"^ +{command}\s+\w", done.out, re.M) for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -17,7 +17,7 @@ from minidl.errors import ArgumentError, GradError, MinidlError
 
 FUNCTIONS = ["train", "finetune", "evaluate", "predict", "find_issues"]
 QUIET = {"verbose": False}
-TIMES = {"seconds", "started"}
+TIMES = {"seconds", "started", "time"}
 
 
 @pytest.fixture

@@ -57,6 +57,12 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
+def one_or_several(text: str) -> str | list[str]:
+    """A name, or several with commas between them, for argparse."""
+    found = names(text)
+    return found if len(found) > 1 else text
+
+
 def numbers(text: str) -> list[float]:
     """Numbers with commas between them, for argparse."""
     return [float(number) for number in text.split(",")]
@@ -236,11 +242,12 @@ def add_columns(command: Any, several: bool = False) -> None:
 
     several: whether labels, or numbers, may stand in several columns.
     """
-    for column, count in (("file", None), ("label", "+" if several else None)):
+    for column in ("file", "label"):
+        more = "; of several, NAME,NAME" if several and column == "label" else ""
         command.add_argument(
-            f"--{column}-column", metavar="NAME", nargs=count,
-            help=f"the column of a .csv list that holds the {column}s (default: {column}, or the "
-            "only one that can be)",
+            f"--{column}-column", metavar="NAME", type=one_or_several if more else str,
+            help=f"the column of a .csv list that holds the {column}s{more} (default: {column}, or "
+            "the only one that can be)",
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def add_finetune(commands: Any) -> None:
         "  minidl finetune mobilenet_2_5_224_tf.h5 pets\n"
         "      a file of Keras's and a folder with a sub-folder of images a class, or\n"
         "      with the sub-folders train and val (or test) of such\n"
-        "  minidl finetune mobilenet.h5 leaves.csv --task numbers --label-column length width\n"
+        "  minidl finetune mobilenet.h5 leaves.csv --task numbers --label-column age,size\n"
         "      numbers to predict, in two columns of a table that lists the images\n"
         "  minidl finetune\n"
         "      minidl's own LeNet-5 for MNIST on scikit-learn's digits, ten of a class\n",
