@@ -9,12 +9,14 @@ without training from scratch; the seed draws the parts, but of ants_bees, which
 Printed are, for each pair, means over the seeds: the accuracy of the probe, of what is saved, the
 difference with its extremes, and the seconds of a run. `--beside torch` adds what the recipes of
 benchmarks/transfer_torch.py reach with the same weights, which are those of a MobileNet (extra
-`oracle`).
+`oracle`). `--keep FILE` writes what is found after each run, and takes from there what it has: all
+pairs and seeds together take hours.
 """
 
 import argparse
 import csv
 import io
+import json
 import sys
 import time
 import zipfile
@@ -26,6 +28,7 @@ import numpy as np
 
 import minidl as md
 from minidl.data import ArrayDataset, ImageFolder, cifar10
+from minidl.io.atomic import atomic_write
 from minidl.models import Network
 from minidl.text import table
 from minidl.train import accuracy, augmentation
@@ -158,6 +161,20 @@ def beside(data: Path, weights: str, images: str, seed: int) -> list[float]:
     return found
 
 
+def kept(options: argparse.Namespace, find: Callable[..., list[float]], *case: Any) -> list[float]:
+    """What `find` gives of weights, images and a seed, from the file of --keep if it has it."""
+    if options.keep is None:
+        return find(options.data, *case)
+    name = " ".join(map(str, (find.__name__, *case)))
+    known = json.loads(options.keep.read_text()) if options.keep.exists() else {}
+    if name not in known:
+        known[name] = find(options.data, *case)
+        with atomic_write(options.keep) as temporary:
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
+    found: list[float] = known[name]
+    return found
+
+
 def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     """A row a pair, and one of all."""
     gains = []
@@ -165,7 +182,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
         for images in options.images:
             found = []
             for seed in range(options.seeds):
-                found.append(run(options.data, weights, images, seed))
+                found.append(kept(options, run, weights, images, seed))
                 told = "probe {:.2%}, saved {:.2%}, share {}, {:.0f} s".format(*found[-1])
                 print(f"{weights}, {images}, seed {seed}: {told}", file=sys.stderr, flush=True)
             probe, tuned, share, seconds = np.array(found).T
@@ -174,7 +191,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
             others = []
             if options.beside:
                 seeds = range(options.seeds)
-                others = [beside(options.data, weights, images, seed) for seed in seeds]
+                others = [kept(options, beside, weights, images, seed) for seed in seeds]
                 others = [f"{share:.2%}" for share in np.mean(others, axis=0)]
             yield (
                 weights, images, f"{probe.mean():.2%}", f"{tuned.mean():.2%}",
@@ -197,6 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
             help=f"of {', '.join(known)}",
         )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where what is found is kept")
     parser.add_argument("--beside", choices=["torch"], help="also run others' recipes there")
     options = parser.parse_args(arguments)
     if options.beside and (strange := [n for n in options.weights if "mobilenet" not in n]):

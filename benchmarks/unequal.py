@@ -21,7 +21,7 @@ from minidl.data import ArrayDataset, cifar10
 from minidl.text import table
 from minidl.train import augmentation
 from minidl.train.pretrained import pretrained
-from minidl.train.results import figures
+from minidl.train.task import Classes
 from minidl.train.transfer import Transfer
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -67,7 +67,8 @@ def run(data: Path, name: str, weighted: bool, seed: int) -> np.ndarray:
         augment=augmentation.for_finetuning(size, mirror=True), class_weights=weighted,
         progress=False,
     )  # fmt: skip
-    found = [figures(way.scores, parts[1][1], classes) for way in ways]
+    labels = parts[1][1]
+    found = [Classes(labels).figures(way.scores, labels, classes) for way in ways]
     return np.array([[each[figure] for figure in FIGURES] for each in found])
 
 

@@ -113,6 +113,24 @@ def check_style(out):
     assert float(terms[-1][2]) < 0.1 * float(terms[-1][1])
 
 
+def check_upscale(out):
+    found = re.findall(r"^(\w+): (\S+) dB, SSIM (\S+)$", out, re.M)
+    assert [name for name, _, _ in found] == ["repeated", "bicubic", "ESPCN"]
+    decibels, likeness = ([float(row[i]) for row in found] for i in (1, 2))
+    assert decibels[0] < decibels[1] < decibels[2] - 1
+    assert likeness == sorted(likeness)
+    assert "give (1, 52, 52, 9): the margin of 4" in out
+
+
+def check_gan(out):
+    assert "generator: " in out
+    rows = re.findall(r"^epoch (\d): .* right for (\d+)%; samples vary (\d+)% as", out, re.M)
+    assert [epoch for epoch, _, _ in rows] == ["1", "2", "3"]
+    assert all(30 < int(right) <= 100 for _, right, _ in rows)
+    samples = [f"samples-000{i}.png" for i in (1, 2, 3)]
+    assert f"written: {', '.join([*samples, 'walk.png'])}" in out
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
@@ -123,6 +141,8 @@ EXAMPLES = {
     "06_ensemble.py": ([], check_ensemble),
     "07_dream.py": ([], check_dream),
     "08_style.py": ([], check_style),
+    "09_upscale.py": ([], check_upscale),
+    "10_gan.py": ([], check_gan),
 }
 
 

@@ -1,9 +1,10 @@
 """Applications built on models: pictures out of networks.
 
-`dream.dream`, `style.stylize`, `upscale.upscale`, `gan.train_gan` and `vae.train_vae` do what the
-commands `minidl dream`, `style`, `upscale`, `gan` and `vae` do.
+`dream.dream`, `style.stylize`, `fast_style.train`, `upscale.upscale`, `gan.train_gan` and
+`vae.train_vae` do what the commands `minidl dream`, `style`, `fast-style`, `upscale`, `gan` and
+`vae` do.
 """
 
-from minidl.apps import dream, gan, style, upscale, vae
+from minidl.apps import dream, fast_style, gan, style, upscale, vae
 
-__all__ = ["dream", "gan", "style", "upscale", "vae"]
+__all__ = ["dream", "fast_style", "gan", "style", "upscale", "vae"]

@@ -84,6 +84,7 @@ def train(
     batch_size: int = 4,
     size: int = 128,
     seed: int = 0,
+    network: TransformNet | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TransformNet:
     """Return a network trained to paint in one style, on some hundred photographs.
@@ -92,6 +93,7 @@ def train(
     weights, model, content_layers, style_layers: as for `apps.style.stylize`; the terms of the
         loss are the same, and weighted in the same way.
     steps, batch_size: of Adam.  size: of the photographs, height and width in pixels.
+    network: what is trained; None: a new one. Whoever gives one has it when he stops the training.
     on_step: called after each step; its picture is the first photograph, painted.
     `md.save_weights` saves it; `md.load_weights(fast_style.TransformNet(), path)` brings it back.
     """
@@ -107,7 +109,7 @@ def train(
     wanted = body.enter(resized(painted, fitted(painted.shape, size)))
     losses.aim(_entered(body, images[:1]), [wanted], [1.0])
     losses.balance(noise_like(_entered(body, images[:1])), {})
-    network = TransformNet()
+    network = TransformNet() if network is None else network
     adam = optim.Adam(network.parameters(), LR)
     for number in range(1, steps + 1):
         x = images[generator().integers(len(images), size=batch_size)]

@@ -11,6 +11,7 @@ from minidl.cli.drawing import add_gan, add_vae
 from minidl.cli.dreaming import add_dream
 from minidl.cli.evaluating import add_evaluate
 from minidl.cli.explaining import add_explain
+from minidl.cli.fast_styling import add_fast_style
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
 from minidl.cli.issues import add_find_issues
@@ -78,6 +79,7 @@ def _parser() -> Parser:
     add_find_issues(commands)
     add_dream(commands)
     add_style(commands)
+    add_fast_style(commands)
     add_upscale(commands)
     add_gan(commands)
     add_vae(commands)

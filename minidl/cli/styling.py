@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.arguments import amount, names, whole
+from minidl.cli.arguments import amount, names, numbers, whole
 from minidl.cli.painting import add_painting, paint
 
 __all__ = ["add_style"]
@@ -54,11 +54,6 @@ def add_style(commands: Any) -> None:
         help="the longer side of the result, in pixels (default: 512)",
     )  # fmt: skip
     add_painting(style, "CONTENT-style.png")
-
-
-def numbers(text: str) -> list[float]:
-    """Numbers with commas between them, for argparse."""
-    return [float(part) for part in text.split(",")]
 
 
 def _style(options: argparse.Namespace) -> int:

@@ -28,7 +28,9 @@ def add_upscale(commands: Any) -> None:
     )
     upscale.set_defaults(run=_upscale)
     what = upscale.add_mutually_exclusive_group(required=True)
-    what.add_argument("picture", type=Path, nargs="?", metavar="PICTURE", help="an image file")
+    what.add_argument(
+        "picture", type=Path, nargs="?", default=None, metavar="PICTURE", help="an image file"
+    )
     what.add_argument(
         "--train", type=Path, metavar="FOLDER", help="train a network on the pictures in a folder"
     )
@@ -38,7 +40,8 @@ def add_upscale(commands: Any) -> None:
     )  # fmt: skip
     upscale.add_argument(
         "--weights", type=Path, metavar="FILE",
-        help="a file of --train, or SRCNN's .mat (default: minidl's own, three times as large)",
+        help="a file of --train, or SRCNN's .mat or .caffemodel (default: minidl's own, three "
+        "times as large)",
     )  # fmt: skip
     upscale.add_argument(
         "--network", choices=("espcn", "srcnn"), help="with --train, what to train (default: espcn)"
@@ -67,7 +70,7 @@ OF_TRAINING = ("network", "scale", "epochs", "seed")
 
 def _upscale(options: argparse.Namespace) -> int:
     set_threads(options)
-    given = keywords(options)
+    given = {name: value for name, value in keywords(options).items() if value is not None}
     if unused := [name for name in OF_TRAINING if name in given and "train" not in given]:
         raise ArgumentError(f"--{unused[0]} goes with --train FOLDER")
     if "train" in given:

@@ -39,6 +39,7 @@ def image_parts(
     file_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     task: str = CLASSES,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The parts of a data set of images: "train", "validation", "test"; "all" if it isn't split.
 
@@ -50,6 +51,7 @@ def image_parts(
         these, or with one in a folder images beside masks.
     size, fit: as `read_image` takes them.  file_column, label_column, task: as `ImageList`; labels
         and numbers are read from tables.
+    classes: the names of labels and numbers, in their order; None: those that are found.
     All parts have the classes of the first. A part for testing without labels is in `passed_over`.
     Raises FileNotFoundError, ArgumentError or FileFormatError where labels or parts can't be told
     for sure, saying what would tell.
@@ -58,7 +60,7 @@ def image_parts(
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     suffix = path.suffix.lower()
-    read = _Reader(size, fit, file_column, label_column, task)
+    read = _Reader(size, fit, file_column, label_column, task, classes)
     if path.is_file() and suffix in TABLES:
         return _of_table(read.table(path))
     if path.is_dir():
@@ -79,11 +81,13 @@ class _Reader(NamedTuple):
     file_column: str | None
     label_column: str | Sequence[str] | None
     task: str = CLASSES
+    classes: Sequence[str] | None = None
 
     def table(
         self, path: Path, root: Path | None = None, classes: Sequence[str] | None = None
     ) -> ImageList:
-        return ImageList(path, root, classes=classes, **self._asdict())
+        found = self._asdict()
+        return ImageList(path, root, **found | {"classes": classes or found["classes"]})
 
     def check_no_columns(self, path: Path) -> None:
         check_no_columns(path, self.file_column, self.label_column, self.task)

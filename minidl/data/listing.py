@@ -48,7 +48,8 @@ class ImageList(ImageFiles):
         as numbers if all are whole numbers, otherwise as text.
     task: "classes", one an image; "labels", any of several: a column of them, between semicolons,
         bars, commas or spaces, or a column of 0 and 1 for each label; "numbers", in one column or
-        several. Of these, label_column may be a list, and `classes` are their names.
+        several. Of these, label_column may be a list, and `classes` are their names, which are
+        looked for as columns too.
     parts: of each image, "train", "validation" or "test", if a column tells; otherwise None.
     Raises FileFormatError for what is no such table, or where several columns would do,
     FileNotFoundError for files that aren't there.
@@ -70,6 +71,8 @@ class ImageList(ImageFiles):
         table = _read(path)
         folders = _folders(path) if root is None else [Path(root)]
         file = _file_column(path, table, file_column, folders)
+        if label_column is None and classes and {*classes} <= {*table.columns}:
+            label_column = None if task == CLASSES else list(classes)
         columns = _label_columns(path, table, label_column, file, task)
         for number, row in enumerate(table.rows, table.first):
             if not row[file] or (task == CLASSES and not row[columns[0]]):
@@ -174,8 +177,8 @@ def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int
     if any(map(_is_fraction, values)):
         raise FileFormatError(
             f"{path}: the column {table.columns[others[0]]!r} holds numbers with fractions, not "
-            "classes: name the column of the classes with label_column=, or say task='numbers' to "
-            "predict them"
+            "classes: name the column of the classes with label_column=; train.finetune with "
+            "task='numbers' learns to predict numbers"
         )
     return others[0]
 

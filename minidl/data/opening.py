@@ -120,17 +120,21 @@ def open_for_measuring(
     file_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     task: str = CLASSES,
+    classes: Sequence[str] | None = None,
     strict: bool = False,
 ) -> Part:
     """Return one part, or all images where they aren't split.
 
     part: "train", "validation" or "test"; None: the validation part, or the test part where there
-        is none.  For the other arguments see `open_for_training`.
+        is none.
+    classes: the names of labels and numbers, as `image_parts` takes them.
+    For the other arguments see `open_for_training`.
     Raises ArgumentError for a part that there isn't.
     """
     opened = open_undecoded(
-        path, size, file_column=file_column, label_column=label_column, task=task
-    )
+        path, size, file_column=file_column, label_column=label_column, task=task,
+        classes=classes,
+    )  # fmt: skip
     if list(opened) == ["all"]:
         if part is not None:
             raise ArgumentError(f"{path} isn't split into parts: leave out part=")
@@ -175,6 +179,7 @@ def open_undecoded(
     file_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     task: str = CLASSES,
+    classes: Sequence[str] | None = None,
     fit: str = "crop",
 ) -> dict[str, Any]:
     """Return the parts, "train", "validation" and "test", or "all", of images still to be decoded.
@@ -186,7 +191,7 @@ def open_undecoded(
     if path.suffix not in HDF5:
         return image_parts(
             _existing(path), size=size, fit=fit, file_column=file_column,
-            label_column=label_column, task=task,
+            label_column=label_column, task=task, classes=classes,
         )  # fmt: skip
     check_no_columns(path, file_column, label_column, task)
     built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import real
-from minidl.constants.tasks import CLASSES, NUMBERS
+from minidl.constants.tasks import CLASSES
 from minidl.data.opening import Part, open_for_measuring
 from minidl.errors import ArgumentError, DTypeError
 from minidl.io.plain_json import plain
 from minidl.train.ensemble import ensemble
-from minidl.train.inference import Members, class_numbers, listed, load_members
+from minidl.train.inference import Members, class_numbers, load_members
 from minidl.train.metrics import (
     accuracy,
     balanced_accuracy,
@@ -24,7 +24,7 @@ from minidl.train.metrics import (
     rank_accuracy,
 )
 from minidl.train.settings import check_paths, check_settings, several_paths
-from minidl.train.task import TASKS, Task
+from minidl.train.task import TASKS
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
 
@@ -129,15 +129,15 @@ def evaluate(
             label_column=label_column,
             strict=strict,
             task=members.task,
+            classes=_named(members),
         )
         for size in sorted({round(zoom * size) for size in members.sizes for zoom in zooms})
     }
     found = next(iter(opened.values()))
     _check_decoded({size: each.images for size, each in opened.items()}, scales)
     if members.task == CLASSES:
-        numbers, notes = class_numbers(members, found.images.classes, path.suffix.lower() == ".csv")
-    else:
-        targets, labels = _arranged(members, found.images, path)
+        listed = path.suffix.lower() == ".csv"
+        numbers, notes = class_numbers(members, found.images.classes, listed)
     names, scores = [], []
     for zoom in zooms:
         own = {size: opened[round(zoom * size)].images for size in members.sizes}
@@ -145,7 +145,7 @@ def evaluate(
         at = "" if scales is None else f" at {zoom:g}"
         names += [f"{name}{at}" for name in _names(members.files)]
     if members.task != CLASSES:
-        rows = _rows_of_targets(TASKS[members.task](targets), names, scores, targets, labels)
+        rows = _rows_of_targets(members.task, names, scores, found.images)
         none = np.zeros((0, 0), np.int64)
         return _evaluation(members, path, found, ten_crop, rows, [], none, [])
     rows, joint = _rows(names, scores, np.array(numbers)[found.images.labels])
@@ -153,38 +153,29 @@ def evaluate(
     return _evaluation(members, path, found, ten_crop, rows, shown, confusion, notes)
 
 
+def _named(members: Members) -> list[str] | None:
+    """The names of the labels or numbers that the networks give; None of classes."""
+    if members.task == CLASSES:
+        return None
+    if members.names is None:
+        raise ArgumentError(
+            f"{members.files[0]} doesn't name the {members.task} that it gives: give a file of "
+            "their names, one a line, as classes="
+        )
+    return members.names
+
+
 def _rows_of_targets(
-    task: Task,
-    names: list[str],
-    scores: list[np.ndarray],
-    targets: np.ndarray,
-    labels: list[str],
+    task: str, names: list[str], scores: list[np.ndarray], images: Any
 ) -> list[dict[str, Any]]:
     """The figures of each network of labels or numbers, and of their average."""
+    asked, called = TASKS[task](images.labels), [*names, "average"]
     if len(scores) > 1:
-        scores = [*scores, task.joined(np.stack(scores, axis=1))]  # (N, networks, C) -> (N, C)
-    called = [*names, "average"]
+        scores = [*scores, asked.joined(np.stack(scores, axis=1))]  # (N, networks, C) -> (N, C)
     return [
-        {"name": name, **task.figures(each, targets, labels)}
+        {"name": name, **asked.figures(each, images.labels, images.classes)}
         for name, each in zip(called, scores, strict=False)
     ]
-
-
-def _arranged(members: Members, images: Any, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The images' labels or numbers (N, C) in the networks' order, and their names."""
-    if members.names is None:
-        raise ArgumentError(f"{members.files[0]} doesn't name the {members.task} that it gives")
-    unknown = [name for name in images.classes if name not in members.names]
-    missing = [name for name in members.names if name not in images.classes]
-    if unknown or (missing and members.task == NUMBERS):
-        raise ArgumentError(
-            f"{path} has the {members.task} {listed(images.classes)}, and the network gives "
-            f"{listed(members.names)}: name the columns with label_column="
-        )
-    targets = np.zeros((len(images), len(members.names)), np.float32)
-    for i, name in enumerate(images.classes):  # a label that no image has is 0 of all
-        targets[:, members.names.index(name)] = images.labels[:, i]
-    return targets, members.names
 
 
 def _evaluation(

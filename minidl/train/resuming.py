@@ -32,9 +32,9 @@ DECISIVE = {
 def resume_run(trainer: Trainer, run: Run, tell: Tell) -> None:
     """Resume the training whose checkpoints are in the run's folder, if there are any."""
     check_begun(run)
-    resume_trainer(trainer, run.folder / CHECKPOINTS)
-    if trainer.epoch:
-        tell(f"going on after epoch {trainer.epoch}, from {run.folder / CHECKPOINTS}")
+    last = resume_trainer(trainer, run.folder / CHECKPOINTS)
+    if last is not None:
+        tell(f"going on after epoch {trainer.epoch}, from {last}")
 
 
 def check_begun(run: Run) -> None:
@@ -61,17 +61,18 @@ def check_begun(run: Run) -> None:
         )
 
 
-def resume_trainer(trainer: Trainer, folder: Path) -> None:
-    """Go on from the last checkpoint in a folder, if there is any."""
+def resume_trainer(trainer: Trainer, folder: Path) -> Path | None:
+    """Go on from the last checkpoint in a folder, and return it, if there is any."""
     last = Checkpoint.last(folder)
     if last is None:
-        return
+        return None
     try:
         trainer.resume(last)
     except FileFormatError as error:
         raise FileFormatError(
             f"{error}: remove it to go on from the checkpoint before it, or {folder} to begin anew"
         ) from error
+    return last
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

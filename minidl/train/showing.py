@@ -57,6 +57,7 @@ class LivePage(Callback):
         """
         if not (self.run.folder / "weights.h5").exists():
             self.update(rows)
+            self._next = 0.0  # the first epoch's is worth a page at once
 
     def update(self, rows: Sequence[dict[str, Any]] = ()) -> None:
         """Write what there is of the run, and its page; rows: of the history."""

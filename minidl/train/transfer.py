@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl import optim
-from minidl.constants.tasks import CLASSES
+from minidl.constants.tasks import CLASSES, LABELS
 from minidl.data import DataLoader, Dataset
 from minidl.data.splits import Subset, labels_of
 from minidl.errors import ArgumentError, GradError
@@ -268,7 +268,7 @@ class Transfer:
             network,
             optimizer,
             self.goal.loss(),
-            self.goal.metrics,
+            self._metrics,
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
             callbacks=self._callbacks(name, kept),
@@ -281,6 +281,12 @@ class Transfer:
             trainer.ema.copy_to()
         self.goal.from_standard(network)
         return trainer.history.rows
+
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        """What is shown of the training: of mixed images no label is right or wrong."""
+        mixed = self.task == LABELS and (self.mixup or self.cutmix)
+        return () if mixed else self.goal.metrics
 
     def _callbacks(self, name: str, checkpoints: Path | None) -> list[Callback]:
         return [

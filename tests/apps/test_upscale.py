@@ -220,3 +220,13 @@ def test_published_weights(shared_data, name, decibels):
     mean = sr.measure(shared_data / "sr" / "Set5", network)[-1]
     assert mean["bicubic_psnr"] == pytest.approx(30.39, abs=0.01)
     assert mean["psnr"] == pytest.approx(decibels, abs=0.02)
+
+
+def test_published_caffe_models(shared_data):
+    """Trained by others, with the authors' code; one of them takes three channels."""
+    folder = shared_data / "sr" / "srcnn_x3"
+    network = sr.load_upscaler(folder / "SRCNN_iter_3700000.caffemodel")
+    row = sr.measure(shared_data / "sr" / "Set5", network)[-1]
+    assert row["psnr"] > row["bicubic_psnr"] + 1
+    with pytest.raises(FileFormatError, match=r"expected \(9, 9, 1, 64\), got \(9, 9, 3, 64\)"):
+        sr.load_upscaler(folder / "SRCNN_iter_5300000.caffemodel")

@@ -59,3 +59,23 @@ def test_the_table(tmp_path, monkeypatch, capsys):
     assert gain == pytest.approx(saved - probe, abs=0.011)
     assert least <= gain <= most
     assert last.split() == ["all", f"{gain:+.2f}"]
+
+
+def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    def run(data, weights, images, seed):
+        ran.append((weights, images, seed))
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        return [0.5, 0.75, 0.25, 1.0]
+
+    monkeypatch.setattr(transfer, "run", run)
+    monkeypatch.setattr(transfer, "WEIGHTS", {"w": ("w.h5", None)})
+    monkeypatch.setattr(transfer, "IMAGES", {"a": None, "b": None})
+    arguments = [str(tmp_path), "--seeds", "2", "--keep", str(tmp_path / "kept.json")]
+    with pytest.raises(KeyboardInterrupt):
+        transfer.main(arguments)
+    assert transfer.main(arguments) == 0
+    assert ran == [("w", "a", 0), ("w", "a", 1), ("w", "b", 0), ("w", "b", 0), ("w", "b", 1)]
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["all", "+25.00"]

@@ -9,7 +9,7 @@ from PIL import Image
 import minidl as md
 from minidl import models, train
 from minidl.data.digits import few_digits
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, FileFormatError
 
 IMAGES = 60
 COLUMNS = {"labels": ["even", "large"], "numbers": ["digit", "thousands"]}
@@ -125,7 +125,7 @@ def test_two_networks_of_numbers_are_averaged(digits, runs):
 
 def test_other_labels_than_the_networks(digits, runs, tmp_path):
     (tmp_path / "list.csv").write_text(f"file,odd\n{digits / '0.png'},1\n{digits / '1.png'},0\n")
-    with pytest.raises(ArgumentError, match="has the labels odd, and the network gives even"):
+    with pytest.raises(FileFormatError, match="expected the columns even, large, found odd"):
         train.evaluate(runs["labels"].folder / "weights.h5", tmp_path / "list.csv", verbose=False)
 
 
@@ -143,3 +143,28 @@ def test_results_are_whole(runs):
         assert saved["verdict"]
         assert {row["name"] for row in saved["approaches"]} == {"linear probe", "fine-tuned"}
         assert saved["approaches"][1]["tried"]
+
+
+def test_columns_are_found_by_what_the_network_gives(digits, runs):
+    for task, columns in COLUMNS.items():
+        weights = runs[task].folder / "weights.h5"
+        found = train.evaluate(weights, digits / f"{task}.csv", verbose=False)
+        named = train.evaluate(weights, digits / f"{task}.csv", label_column=columns, verbose=False)
+        assert found.rows == named.rows
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_mixed_images(digits, tmp_path, task):
+    run = train.finetune(
+        digits / "mnist.h5", digits / f"{task}.csv", task=task, label_column=COLUMNS[task],
+        lr=1e-3, epochs=1, mixup=0.2, cutmix=1, scratch=False, output=tmp_path, verbose=False,
+    )  # fmt: skip
+    assert len(run.results["approaches"]) == 2
+
+
+def test_class_weights_are_for_classes(digits, tmp_path):
+    with pytest.raises(ArgumentError, match="class_weights= is for task='classes'"):
+        train.finetune(
+            digits / "mnist.h5", digits / "labels.csv", task="labels", class_weights=True,
+            output=tmp_path, verbose=False,
+        )  # fmt: skip

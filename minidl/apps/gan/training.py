@@ -79,7 +79,7 @@ def train_gan(
     md.manual_seed(seed)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    pair = _Pair(Generator(size, channels), Discriminator(size, channels, spectral))
+    pair = Pair(Generator(size, channels), Discriminator(size, channels, spectral))
     shown = random.generator().standard_normal((SHOWN, LATENT)).astype(np.float32)
     loader = DataLoader(
         ArrayDataset(images), min(batch_size, len(images)), True, seed=seed, drop_last=True
@@ -101,7 +101,7 @@ def train_gan(
     return Gan(pair.generator.eval(), pair.history)
 
 
-class _Pair:
+class Pair:
     """Both networks with their optimizers, and the history."""
 
     def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
@@ -227,14 +227,14 @@ def _scaled(images: Any) -> np.ndarray:
     return (found - low) * np.float32(2 / (high - low)) - 1
 
 
-def _show(folder: Path, pair: _Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
+def _show(folder: Path, pair: Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
     """Write the grid of an epoch's samples."""
     number = len(pair.history)
     picture = grid(pixels((pair.draw(z) + 1) / 2))
     save_png(folder / f"samples-{number:04d}.png", picture, {**settings, "epoch": number})
 
 
-def _walk(folder: Path, pair: _Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
+def _walk(folder: Path, pair: Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
     """Write walk.png: rows of pictures between two samples each, along a great circle.
 
     Source: White 2016, "Sampling generative networks", section 2.1.

@@ -55,7 +55,7 @@ def upscale(
 
 def own_upscaler() -> Upscaler:
     """Return the ESPCN that comes with minidl, for three times the size."""
-    with as_file(files("minidl").joinpath("pretrained", OWN)) as path:
+    with as_file(files("minidl.apps.upscale").joinpath(OWN)) as path:
         return load_upscaler(path)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import minidl as md
 from minidl import nn
 from minidl.errors import ArgumentError, FileFormatError, StateError
+from minidl.io.caffe import read_caffemodel
 from minidl.nn import Module
 
 __all__ = ["ESPCN", "SCALES", "SRCNN", "Upscaler", "load_upscaler"]
@@ -84,12 +85,15 @@ class ESPCN(Upscaler):
 
 
 def load_upscaler(path: str | os.PathLike[str]) -> Upscaler:
-    """Return the network of a file that `train_upscaler` made, or of SRCNN's published .mat files.
+    """Return the network of a file that `train_upscaler` made, or of SRCNN's published .mat and
+    .caffemodel files.
 
     The shapes of its weights tell which it is. Raises FileFormatError where it is none of them.
     """
-    if os.fspath(path).lower().endswith(".mat"):
-        return _published(path)
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix in (".mat", ".caffemodel"):
+        arrays = _of_matlab(path) if suffix == ".mat" else _of_caffe(path)
+        return _published(path, arrays)
     for made in (*map(SRCNN, MIDDLES), *map(ESPCN, SCALES)):
         try:
             md.load_weights(made, path)
@@ -102,8 +106,20 @@ def load_upscaler(path: str | os.PathLike[str]) -> Upscaler:
     )
 
 
-def _published(path: str | os.PathLike[str]) -> SRCNN:
-    """SRCNN of a .mat file of its authors: kernels in MATLAB's order, for three times the size."""
+def _published(path: str | os.PathLike[str], arrays: list[np.ndarray]) -> SRCNN:
+    """SRCNN for three times the size, of its three kernels (kh, kw, C_in, C_out) and biases."""
+    try:
+        network = SRCNN(arrays[2].shape[0])
+        names = [f"conv{i}.{kind}" for i in (1, 2, 3) for kind in ("weight", "bias")]
+        state = {name: np.float32(array) for name, array in zip(names, arrays, strict=True)}
+        network.load_state_dict({**state, "factor": network.factor.data})
+    except (IndexError, ValueError, ArgumentError, StateError) as error:
+        raise FileFormatError(f"{os.fspath(path)}: expected SRCNN's weights: {error}") from error
+    return network.eval()
+
+
+def _of_matlab(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """Of the authors' .mat, in which columns of the kernels come first."""
     try:
         from scipy.io import loadmat
     except ImportError as error:
@@ -113,20 +129,27 @@ def _published(path: str | os.PathLike[str]) -> SRCNN:
         found = loadmat(path, variable_names=names)
         first, second, third = (found[f"weights_conv{i}"] for i in (1, 2, 3))
         side = round(second.shape[1] ** 0.5)
-        network = SRCNN(side)
-        # (81, 64), (64, k * k, 32), (32, 25): columns of the kernels come first
-        state = {
-            "conv1.weight": first.reshape(9, 9, 1, 64, order="F"),
-            "conv2.weight": second.reshape(64, side, side, 32, order="F").transpose(1, 2, 0, 3),
-            "conv3.weight": third.reshape(32, 5, 5, 1, order="F").transpose(1, 2, 0, 3),
-            **{f"conv{i}.bias": found[f"biases_conv{i}"].reshape(-1) for i in (1, 2, 3)},
-            "factor": network.factor.data,
-        }
-        network.load_state_dict({name: np.float32(array) for name, array in state.items()})
+        # (81, 64), (64, k * k, 32), (32, 25)
+        kernels = [
+            first.reshape(9, 9, 1, 64, order="F"),
+            second.reshape(64, side, side, 32, order="F").transpose(1, 2, 0, 3),
+            third.reshape(32, 5, 5, 1, order="F").transpose(1, 2, 0, 3),
+        ]
+        biases = [found[f"biases_conv{i}"].reshape(-1) for i in (1, 2, 3)]
     except Exception as error:  # on damaged files SciPy's reader raises almost anything
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise FileFormatError(
             f"{os.fspath(path)}: expected SRCNN's weights_conv1 to biases_conv3: {error}"
         ) from error
-    return network.eval()
+    return [array for pair in zip(kernels, biases, strict=True) for array in pair]
+
+
+def _of_caffe(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """Of a .caffemodel, whose kernels are (C_out, C_in, kh, kw)."""
+    found = []
+    for layer in read_caffemodel(path):
+        for blob in layer.blobs:
+            kernel = blob.ndim == 4 and blob.shape[:2] != (1, 1)
+            found.append(blob.transpose(2, 3, 1, 0) if kernel else blob.reshape(-1))
+    return found

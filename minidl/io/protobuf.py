@@ -1,0 +1,84 @@
+"""Messages of Protocol Buffers, read without their schemas: numbered fields of four kinds.
+
+Nothing is copied before its length is known to lie inside the message. Source:
+https://protobuf.dev/programming-guides/encoding
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import FileFormatError
+
+__all__ = ["fields", "floats", "text", "whole_numbers"]
+
+VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # kinds of fields
+LONGEST = 10  # bytes of a varint
+SIZES = {EIGHT: 8, FOUR: 4}
+
+
+def fields(message: memoryview, where: str) -> Iterator[tuple[int, int, Any]]:
+    """Yield (number, kind, value) of each field: a whole number, or the bytes that it takes.
+
+    where: the file, for errors. Raises FileFormatError for what is no message.
+    """
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at, where)
+        number, kind = key >> 3, key & 7
+        if kind == VARINT:
+            value, at = _varint(message, at, where)
+            yield number, kind, value
+            continue
+        if kind == BYTES:
+            size, at = _varint(message, at, where)
+        elif kind in SIZES:
+            size = SIZES[kind]
+        else:
+            raise FileFormatError(f"{where}: a field of the unknown kind {kind} at byte {at}")
+        if size > len(message) - at:
+            raise FileFormatError(
+                f"{where}: a field of {size:,} bytes where {len(message) - at:,} are left: the "
+                "file is damaged or cut off"
+            )
+        yield number, kind, message[at : at + size]
+        at += size
+
+
+def _varint(message: memoryview, at: int, where: str) -> tuple[int, int]:
+    value = 0
+    for i, byte in enumerate(message[at : at + LONGEST]):
+        value |= (byte & 127) << (7 * i)
+        if byte < 128:
+            return value, at + i + 1
+    raise FileFormatError(f"{where}: a number without end at byte {at}: the file is damaged")
+
+
+def text(value: Any, where: str) -> str:
+    """Return a field of bytes as text."""
+    try:
+        return bytes(value).decode()
+    except (TypeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{where}: expected text in UTF-8: {error}") from error
+
+
+def floats(kind: int, value: Any, where: str, double: bool = False) -> np.ndarray:
+    """Return the numbers of a repeated field, packed or one of them, (N,) float32."""
+    size = 8 if double else 4
+    if kind not in (BYTES, EIGHT if double else FOUR) or len(value) % size:
+        raise FileFormatError(f"{where}: expected numbers of {size} bytes each")
+    return np.frombuffer(value, "<f8" if double else "<f4").astype(np.float32)
+
+
+def whole_numbers(kind: int, value: Any, where: str, most: int) -> list[int]:
+    """Return the whole numbers of a repeated field, packed or one of them; at most `most`."""
+    if kind == VARINT:
+        return [value]
+    found, at = [], 0
+    while kind == BYTES and at < len(value):
+        number, at = _varint(value, at, where)
+        found.append(number)
+        if len(found) > most:
+            raise FileFormatError(f"{where}: more than {most} numbers where a shape was expected")
+    return found
