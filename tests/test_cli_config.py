@@ -113,3 +113,16 @@ def test_what_a_file_cannot_say(text, said, here):
 def test_a_file_that_is_not_there(here):
     done = minidl("finetune", "--config", "no.toml")
     assert (done.status, done.err) == (2, "minidl finetune: no.toml: No such file or directory\n")
+
+
+@pytest.mark.parametrize("columns", ['"x"', '["x", "y"]'])
+def test_columns_in_a_file(tmp_path, monkeypatch, columns):
+    """They reach the table, which has none of them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("file,digit\n1.png,1\n")
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "run.toml").write_text(f'label_column = {columns}\ntask = "numbers"\n')
+    md.save_weights(md.models.create("lenet5", weights="mnist"), tmp_path / "w.h5")
+    done = minidl("finetune", "w.h5", "list.csv", "--config", "run.toml")
+    assert done.status == 2
+    assert "expected a column 'x', found file, digit" in done.err

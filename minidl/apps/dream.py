@@ -1,6 +1,7 @@
 """DeepDream: a photograph changed until a network sees more of what it saw in it."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -187,7 +188,8 @@ def _octave_sizes(
 ) -> list[tuple[int, int]]:
     """(H, W) of each octave, from the smallest."""
     height, width = shape[:2]
-    sizes = [(round(height / scale**k), round(width / scale**k)) for k in reversed(range(octaves))]
+    shares = [math.exp(-k * math.log(scale)) for k in reversed(range(octaves))]
+    sizes = [(round(height * share), round(width * share)) for share in shares]
     if min(sizes[0]) >= smallest:
         return sizes
     enough = sum(min(each) >= smallest for each in sizes)

@@ -291,5 +291,6 @@ FLAG: tuple[Any, str] = (bool, "true or false")
 TEXT, WHOLE, NUMBER = (str, "a text"), (int, "a whole number"), (int | float, "a number")
 KINDS: dict[Any, tuple[Any, str]] = {
     None: TEXT, Path: TEXT, int: WHOLE, whole: WHOLE, rate: NUMBER, amount: NUMBER,
-    names: (str | list, "a text or a list of texts"), _arguments: (dict, "a table"),
+    names: (str | list, "a text or a list of texts"), _arguments: (dict, "a table"), str: TEXT,
+    one_or_several: (str | list, "a text or a list of texts"),
 }  # fmt: skip

@@ -103,6 +103,8 @@ def _vae(options: argparse.Namespace) -> int:
     from minidl.apps.vae import train_vae
 
     given, images, folder = _opened(options)
+    if images.shape[3] == 3:
+        images = images.mean(axis=3, keepdims=True)
     history = train_vae(images, folder, **given).history
     print(f"{-history[-1]['loss']:.1f} nats a picture, the bound of their log-likelihood")
     print(f"saved reconstructions.png, walk.png and vae.h5 in {folder}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
-from minidl.cli.figures import check_folder
+from minidl.cli.figures import check_folder, check_weights_file
 from minidl.errors import ArgumentError
 
 __all__ = ["add_fast_style"]
@@ -81,7 +81,7 @@ def _train(given: dict[str, Any]) -> int:
         raise ArgumentError("--style FILE is missing: the picture to take the style of")
     style, photos = given.pop("style"), given.pop("train")
     output = given.pop("output", Path(f"{style.stem}.h5"))
-    check_folder(output)
+    check_weights_file(output)
     md.manual_seed(given.get("seed", 0))
     network, bar = fast_style.TransformNet(), _Bar(given.get("steps", 1000))
     status = 0

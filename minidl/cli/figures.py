@@ -5,7 +5,9 @@ import errno
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_figures", "check_folder", "save_figures"]
+from minidl.errors import ArgumentError
+
+__all__ = ["check_figures", "check_folder", "check_weights_file", "save_figures"]
 
 
 def check_figures(options: argparse.Namespace) -> None:
@@ -21,6 +23,16 @@ def check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT, f"there is no folder {path.parent} to write {path} in"
+        )
+
+
+def check_weights_file(path: Path) -> None:
+    """Raise an error now if weights can't be written there later, in minidl's own format."""
+    check_folder(path)
+    if path.is_dir() or path.suffix.lower() not in (".h5", ".hdf5"):
+        what = "a folder" if path.is_dir() else path
+        raise ArgumentError(
+            f"--output expected a file of weights, such as {path.stem}.h5, got {what}"
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import add_threads, keywords, set_threads, whole
-from minidl.cli.figures import check_folder
+from minidl.cli.figures import check_folder, check_weights_file
 from minidl.errors import ArgumentError
 from minidl.text import table
 
@@ -85,7 +85,7 @@ def _train(given: dict[str, Any]) -> int:
         raise ArgumentError("--weights goes with PICTURE or --test, not with --train")
     folder = given.pop("train")
     output = given.pop("output", Path(f"{given.get('network', 'espcn')}.h5"))
-    check_folder(output)
+    check_weights_file(output)
     train_upscaler(folder, output, **given)
     print(f"saved {output}")
     return 0

@@ -10,7 +10,7 @@ from minidl.checks import whole
 from minidl.data.dataset import ArrayDataset, Dataset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Subset", "labels_of", "name_of", "split"]
+__all__ = ["Subset", "labels_in", "labels_of", "name_of", "split"]
 
 
 class Subset(Dataset):
@@ -61,6 +61,14 @@ def labels_of(dataset: Dataset) -> np.ndarray | None:
     if labels is None and isinstance(dataset, ArrayDataset) and len(dataset.arrays) == 2:
         second = dataset.arrays[1]
         labels = second if second.ndim == 1 and second.dtype.kind in "iu" else None
+    return labels
+
+
+def labels_in(dataset: Dataset) -> np.ndarray:
+    """Return the labels of a dataset, read from its items where it doesn't tell them."""
+    labels = labels_of(dataset)
+    if labels is None:
+        labels = np.asarray(dataset.batch(range(len(dataset)))[1])
     return labels
 
 

@@ -29,7 +29,7 @@ def read_labels(
     between spaces.  first: the number of the first row in the file.
     known: the labels that there are, in their order; None: those that are found.
     """
-    spaced = not any(SEPARATORS.search(cell) for cell in cells)
+    spaced = not any(SEPARATORS.search(cell) or cell in (known or ()) for cell in cells)
     parts = [cell.split() if spaced else SEPARATORS.split(cell) for cell in cells]
     given = [[text.strip() for text in row if text.strip()] for row in parts]
     found = {text for row in given for text in row}
@@ -73,6 +73,12 @@ def read_numbers(
     for i, row in enumerate(rows):
         for j, cell in enumerate(row):
             found[i, j] = _number(path, names[j], cell, first + i)
+    for name, column in zip(names, found.T, strict=True):
+        if len(np.unique(column.astype(np.float32))) < 0.9 * len(np.unique(column)):
+            raise FileFormatError(
+                f"{path}: the numbers in the column {name!r} differ by less than 32 bits can tell, "
+                f"such as {column[0]:.10g}: subtract what they have in common"
+            )
     return list(names), found.astype(np.float32)
 
 

@@ -92,7 +92,8 @@ def _blob(message: memoryview, where: str) -> np.ndarray:
                     shape += whole_numbers(inner_kind, each, where, MOST_AXES)
     sides = [old.get(i, 1) for i in (1, 2, 3, 4)] if shape is None else shape
     numbers = np.concatenate(data) if data else np.zeros(0, np.float32)
-    if math.prod(sides) != numbers.size or len(sides) > MOST_AXES:
+    right = len(sides) <= MOST_AXES and max(sides, default=1) <= max(1, numbers.size)
+    if not right or math.prod(sides) != numbers.size:
         raise FileFormatError(
             f"{where}: {numbers.size:,} numbers for an array of shape {tuple(sides)}"
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.analysis import grad_cam, guided_saliency, occlusion, plot_saliency
 from minidl.checks import is_whole
+from minidl.constants.tasks import CLASSES
 from minidl.data import read_image
 from minidl.errors import ArgumentError
 from minidl.models import Network
@@ -62,6 +63,11 @@ def explain(
     """
     check_paths("train.explain", weights=weights, image=image, classes=classes or "")
     members = load_members([Path(weights)], None if classes is None else Path(classes))
+    if members.task != CLASSES:
+        raise ArgumentError(
+            f"train.explain: {weights} gives {members.task}, and only what speaks for one of "
+            "several classes is explained"
+        )
     network = members.networks[0].eval()
     x = read_image(image, network.decoded_size)[None]  # (1, H, W, 3)
     for transform in network.preparation():

@@ -118,7 +118,7 @@ def finetune(
         mirror=mirror, mixup=mixup, cutmix=cutmix, class_weights=class_weights, scratch=scratch,
         seed=seed, seeds=seeds, resume=resume,
     )  # fmt: skip
-    task = choice("train.finetune", "task=", task, TASKS)
+    task = given["task"] = choice("train.finetune", "task=", task, TASKS)
     if task != CLASSES and class_weights:
         raise ArgumentError(f"train.finetune: class_weights= is for task='classes', not {task!r}")
     md.manual_seed(seed)
@@ -170,7 +170,7 @@ def finetune(
     )
     run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings, watch)
     if resume:
-        check_begun(run)
+        check_begun(run, images=[len(parts.training), len(parts.validation)])
         transfer.checkpoints = run.folder / CHECKPOINTS
     tell = teller(verbose)
     _tell_before(tell, network, parts, name, seed, task)
@@ -183,7 +183,10 @@ def finetune(
     watch.lap("opening images and network")
     kept = _compare(page, transfer, parts)
     if seeds > 1 and len(kept) > 1:
-        _repeat(run, again, kept, seeds, tell)
+        try:
+            _repeat(run, again, kept, seeds, tell)
+        except GradError as error:  # the first seed is worth its page
+            _failed(run, error, tell)
     save_report(run, tell)
     if run.report is not None:
         tell(f"report: {run.report}")
@@ -225,14 +228,19 @@ def _compare(page: LivePage, transfer: Transfer, parts: Parts) -> list[Approach]
     except GradError as error:  # the ways before it are worth their table
         if not done:
             raise
-        tell(f"the next way failed: {error}")
-        assert run.results is not None
-        run.results["failed"] = str(error)
-        run.write("results", run.results)
+        _failed(run, error, tell)
     tell(_table([row for _, row in done], transfer.goal))
     if run.results is not None and run.results.get("verdict"):
         tell(run.results["verdict"])
     return [approach for approach, _ in done if approach.name != SCRATCH]
+
+
+def _failed(run: Run, error: GradError, tell: Tell) -> None:
+    """Note what ended the run."""
+    tell(f"the next way failed: {error}")
+    assert run.results is not None
+    run.results["failed"] = str(error)
+    run.write("results", run.results)
 
 
 def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: Tell) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.constants.tasks import CLASSES
-from minidl.data.splits import name_of
+from minidl.data.splits import labels_in, name_of
 from minidl.data.telling import Tell
 from minidl.nn import Module
 from minidl.train.run import Run
@@ -45,7 +45,7 @@ def save_results(
     """
     assert run.results is not None
     classes = run.results["classes"]
-    labels = np.asarray(validation.batch(range(len(validation)))[1])
+    labels = labels_in(validation)
     wrong = task.mistakes(scores, labels, classes, MOST_MISTAKES)
     images = [validation[i][0] for i, _ in wrong]
     files = thumbnails(run, list(map(as_pixels, images)), "mistakes", tell) if images else []

@@ -24,7 +24,8 @@ DECISIVE = {
     ),
     "finetune": (
         "model", "arguments", "weights", "data", "size", "file_column", "label_column", "task",
-        "epochs", "batch_size", "lr", "freeze", "mirror", "mixup", "cutmix", "seed",
+        "epochs", "batch_size", "lr", "freeze", "mirror", "mixup", "cutmix", "class_weights",
+        "seed",
     ),
 }  # fmt: skip
 
@@ -37,22 +38,23 @@ def resume_run(trainer: Trainer, run: Run, tell: Tell) -> None:
         tell(f"going on after epoch {trainer.epoch}, from {last}")
 
 
-def check_begun(run: Run) -> None:
+def check_begun(run: Run, **more: Any) -> None:
     """Raise StateError if the checkpoints in the run's folder are of another training.
 
+    more: what else decides it, such as how many images there are, beside the run's settings.
     Its settings stand beside them; where there are none yet, they are written.
     """
     folder, decisive = run.folder / CHECKPOINTS, DECISIVE[run.settings["command"]]
     beside = folder / "settings.json"
     plain = json.loads(to_json(run.settings, "Run: settings"))
-    wanted = {name: plain[name] for name in decisive}
+    wanted = {name: plain[name] for name in decisive} | more
     if not any(folder.rglob("*.h5")):
         folder.mkdir(exist_ok=True)
         with atomic_write(beside) as temporary:
             temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         return
     begun = _read_settings(beside)
-    other = [name for name in decisive if begun.get(name) != wanted[name]]
+    other = [name for name in wanted if begun.get(name) != wanted[name]]
     if other:
         told = ", ".join(f"{name}={begun.get(name)!r}, not {wanted[name]!r}" for name in other)
         raise StateError(

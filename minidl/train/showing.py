@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.analysis import grad_cam, report
 from minidl.data import DataLoader, Subset
-from minidl.data.splits import labels_of
+from minidl.data.splits import labels_in, labels_of
 from minidl.data.telling import Tell
 from minidl.errors import MinidlError
 from minidl.nn import Module
@@ -111,7 +111,7 @@ def training_share(predict: Callable[[Any], np.ndarray], images: Any) -> dict[st
     """
     places = np.linspace(0, len(images) - 1, min(MEASURED, len(images))).round().astype(int)
     some = Subset(images, places)
-    labels = np.asarray(some.batch(range(len(some)))[1])
+    labels = labels_in(some)
     return {"right": int((predict(some).argmax(axis=1) == labels).sum()), "count": len(some)}
 
 

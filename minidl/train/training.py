@@ -10,6 +10,7 @@ import numpy as np
 
 import minidl as md
 from minidl.checks import positive
+from minidl.data.splits import labels_in
 from minidl.data.telling import Tell, classes_table, left_out, repeated, teller, warn
 from minidl.errors import ArgumentError
 from minidl.models import Network
@@ -276,7 +277,7 @@ def _save_figures(
     if not np.isfinite(scores).all():
         tell("no report.html: the scores of the test images aren't finite")
         return []
-    labels = np.asarray(material.test.batch(range(len(material.test)))[1])
+    labels = labels_in(material.test)
     task = Classes(labels)
     approach = {
         "name": "trained",

@@ -172,6 +172,8 @@ class Transfer:
 
     def from_scratch(self, network: Network) -> Approach:
         """Train a network that knows nothing yet, about as long as fine-tuning takes in all."""
+        if self.task != CLASSES:  # with a ReLU there it couldn't give what is below 0
+            network.drop_last_activation()
         optimizer = optim.AdamW(network.parameters(), lr=SCRATCH_LR)
         start = time.perf_counter()
         epochs = LONGER * self.epochs
@@ -310,7 +312,11 @@ class Transfer:
     def goal(self) -> Task:
         """What is asked of the images."""
         labels = labels_of(self.training)
-        assert labels is not None
+        if labels is None:
+            raise ArgumentError(
+                f"Transfer: the training images, a {type(self.training).__name__}, need labels as "
+                "an attribute: (N,) whole numbers, or (N, C) for labels and numbers"
+            )
         found = TASKS[self.task](labels)
         if isinstance(found, Classes) and self.class_weights:
             found.weights = class_weights(labels)

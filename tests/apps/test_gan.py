@@ -150,3 +150,20 @@ def test_grid():
     assert grid(pictures, columns=3, gap=0)[..., 2].tolist() == [[0, 1, 2]] * 2
     with pytest.raises(ShapeError, match="expected pictures"):
         grid(pictures[0])
+
+
+def test_a_checkpoint_of_another_training(pictures, tmp_path, monkeypatch):
+    """Also where a training that was begun since then was stopped before it had one."""
+    small = {"epochs": 1, "batch_size": 32, "progress": False}
+    gan.train_gan(pictures, tmp_path, **small)
+    with monkeypatch.context() as patch:
+        patch.setattr(gan.training.Pair, "epoch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            gan.train_gan(pictures, tmp_path, **small, seed=1)
+    with pytest.raises(StateError, match="begun with seed=0, not 1"):
+        gan.train_gan(pictures, tmp_path, **small, seed=1, resume=True)
+
+
+def test_pictures_that_are_all_the_same(pictures, tmp_path):
+    with pytest.raises(ArgumentError, match="all the same"):
+        gan.train_gan(pictures[:1].repeat(9, axis=0), tmp_path)

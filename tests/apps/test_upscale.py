@@ -230,3 +230,16 @@ def test_published_caffe_models(shared_data):
     assert row["psnr"] > row["bicubic_psnr"] + 1
     with pytest.raises(FileFormatError, match=r"expected \(9, 9, 1, 64\), got \(9, 9, 3, 64\)"):
         sr.load_upscaler(folder / "SRCNN_iter_5300000.caffemodel")
+
+
+def test_small_pictures_among_others(pictures, tmp_path):
+    for path in pictures.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    Image.new("L", (40, 2)).save(tmp_path / "thin.png")
+    write_patches(tmp_path / "patches.h5", tmp_path, sr.ESPCN(3))
+    with pytest.raises(ArgumentError, match=r"thin.png is too small .* at least 17 x 17"):
+        sr.measure(tmp_path, sr.ESPCN(3))
+    (tmp_path / "junk.png").write_text("no picture")
+    with pytest.raises(FileFormatError, match="junk"):
+        write_patches(tmp_path / "more.h5", tmp_path, sr.ESPCN(3))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".more", "more"))]

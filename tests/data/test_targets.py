@@ -129,3 +129,24 @@ def test_folders_tell_classes_alone(listed, tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / "folders" / name / "1.png")
     with pytest.raises(ArgumentError, match="task='labels' wants a table"):
         open_for_training(tmp_path / "folders", 8, task="labels")
+
+
+def test_known_labels_with_spaces(listed, tmp_path):
+    listed("file,label", "blue sky;tree", "tree", "blue sky", name="train.csv")
+    listed("file,label", "blue sky", "tree", name="val.csv")
+    parts = image_parts(tmp_path, task="labels")
+    assert rows(parts["validation"]) == [[1, 0], [0, 1]]
+
+
+def test_a_test_part_without_the_columns(listed, tmp_path):
+    listed("file,x,y", "1,2", "3,4", name="train.csv")
+    listed("file,other", "1", "2", name="test.csv")
+    parts = image_parts(tmp_path, task="numbers", label_column=["x", "y"])
+    assert [*parts] == ["train"]
+    assert ("test.csv", "without labels") in parts["train"].passed_over
+
+
+def test_numbers_that_32_bits_cannot_tell_apart(listed):
+    times = [str(1_700_000_000 + i) for i in range(10)]
+    with pytest.raises(FileFormatError, match="subtract what they have in common"):
+        ImageList(listed("file,time", *times), task="numbers")

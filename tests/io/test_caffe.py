@@ -131,3 +131,11 @@ def test_real_files(shared_data):
         first = read_caffemodel(path)[0]
         assert first.type == "Convolution"
         assert first.blobs[0].shape[1:] == (3, 3, 3)
+
+
+def test_shapes_beyond_all_numbers(tmp_path):
+    for sides in ((0, 2**64 - 1), (0, 2**40, 2**40)):
+        message = field(7, field(1, b"".join(map(varint, sides))))
+        (tmp_path / "net.caffemodel").write_bytes(layer("c", "C", message))
+        with pytest.raises(FileFormatError, match="0 numbers for an array of shape"):
+            read_caffemodel(tmp_path / "net.caffemodel")

@@ -168,3 +168,16 @@ def test_class_weights_are_for_classes(digits, tmp_path):
             digits / "mnist.h5", digits / "labels.csv", task="labels", class_weights=True,
             output=tmp_path, verbose=False,
         )  # fmt: skip
+
+
+def test_what_is_explained_is_one_of_several_classes(digits, runs):
+    with pytest.raises(ArgumentError, match="gives numbers, and only what speaks for one"):
+        train.explain(runs["numbers"].folder / "weights.h5", digits / "0.png")
+
+
+def test_the_task_in_capitals(digits, tmp_path):
+    run = train.finetune(
+        digits / "mnist.h5", digits / "labels.csv", task="Labels", label_column=COLUMNS["labels"],
+        epochs=0, scratch=False, output=tmp_path, verbose=False,
+    )  # fmt: skip
+    assert run.settings["task"] == "labels"

@@ -63,3 +63,8 @@ def test_another_run_is_not_taken_for_it(whole):
 def test_without_resume_nothing_is_kept(tmp_path):
     run = train.finetune(output=tmp_path, epochs=0, scratch=False, verbose=False)
     assert not (run.folder / "checkpoints").exists()
+
+
+def test_other_class_weights_or_images_are_another_run(whole):
+    with pytest.raises(StateError, match="class_weights=False, not True"):
+        train.finetune(output=whole.folder, class_weights=True, **SMALL)

@@ -1,6 +1,5 @@
 """`train_gan`: a generator and a discriminator trained against each other."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ LR, BETAS = 2e-4, (0.5, 0.999)  # of Adam, as DCGAN's paper has them
 NOISE = 0.1  # of the labels: at most as much is taken from 1
 SHOWN = 64  # samples of a grid
 WALK = 10  # pictures between two samples
+ROUNDING = 1e-6  # the diversity of copies
 ALIKE = 0.3  # of the set's diversity: samples with less are all alike
 CHECKPOINT, WEIGHTS, SETTINGS = "checkpoint.h5", "generator.h5", "settings.json"
 
@@ -85,6 +85,8 @@ def train_gan(
         ArrayDataset(images), min(batch_size, len(images)), True, seed=seed, drop_last=True
     )
     diversity = float(images[: 10 * SHOWN].std(axis=0).mean())
+    if diversity < ROUNDING:
+        raise ArgumentError("train_gan: the pictures are all the same")
     if resume:
         pair.resume(folder, settings, loader)
     save_json(folder / SETTINGS, settings, "train_gan")
@@ -168,17 +170,14 @@ class Pair:
         """Go on from checkpoint.h5, if there is one."""
         if not (folder / CHECKPOINT).exists():
             return
-        begun = folder / SETTINGS
-        known = json.loads(begun.read_text()) if begun.exists() else settings
+        extra = md.load_checkpoint(folder / CHECKPOINT, self.networks, loader=loader)
+        known = extra["settings"]
         if other := [name for name, value in settings.items() if known.get(name) != value]:
-            told = ", ".join(
-                f"{name}={known.get(name)!r}, not {settings[name]!r}" for name in other
-            )
+            told = ", ".join(f"{n}={known.get(n)!r}, not {settings[n]!r}" for n in other)
             raise StateError(
                 f"{folder} holds a training begun with {told}: give the same arguments, or another "
                 "output"
             )
-        extra = md.load_checkpoint(folder / CHECKPOINT, self.networks, loader=loader)
         for name, state in extra["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
         self.history = list(extra["history"])

@@ -10,7 +10,7 @@ from minidl.apps.upscale.bicubic import bicubic
 from minidl.apps.upscale.enlarging import enlarged
 from minidl.apps.upscale.luminance import to_ycbcr
 from minidl.apps.upscale.networks import Upscaler
-from minidl.apps.upscale.quality import psnr, ssim
+from minidl.apps.upscale.quality import WINDOW, psnr, ssim
 from minidl.data import read_image
 from minidl.data.images import SUFFIXES
 from minidl.errors import ArgumentError
@@ -28,8 +28,12 @@ def measure(folder: str | os.PathLike[str], network: Upscaler) -> list[dict[str,
     """
     rows = []
     for path in pictures_in(folder):
-        truth = luminance_of(path)
-        truth, small = smaller(truth, network.scale)
+        truth, small = smaller(luminance_of(path), network.scale)
+        least = WINDOW + 2 * network.scale
+        if min(truth.shape) < least:
+            raise ArgumentError(
+                f"{path} is too small to be measured: expected at least {least} x {least} pixels"
+            )
         found: dict[str, Any] = {"picture": path.name}
         ways = {"bicubic_": bicubic(small, *truth.shape), "": enlarged(network, small)}
         for name, larger in ways.items():
@@ -68,4 +72,4 @@ def smaller(luminance: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the luminance, cut to whole multiples of `scale`, and it made as much smaller."""
     height, width = (n // scale for n in luminance.shape)
     cut = luminance[: height * scale, : width * scale]
-    return cut, bicubic(cut, height, width)
+    return cut, bicubic(cut, height, width) if cut.size else np.zeros((height, width))

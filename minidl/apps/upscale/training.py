@@ -97,24 +97,33 @@ def write_patches(
     scale = 1 if network.interpolated else network.scale
     side, stride = (33, 14) if network.interpolated else (17, 4)
     count = 0
-    with HDF5Writer(path, (side, side, 1 + scale**2), overwrite=True) as writer:
+    writer = HDF5Writer(path, (side, side, 1 + scale**2), overwrite=True)
+    try:
         for picture in pictures_in(pictures):
-            truth, small = smaller(luminance_of(picture), network.scale)
-            given = bicubic(small, *truth.shape) if network.interpolated else small
-            # (H * s, W * s) -> (H, s, W, s) -> (H, W, s * s)
-            squares = truth.reshape(given.shape[0], scale, given.shape[1], scale)
-            wanted = squares.transpose(0, 2, 1, 3).reshape(*given.shape, scale**2)
-            both = np.concatenate([given[..., np.newaxis], wanted], axis=2)
-            rows = _patches(np.rint(both).clip(0, 255).astype(np.uint8), side, stride)
+            rows = _patches(_stacked(picture, network, scale), side, stride)
             if len(rows):
                 writer.add(rows, np.zeros(len(rows), np.int64))
                 count += len(rows)
         if not count:
-            writer.discard()
             raise ArgumentError(
                 f"the pictures in {os.fspath(pictures)} are too small: expected some of at least "
                 f"{side * scale} x {side * scale} pixels"
             )
+        writer.close()
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _stacked(picture: Path, network: Upscaler, scale: int) -> np.ndarray:
+    """(H, W, 1 + C) uint8: the network's input, and beside it what it is to make."""
+    truth, small = smaller(luminance_of(picture), network.scale)
+    given = bicubic(small, *truth.shape) if network.interpolated and small.size else small
+    # (H * s, W * s) -> (H, s, W, s) -> (H, W, s * s)
+    squares = truth.reshape(given.shape[0], scale, given.shape[1], scale)
+    wanted = squares.transpose(0, 2, 1, 3).reshape(*given.shape, scale**2)
+    both = np.concatenate([given[..., np.newaxis], wanted], axis=2)
+    return np.rint(both).clip(0, 255).astype(np.uint8)
 
 
 def _patches(picture: np.ndarray, side: int, stride: int) -> np.ndarray:
