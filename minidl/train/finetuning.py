@@ -17,7 +17,7 @@ import minidl as md
 from minidl import models
 from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
 from minidl.data.opening import Parts
-from minidl.data.splits import labels_of
+from minidl.data.splits import labels_in
 from minidl.data.telling import (
     Tell,
     classes_table,
@@ -245,7 +245,7 @@ def _failed(run: Run, error: GradError, tell: Tell) -> None:
 
 def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: Tell) -> None:
     """Probe and fine-tune with further seeds, and say what all of them tell of the gain."""
-    labels = _labels(again)
+    labels = labels_in(again.validation)
     scores, shares = [[each.scores for each in first]], [first[1].share]
     for seed in range(again.seed + 1, again.seed + seeds):
         md.manual_seed(seed)
@@ -276,7 +276,7 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
 
 def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
     """The figures of an approach, as results.json has them."""
-    found = transfer.goal.figures(approach.scores, _labels(transfer), transfer.classes)
+    found = transfer.goal.figures(approach.scores, labels_in(transfer.validation), transfer.classes)
     told = transfer.task == CLASSES  # of others no page says it
     measure = functools.partial(log_probabilities, approach.model, batch_size=transfer.batch_size)
     return {
@@ -290,12 +290,6 @@ def _measured(approach: Approach, transfer: Transfer) -> dict[str, Any]:
         "share": approach.share,
         "tried": approach.tried,
     }
-
-
-def _labels(transfer: Transfer) -> np.ndarray:
-    labels = labels_of(transfer.validation)  # asked for often: images needn't be decoded for it
-    assert labels is not None
-    return labels
 
 
 def _save(
@@ -312,7 +306,7 @@ def _save(
     save_results(
         run, transfer.goal, rows, kept[-1].name, kept[-1].scores, parts.validation,
         kept[-1].model, transfer.prepare, skipped, tell,
-        **_gained(kept, transfer.goal, _labels(transfer)),
+        **_gained(kept, transfer.goal, labels_in(transfer.validation)),
     )  # fmt: skip
     if done[-1][0] is kept[-1]:
         md.save_weights(kept[-1].model, run.folder / "weights.h5")

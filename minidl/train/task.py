@@ -17,7 +17,7 @@ from minidl.train import linear_fit
 from minidl.train.calibration import calibration
 from minidl.train.certainty import accuracy_interval
 from minidl.train.label_metrics import label_report, number_report
-from minidl.train.linear import deal
+from minidl.train.linear import STRENGTHS, deal
 from minidl.train.metrics import (
     balanced_accuracy,
     confusion_matrix,
@@ -45,7 +45,7 @@ class Task:
     metrics: tuple[str, ...] = ()
     heads: tuple[str, ...]
     objective: linear_fit.Objective
-    strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
+    strengths: tuple[float, ...] = STRENGTHS
 
     def __init__(self, targets: np.ndarray) -> None:
         self.targets = targets
@@ -273,7 +273,7 @@ class Numbers(Task):
 
     name, heads = NUMBERS, ("R2", "mean absolute error")
     objective = staticmethod(linear_fit.squares)
-    strengths = (1e-6, 1e-5, *Task.strengths)  # of many numbers nothing can be told
+    strengths = (1e-6, 1e-5, *STRENGTHS)  # of many numbers nothing can be told
 
     def __init__(self, targets: np.ndarray) -> None:
         super().__init__(targets)

@@ -1,12 +1,13 @@
 """What the page says of each class, and of all of them alike, by the confusion matrix."""
 
+import math
 from typing import NamedTuple
+
+import numpy as np
 
 from minidl.analysis.report.reading import Approach, RunRecord
 
-__all__ = ["ClassRow", "balanced_accuracy", "class_rows", "macro_f1"]
-
-Counts = list[list[int]]  # [truth][guess]
+__all__ = ["ClassRow", "alike", "class_rows"]
 
 
 class ClassRow(NamedTuple):
@@ -36,23 +37,15 @@ def class_rows(run: RunRecord) -> tuple[list[str], list[ClassRow]]:
     return parts or ["Images"], rows
 
 
-def balanced_accuracy(approach: Approach) -> float | None:
-    """Return the mean recall of the classes that have images, each counting alike."""
-    confusion = approach.confusion
-    recalls = [row[i] / sum(row) for i, row in enumerate(confusion) if sum(row)]
-    return sum(recalls) / len(recalls) if recalls else None
+def alike(approach: Approach) -> list[float | None]:
+    """Return balanced accuracy and macro F1, in which all classes count alike."""
+    from minidl.train.metrics import balanced_accuracy, macro_f1  # on `train`, which imports this
 
-
-def macro_f1(approach: Approach) -> float | None:
-    """Return the mean over classes of F1, 2 right / (images + guesses)."""
-    confusion = approach.confusion
-    guesses = [sum(column) for column in zip(*confusion)]
-    found = [
-        2 * row[i] / (sum(row) + guesses[i])
-        for i, row in enumerate(confusion)
-        if sum(row) + guesses[i]
-    ]
-    return sum(found) / len(found) if found else None
+    if not approach.confusion:
+        return [None, None]
+    confusion = np.array(approach.confusion)
+    found = balanced_accuracy(confusion), macro_f1(confusion)
+    return [None if math.isnan(each) else each for each in found]
 
 
 def _f1(precision: float | None, recall: float | None) -> float | None:

@@ -92,7 +92,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "chosen": _chosen(run),
         "matrix": matrix,
         "reliability": figures.reliability(best) if best else None,
-        "balanced": [classes.balanced_accuracy(best), classes.macro_f1(best)] if best else [],
+        "balanced": classes.alike(best) if best else [],
         "parts": parts,
         "numbered": matrix is not None and len(matrix.names) <= NUMBERED,
         "named": matrix is not None and len(matrix.names) <= NAMED,
