@@ -11,7 +11,7 @@ from minidl.errors import ArgumentError, ShapeError
 from minidl.models.blocks import conv_relu
 from minidl.nn.modes import shadow
 
-__all__ = ["Backbone", "L2Norm", "VGGBackbone", "backbone_of"]
+__all__ = ["Backbone", "L2Norm", "VGGBackbone", "backbone_of", "check_network"]
 
 PROBE = 128  # pixels: the size of the image that tells which layer has which stride
 FINEST = 8  # stride of the first map
@@ -21,12 +21,14 @@ SCALE = 20.0  # that L2Norm starts with
 class Backbone(nn.Module):
     """The layers of a network cut into stages.  (N, H, W, C) -> a list of maps (N, h, w, C_i).
 
-    stages: each of them takes the map of the one before.  channels: of each map.
+    stages: each of them takes the map of the one before.  channels, strides: of each map.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], channels: Sequence[int]) -> None:
+    def __init__(
+        self, stages: Sequence[nn.Module], channels: Sequence[int], strides: Sequence[int]
+    ) -> None:
         self.stages = nn.ModuleList(stages)
-        self.channels = tuple(channels)
+        self.channels, self.strides = tuple(channels), tuple(strides)
 
     def forward(self, x: Any) -> list[Any]:
         maps = []
@@ -67,8 +69,9 @@ class VGGBackbone(Backbone):
         fc = [fc6, conv_relu(1024, 1024, 1)]
         second = [nn.MaxPool2d(2), *convolutions[4], nn.MaxPool2d(3, 1, padding=1), *fc]
         super().__init__(
-            [nn.Sequential(*first, *convolutions[3]), nn.Sequential(*second)], (512, 1024)
-        )
+            [nn.Sequential(*first, *convolutions[3]), nn.Sequential(*second)],
+            (512, 1024), (8, 16),
+        )  # fmt: skip
         self.norm = L2Norm(512)
 
     def forward(self, x: Any) -> list[Any]:
@@ -79,10 +82,15 @@ class VGGBackbone(Backbone):
 def backbone_of(who: str, network: Any) -> Backbone:
     """Return the body of a network of `minidl.models`, cut into stages.
 
-    Each stage ends with the last layer of its stride, from 8 up. VGG-16's is that of the paper.
-    Raises ArgumentError unless the network takes RGB images and is known by name, and where it
-    doesn't say what images it takes.
+    Each stage ends with the last layer of its stride, from 8 up.
+    Raises ArgumentError as `check_network` does.
     """
+    check_network(who, network)
+    return Backbone(*_cut(who, network))
+
+
+def check_network(who: str, network: Any) -> None:
+    """Raise ArgumentError unless a network of `minidl.models` takes RGB images, of a known format."""
     if not isinstance(network, models.Network) or network.architecture is None:
         raise ArgumentError(
             f"{who} expected a network of minidl.models, such as models.create('mobilenet_v1'), "
@@ -96,13 +104,10 @@ def backbone_of(who: str, network: Any) -> Backbone:
         )
     if network.input_shape[2] != 3 or len(network.image_format.mean) != 3:
         raise ArgumentError(f"{who} expected a network for RGB images, {name} takes others")
-    if name == "vgg16":
-        return VGGBackbone(network)
-    return Backbone(*_cut(who, network))
 
 
-def _cut(who: str, network: Any) -> tuple[list[nn.Module], list[int]]:
-    """Return the stages of a network's body, and their channels."""
+def _cut(who: str, network: Any) -> tuple[list[nn.Module], list[int], list[int]]:
+    """Return the stages of a network's body, their channels and strides."""
     strides, channels = _trace(who, network)
     ends = [i for i, stride in enumerate(strides) if strides[i + 1 : i + 2] != [stride]]
     ends = [i for i in ends if strides[i] >= FINEST] or ends[-1:]
@@ -110,7 +115,7 @@ def _cut(who: str, network: Any) -> tuple[list[nn.Module], list[int]]:
     stages = [
         network.features[start : end + 1] for start, end in zip(starts, ends, strict=False)
     ]
-    return stages, [channels[end] for end in ends]
+    return stages, [channels[end] for end in ends], [strides[end] for end in ends]
 
 
 def _trace(who: str, network: Any) -> tuple[list[int], list[int]]:

@@ -8,13 +8,13 @@ import numpy as np
 
 import minidl as md
 from minidl import models, nn, ops
-from minidl.apps.detect.backbone import backbone_of
+from minidl.apps.detect.backbone import Backbone, backbone_of
 from minidl.apps.pictures import open_picture, resized
 from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError
 
-__all__ = ["Detector", "Prediction", "Target"]
+__all__ = ["Detector", "Prediction", "Target", "objects_of"]
 
 Target = dict[str, np.ndarray]
 Prediction = dict[str, np.ndarray]
@@ -40,7 +40,7 @@ class Detector(nn.Module):
         who = type(self).__name__
         self.num_classes = positive(who, "num_classes", num_classes)
         self.size = _size(who, size)
-        self.body = backbone_of(who, network)
+        self.body = self.make_body(network)
         self.image_format: models.ImageFormat = network.image_format
         body, made = network.architecture
         self.architecture = (self.name, {
@@ -50,6 +50,10 @@ class Detector(nn.Module):
         kind = self.image_format
         self._factor = np.float32(1 / (kind.scale * np.asarray(kind.std)))
         self._offset = np.float32(-np.asarray(kind.mean) / np.asarray(kind.std))
+
+    def make_body(self, network: Any) -> Backbone:
+        """Return the body of a network, cut into stages."""
+        return backbone_of(type(self).__name__, network)
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return images (H, W, 3) uint8 of any sizes as one batch (N, *size, 3) float32."""
@@ -132,6 +136,13 @@ class Detector(nn.Module):
         height, width = shape[:2]
         back = np.float32([width / self.size[1], height / self.size[0]] * 2)
         return {"boxes": found[kept] * back, "labels": label_[kept], "scores": scores[kept]}
+
+
+def objects_of(target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes (n, 4) and labels (n,) of a target that stand for one object each."""
+    boxes, labels = target["boxes"], target["labels"]
+    single = ~target.get("crowd", np.zeros(len(labels), bool))
+    return boxes[single], labels[single]
 
 
 def _size(who: str, size: Any) -> tuple[int, int]:

@@ -10,8 +10,8 @@ import numpy as np
 
 import minidl as md
 from minidl import nn, ops
-from minidl.apps.detect.backbone import VGGBackbone
-from minidl.apps.detect.detector import Detector, Target
+from minidl.apps.detect.backbone import Backbone, VGGBackbone, check_network
+from minidl.apps.detect.detector import Detector, Target, objects_of
 from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock, conv_relu
@@ -67,6 +67,12 @@ class SSD(Detector):
         )
         self._priors: dict[Any, np.ndarray] = {}
 
+    def make_body(self, network: Any) -> Backbone:
+        check_network("SSD", network)
+        if network.architecture[0] == "vgg16":
+            return VGGBackbone(network)
+        return super().make_body(network)
+
     def forward(self, x: Any) -> tuple[Any, Any, np.ndarray]:
         """Return scores (N, P, 1 + num_classes), codes (N, P, 4) and the priors (P, 4)."""
         maps = self.body(x)
@@ -78,14 +84,17 @@ class SSD(Detector):
         return scores, codes, self.priors([m.shape[1:3] for m in maps], x.shape[1:3])
 
     def priors(self, maps: Sequence[tuple[int, int]], size: tuple[int, int]) -> np.ndarray:
-        """Return the priors (P, 4) of maps (h, w) of an image of `size`, in its pixels."""
-        key = (*maps, tuple(size))
+        """Return the priors (P, 4) of maps (h, w) of an image of `size`, in its pixels.
+
+        Their shapes are those for a square of the shorter side, so that objects aren't distorted.
+        """
+        key = (*maps, size)
         if key not in self._priors:
-            sides = [scale * min(size) for scale in self.scales]
-            self._priors[key] = np.concatenate([
-                _grid(shape, size, _shapes(sides[i], sides[i + 1], RATIOS[i]))
-                for i, shape in enumerate(maps)
-            ])  # fmt: skip
+            side = min(size)
+            square = ops.prior_boxes(maps, side, self.scales, RATIOS, clip=False)
+            centers = (square[:, :2] + square[:, 2:]) / 2
+            moved = centers * (np.array(size[::-1], np.float32) / side - 1)  # to those of `size`
+            self._priors[key] = square + np.tile(moved, 2)
         return self._priors[key]
 
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
@@ -163,36 +172,15 @@ def _rows(heads: Any, maps: Sequence[Any], numbers: int) -> Any:
     return ops.concatenate(*rows, axis=1)
 
 
-def _shapes(side: float, following: float, ratios: Sequence[float]) -> np.ndarray:
-    """Return the widths and heights (k, 2) of a cell's priors."""
-    found = [(side, side), ((side * following) ** 0.5,) * 2]
-    for ratio in ratios:
-        root = ratio**0.5
-        found += [(side * root, side / root), (side / root, side * root)]
-    return np.array(found)
-
-
-def _grid(shape: tuple[int, int], size: tuple[int, int], shapes: np.ndarray) -> np.ndarray:
-    """Return boxes (h * w * k, 4) of these shapes around the centres of the cells of a map."""
-    y, x = (
-        (np.arange(n) + 0.5) * (pixels / n) for n, pixels in zip(shape, size, strict=True)
-    )
-    centres = np.stack(np.meshgrid(x, y), axis=-1)[:, :, None]  # (h, w, 1, 2)
-    boxes = np.concatenate([centres - shapes / 2, centres + shapes / 2], axis=-1)
-    return boxes.reshape(-1, 4).astype(np.float32)
-
-
 def _assigned(priors: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray]:
     """Return each prior's label (P,), 0 for the background, and the code (P, 4) of its box.
 
     A prior is of the box that it overlaps most, from 0.5 up; each box has at least its best prior.
     """
-    boxes, labels = target["boxes"], target["labels"]
-    if "crowd" in target:
-        boxes, labels = boxes[~target["crowd"]], labels[~target["crowd"]]
+    boxes, labels = objects_of(target)
     if not len(boxes):
         return np.zeros(len(priors), np.int64), np.zeros_like(priors)
-    matched = ops.match_boxes(ops.box_iou(boxes, priors), high=MATCHED, low=MATCHED)
+    matched = ops.match_priors(ops.box_iou(boxes, priors), threshold=MATCHED)
     chosen = np.maximum(matched, 0)
     found = np.where(matched >= 0, 1 + labels[chosen], BACKGROUND)
     return found, ops.encode_boxes(boxes[chosen], priors)
