@@ -1,0 +1,4 @@
+"""stub"""
+__all__ = []
+def on_both(transform, image, target, rng):
+    return transform(image, target, rng)
