@@ -14,7 +14,7 @@ from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError
 
-__all__ = ["Detector", "Prediction", "Target", "objects_of"]
+__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "objects_of"]
 
 Target = dict[str, np.ndarray]
 Prediction = dict[str, np.ndarray]
@@ -57,10 +57,15 @@ class Detector(nn.Module):
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return images (H, W, 3) uint8 of any sizes as one batch (N, *size, 3) float32."""
-        x = np.stack([resized(image.astype(np.float32), self.size) for image in images])
-        x = x[..., ::-1] if self.image_format.order == "BGR" else x
-        prepared: np.ndarray = x * self._factor + self._offset
-        return prepared
+        return self.scaled(
+            np.stack([resized(image.astype(np.float32), self.size) for image in images])
+        )
+
+    def scaled(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels (N, H, W, 3), RGB from 0 to 255, as the body takes them."""
+        x = pixels[..., ::-1] if self.image_format.order == "BGR" else pixels
+        found: np.ndarray = x * self._factor + self._offset
+        return found
 
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
         """Return the parts of the loss, by name, of a batch (N, H, W, 3) as `prepare` makes it.
