@@ -13,7 +13,7 @@ from minidl import data, nn, optim
 from minidl.apps.detect.augmenting import augmentation
 from minidl.apps.detect.detector import SMALLEST, Detector, Target
 from minidl.apps.detect.files import DETECTORS, load
-from minidl.apps.detect.measuring import measured
+from minidl.apps.detect.evaluating import measured
 from minidl.checks import flag, positive, real, whole
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.io.plain_json import save_json
