@@ -16,6 +16,7 @@ from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
+from minidl.ops.roi import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *
 from minidl.ops.upsample import *

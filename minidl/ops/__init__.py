@@ -31,6 +31,7 @@ from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
+from minidl.ops.roi import *
 from minidl.ops.shape import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *
