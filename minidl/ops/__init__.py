@@ -8,6 +8,7 @@ from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
 from minidl.ops.along import *
 from minidl.ops.anchors import *
+from minidl.ops.box_losses import *
 from minidl.ops.boxes import *
 from minidl.ops.comparison import *
 from minidl.ops.conv import *
