@@ -1,25 +1,37 @@
-"""Detectors measured on images with boxes."""
+"""`evaluate`: a detector measured on images with boxes."""
+
+from collections.abc import Callable
+from typing import Any
 
 from minidl import data
 from minidl.apps.detect.detector import Detector, Prediction
+from minidl.apps.detect.measuring import Figures, measure
+from minidl.errors import ArgumentError
 
-__all__ = ["measured", "predictions_of"]
+__all__ = ["evaluate"]
 
 BATCH = 8  # images that go through a detector at once
 
 
-def predictions_of(detector: Detector, images: data.Detection) -> list[Prediction]:
-    """Return what a detector finds in each image, down to a score of 0.01."""
+def evaluate(
+    detector: Detector, images: Any, *, on_batch: Callable[[int], None] | None = None
+) -> tuple[Figures, list[Prediction]]:
+    """Return how right a detector is on images with boxes, and what it finds in each.
+
+    images: a `data.Detection`, or what `data.read_boxes` takes.
+    Predictions go down to a score of 0.01.  on_batch: called with the number of images done.
+    Raises ArgumentError where the classes aren't the detector's.
+    """
+    held = images if isinstance(images, data.Detection) else data.read_boxes(images)
+    if detector.classes is not None and list(held.classes) != list(detector.classes):
+        raise ArgumentError(
+            f"evaluate: the detector knows {', '.join(detector.classes)}, the images have boxes of "
+            f"{', '.join(held.classes)}: classes must be the same, in the same order"
+        )
     found: list[Prediction] = []
-    for start in range(0, len(images), BATCH):
-        rows = range(start, min(start + BATCH, len(images)))
-        found += detector.detect_all([images[i][0] for i in rows])
-    return found
-
-
-def measured(detector, images):
-    import sys
-    sys.path.insert(0, "/tmp/h3")
-    import data as d
-    p = predictions_of(detector, images)
-    return p, d.mean_ap(p, images.targets, len(images.classes))[0]
+    for start in range(0, len(held), BATCH):
+        rows = range(start, min(start + BATCH, len(held)))
+        found += detector.detect_all([held[i][0] for i in rows])
+        if on_batch is not None:
+            on_batch(len(found))
+    return measure(found, held.targets, held.classes), found

@@ -99,7 +99,7 @@ class FasterRCNN(Detector):
             if len(members):
                 order.append(members)
                 found.append(
-                    ops.roi_align(map_, rows[members], SIDE, 1 / stride, sampling_ratio=2)
+                    ops.roi_align(map_, rows[members], SIDE, 1 / stride, 2, True)
                 )
         x = found[0]
         if len(found) > 1:

@@ -13,7 +13,7 @@ from minidl import data, nn, optim
 from minidl.apps.detect.augmenting import augmentation
 from minidl.apps.detect.detector import SMALLEST, Detector, Target
 from minidl.apps.detect.files import DETECTORS, load
-from minidl.apps.detect.evaluating import measured
+from minidl.apps.detect.evaluating import evaluate
 from minidl.checks import flag, positive, real, whole
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.io.plain_json import save_json
@@ -38,7 +38,7 @@ NO_WEIGHTS = (
 class Trained(NamedTuple):
     """What a training left: the detector with the best weights, and a row for each epoch.
 
-    history: {"epoch", "loss", its parts by name, "map"}; "map" is the mAP at IoU 0.5 on the
+    history: {"epoch", "loss", its parts by name, "map"}; "map" is the mAP by VOC's rules on the
         validation images.
     """
 
@@ -145,8 +145,8 @@ class _Run:
             for name, value in self.step(images, targets).items():
                 sums[name] = sums.get(name, 0.0) + value / len(self.loader)
         self.detector.eval()
-        figures = measured(self.detector, self.validation)[1]
-        row = {"epoch": number, "loss": sum(sums.values()), **sums, "map": figures}
+        figures, _ = evaluate(self.detector, self.validation)
+        row = {"epoch": number, "loss": sum(sums.values()), **sums, "map": figures.map_voc}
         best = max((each["map"] for each in self.history), default=-1.0)
         self.history.append(row)
         if row["map"] > best:

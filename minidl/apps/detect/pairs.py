@@ -1,0 +1,96 @@
+"""Predictions and targets of a set of images, checked, and how much their boxes overlap."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.data.detection.dataset import checked_target
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+
+__all__ = ["Prediction", "Target", "checked", "overlaps"]
+
+Prediction = dict[str, np.ndarray]
+Target = dict[str, np.ndarray]
+
+
+def checked(
+    who: str, predictions: Sequence[Any], targets: Sequence[Any], classes: int
+) -> tuple[list[Prediction], list[Target]]:
+    """Return predictions, each by falling score, and targets, with all their fields; or raise.
+
+    who: what errors call the caller.  classes: how many there are.
+    """
+    if len(predictions) != len(targets) or not len(targets):
+        raise ShapeError(
+            f"{who} expected a prediction for each target, at least one, got "
+            f"{len(predictions)} predictions and {len(targets)} targets"
+        )
+    return (
+        [_prediction(who, i, each, classes) for i, each in enumerate(predictions)],
+        [_target(who, i, each, classes) for i, each in enumerate(targets)],
+    )
+
+
+def _target(who: str, index: int, target: Any, classes: int) -> Target:
+    found = checked_target(who, f"target {index}", target, classes)
+    count = len(found["boxes"])
+    for name in ("difficult", "crowd"):
+        found.setdefault(name, np.zeros(count, np.bool_))
+    found["boxes"] = found["boxes"].astype(np.float64)
+    found["area"] = found.get("area", _areas(found["boxes"])).astype(np.float64)
+    return found
+
+
+def _prediction(who: str, index: int, prediction: Any, classes: int) -> Prediction:
+    what = f"{who}: prediction {index}"
+    if not isinstance(prediction, Mapping) or not {"boxes", "labels", "scores"} <= {*prediction}:
+        raise DTypeError(f'{what}: expected a dict with "boxes", "labels" and "scores"')
+    boxes = np.asarray(prediction["boxes"], np.float64)
+    labels, scores = (np.asarray(prediction[name]) for name in ("labels", "scores"))
+    if not boxes.size:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or {labels.shape, scores.shape} != {boxes.shape[:1]}:
+        raise ShapeError(
+            f"{what}: expected boxes (n, 4), labels (n,) and scores (n,), got {boxes.shape}, "
+            f"{labels.shape} and {scores.shape}"
+        )
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        name = "scores" if np.isfinite(boxes).all() else "boxes"
+        raise ArgumentError(
+            f"{what}: {name} must be finite numbers, got NaN or infinity: the training diverged, "
+            "or a box was decoded from numbers too large"
+        )
+    if len(labels) and labels.dtype.kind not in "iu":
+        raise DTypeError(f"{what}: labels must be whole numbers, got {labels.dtype}")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise ArgumentError(
+            f"{what}: expected labels from 0 to {classes - 1}, got {labels.min()} to "
+            f"{labels.max()}"
+        )
+    order = np.argsort(-scores.astype(np.float64), kind="stable")
+    return {
+        "boxes": boxes[order], "labels": labels[order].astype(np.int64),
+        "scores": scores[order].astype(np.float64),
+    }  # fmt: skip
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    """Return the areas (n,) of boxes (n, 4), 0 for those that have none."""
+    return (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
+    """Return the intersection over union of boxes (n, 4) with others (m, 4), (n, m) float64.
+
+    crowd: (m,) bool, the others that stand for many objects: of those it is the intersection over
+        the area of the box (COCO's rule).
+    """
+    low = np.maximum(boxes[:, np.newaxis, :2], others[np.newaxis, :, :2])  # (n, m, 2)
+    high = np.minimum(boxes[:, np.newaxis, 2:], others[np.newaxis, :, 2:])
+    inside = (high - low).clip(0).prod(axis=2)
+    own = _areas(boxes)[:, np.newaxis]
+    union = own + _areas(others) - inside
+    if crowd is not None:
+        union = np.where(crowd, own, union)
+    return np.divide(inside, union, out=np.zeros_like(inside), where=inside > 0)
