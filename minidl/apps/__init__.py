@@ -5,6 +5,6 @@
 `vae` do.
 """
 
-from minidl.apps import dream, fast_style, gan, style, upscale, vae
+from minidl.apps import detect, dream, fast_style, gan, style, upscale, vae
 
-__all__ = ["dream", "fast_style", "gan", "style", "upscale", "vae"]
+__all__ = ["detect", "dream", "fast_style", "gan", "style", "upscale", "vae"]
