@@ -99,9 +99,7 @@ def _shown(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.4f}"
 
 
-def measure(
-    predictions: Sequence[Any], targets: Sequence[Any], classes: Sequence[str]
-) -> Figures:
+def measure(predictions: Sequence[Any], targets: Sequence[Any], classes: Sequence[str]) -> Figures:
     """Compare predictions with targets; returns `Figures`.
 
     predictions: a dict for each image: "boxes" (n, 4) x1, y1, x2, y2 in pixels, "labels" (n,)

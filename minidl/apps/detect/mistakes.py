@@ -1,4 +1,4 @@
-"""What is wrong with predictions: the class, the place, both, a duplicate, nothing there, or missed.
+"""What is wrong with predictions: class, place, both, a duplicate, nothing there, or missed.
 
 Source: Hoiem, Chodpathumwan, Dai 2012, "Diagnosing error in object detectors", which also says
 how many predictions are looked at: of each class as many as it has objects, the best ones; and
@@ -79,9 +79,7 @@ def _found(shared: np.ndarray) -> np.ndarray:
     return owner
 
 
-def _kind(
-    own: np.ndarray, other: np.ndarray, aside: np.ndarray, is_hit: bool
-) -> tuple[str, int]:
+def _kind(own: np.ndarray, other: np.ndarray, aside: np.ndarray, is_hit: bool) -> tuple[str, int]:
     """Return what a prediction is, and the object that it is about, -1 for none.
 
     own, other, aside: its overlaps with objects of its class, of others, and those to ignore.

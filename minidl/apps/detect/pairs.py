@@ -65,8 +65,7 @@ def _prediction(who: str, index: int, prediction: Any, classes: int) -> Predicti
         raise DTypeError(f"{what}: labels must be whole numbers, got {labels.dtype}")
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ArgumentError(
-            f"{what}: expected labels from 0 to {classes - 1}, got {labels.min()} to "
-            f"{labels.max()}"
+            f"{what}: expected labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
         )
     order = np.argsort(-scores.astype(np.float64), kind="stable")
     return {

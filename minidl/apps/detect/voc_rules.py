@@ -65,9 +65,7 @@ def voc_curve(
         there = target["labels"] == label
         aside = (target["difficult"] | target["crowd"])[there]
         objects += int((~aside).sum())
-        shared = overlaps(
-            prediction["boxes"][of], target["boxes"][there], target["crowd"][there]
-        )
+        shared = overlaps(prediction["boxes"][of], target["boxes"][there], target["crowd"][there])
         hit, skipped = _match(shared, aside, threshold)
         scores.append(prediction["scores"][of])
         hits.append(hit)

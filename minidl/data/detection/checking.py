@@ -12,16 +12,23 @@ from minidl.data.detection.dataset import Detection, Target
 from minidl.data.detection.pictures import Picture, Place, place_of
 from minidl.data.detection.records import Annotated, Box, Found
 from minidl.data.listing import sorted_classes
+from minidl.data.parts import part_of
 from minidl.errors import FileFormatError
 
 __all__ = ["detection_of"]
 
 NAMED = 5  # that a message tells one by one
 SLACK = 1.0  # pixels that a box may reach beyond its image, by rounding
-DEGENERATE = "is degenerate (xmax <= xmin or ymax <= ymin)"
-OUTSIDE = "is outside its image"
-CLIPPED = "reaches beyond its image, and is cut off there"
-TURNED = "is turned by EXIF data: its boxes are taken to go with the upright picture"
+DEGENERATE = "degenerate (xmax <= xmin or ymax <= ymin)"
+OUTSIDE = "outside of the image"
+CLIPPED = "beyond the edge of the image by more than a pixel"
+TURNED = "turned by EXIF data"
+FATES = {
+    DEGENERATE: "left out, since {} degenerate (xmax <= xmin or ymax <= ymin)",
+    OUTSIDE: "left out, since {} outside of the image",
+    CLIPPED: "cut off, since {} beyond the edge of the image",
+    TURNED: "turned by EXIF data, so that boxes are taken to be of the upright picture",
+}
 
 Told = list[tuple[str, str]]  # (place, what is wrong there)
 
@@ -52,7 +59,7 @@ def detection_of(
     for each, size in zip(found.images, sizes, strict=True):
         kept = list(_kept(each, size, found, told))
         targets.append(_target(each.boxes, kept, number))
-    _check_shares_of_bad(found, told)
+    _check_most_make_sense(found, told)
     _warn(found.path, told)
     parts = [each.part for each in found.images]
     return Detection(
@@ -109,38 +116,55 @@ def _classes(found: Found, wanted: Sequence[str] | None) -> list[str]:
 # Images
 
 
-def _located(found: Found, images: str | os.PathLike[str] | None) -> tuple[list[Picture], list[str]]:
+def _located(
+    found: Found, images: str | os.PathLike[str] | None
+) -> tuple[list[Picture], list[str]]:
     """Return the image of each entry, and what it is called: its path in its folder."""
-    folders = list(found.folders) if images is None else [Path(images)]
-    best: tuple[int, Place | None, list[list[str]]] = (-1, None, [])
-    for folder in folders:
-        if images is None and not folder.exists():
-            continue
-        place = place_of(folder)
-        names = [place.look_up(each.name) for each in found.images]
-        hits = sum(map(bool, names))
-        if hits > best[0]:
-            best = (hits, place, names)
-        if hits == len(names):
-            break
-    hits, place, names = best
-    if place is None or hits < len(names):
-        missing = [e for e, n in zip(found.images, names or [[]] * len(found.images)) if not n]
-        where = place.path if place is not None else found.path.parent
-        raise FileNotFoundError(
-            f"{missing[0].place}: there is no image {missing[0].name!r} in {where}: "
-            f"{len(missing):,} of {len(found.images):,} are missing; images= names the folder or "
-            "zip archive that has them"
-        )
-    for each, several in zip(found.images, names, strict=True):
-        if len(several) > 1:
+    if images is not None:
+        place = place_of(Path(images))
+        return _in_places(found, {None: place})
+    places: dict[str | None, Place] = {}
+    for part in {each.part for each in found.images} if found.by_part else {None}:
+        folders = found.by_part.get(part) or found.folders
+        entries = [e for e in found.images if part is None or e.part == part]
+        places[part] = _best(folders, entries, found.path)
+    return _in_places(found, places)
+
+
+def _best(folders: Sequence[Path], entries: Sequence[Annotated], path: Path) -> Place:
+    """Return the folder that has the most images of these entries, the first of those."""
+    there = [place_of(folder) for folder in dict.fromkeys(folders) if folder.exists()]
+    hits = [sum(bool(place.look_up(each.name)) for each in entries) for place in there]
+    return there[hits.index(max(hits))] if there else place_of(path.parent)
+
+
+def _in_places(found: Found, places: dict[str | None, Place]) -> tuple[list[Picture], list[str]]:
+    pictures, called, missing = [], [], []
+    for each in found.images:
+        place = places.get(each.part) or places[None]
+        names = place.look_up(each.name)
+        if len(names) > 1:
+            names = [n for n in names if each.part in map(part_of, n.split("/")[:-1])] or names
+        if len(names) > 1:
             raise FileFormatError(
-                f"{each.place}: {each.name!r} may be {' or '.join(several[:3])} in {place.path}: "
+                f"{each.place}: {each.name!r} may be {' or '.join(names[:3])} in {place.path}: "
                 "write the path, or name the folder with images="
             )
-    called = [several[0] for several in names]
+        if not names:
+            missing.append((each, place))
+            continue
+        pictures.append(place.picture(names[0]))
+        folder = "" if len(places) == 1 else f"{each.part}/"
+        called.append(folder + names[0])
+    if missing:
+        each, place = missing[0]
+        raise FileNotFoundError(
+            f"{each.place}: there is no image {each.name!r} in {place.path}: {len(missing):,} of "
+            f"{len(found.images):,} are missing; images= names the folder or zip archive that has "
+            "them"
+        )
     _check_once(found, called)
-    return [place.picture(name) for name in called], called
+    return pictures, called
 
 
 def _check_once(found: Found, called: Sequence[str]) -> None:
@@ -156,7 +180,7 @@ def _check_once(found: Found, called: Sequence[str]) -> None:
 
 
 def _sizes(found: Found, pictures: list[Picture], check: bool) -> list[tuple[int, int]]:
-    """Return (H, W) of each image; raise for those that can't be read, naming where they are listed."""
+    """Return (H, W) of each image; raise for those that can't be read, naming their places."""
 
     def measured(picture: Picture) -> tuple[int, int] | Exception:
         try:
@@ -194,9 +218,7 @@ def _check_sizes(
                 f"{each.place}: the boxes are of a picture of {asked} pixels (width x height), and "
                 f"{each.name} isn't one: {why} {has}; give the images that were annotated"
             )
-        if turned and each.size is None and each.boxes and not found.shares:
-            told.append((f"{each.place} ({each.name})", TURNED))
-        elif turned and each.size is None and each.boxes:
+        if turned and each.size is None and each.boxes:
             told.append((f"{each.place} ({each.name})", TURNED))
 
 
@@ -210,7 +232,8 @@ def _kept(
     height, width = size
     limits = (width, height, width, height)
     for i, box in enumerate(each.boxes):
-        _check_units(box, size, found)
+        if not found.shares:
+            _check_pixels(box, size)
         scale = limits if found.shares else (1, 1, 1, 1)
         x1, y1, x2, y2 = (c * s for c, s in zip(box.corners, scale, strict=True))
         where = f"{box.place} ({each.name})"
@@ -227,19 +250,13 @@ def _kept(
         yield i, inside
 
 
-def _check_units(box: Box, size: tuple[int, int], found: Found) -> None:
-    """Raise where pixels are expected and shares found, or the other way round."""
+def _check_pixels(box: Box, size: tuple[int, int]) -> None:
+    """Raise where shares of the image's size are found instead of pixels."""
     x1, y1, x2, y2 = box.corners
-    if not found.shares and min(box.corners) >= 0 and x1 < x2 <= 1 and y1 < y2 <= 1 < min(size):
+    if 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1 < min(size):
         raise FileFormatError(
             f"{box.place}: expected a box in pixels, found {_numbers(box)}, which look like shares "
             f"of the image's size, 0 to 1: multiply them by its {size[1]} x {size[0]} pixels"
-        )
-    if found.shares and max(box.corners) > 2:
-        raise FileFormatError(
-            f"{box.place}: expected a box in shares of the image's size, 0 to 1, found "
-            f"{_numbers(box)} as its corners, which look like pixels: divide them by its "
-            f"{size[1]} x {size[0]} pixels"
         )
 
 
@@ -251,7 +268,7 @@ def _target(
     boxes: Sequence[Box], kept: Sequence[tuple[int, tuple[float, ...]]], number: dict[str, int]
 ) -> Target:
     chosen = [boxes[i] for i, _ in kept]
-    target = {
+    target: Target = {
         "boxes": np.array([corners for _, corners in kept], np.float32).reshape(-1, 4),
         "labels": np.array([number[box.label] for box in chosen], np.int64),
     }
@@ -263,33 +280,31 @@ def _target(
     return target
 
 
-def _check_shares_of_bad(found: Found, told: Told) -> None:
+def _check_most_make_sense(found: Found, told: Told) -> None:
     """Raise where most boxes make no sense: then it is the reading of them that is wrong."""
     count = sum(len(each.boxes) for each in found.images)
+    other = "the images may have been made smaller or larger since, or be others"
     for what, why in (
-        (DEGENERATE, "its columns may be x, y, width, height, or in another order"),
-        (OUTSIDE, "the images may have been made smaller since, or be others"),
-        (CLIPPED, "the images may have been made smaller since, or be others"),
+        (DEGENERATE, "the columns may be x, y, width, height, or in another order"),
+        (OUTSIDE, other),
+        (CLIPPED, other),
     ):
         bad = [place for place, reason in told if reason == what]
-        if 2 * len(bad) > count or (what == OUTSIDE and len(bad) > max(3, count // 10)):
+        if 2 * len(bad) > count:
             raise FileFormatError(
-                f"{bad[0]}: {len(bad):,} of {count:,} boxes {what.replace('is', 'are', 1)}, so "
-                f"that they can't be meant so: {why}"
+                f"{bad[0]}: {len(bad):,} of {count:,} boxes are {what}, so that they can't be "
+                f"meant so: {why}"
             )
 
 
 def _warn(path: Path, told: Told) -> None:
-    texts = []
-    for what in (DEGENERATE, OUTSIDE, CLIPPED, TURNED):
+    """Warn of what is left out or changed, with counts and names."""
+    lines = []
+    for what, fate in FATES.items():
         if places := [place for place, reason in told if reason == what]:
-            thing = "image" if what == TURNED else "box"
-            fate = "left out, since it " if what in (DEGENERATE, OUTSIDE) else ""
-            many = len(places)
-            texts.append(f"{many:,} {thing}{'es' if thing == 'box' and many > 1 else ''}: "
-                         f"{fate}{what}: {some(places)}")
-    if texts:
-        warnings.warn(f"{path}: " + "\n".join(texts), RuntimeWarning, stacklevel=4)
-
-
-
+            one = len(places) == 1
+            thing = ("image" if one else "images") if what == TURNED else "box" + "es" * (not one)
+            is_ = "it is" if one else "they are"
+            lines.append(f"{len(places):,} {thing} {fate.format(is_)}: {some(places)}")
+    if lines:
+        warnings.warn(f"{path}: " + "\n".join(lines), RuntimeWarning, stacklevel=4)

@@ -189,9 +189,7 @@ def checked_target(who: str, name: str, target: Any, classes: int) -> Target:
         raise DTypeError(f'{who}: {name}: expected a dict with "boxes" and "labels"')
     boxes = np.asarray(target["boxes"], np.float32).reshape(-1, 4)
     if np.size(target["boxes"]) and np.shape(target["boxes"])[1:] != (4,):
-        raise ShapeError(
-            f"{who}: {name}: expected boxes (n, 4), got {np.shape(target['boxes'])}"
-        )
+        raise ShapeError(f"{who}: {name}: expected boxes (n, 4), got {np.shape(target['boxes'])}")
     found = {"boxes": boxes}
     for field, value in target.items():
         if field == "boxes" or field not in FIELDS:

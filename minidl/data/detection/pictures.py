@@ -125,18 +125,19 @@ class _Archive:
 class Place:
     """A folder or a zip archive that has images.
 
-    found: the image files in it and below it, by their paths relative to it.
+    names: the image files in it and below it, by their paths relative to it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._archive = _Archive(path) if path.is_file() else None
-        self.found: dict[str, list[str]] = {}  # by whole path, by name, and by name without suffix
-        for name in sorted(self._walk()):
+        self.names = sorted(self._walk())
+        self._found: dict[str, list[str]] = {}  # by whole path, by name, and by name without suffix
+        for name in self.names:
             pure = PurePosixPath(name)
             keys = {name, str(pure.with_suffix("")), pure.name, pure.stem}
             for key in keys:
-                self.found.setdefault(key, []).append(name)
+                self._found.setdefault(key, []).append(name)
 
     def look_up(self, name: str) -> list[str]:
         """Return the images that a name may mean: by path, else by the last part of it.
@@ -145,11 +146,11 @@ class Place:
         """
         wanted = name.replace("\\", "/").removeprefix("./")
         pure = PurePosixPath(wanted)
-        if wanted in self.found or pure.name in self.found:
-            return self.found.get(wanted) or self.found[pure.name]
+        if wanted in self._found or pure.name in self._found:
+            return self._found.get(wanted) or self._found[pure.name]
         if pure.suffix.lower() in SUFFIXES:
             return []
-        return self.found.get(str(pure), [])
+        return self._found.get(str(pure), [])
 
     def picture(self, name: str) -> Picture:
         """Return the image of this path."""

@@ -48,6 +48,7 @@ class Found:
     classes: their names in the order of their labels, where the files list them.
     folders: where the images may be, the likeliest first.
     shares: whether corners are shares of the image's size instead of pixels.
+    by_part: the folders of each part, where parts have their own.
     """
 
     path: Path
@@ -56,3 +57,4 @@ class Found:
     folders: Sequence[Path]
     classes: list[str] | None = None
     shares: bool = False
+    by_part: dict[str | None, Sequence[Path]] = field(default_factory=dict)

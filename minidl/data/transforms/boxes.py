@@ -1,4 +1,7 @@
 """stub"""
+
 __all__ = []
+
+
 def on_both(transform, image, target, rng):
     return transform(image, target, rng)
