@@ -2,28 +2,29 @@
 
 from typing import Any
 
-import numpy as np
-
-from minidl.apps.pictures import resized
+from minidl.data.transforms import (
+    BoxResize,
+    ColorJitter,
+    RandomBoxFlip,
+    RandomIoUCrop,
+    RandomZoomOut,
+)
 
 __all__ = ["augmentation"]
 
-
-class Fit:
-    def __init__(self, size): self.size = size
-    def __call__(self, image, target, generator):
-        h, w = image.shape[:2]
-        f = np.float32([self.size[1] / w, self.size[0] / h] * 2)
-        out = np.rint(resized(image.astype(np.float32), self.size)).clip(0, 255).astype(np.uint8)
-        return out, target | {"boxes": target["boxes"] * f}
-
-
-class Flip:
-    def __call__(self, image, target, generator):
-        if generator is None or generator.random() < 0.5: return image, target
-        b = target["boxes"].copy(); b[:, [0, 2]] = image.shape[1] - b[:, [2, 0]]
-        return np.ascontiguousarray(image[:, ::-1]), target | {"boxes": b}
+LARGEST_CANVAS = 2.0  # times the image's sides; the paper's 4 leaves too little of small images
 
 
 def augmentation(size: tuple[int, int]) -> list[Any]:
-    return [Flip(), Fit(size)]
+    """Return the transforms of training images: colour, expansion, sampling by overlap, a flip.
+
+    size: (H, W) that they are resized to in the end.
+    Source: Liu et al. 2016, "SSD: Single Shot MultiBox Detector", section 2.2.
+    """
+    return [
+        ColorJitter(brightness=0.2, contrast=0.3, saturation=0.3, hue=0.03),
+        RandomZoomOut(side_range=(1.0, LARGEST_CANVAS)),
+        RandomIoUCrop(),
+        RandomBoxFlip(),
+        BoxResize(size),
+    ]

@@ -9,9 +9,10 @@ import numpy as np
 import minidl as md
 from minidl import models, nn, ops
 from minidl.apps.detect.backbone import Backbone, backbone_of
-from minidl.apps.pictures import open_picture, resized
+from minidl.apps.pictures import open_picture
 from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
+from minidl.data.transforms.geometry import resize_into
 from minidl.errors import ArgumentError
 
 __all__ = ["SMALLEST", "Detector", "Prediction", "Target", "objects_of"]
@@ -57,9 +58,10 @@ class Detector(nn.Module):
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return images (H, W, 3) uint8 of any sizes as one batch (N, *size, 3) float32."""
-        return self.scaled(
-            np.stack([resized(image.astype(np.float32), self.size) for image in images])
-        )
+        pixels = np.empty((len(images), *self.size, 3), np.uint8)
+        for row, image in zip(pixels, images, strict=True):
+            resize_into(row, image)
+        return self.scaled(pixels)
 
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels (N, H, W, 3), RGB from 0 to 255, as the body takes them."""
