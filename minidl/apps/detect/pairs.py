@@ -8,7 +8,7 @@ import numpy as np
 from minidl.data.detection.dataset import checked_target
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Prediction", "Target", "checked", "overlaps"]
+__all__ = ["Prediction", "Target", "by_score", "checked", "overlaps"]
 
 Prediction = dict[str, np.ndarray]
 Target = dict[str, np.ndarray]
@@ -67,11 +67,14 @@ def _prediction(who: str, index: int, prediction: Any, classes: int) -> Predicti
         raise ArgumentError(
             f"{what}: expected labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
         )
-    order = np.argsort(-scores.astype(np.float64), kind="stable")
-    return {
-        "boxes": boxes[order], "labels": labels[order].astype(np.int64),
-        "scores": scores[order].astype(np.float64),
-    }  # fmt: skip
+    arrays = {"boxes": boxes, "labels": labels.astype(np.int64)}
+    return by_score(arrays | {"scores": scores.astype(np.float64)})
+
+
+def by_score(prediction: Mapping[str, np.ndarray]) -> Prediction:
+    """Return a prediction with its boxes by falling score; equal ones keep their order."""
+    order = np.argsort(-np.asarray(prediction["scores"], np.float64), kind="stable")
+    return {name: np.asarray(array)[order] for name, array in prediction.items()}
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ class Detection(Dataset):
         self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
     ) -> Any:
         """Return a batch of items that are transformed one by one, then put together."""
-        from minidl.data.transforms.boxes import on_both
+        from minidl.data.transforms.box_base import on_both
 
         items = []
         for index in indices:
