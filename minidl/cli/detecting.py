@@ -95,7 +95,7 @@ def _add_training(detect: argparse.ArgumentParser) -> None:
 
 def height_and_width(text: str) -> tuple[int, int]:
     """A size such as 240x320, for argparse; 300 is a square."""
-    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip().lower())
     if match is None:
         raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, such as 240x320, got {text}")
     return int(match[1]), int(match[2] or match[1])
@@ -164,7 +164,7 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
     print(f"{len(images)} images{'' if part is None else f' of the part {part}'}\n\n{figures}")
     save_figures(options, {"part": part, **figures.as_dict()})
     if output is not None:
-        detect.save_page(output, images, predictions, figures)
+        detect.evaluation_page(output, figures, images, predictions, title=f"{path}")
         print(f"\nsaved {output}")
     return 0
 

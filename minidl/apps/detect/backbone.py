@@ -90,7 +90,7 @@ def backbone_of(who: str, network: Any) -> Backbone:
 
 
 def check_network(who: str, network: Any) -> None:
-    """Raise ArgumentError unless a network of `minidl.models` takes RGB images, of a known format."""
+    """Raise ArgumentError unless it is a network of the zoo for RGB images of a known format."""
     if not isinstance(network, models.Network) or network.architecture is None:
         raise ArgumentError(
             f"{who} expected a network of minidl.models, such as models.create('mobilenet_v1'), "
@@ -112,9 +112,7 @@ def _cut(who: str, network: Any) -> tuple[list[nn.Module], list[int], list[int]]
     ends = [i for i, stride in enumerate(strides) if strides[i + 1 : i + 2] != [stride]]
     ends = [i for i in ends if strides[i] >= FINEST] or ends[-1:]
     starts = [0, *(end + 1 for end in ends)]
-    stages = [
-        network.features[start : end + 1] for start, end in zip(starts, ends, strict=False)
-    ]
+    stages = [network.features[start : end + 1] for start, end in zip(starts, ends, strict=False)]
     return stages, [channels[end] for end in ends], [strides[end] for end in ends]
 
 

@@ -1,6 +1,5 @@
-"""Detector: what SSD and Faster R-CNN share, and `load`, which makes them of files."""
+"""Detector: what SSD and Faster R-CNN share."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -141,7 +140,7 @@ class Detector(nn.Module):
         found = ops.clip_boxes_to_image(found, self.size)
         kept = ops.batched_nms(found, scores, label_, iou_threshold)[:MOST]
         height, width = shape[:2]
-        back = np.float32([width / self.size[1], height / self.size[0]] * 2)
+        back = np.array([width / self.size[1], height / self.size[0]] * 2, np.float32)
         return {"boxes": found[kept] * back, "labels": label_[kept], "scores": scores[kept]}
 
 

@@ -44,6 +44,7 @@ class FasterRCNN(Detector):
     ) -> None:
         pyramid = flag("FasterRCNN", "pyramid", pyramid)
         super().__init__(network, num_classes, size, pyramid=pyramid)
+        self.pyramid: nn.FeaturePyramid | None = None
         if pyramid:
             self.pyramid = nn.FeaturePyramid(self.body.channels, CHANNELS)
         else:
@@ -51,7 +52,6 @@ class FasterRCNN(Detector):
             self.body = Backbone(
                 list(self.body.stages)[:kept], self.body.channels[:kept], self.body.strides[:kept]
             )
-            self.pyramid = None
         channels = CHANNELS if pyramid else self.body.channels[-1]
         self.proposals = RegionProposals(channels, CHANNELS, ANCHORS if pyramid else 2 * ANCHORS)
         self.hidden = nn.Sequential(
@@ -98,9 +98,7 @@ class FasterRCNN(Detector):
             members = np.flatnonzero(levels == level)
             if len(members):
                 order.append(members)
-                found.append(
-                    ops.roi_align(map_, rows[members], SIDE, 1 / stride, 2, True)
-                )
+                found.append(ops.roi_align(map_, rows[members], SIDE, 1 / stride, 2, True))
         x = found[0]
         if len(found) > 1:
             x = ops.concatenate(*found)[np.argsort(np.concatenate(order))]
@@ -159,5 +157,4 @@ def _assigned(
 def _linear(inputs: int, outputs: int, std: float) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     init.normal(layer.weight, std=std)
-    init.zeros(layer.bias)
     return layer

@@ -15,9 +15,7 @@ from minidl.nn import init
 
 __all__ = ["DETECTORS", "load"]
 
-DETECTORS: dict[str, type[SSD] | type[FasterRCNN]] = {
-    each.name: each for each in (SSD, FasterRCNN)
-}
+DETECTORS: dict[str, type[SSD] | type[FasterRCNN]] = {each.name: each for each in (SSD, FasterRCNN)}
 HINT = "detect.load takes the files that `minidl detect train` and md.save_weights(detector) write"
 
 

@@ -3,6 +3,7 @@
 Source: Ren et al. 2015, "Faster R-CNN", section 3.1.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,7 @@ class RegionProposals(nn.Module):
         self.scores = nn.PointwiseConv2d(channels, anchors)
         self.codes = nn.PointwiseConv2d(channels, 4 * anchors)
         for layer in (self.shared, self.scores, self.codes):
-            init.normal(layer.weight, std=0.01)
-            init.zeros(layer.bias)
+            init.normal(layer.weight, std=0.01)  # biases are 0 already
 
     def forward(
         self, maps: Sequence[Any], strides: Sequence[int]
@@ -64,7 +64,8 @@ class RegionProposals(nn.Module):
         self, maps: Sequence[Any], strides: Sequence[int], size: tuple[int, int]
     ) -> list[np.ndarray]:
         """Return the proposals (n, 4) for each image of a batch of `size`."""
-        return self._best(*self(maps, strides), size)
+        scores, codes, anchors = self(maps, strides)
+        return self._best(scores, codes, anchors, size)
 
     def learn(
         self,
@@ -112,7 +113,7 @@ class RegionProposals(nn.Module):
         for score, code in zip(scores.data, codes.data, strict=True):
             best = np.concatenate([
                 a + np.argsort(-score[a:b], kind="stable")[:BEFORE]
-                for a, b in zip(starts, starts[1:], strict=False)
+                for a, b in itertools.pairwise(starts)
             ])  # fmt: skip
             boxes = ops.decode_boxes(code[best], joined[best], weights=WEIGHTS)
             boxes = ops.clip_boxes_to_image(boxes, size)

@@ -161,7 +161,6 @@ def _halving_layers(channels: int, count: int) -> list[nn.Module]:
 def _head(channels: int, numbers: int) -> nn.Conv2d:
     layer = nn.Conv2d(channels, numbers, 3, padding=1)
     init.normal(layer.weight, std=0.01)
-    init.zeros(layer.bias)
     return layer
 
 

@@ -12,8 +12,8 @@ import minidl as md
 from minidl import data, nn, optim
 from minidl.apps.detect.augmenting import augmentation
 from minidl.apps.detect.detector import SMALLEST, Detector, Target
-from minidl.apps.detect.files import DETECTORS, load
 from minidl.apps.detect.evaluating import evaluate
+from minidl.apps.detect.files import DETECTORS, load
 from minidl.checks import flag, positive, real, whole
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.io.plain_json import save_json
@@ -122,9 +122,7 @@ class _Run:
             training, min(settings["batch_size"], len(training)), True, seed=settings["seed"],
             drop_last=True, workers=1, transform=augmentation(detector.size), augment=True,
         )  # fmt: skip
-        self.optimizer = optim.AdamW(
-            self.parameters, lr=settings["lr"], weight_decay=WEIGHT_DECAY
-        )
+        self.optimizer = optim.AdamW(self.parameters, lr=settings["lr"], weight_decay=WEIGHT_DECAY)
         steps = len(self.loader) * settings["epochs"]
         warmup = max(1, min(WARMUP, steps // 10))
         cosine = optim.lr_scheduler.CosineAnnealingLR(self.optimizer, max(1, steps - warmup))
@@ -135,7 +133,8 @@ class _Run:
         """Train for an epoch, measure, save; return the epoch's row of the history."""
         from tqdm import tqdm
 
-        number, sums = len(self.history) + 1, {}
+        number = len(self.history) + 1
+        sums: dict[str, float] = {}
         bar = tqdm(
             self.loader, f"epoch {number}", leave=False, unit="batch",
             disable=None if progress else True,
@@ -239,7 +238,7 @@ def _size_of(training: data.Detection) -> tuple[int, int]:
     """Return the median size of images, at most LONGER pixels long."""
     height, width = np.median([training.size(i) for i in range(len(training))], axis=0)
     factor = min(1.0, LONGER / max(height, width))
-    return tuple(max(SMALLEST, round(n * factor)) for n in (height, width))  # type: ignore[return-value]
+    return max(SMALLEST, round(height * factor)), max(SMALLEST, round(width * factor))
 
 
 def _fingerprint(images: data.Detection) -> int:
