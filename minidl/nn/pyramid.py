@@ -1,5 +1,6 @@
 """A feature pyramid: maps of several sizes that all have the same channels and know the context."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ class FeaturePyramid(Module):
                 raise ShapeError(f"FeaturePyramid expected maps (N, H, W, C), got {x.shape}")
             check_channels("FeaturePyramid", x, channels)
         sizes = [x.shape[1:3] for x in maps]
-        if any(a[0] < b[0] or a[1] < b[1] for a, b in zip(sizes, sizes[1:], strict=False)):
+        if any(a[0] < b[0] or a[1] < b[1] for a, b in itertools.pairwise(sizes)):
             raise ShapeError(f"FeaturePyramid expected the largest map first, got sizes {sizes}")
 
     def extra_repr(self) -> str:

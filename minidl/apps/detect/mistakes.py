@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.apps.detect.pairs import Prediction, Target, overlaps
+from minidl.apps.detect.pairs import Prediction, Target
+from minidl.data.detection.overlap import overlaps
 
 __all__ = ["KINDS", "Sorted", "sorted_by_kind"]
 

@@ -1,4 +1,4 @@
-"""Predictions and targets of a set of images, checked, and how much their boxes overlap."""
+"""Predictions and targets of a set of images, checked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from minidl.data.detection.dataset import checked_target
+from minidl.data.detection.overlap import areas
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Prediction", "Target", "by_score", "checked", "overlaps"]
+__all__ = ["Prediction", "Target", "by_score", "checked"]
 
 Prediction = dict[str, np.ndarray]
 Target = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ def _target(who: str, index: int, target: Any, classes: int) -> Target:
     for name in ("difficult", "crowd"):
         found.setdefault(name, np.zeros(count, np.bool_))
     found["boxes"] = found["boxes"].astype(np.float64)
-    found["area"] = found.get("area", _areas(found["boxes"])).astype(np.float64)
+    found["area"] = found.get("area", areas(found["boxes"])).astype(np.float64)
     return found
 
 
@@ -75,24 +76,3 @@ def by_score(prediction: Mapping[str, np.ndarray]) -> Prediction:
     """Return a prediction with its boxes by falling score; equal ones keep their order."""
     order = np.argsort(-np.asarray(prediction["scores"], np.float64), kind="stable")
     return {name: np.asarray(array)[order] for name, array in prediction.items()}
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    """Return the areas (n,) of boxes (n, 4), 0 for those that have none."""
-    return (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
-    """Return the intersection over union of boxes (n, 4) with others (m, 4), (n, m) float64.
-
-    crowd: (m,) bool, the others that stand for many objects: of those it is the intersection over
-        the area of the box (COCO's rule).
-    """
-    low = np.maximum(boxes[:, np.newaxis, :2], others[np.newaxis, :, :2])  # (n, m, 2)
-    high = np.minimum(boxes[:, np.newaxis, 2:], others[np.newaxis, :, 2:])
-    inside = (high - low).clip(0).prod(axis=2)
-    own = _areas(boxes)[:, np.newaxis]
-    union = own + _areas(others) - inside
-    if crowd is not None:
-        union = np.where(crowd, own, union)
-    return np.divide(inside, union, out=np.zeros_like(inside), where=inside > 0)

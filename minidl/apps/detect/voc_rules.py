@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.apps.detect.pairs import Prediction, Target, overlaps
+from minidl.apps.detect.pairs import Prediction, Target
+from minidl.data.detection.overlap import overlaps
 
 __all__ = ["Curve", "voc_curve"]
 

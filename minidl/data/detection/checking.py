@@ -301,7 +301,7 @@ def _warn(path: Path, told: Told) -> None:
     """Warn of what is left out or changed, with counts and names."""
     lines = []
     for what, fate in FATES.items():
-        if places := [place for place, reason in told if reason == what]:
+        if places := [p.removeprefix(f"{path}: ") for p, reason in told if reason == what]:
             one = len(places) == 1
             thing = ("image" if one else "images") if what == TURNED else "box" + "es" * (not one)
             is_ = "it is" if one else "they are"
