@@ -12,12 +12,14 @@ import numpy as np
 from minidl import nn, ops
 from minidl.apps.detect.backbone import Backbone
 from minidl.apps.detect.detector import Detector, Target, objects_of
-from minidl.apps.detect.proposals import ANCHORS, RegionProposals, sampled
+from minidl.apps.detect.proposals import RegionProposals, sampled
 from minidl.checks import flag
 from minidl.nn import functional, init
 
 __all__ = ["FasterRCNN"]
 
+# Sides of anchors, in pixels of their map: of each map of a pyramid, and of one map alone
+ANCHORS, ALONE = (3.0, 3.0 * 2**0.5), (1.5, 3.0, 6.0, 12.0)
 CHANNELS, HIDDEN = 128, 512  # of the pyramid's maps; of the two layers over a region
 SIDE = 7  # pixels of a region's map
 SAMPLED, SHARE = 128, 0.25  # regions an image that are learned from; how many are of objects
@@ -46,14 +48,14 @@ class FasterRCNN(Detector):
         super().__init__(network, num_classes, size, pyramid=pyramid)
         self.pyramid: nn.FeaturePyramid | None = None
         if pyramid:
-            self.pyramid = nn.FeaturePyramid(self.body.channels, CHANNELS)
+            self.pyramid = nn.FeaturePyramid(self.body.channels, CHANNELS, "maxpool")
         else:
             kept = max(1, sum(stride <= STRIDE for stride in self.body.strides))
             self.body = Backbone(
                 list(self.body.stages)[:kept], self.body.channels[:kept], self.body.strides[:kept]
             )
         channels = CHANNELS if pyramid else self.body.channels[-1]
-        self.proposals = RegionProposals(channels, CHANNELS, ANCHORS if pyramid else 2 * ANCHORS)
+        self.proposals = RegionProposals(channels, CHANNELS, ANCHORS if pyramid else ALONE)
         self.hidden = nn.Sequential(
             nn.Linear(SIDE * SIDE * channels, HIDDEN, activation="relu"),
             nn.Linear(HIDDEN, HIDDEN, activation="relu"),
@@ -66,7 +68,7 @@ class FasterRCNN(Detector):
         found = self.body(x)
         if self.pyramid is None:
             return found[-1:], list(self.body.strides[-1:])
-        return self.pyramid(found), list(self.body.strides)
+        return list(self.pyramid(*found)), [*self.body.strides, 2 * self.body.strides[-1]]
 
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
         """Return {"objectness", "proposal", "class", "box"}: equation 1 of both stages."""
@@ -92,6 +94,8 @@ class FasterRCNN(Detector):
         boxes: (K, 4) in pixels of the batch's images.  numbers: (K,), of whose image.
         """
         rows = np.column_stack([numbers.astype(np.float32), boxes])
+        used = max(1, len(maps) - 1)  # the last map of a pyramid has anchors alone
+        maps, strides = maps[:used], strides[:used]
         levels = self._levels(boxes, strides)
         order, found = [], []
         for level, (map_, stride) in enumerate(zip(maps, strides, strict=True)):

@@ -13,9 +13,8 @@ from minidl import nn, ops, random
 from minidl.models.blocks import conv_relu
 from minidl.nn import functional, init
 
-__all__ = ["ANCHORS", "RegionProposals", "sampled"]
+__all__ = ["RegionProposals", "sampled"]
 
-ANCHORS = (3.0, 3.0 * 2**0.5)  # sides of anchors, in pixels of their map
 RATIOS = (0.5, 1.0, 2.0)
 HIGH, LOW = 0.7, 0.3  # IoU from which an anchor is an object's, below which it is background
 SAMPLED, SHARE = 256, 0.5  # anchors an image that are learned from; how many are of objects
@@ -24,7 +23,6 @@ OVERLAP = 0.7
 LEAST = 1.0  # pixels of a proposal's side
 BETA = 1 / 9
 WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-COARSER = 2  # the last map is also looked at with every second pixel
 
 Objects = tuple[np.ndarray, np.ndarray]
 
@@ -36,8 +34,6 @@ class RegionProposals(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, sides: Sequence[float]) -> None:
-        if len(sides) > len(ANCHORS):  # one map: its anchors are of several octaves
-            sides = [side * 4 ** (i // len(ANCHORS)) / 2 for i, side in enumerate(sides)]
         self.sides = tuple(sides)
         anchors = len(sides) * len(RATIOS)
         self.shared = conv_relu(in_channels, channels, 3)
@@ -51,8 +47,7 @@ class RegionProposals(nn.Module):
     ) -> tuple[Any, Any, list[np.ndarray]]:
         """Return scores (N, A), codes (N, A, 4) and the anchors (a, 4) of each map."""
         scores, codes, anchors = [], [], []
-        last = maps[-1][:, ::COARSER, ::COARSER]
-        for map_, stride in zip([*maps, last], [*strides, COARSER * strides[-1]], strict=True):
+        for map_, stride in zip(maps, strides, strict=True):
             x = self.shared(map_)
             scores.append(self.scores(x).reshape(x.shape[0], -1))
             codes.append(self.codes(x).reshape(x.shape[0], -1, 4))
