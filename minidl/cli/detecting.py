@@ -103,7 +103,8 @@ def height_and_width(text: str) -> tuple[int, int]:
 
 def _detect(options: argparse.Namespace) -> int:
     check_figures(options)
-    given = keywords(options)
+    files = {name: value for name, value in vars(options).items() if name in ("json", "csv")}
+    given = keywords(options) | files
     words = given.pop("images")
     what = words[0] if words[0] in (TRAIN, EVALUATE) else "IMAGE"
     for name in given:
@@ -228,7 +229,7 @@ def _draw(detector: Any, file: Path, found: dict[str, Any], folder: Path) -> Non
     from minidl.data import read_image
 
     picture = detect.draw_boxes(read_image(file), found, detector.classes)
-    save_png(folder / f"{file.stem}.png", picture, {"picture": file})
+    save_png(folder / f"{file.stem}-boxes.png", picture, {"picture": file})
 
 
 def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

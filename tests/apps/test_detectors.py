@@ -124,7 +124,9 @@ def test_ssds_loss_is_that_of_the_paper(batch):
         of_class += sum(losses[j] for j in positive) + sum(negative[: 3 * len(positive)])
         count += len(positive)
         for j in positive:
-            wanted = code(np.float64(target["boxes"][matches[j]]), np.float64(priors[j]), [10, 10, 5, 5])
+            wanted = code(
+                np.float64(target["boxes"][matches[j]]), np.float64(priors[j]), [10, 10, 5, 5]
+            )
             of_box += smooth_l1(codes.data[i, j], wanted)
     assert count > 4
     np.testing.assert_allclose(found["class"].item(), of_class / count, rtol=1e-5)

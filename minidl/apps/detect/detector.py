@@ -12,9 +12,9 @@ from minidl.apps.pictures import open_picture
 from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
 from minidl.data.transforms.geometry import resize_into
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, GradError
 
-__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "objects_of"]
+__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "check_finite", "objects_of"]
 
 Target = dict[str, np.ndarray]
 Prediction = dict[str, np.ndarray]
@@ -149,6 +149,15 @@ def objects_of(target: Target) -> tuple[np.ndarray, np.ndarray]:
     boxes, labels = target["boxes"], target["labels"]
     single = ~target.get("crowd", np.zeros(len(labels), bool))
     return boxes[single], labels[single]
+
+
+def check_finite(who: str, *outputs: Any) -> None:
+    """Raise GradError where a network's outputs hold NaN or infinity."""
+    if not all(np.isfinite(output.data).all() for output in outputs):
+        raise GradError(
+            f"{who}: its outputs aren't finite any more: lower lr=, the learning rate; the file of "
+            "the best epoch so far is kept"
+        )
 
 
 def _size(who: str, size: Any) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import nn, ops, random
+from minidl.apps.detect.detector import check_finite
 from minidl.models.blocks import conv_relu
 from minidl.nn import functional, init
 
@@ -71,6 +72,7 @@ class RegionProposals(nn.Module):
     ) -> tuple[list[np.ndarray], dict[str, Any]]:
         """Return the proposals for each image, and the loss: {"objectness", "proposal"}."""
         scores, codes, anchors = self(maps, strides)
+        check_finite("FasterRCNN", scores, codes)
         joined = np.concatenate(anchors)
         rows, positive, wanted = [], [], []
         for i, (boxes, _) in enumerate(objects):

@@ -11,7 +11,7 @@ import numpy as np
 import minidl as md
 from minidl import nn, ops
 from minidl.apps.detect.backbone import Backbone, VGGBackbone, check_network
-from minidl.apps.detect.detector import Detector, Target, objects_of
+from minidl.apps.detect.detector import Detector, Target, check_finite, objects_of
 from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock, conv_relu
@@ -100,6 +100,7 @@ class SSD(Detector):
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
         """Return {"class", "box"}: equations 1 to 3, over the number of priors of objects."""
         scores, codes, priors = self(x)
+        check_finite("SSD", scores, codes)
         labels, wanted = (
             np.concatenate(parts)
             for parts in zip(*(_assigned(priors, target) for target in targets), strict=True)
