@@ -9,8 +9,8 @@ import box_files
 import numpy as np
 import pytest
 from box_files import BOXES, coco, pictures, table, told, voc, whole_table, xml, yolo
-from PIL import Image
 from pictures import picture, save
+from PIL import Image
 
 from minidl import data
 from minidl.errors import ArgumentError, FileFormatError
@@ -308,7 +308,7 @@ REFUSED = {
         r"no box is of the class things, .*classes=\['cat', 'dog'\] leaves it out",
     ),
     "a box of three numbers": (
-        lambda f: coco(f, annotations=[{"id": 0, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3]}]),
+        lambda f: coco(f, annotations=[{"image_id": 0, "category_id": 1, "bbox": [1, 2, 3]}]),
         r"annotations\[0\]: expected bbox \[x, y, width, height\]",
     ),
     "a null in a box": (
@@ -400,7 +400,9 @@ def test_two_formats_and_none(folder):
     with pytest.raises(FileFormatError, match="found no annotations, expected Pascal VOC's XML, C"):
         data.read_boxes(folder)
     whole_table(folder), coco(folder)
-    with pytest.raises(FileFormatError, match=r"found several, .*boxes.csv, .*boxes.json: name one"):
+    with pytest.raises(
+        FileFormatError, match=r"found several, .*boxes.csv, .*boxes.json: name one"
+    ):
         data.read_boxes(folder)
     with pytest.raises(FileNotFoundError, match="there is no"):
         data.read_boxes(folder / "nowhere")

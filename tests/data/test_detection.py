@@ -77,7 +77,9 @@ def test_parts_and_subsets(detection):
     assert detection.part("train").names == ["a", "d"]
     assert detection.subset([3, 1]).names == ["d", "b/ä"]
     unsplit = data.Detection([detection[0][0]], detection.targets[:1], detection.classes)
-    with pytest.raises(ArgumentError, match=r"isn't split, so that it has no part 'test'; data.spl"):
+    with pytest.raises(
+        ArgumentError, match=r"isn't split, so that it has no part 'test'; data.spl"
+    ):
         unsplit.part("test")
     first, second = data.split(detection, (0.5, 0.5), stratify=False)
     images, targets = next(iter(data.DataLoader(first, 2)))
@@ -225,14 +227,8 @@ def test_every_damaged_byte_is_found(tmp_path, detection):
         damaged = bytearray(whole)
         damaged[place] ^= 1
         path.write_bytes(damaged)
-        try:
-            found = data.Detection.open(path)
-            same(detection, found)
-        except FileFormatError as error:
-            assert re.search("damaged|sealed|expected a file|fit", str(error)), error
-            continue
-        start = detection[0][0].tobytes()
-        assert place < whole.index(start) or place >= whole.index(start) + 4 * 10**4, place
+        with pytest.raises(FileFormatError, match=r"damaged|cut off|expected a file|sealed"):
+            same(detection, data.Detection.open(path))
     path.write_bytes(whole[:-50])
     with pytest.raises(FileFormatError, match="damaged, cut off"):
         data.Detection.open(path)

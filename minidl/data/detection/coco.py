@@ -33,7 +33,7 @@ def is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Found:
     """Return what a JSON file tells. Categories in the order of their numbers are the classes.
 
-    Their numbers may start from 0 or 1 and have gaps. "iscrowd" and "area" are kept, and "difficult".
+    Their numbers may start from 0 or 1 and have gaps. "iscrowd", "area" and "difficult" are kept.
     Raises FileFormatError for other files, naming the entry.
     """
     document = _document(path)
