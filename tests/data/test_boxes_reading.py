@@ -498,3 +498,51 @@ def test_coco_of_other_programs_is_plain_json(tmp_path, everything):
     document = json.loads((tmp_path / "x.json").read_text())
     assert [each["id"] for each in document["categories"]] == [1, 2]
     assert document["annotations"][0]["bbox"][2] > 0
+
+
+def _damaged(random, raw):
+    """A file with a few bytes changed, left out, or put in."""
+    found = bytearray(raw)
+    for _ in range(random.integers(1, 4)):
+        at = int(random.integers(len(found)))
+        kind, put = (
+            random.integers(4),
+            (b"nan", b"1e999", b'"', b"[]", b"null", b"\xf6", b"<", b"\n"),
+        )
+        if kind == 0:
+            found[at] = random.integers(256)
+        elif kind == 1:
+            del found[at : at + int(random.integers(1, 20))]
+        else:
+            found[at:at] = put[random.integers(len(put))]
+        if not found:
+            break
+    return bytes(found)
+
+
+@pytest.mark.parametrize("name", ["boxes.csv", "boxes.json", "Annotations/a.xml", "labels/a.txt",
+                                  "data.yaml", "classes.txt"])  # fmt: skip
+def test_damaged_files_are_read_or_refused(tmp_path, name):
+    """There is never another error, and never a box that is none."""
+    if name.startswith("boxes"):
+        pictures(tmp_path)
+        (whole_table if name == "boxes.csv" else coco)(tmp_path)
+    elif name.startswith("Ann"):
+        voc(tmp_path)
+    else:
+        yolo(tmp_path, names=None if name == "data.yaml" else "cat\ndog\n")
+        if name == "data.yaml":
+            (tmp_path / name).write_text(YAMLS[2])
+    raw, random = (tmp_path / name).read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        (tmp_path / name).write_bytes(_damaged(random, raw))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = data.read_boxes(tmp_path, check=False)
+            except (FileFormatError, FileNotFoundError):
+                continue
+        for target in found.targets:
+            boxes = target["boxes"]
+            assert (boxes[:, :2] < boxes[:, 2:]).all()
+            assert ((boxes >= 0) & (boxes <= [30, 20, 30, 20])).all()
