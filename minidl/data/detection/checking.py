@@ -107,7 +107,7 @@ def _classes(found: Found, wanted: Sequence[str] | None) -> list[str]:
         rest = [name for name in declared if name in places]
         raise FileFormatError(
             f"{found.path}: no box is of the class {', '.join(empty)}, which is listed there: "
-            f"classes={rest} leaves it out, classes={declared} keeps it"
+            f"name the classes to keep, such as {', '.join(rest)}, with classes="
         )
     return declared
 
