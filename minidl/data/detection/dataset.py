@@ -84,7 +84,7 @@ class Detection(Dataset):
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (H, W) of image `index`, which isn't decoded for it."""
-        return self.pictures[index].size()
+        return self.pictures[index].about()[0]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Any:
         """Return images (n, H, W, 3) and a list of targets, as `collate_boxes` puts them."""
@@ -166,7 +166,7 @@ def _picture(image: Any) -> Picture:
         from pathlib import Path
 
         return FilePicture(Path(image))
-    if not hasattr(image, "read") or not hasattr(image, "size"):
+    if not hasattr(image, "read") or not hasattr(image, "about"):
         raise DTypeError(
             f"Detection expected images to be arrays or files, got {type(image).__name__}"
         )
@@ -187,9 +187,10 @@ def checked_target(who: str, name: str, target: Any, classes: int) -> Target:
     """
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= {*target}:
         raise DTypeError(f'{who}: {name}: expected a dict with "boxes" and "labels"')
-    boxes = np.asarray(target["boxes"], np.float32).reshape(-1, 4)
-    if np.size(target["boxes"]) and np.shape(target["boxes"])[1:] != (4,):
-        raise ShapeError(f"{who}: {name}: expected boxes (n, 4), got {np.shape(target['boxes'])}")
+    boxes = np.asarray(target["boxes"], np.float32)
+    if boxes.shape[1:] != (4,) and boxes.size:
+        raise ShapeError(f"{who}: {name}: expected boxes (n, 4), got {boxes.shape}")
+    boxes = boxes.reshape(-1, 4)  # also of a list without any
     found = {"boxes": boxes}
     for field, value in target.items():
         if field == "boxes" or field not in FIELDS:
