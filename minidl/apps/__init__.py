@@ -2,9 +2,9 @@
 
 `dream.dream`, `style.stylize`, `fast_style.train`, `upscale.upscale`, `gan.train_gan` and
 `vae.train_vae` do what the commands `minidl dream`, `style`, `fast-style`, `upscale`, `gan` and
-`vae` do.
+`vae` do. `go` reads games of Go, and plays by the rules.
 """
 
-from minidl.apps import dream, fast_style, gan, style, upscale, vae
+from minidl.apps import dream, fast_style, gan, go, style, upscale, vae
 
-__all__ = ["dream", "fast_style", "gan", "style", "upscale", "vae"]
+__all__ = ["dream", "fast_style", "gan", "go", "style", "upscale", "vae"]
