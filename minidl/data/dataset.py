@@ -58,6 +58,18 @@ class Dataset:
                 )
         return tuple(np.stack(parts) for parts in zip(*items, strict=True))
 
+    def prepared(
+        self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
+    ) -> tuple[Any, ...]:
+        """Return a batch whose images, its first array, are transformed in turn, for a DataLoader.
+
+        rng: what random transforms draw from; None: they do what is done in evaluation.
+        """
+        images, *rest = self.batch(indices)
+        for transform in transforms:
+            images = transform(images, rng)
+        return (images, *rest)
+
 
 class ArrayDataset(Dataset):
     """Arrays of equal length, side by side: item i is (x[i], y[i], ...).
