@@ -1,12 +1,9 @@
 """Points found in pictures, and drawn."""
 
-from typing import Any
-
 import numpy as np
 
+from minidl.apps.landmarks.faceapi import FacePoints
 from minidl.apps.landmarks.networks import LandmarkNetwork
-from minidl.apps.landmarks.sets import PointSet
-from minidl.nn import Module
 from minidl.nn.modes import evaluating
 
 __all__ = ["find_points"]
@@ -14,7 +11,7 @@ __all__ = ["find_points"]
 BATCH = 64
 
 
-def find_points(network: LandmarkNetwork, images: np.ndarray) -> np.ndarray:
+def find_points(network: LandmarkNetwork | FacePoints, images: np.ndarray) -> np.ndarray:
     """Return the points in pictures (N, size, size, 3) uint8, (N, P, 2) float32, in pixels."""
     found = [np.zeros((0, network.points, 2), np.float32)]
     with evaluating(network):
