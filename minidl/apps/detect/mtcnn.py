@@ -147,16 +147,17 @@ class MTCNN(Module):
         with evaluating(self):
             boxes = self._propose(crops, levels, wanted[0])
             squares, scores, codes, _ = _seen(self.rnet, crops, boxes, wanted[1])
-            kept = _nms(squares, scores, SAME)
+            kept = ops.nms(squares, scores, SAME)
             boxes = _moved(squares[kept], codes[kept])
             squares, scores, codes, points = _seen(self.onet, crops, boxes, wanted[2])
-        boxes = _moved(squares, codes)
         # (n, 10) -> (n, 2, 5) -> (n, 5, 2), shares of the square -> pixels
         shares = points.reshape(-1, 2, POINTS).transpose(0, 2, 1)
         points = squares[:, np.newaxis, :2] + shares * _sides(squares)[:, np.newaxis]
-        kept = _distinct(boxes, scores, SAME)
+        boxes = _clipped(_moved(squares, codes), pixels.shape[:2])
+        kept = ops.remove_small_boxes(boxes, 1)
+        kept = kept[_distinct(boxes[kept], scores[kept], SAME)]
         return {
-            "boxes": _clipped(boxes[kept], pixels.shape[:2]),
+            "boxes": boxes[kept],
             "labels": np.zeros(len(kept), np.int64),
             "scores": scores[kept],
             "points": points[kept],
@@ -176,32 +177,15 @@ class MTCNN(Module):
             score = score[row, column]
             corner = STRIDE * np.stack([column, row, column, row], axis=1)
             boxes = corner + np.array([0, 0, CELL, CELL])
-            boxes = (boxes * ([width / w, height / h] * 2)).astype(np.float32)
-            kept = _nms(boxes, score, SAME_SCALE)
-            found.append((boxes[kept], score[kept], codes.data[0, row, column][kept]))
+            # In whole pixels of the level: overlaps of exactly a half are frequent there
+            kept = ops.nms(boxes, score, SAME_SCALE)
+            boxes = (boxes[kept] * ([width / w, height / h] * 2)).astype(np.float32)
+            found.append((boxes, score[kept], codes.data[0, row, column][kept]))
         if not found:
             return np.zeros((0, 4), np.float32)
         boxes, score, code = (np.concatenate(each) for each in zip(*found, strict=True))
-        kept = _nms(boxes, score, SAME)
+        kept = ops.nms(boxes, score, SAME)
         return _moved(boxes[kept], code[kept])
-
-
-def _clipped(boxes, size):
-    return np.stack([boxes[:, i].clip(0, size[1 - i % 2]) for i in range(4)], axis=1)
-
-
-def _nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    order = np.argsort(-scores, kind="stable")
-    area = _sides(boxes).prod(axis=1)
-    kept: list[int] = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        shared = (high - low).clip(0).prod(axis=1)
-        order = order[shared <= threshold * (area[best] + area[order] - shared)]
-    return np.array(kept, np.int64)
 
 
 def _seen(
@@ -246,6 +230,11 @@ def _moved(boxes: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Boxes whose edges are moved by `codes`, in shares of the sides."""
     found: np.ndarray = boxes + codes * np.tile(_sides(boxes), 2)
     return found
+
+
+def _clipped(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes clipped to an image; unlike the op's, their ends may be the wrong way round."""
+    return boxes.clip(0, np.array([size[1], size[0]] * 2, boxes.dtype))
 
 
 def _squares(boxes: np.ndarray) -> np.ndarray:
