@@ -20,8 +20,8 @@ from minidl.io.guarded import MAX_BYTES
 __all__ = ["read_tfjs"]
 
 MOST_JSON, MOST_WEIGHTS, MOST_AXES, MOST_NAME = 2**24, 100_000, 32, 1000
-DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
-QUANTIZED = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
+QUANTIZED: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
 
 
 class _Weight(NamedTuple):
@@ -35,13 +35,11 @@ class _Weight(NamedTuple):
     minimum: float | None
 
     @property
-    def count(self) -> int:
+    def numbers(self) -> int:
         return math.prod(self.shape)
 
 
-def read_tfjs(
-    path: str | os.PathLike[str], max_bytes: int = MAX_BYTES
-) -> dict[str, np.ndarray]:
+def read_tfjs(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Return the arrays of a manifest (weights_manifest.json) by name, float32 or int32.
 
     Nothing is read before the files are known to have the bytes that the manifest tells of, and
@@ -54,7 +52,7 @@ def read_tfjs(
     names = {weight.name for weight in found}
     if len(names) < len(found):
         raise FileFormatError(f"{where}: two arrays have the same name")
-    total = sum(weight.count * weight.dtype.itemsize for weight in found)
+    total = sum(weight.numbers * weight.dtype.itemsize for weight in found)
     if len(found) > MOST_WEIGHTS or total > max_bytes:
         raise FileFormatError(
             f"{where}: {len(found):,} arrays of {total:,} bytes, more than {MOST_WEIGHTS:,} or "
@@ -83,7 +81,9 @@ def _group(found: Any, where: str) -> tuple[list[str], list[_Weight]]:
     files = found.get("paths") if isinstance(found, dict) else None
     weights = found.get("weights") if isinstance(found, dict) else None
     if not isinstance(files, list) or not isinstance(weights, list):
-        raise FileFormatError(f"{where}: expected a group with paths and weights, got {found!r:.80}")
+        raise FileFormatError(
+            f"{where}: expected a group with paths and weights, found {found!r:.80}"
+        )
     return files, [_weight(each, where) for each in weights]
 
 
@@ -132,7 +132,7 @@ def _inside(manifest: Path, name: Any) -> Path:
 
 
 def _read_group(files: list[Path], weights: list[_Weight], where: str) -> dict[str, np.ndarray]:
-    wanted = sum(weight.count * weight.stored.itemsize for weight in weights)
+    wanted = sum(weight.numbers * weight.stored.itemsize for weight in weights)
     size = sum(os.path.getsize(file) for file in files)
     if size != wanted:
         raise FileFormatError(
@@ -142,7 +142,7 @@ def _read_group(files: list[Path], weights: list[_Weight], where: str) -> dict[s
     content = b"".join(file.read_bytes() for file in files)
     arrays, at = {}, 0
     for weight in weights:
-        numbers = np.frombuffer(content, weight.stored, weight.count, at)
+        numbers = np.frombuffer(content, weight.stored, weight.numbers, at)
         at += numbers.nbytes
         arrays[weight.name] = _restored(numbers, weight).reshape(weight.shape)
     return arrays

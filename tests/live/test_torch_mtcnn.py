@@ -95,7 +95,8 @@ def proposals(net, image, min_size, threshold):
             edges = [2 * i, 2 * j, 2 * i + 12, 2 * j + 12]
             level.append((edges, scores[i, j].item(), codes[0, :, i, j].tolist()))
         ratio = np.array([width / w, height / h] * 2)
-        found += [((np.array(box) * ratio).tolist(), *rest) for box, *rest in suppressed(level, 0.5)]
+        for box, *rest in suppressed(level, 0.5):
+            found.append(((np.array(box) * ratio).tolist(), *rest))
         scale *= 0.709
     return [moved(box, code) for box, _, code in suppressed(found, 0.7)]
 

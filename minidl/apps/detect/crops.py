@@ -48,9 +48,7 @@ class Crops:
 def _bins(
     start: np.ndarray, end: np.ndarray, count: int, most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First and last edge of each box's bins inside the image, and their whole lengths, (N, count).
-
-    """
+    """First and last edges of boxes' bins inside the image, and their whole lengths: (N, count)."""
     length = (end - start)[:, np.newaxis]
     number = np.arange(count)
     low = number * length // count

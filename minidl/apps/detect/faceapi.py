@@ -102,10 +102,8 @@ class FaceSSD(Module):
         resized to 512 pixels. Returns {"boxes": (n, 4), "labels": (n,), "scores": (n,)}.
         """
         who = "FaceSSD.detect"
-        least, most = (
-            real(who, name, value)
-            for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold))
-        )
+        least = real(who, "score_threshold", score_threshold)
+        most = real(who, "iou_threshold", iou_threshold)
         if not (0 <= least <= 1 and 0 <= most <= 1):
             raise ArgumentError(f"{who}: thresholds must be from 0 to 1, got {least} and {most}")
         pixels = rgb_pixels(who, "image", image)

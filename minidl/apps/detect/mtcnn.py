@@ -16,7 +16,7 @@ from minidl import nn, ops
 from minidl.apps.detect.crops import Crops
 from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.checks import real
-from minidl.errors import ArgumentError, FileFormatError, ShapeError
+from minidl.errors import ArgumentError, FileFormatError
 from minidl.io.caffe import CaffeLayer, read_caffemodel
 from minidl.nn import Module
 from minidl.nn.modes import evaluating
@@ -163,9 +163,7 @@ class MTCNN(Module):
             "points": points[kept],
         }
 
-    def _propose(
-        self, crops: Crops, levels: list[tuple[int, int]], threshold: float
-    ) -> np.ndarray:
+    def _propose(self, crops: Crops, levels: list[tuple[int, int]], threshold: float) -> np.ndarray:
         """Boxes (n, 4) that P-Net takes for faces, on all levels."""
         height, width = crops.size
         whole = np.array([[0, 0, width, height]])
@@ -194,9 +192,7 @@ def _seen(
     """What a network makes of the squares around boxes: squares, scores, codes and points of those
     whose score reaches the threshold."""
     squares = _squares(boxes)
-    parts: list[list[np.ndarray]] = [
-        [np.zeros((0, n), np.float32)] for n in (2, 4, 2 * POINTS)
-    ]
+    parts: list[list[np.ndarray]] = [[np.zeros((0, n), np.float32)] for n in (2, 4, 2 * POINTS)]
     for start in range(0, len(squares), BATCH):
         x = _normalized(crops(squares[start : start + BATCH], (network.size, network.size)))
         for part, found in zip(parts, network(x), strict=True):

@@ -3,6 +3,7 @@
 `train_landmarks` and `find_points` do what `minidl landmarks` does.
 """
 
+from minidl.apps.landmarks.faceapi import FacePoints, load_face_points
 from minidl.apps.landmarks.finding import find_points
 from minidl.apps.landmarks.measuring import (
     EYES, Errors, cumulative_errors, measure_points, nme, plot_errors, rmse,
@@ -12,7 +13,7 @@ from minidl.apps.landmarks.sets import MIRROR, PointSet, read_points
 from minidl.apps.landmarks.training import Trained, train_landmarks
 
 __all__ = [
-    "EYES", "MIRROR", "Errors", "LandmarkNetwork", "PointSet", "Trained", "cumulative_errors",
-    "find_points", "load_landmarks", "measure_points", "nme", "plot_errors", "read_points", "rmse",
-    "train_landmarks",
+    "EYES", "MIRROR", "Errors", "FacePoints", "LandmarkNetwork", "PointSet", "Trained",
+    "cumulative_errors", "find_points", "load_face_points", "load_landmarks", "measure_points",
+    "nme", "plot_errors", "read_points", "rmse", "train_landmarks",
 ]  # fmt: skip

@@ -55,9 +55,7 @@ class Block(Module):
         if in_channels == 3:
             first = nn.Conv2d(3, out_channels, 3, 2, "same", activation="relu")
         else:
-            first = nn.SeparableConv2d(
-                in_channels, out_channels, 3, 2, "same", activation="relu"
-            )
+            first = nn.SeparableConv2d(in_channels, out_channels, 3, 2, "same", activation="relu")
         self.first = first
         self.rest = nn.ModuleList(
             [nn.SeparableConv2d(out_channels, out_channels, 3, 1, 1) for _ in range(layers - 1)]

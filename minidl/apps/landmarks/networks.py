@@ -39,6 +39,7 @@ class DirectHead(Module):
 
     def start_at(self, points: np.ndarray) -> None:
         """Begin with the answer `points` (P, 2) for every picture, but for small weights."""
+        assert self.linear.bias is not None
         self.linear.bias.data[...] = points.reshape(-1)  # (P, 2) -> (2 P,)
         self.linear.weight.data *= 0.1
 

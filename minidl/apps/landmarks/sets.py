@@ -68,9 +68,7 @@ class PointSet:
         )
 
 
-def read_points(
-    path: str | os.PathLike[str], part: str = "train", *, size: int = 96
-) -> PointSet:
+def read_points(path: str | os.PathLike[str], part: str = "train", *, size: int = 96) -> PointSet:
     """Read pictures with points.
 
     path: a folder with PART_keypoints.npy, (N, P, 2) in pixels, and as many pictures, ordered by
@@ -122,7 +120,8 @@ def _read_npy(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # what NumPy raises for damaged files is of many kinds
         raise FileFormatError(f"{path}: expected an array of NumPy's: {error}") from error
-    shape, kind = getattr(found, "shape", ()), getattr(found, "dtype", np.dtype(object)).kind
+    shape: tuple[int, ...] = getattr(found, "shape", ())
+    kind = getattr(found, "dtype", np.dtype(object)).kind
     if len(shape) != 3 or shape[2] != 2 or kind not in "iuf" or 0 in shape:
         raise FileFormatError(f"{path}: expected points (N, P, 2), found an array of shape {shape}")
     return np.array(found, np.float32)
@@ -213,7 +212,7 @@ def moved(
     n, height, width, _ = images.shape
     angle = np.radians(rng.uniform(-degrees, degrees, n))
     by = rng.uniform(-shift, shift, (n, 2)) * (height, width)
-    zoom = rng.uniform(*scale, n)
+    zoom = rng.uniform(scale[0], scale[1], (n,))
     inverse = inverses(angle, by, np.zeros(n), zoom, (height, width))  # (N, 2, 3)
     images = warped("moved", images, inverse, "edge")
     forward = np.linalg.inv(inverse[:, :, :2])  # (N, 2, 2)
