@@ -5,7 +5,7 @@ import pytest
 
 from minidl.apps.detect import FaceSSD
 from minidl.apps.detect.faceapi import _decoded, _square
-from minidl.apps.landmarks import find_points, load_face_points, measure_points, read_points
+from minidl.apps.landmarks import find_points, load_landmarks, measure_points, read_points
 from minidl.data import read_image
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -65,7 +65,7 @@ def test_the_square_keeps_the_aspect():
 def test_points_of_faces(shared_data, name, parameters, limits):
     """A third of the mean shape's error, which is 6.49 pixels of 96 and an NME of 0.200."""
     path = shared_data / f"faceapi/face_landmark{name}_model-weights_manifest.json"
-    network = load_face_points(path)
+    network = load_landmarks(path)
     assert network.num_parameters == parameters
     faces = read_points(shared_data / "face_landmarks68", "test", size=112)
     found = measure_points(find_points(network, faces.images) * 96 / 112, faces.points * 96 / 112)
@@ -78,4 +78,4 @@ def test_weights_of_other_networks(shared_data):
     with pytest.raises(FileFormatError, match=r"expected face-api\.js's SSD-MobileNet"):
         FaceSSD.load(tiny)
     with pytest.raises(FileFormatError, match=r"expected face-api\.js's network of 68 points"):
-        load_face_points(tiny)
+        load_landmarks(tiny)

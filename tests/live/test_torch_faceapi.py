@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.apps.detect import FaceSSD
-from minidl.apps.landmarks import load_face_points
+from minidl.apps.landmarks import load_landmarks
 from minidl.io.tfjs import read_tfjs
 from minidl.nn.modes import evaluating
 
@@ -101,7 +101,7 @@ def face_points(a, x, layers):
 def test_points(folder, name, layers):
     path = folder / f"face_landmark{name}_model-weights_manifest.json"
     x = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 112, 112, 3)).astype(np.float32)
-    network = load_face_points(path)
+    network = load_landmarks(path)
     with evaluating(network):
         found = network(x).data
     with torch.no_grad():

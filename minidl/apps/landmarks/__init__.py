@@ -3,8 +3,8 @@
 `train_landmarks` and `find_points` do what `minidl landmarks` does.
 """
 
-from minidl.apps.landmarks.faceapi import FacePoints, load_face_points
-from minidl.apps.landmarks.finding import find_points
+from minidl.apps.landmarks.faceapi import FacePoints
+from minidl.apps.landmarks.finding import draw_points, face_squares, find_points, locate
 from minidl.apps.landmarks.measuring import (
     EYES, Errors, cumulative_errors, measure_points, nme, plot_errors, rmse,
 )  # fmt: skip
@@ -14,6 +14,6 @@ from minidl.apps.landmarks.training import Trained, train_landmarks
 
 __all__ = [
     "EYES", "MIRROR", "Errors", "FacePoints", "LandmarkNetwork", "PointSet", "Trained",
-    "cumulative_errors", "find_points", "load_face_points", "load_landmarks", "measure_points",
-    "nme", "plot_errors", "read_points", "rmse", "train_landmarks",
+    "cumulative_errors", "draw_points", "face_squares", "find_points", "load_landmarks", "locate",
+    "measure_points", "nme", "plot_errors", "read_points", "rmse", "train_landmarks",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import models, nn, ops
+from minidl.apps.landmarks.faceapi import FacePoints, load_face_points
 from minidl.autograd import no_grad
 from minidl.checks import positive
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, ShapeError
@@ -146,11 +147,14 @@ def _maps_of(features: Module, body: Network, size: int) -> tuple[int, int, int]
     return found[1], found[2], found[3]
 
 
-def load_landmarks(path: str | os.PathLike[str]) -> LandmarkNetwork:
+def load_landmarks(path: str | os.PathLike[str]) -> LandmarkNetwork | FacePoints:
     """Return the network in a file that `train_landmarks` or `md.save_weights` made.
 
+    path: that, or a manifest (.json) of face-api.js's weights for 68 points.
     Raises FileFormatError for files of other networks, and damaged ones.
     """
+    if os.path.splitext(path)[1].lower() == ".json":
+        return load_face_points(path)
     found = read_architecture(path)
     where, given = os.fspath(path), found.arguments
     if found.name != NAME:
