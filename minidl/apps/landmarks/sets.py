@@ -47,11 +47,7 @@ class PointSet:
         bad = ~np.isfinite(points).all(axis=(1, 2))
         if bad.any():
             raise ArgumentError(f"{self.names[int(bad.argmax())]}: a point isn't finite")
-        if points.max() <= 1:
-            raise ArgumentError(
-                f"{self.names[0]}: all points are within a pixel of the corner, from "
-                f"{points.min():g} to {points.max():g}: give pixels, not shares of the size"
-            )
+        _check_pixels(points)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,6 +61,15 @@ class PointSet:
         """Return the pictures of these numbers."""
         return PointSet(
             self.images[indices], self.points[indices], [self.names[i] for i in indices]
+        )
+
+
+def _check_pixels(points: np.ndarray) -> None:
+    """Raise ArgumentError for points that seem to be told in shares of the size."""
+    if points.max() <= 1:
+        raise ArgumentError(
+            f"all points are within a pixel of the corner, from {points.min():g} to "
+            f"{points.max():g}: give pixels, not shares of the size"
         )
 
 
@@ -83,13 +88,13 @@ def read_points(path: str | os.PathLike[str], part: str = "train", *, size: int 
     else:
         names, points, pictures = _of_folder(path, part)
     images = np.empty((len(points), size, size, 3), np.uint8)
-    moved_points = np.empty(points.shape, np.float32)
-    for i, picture in enumerate(pictures):
-        height, width = picture.shape[:2]
-        images[i] = fit_pixels(picture, (size, size), "stretch")
-        moved_points[i] = points[i] * (size / width, size / height)
+    scales = np.empty((len(points), 1, 2), np.float32)
     try:
-        return PointSet(images, moved_points, names)
+        _check_pixels(points)
+        for i, picture in enumerate(pictures):
+            images[i] = fit_pixels(picture, (size, size), "stretch")
+            scales[i, 0] = size / picture.shape[1], size / picture.shape[0]
+        return PointSet(images, points * scales, names)
     except (ArgumentError, ShapeError) as error:
         raise FileFormatError(f"{path}: {error}") from error
 
