@@ -40,7 +40,7 @@ class ClassFigures:
     threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figures:
     """What `measure` finds of a set of images.
 
@@ -82,7 +82,7 @@ class Figures:
             "classes": [{name: getattr(each, name) for name in names} for each in self.by_class],
         }  # fmt: skip
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         head = ("class", "objects", "predictions", "AP (VOC)", "AP50", "AP 0.5:0.95")
         rows: list[tuple[Any, ...]] = [
             (c.name, f"{c.objects:,}", f"{c.predictions:,}", *map(_shown, (c.ap_voc, c.ap50, c.ap)))
@@ -119,7 +119,7 @@ def measure(predictions: Sequence[Any], targets: Sequence[Any], classes: Sequenc
     found, wanted = checked("measure", predictions, targets, len(names))
     coco, ap, ap50 = coco_figures(found, wanted, len(names))
     curves = [voc_curve(found, wanted, label, OVERLAP) for label in range(len(names))]
-    least = np.array([_threshold(found, label, c.objects) for label, c in enumerate(curves)])
+    least = np.array([_threshold(curve) for curve in curves])
     images = sorted_by_kind(found, wanted, least)
     errors = [_errors(images, found, wanted, label) for label in range(len(names))]
     by_class = [
@@ -142,12 +142,12 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(there)) if there else float("nan")
 
 
-def _threshold(predictions: Sequence[Any], label: int, objects: int) -> float:
+def _threshold(curve: Curve) -> float:
     """Return the score of the last of as many predictions as there are objects, the best first."""
-    scores = np.sort(np.concatenate([p["scores"][p["labels"] == label] for p in predictions]))
-    if not objects:
+    if not curve.objects:
         return float("inf")
-    return float(scores[-objects]) if objects <= len(scores) else float("-inf")
+    enough = curve.objects <= len(curve.scores)
+    return float(curve.scores[curve.objects - 1]) if enough else float("-inf")
 
 
 def _errors(

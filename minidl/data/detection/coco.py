@@ -33,7 +33,7 @@ def is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Found:
     """Return what a JSON file tells. Categories in the order of their numbers are the classes.
 
-    Their numbers may start from 0 or 1 and have gaps. "iscrowd" and "area" are kept.
+    Their numbers may start from 0 or 1 and have gaps. "iscrowd", "area" and "difficult" are kept.
     Raises FileFormatError for other files, naming the entry.
     """
     document = _document(path)
@@ -126,7 +126,7 @@ def _box(place: str, each: dict[str, Any], names: dict[Any, str]) -> Box:
     area = each.get("area")
     return Box(
         (x, y, x + width, y + height), names[each["category_id"]], place,
-        crowd=each.get("iscrowd") in (1, True),
+        difficult=each.get("difficult") in (1, True), crowd=each.get("iscrowd") in (1, True),
         area=None if area is None or not _is_number(area) else float(area),
     )  # fmt: skip
 

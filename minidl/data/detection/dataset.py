@@ -187,9 +187,10 @@ def checked_target(who: str, name: str, target: Any, classes: int) -> Target:
     """
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= {*target}:
         raise DTypeError(f'{who}: {name}: expected a dict with "boxes" and "labels"')
-    boxes = np.asarray(target["boxes"], np.float32).reshape(-1, 4)
-    if np.size(target["boxes"]) and np.shape(target["boxes"])[1:] != (4,):
-        raise ShapeError(f"{who}: {name}: expected boxes (n, 4), got {np.shape(target['boxes'])}")
+    boxes = np.asarray(target["boxes"], np.float32)
+    if boxes.shape[1:] != (4,) and boxes.size:
+        raise ShapeError(f"{who}: {name}: expected boxes (n, 4), got {boxes.shape}")
+    boxes = boxes.reshape(-1, 4)  # also of a list without any
     found = {"boxes": boxes}
     for field, value in target.items():
         if field == "boxes" or field not in FIELDS:

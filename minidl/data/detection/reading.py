@@ -13,7 +13,7 @@ from minidl.data.detection.records import Annotated, Found
 from minidl.data.detection.tables import FORM, holds_boxes, read_table_of_boxes
 from minidl.data.detection.voc import read_voc, xml_files
 from minidl.data.detection.yolo import is_yolo, read_yolo
-from minidl.data.parts import class_folders, part_folders, part_of
+from minidl.data.parts import PARTS, class_folders, part_folders, part_of
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = ["read_boxes"]
@@ -112,7 +112,8 @@ def _of_folder(folder: Path, classes: list[str] | None, images: Path | None) -> 
         if readers:
             by_part = {str(part_of(file.stem)): read for file, read in readers.items()}
             if 1 < len(by_part) == len(readers) and "None" not in by_part:
-                return {folder: _joined_reader(folder, by_part)}
+                ordered = {part: by_part[part] for part in PARTS if part in by_part}
+                return {folder: _joined_reader(folder, ordered)}
             return readers
     return {folder: lambda: read_yolo(folder, classes, images)} if is_yolo(folder) else {}
 

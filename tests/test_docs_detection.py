@@ -1,0 +1,49 @@
+"""What docs/detection.md says of data and measuring: code that runs, transforms as they are."""
+
+import contextlib
+import io
+import re
+import shlex
+
+import numpy as np
+from pictures import picture, save
+from test_docs import arguments_of, blocks, commands, page, parsed
+from transform_kinds import BOX_KINDS
+
+TEXT = page("detection.md").split("## Data")[1]
+
+
+def test_its_code_of_data_and_measuring_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["image,split,class,xmin,ymin,xmax,ymax"]
+    for i in range(8):
+        save(tmp_path / "pictures" / f"{i}.png", picture(60, 80, seed=i))
+        part = "train" if i < 5 else "test"
+        rows += [f"{i}.png,{part},cat,10,10,50,50", f"{i}.png,{part},dog,{20 + i},5,75,40"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    found, names = blocks(page("detection.md"), "python"), {}
+    of_data = [block for block in found if "read_boxes" in block or "training, 2" in block]
+    of_measuring = [block for block in found if "detect.measure" in block]
+    assert (len(of_data), len(of_measuring)) == (2, 1)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        for block in of_data + of_measuring:
+            exec(compile(block, "detection.md", "exec"), names)
+    assert "(2, 300, 300, 3)" in said.getvalue()
+    assert {"evaluation.html", "boxes.json", "pets.h5"} <= {p.name for p in tmp_path.iterdir()}
+    assert names["figures"].map_voc == 1
+    assert isinstance(names["drawn"], np.ndarray)
+
+
+def test_its_commands_parse():
+    for line in commands(TEXT):
+        wrong = parsed(*shlex.split(line)[1:])
+        assert wrong is None, f"{line}: {wrong}"
+
+
+def test_transforms_of_boxes_are_told_as_their_docstrings_tell_them():
+    table = TEXT.split("| `data.transforms.` |")[1].split("\n\n")[0]
+    told = re.findall(r"^\| `(\w+\(.*\))` \| (.*) \|$", table, re.M)
+    assert sorted(told) == sorted(
+        (f"{kind.__name__}({arguments_of(kind)})", kind.__doc__.splitlines()[0].removesuffix("."))
+        for kind in BOX_KINDS
+    )
