@@ -21,6 +21,8 @@ from window_arguments import (
     winograd_arguments,
 )
 
+from minidl.kernels import go
+
 
 @st.composite
 def activation_arguments(draw, name):
@@ -177,6 +179,28 @@ def warp_arguments(draw, name):
 
 
 @st.composite
+def go_arguments(draw, name):
+    """A game of random moves, of which some are passes, and some illegal; or positions of one."""
+    random = np.random.default_rng(draw(st.integers(0, 9999)))
+    size = draw(st.integers(1, 7))
+    setup = random.choice([0, 0, 0, 1], (size, size)) * draw(st.integers(0, 2))
+    moves, colors = [], []
+    for m in range(draw(st.integers(0, 2 * size**2))):
+        moves.append(int(random.integers(size**2)) if random.random() < 0.95 else -1)
+        colors.append(1 + m % 2 if random.random() < 0.9 else 1)
+        if go.positions(np.array(moves), np.array(colors), setup)[3] >= 0 and m % 7:
+            moves[-1] = -1
+    boards, ages, kos, _ = go.positions(np.array(moves), np.array(colors), setup)
+    if name == "positions":
+        return np.array(moves, int), np.array(colors, int), setup
+    some = random.integers(len(boards), size=3)
+    turns = random.integers(1, 3, 3)
+    if name == "legal":
+        return boards[some], turns, kos[some]
+    return boards[some], ages[some], turns, kos[some]
+
+
+@st.composite
 def views(draw, shape, dtype):
     """An array of this shape whose numbers lie in another order, apart, or backwards."""
     order = draw(st.permutations(range(len(shape))))
@@ -284,6 +308,7 @@ ARGUMENTS = {
     "direct": fused_conv_arguments,
     "dropout": dropout_arguments,
     "gate": gate_arguments,
+    "go": go_arguments,
     "grouped": grouped_arguments,
     "elementwise": elementwise_arguments,
     "loss": loss_arguments,
