@@ -5,10 +5,13 @@ import io
 import re
 import shlex
 
+import h5py
 import numpy as np
 from pictures import picture, save
 from test_docs import arguments_of, blocks, commands, page, parsed
 from transform_kinds import BOX_KINDS
+
+from minidl import data
 
 TEXT = page("detection.md").split("## Data")[1]
 
@@ -32,6 +35,20 @@ def test_its_code_of_data_and_measuring_runs(tmp_path, monkeypatch):
     assert {"evaluation.html", "boxes.json", "pets.h5"} <= {p.name for p in tmp_path.iterdir()}
     assert names["figures"].map_voc == 1
     assert isinstance(names["drawn"], np.ndarray)
+
+
+def test_the_format_is_told(tmp_path):
+    """The datasets and attributes of a file are those in the page, no more and no less."""
+    target = {"boxes": [[0, 0, 1, 1]], "labels": [0], "difficult": [True], "crowd": [False],
+              "area": [1], "points": [[[0, 0]]]}  # fmt: skip
+    made = data.Detection([np.zeros((2, 2, 3), np.uint8)], [target], ["x"], parts=["test"])
+    made.save(tmp_path / "a.h5")
+    (told,) = (block for block in blocks(TEXT, "") if block.startswith("/  "))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert sorted(re.findall(r"/(\w+)", told)) == sorted(file)
+        assert all(name in told.splitlines()[0] for name in file.attrs)
+        for name in file:
+            assert file[name].dtype.name in told
 
 
 def test_its_commands_parse():
