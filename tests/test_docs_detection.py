@@ -13,7 +13,13 @@ from transform_kinds import BOX_KINDS
 
 from minidl import data
 
-TEXT = page("detection.md").split("## Data")[1]
+
+def section(name):
+    """The text below a heading of the second level, up to the next one."""
+    return page("detection.md").split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+TEXT = section("Data") + section("Measuring")
 
 
 def test_its_code_of_data_and_measuring_runs(tmp_path, monkeypatch):
@@ -24,12 +30,10 @@ def test_its_code_of_data_and_measuring_runs(tmp_path, monkeypatch):
         part = "train" if i < 5 else "test"
         rows += [f"{i}.png,{part},cat,10,10,50,50", f"{i}.png,{part},dog,{20 + i},5,75,40"]
     (tmp_path / "boxes.csv").write_text("\n".join(rows))
-    found, names = blocks(page("detection.md"), "python"), {}
-    of_data = [block for block in found if "read_boxes" in block or "training, 2" in block]
-    of_measuring = [block for block in found if "detect.measure" in block]
-    assert (len(of_data), len(of_measuring)) == (2, 1)
+    found, names = blocks(TEXT, "python"), {}
+    assert len(found) == 3
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        for block in of_data + of_measuring:
+        for block in found:
             exec(compile(block, "detection.md", "exec"), names)
     assert "(2, 300, 300, 3)" in said.getvalue()
     assert {"evaluation.html", "boxes.json", "pets.h5"} <= {p.name for p in tmp_path.iterdir()}
