@@ -13,7 +13,7 @@ from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
 __all__ = ["Picture", "Step", "check_memory", "fitted", "open_picture", "pixels", "resized",
-           "save_png"]  # fmt: skip
+           "rgb_pixels", "save_png"]  # fmt: skip
 
 Picture = str | os.PathLike[str] | np.ndarray
 
@@ -43,14 +43,17 @@ def open_picture(who: str, name: str, picture: Picture, size: int | None = None)
         transparency, which is dropped, (H, W, 4).
     size: the longer side, in pixels; None keeps that of the picture.
     """
-    if isinstance(picture, str | os.PathLike):
-        found = read_image(picture)
-    elif isinstance(picture, np.ndarray):
-        found = _of_array(who, name, picture)
-    else:
-        raise DTypeError(f"{who}: {name}= must be a picture, got {type(picture).__name__}: {HINT}")
-    x = found.astype(np.float32) / 255
+    x = rgb_pixels(who, name, picture).astype(np.float32) / 255
     return x if size is None else resized(x, fitted(x.shape[:2], size))
+
+
+def rgb_pixels(who: str, name: str, picture: Picture) -> np.ndarray:
+    """Return a picture as pixels (H, W, 3) uint8, RGB; `picture` is as in `open_picture`."""
+    if isinstance(picture, str | os.PathLike):
+        return read_image(picture)
+    if isinstance(picture, np.ndarray):
+        return _of_array(who, name, picture)
+    raise DTypeError(f"{who}: {name}= must be a picture, got {type(picture).__name__}: {HINT}")
 
 
 def _of_array(who: str, name: str, picture: np.ndarray) -> np.ndarray:

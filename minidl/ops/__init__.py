@@ -7,6 +7,9 @@ from minidl.autograd.op import Op
 from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
 from minidl.ops.along import *
+from minidl.ops.anchors import *
+from minidl.ops.box_losses import *
+from minidl.ops.boxes import *
 from minidl.ops.comparison import *
 from minidl.ops.conv import *
 from minidl.ops.conv_pool import *
@@ -22,15 +25,18 @@ from minidl.ops.indexing import *
 from minidl.ops.linalg import *
 from minidl.ops.local_response_norm import *
 from minidl.ops.loss import *
+from minidl.ops.matching import *
 from minidl.ops.moments import *
 from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
+from minidl.ops.roi import *
 from minidl.ops.shape import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *
+from minidl.ops.suppression import *
 from minidl.ops.upsample import *
 from minidl.ops.views import *
 from minidl.ops import methods  # noqa: F401 isort:skip (gives Tensor its methods, when all ops are there)
