@@ -169,9 +169,7 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
             f"{network.points}"
         )
     found = landmarks.find_points(network, pictures.images)
-    errors = landmarks.measure_points(
-        found, pictures.points, given.get("eyes", landmarks.EYES)
-    )
+    errors = landmarks.measure_points(found, pictures.points, given.get("eyes", landmarks.EYES))
     worst = [pictures.names[i] for i in errors.each.argsort()[::-1][:WORST]]
     print(
         f"{len(pictures)} pictures: RMSE {errors.rmse:.3f} pixels of {network.size}\n"
