@@ -15,6 +15,7 @@ from minidl.cli.explaining import add_explain
 from minidl.cli.fast_styling import add_fast_style
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
+from minidl.cli.going import add_go
 from minidl.cli.issues import add_find_issues
 from minidl.cli.landmarks import add_landmarks
 from minidl.cli.machine import add_machine
@@ -86,6 +87,7 @@ def _parser() -> Parser:
     add_upscale(commands)
     add_gan(commands)
     add_vae(commands)
+    add_go(commands)
     add_landmarks(commands)
     add_runs(commands)
     add_report(commands)

@@ -402,6 +402,10 @@ def test_a_damaged_image(folder):
 def test_two_formats_and_none(folder):
     with pytest.raises(FileFormatError, match="found no annotations, expected Pascal VOC's XML, C"):
         data.read_boxes(folder)
+    (folder / "pets").mkdir()
+    whole_table(folder / "pets")
+    with pytest.raises(FileFormatError, match=r"found no annotations, .*pets has some: name it"):
+        data.read_boxes(folder)
     whole_table(folder), coco(folder)
     with pytest.raises(
         FileFormatError, match=r"found several, .*boxes.csv, .*boxes.json: name one"
@@ -424,6 +428,8 @@ def test_classes_that_are_told(folder):
     assert data.read_boxes(path, classes=["dog", "cow", "cat"]).classes == ["dog", "cow", "cat"]
     with pytest.raises(FileFormatError, match=r"expected the classes cat, found 'dog' \(.*row 3\)"):
         data.read_boxes(path, classes=["cat"])
+    with pytest.raises(ArgumentError, match="classes must be several names, got 'cat'"):
+        data.read_boxes(path, classes="cat")
     with pytest.raises(FileFormatError, match="classes listed twice: cat"):
         data.read_boxes(path, classes=["cat", "dog", "cat"])
 
