@@ -10,8 +10,21 @@ from PIL import Image
 import minidl as md
 from minidl import models
 from minidl.apps.landmarks import (
-    MIRROR, LandmarkNetwork, PointSet, cumulative_errors, draw_points, face_squares, find_points,
-    load_landmarks, locate, measure_points, nme, plot_errors, read_points, rmse, train_landmarks,
+    MIRROR,
+    LandmarkNetwork,
+    PointSet,
+    cumulative_errors,
+    draw_points,
+    face_squares,
+    find_points,
+    load_landmarks,
+    locate,
+    measure_points,
+    nme,
+    plot_errors,
+    read_points,
+    rmse,
+    train_landmarks,
 )  # fmt: skip
 from minidl.apps.landmarks.networks import DirectHead, HeatmapHead
 from minidl.apps.landmarks.sets import moved
