@@ -271,6 +271,10 @@ REFUSED = {
         lambda f: table(f, "a.png,9,9,5,5,cat", "b.png,9,9,3,3,cat", GOOD),
         r"row 2 .*2 of 3 boxes are degenerate.*x, y, width, height",
     ),
+    "two columns that may be the class": (
+        lambda f: table(f, GOOD + ",1", head=box_files.HEAD + ",class"),
+        "label and class may both be the column label: leave one",
+    ),
     "text as a number": (
         lambda f: table(f, GOOD, "b.png,1,x,3,4,cat"),
         r"boxes.csv: row 3: expected a number in the column ymin, found 'x'",
