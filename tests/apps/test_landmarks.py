@@ -77,7 +77,9 @@ def test_the_mean_shape(shared_data):
 
 def test_measures_refuse():
     points = np.ones((1, 3, 2))
-    with pytest.raises(ShapeError, match=r"rmse expected two arrays .* \(1, 3, 2\) and \(1, 2, 2\)"):
+    with pytest.raises(
+        ShapeError, match=r"rmse expected two arrays .* \(1, 3, 2\) and \(1, 2, 2\)"
+    ):
         rmse(points, points[:, :2])
     with pytest.raises(ArgumentError, match="points 0 and 1 of face 0 lie in one place"):
         nme(points, points, (0, 1))
