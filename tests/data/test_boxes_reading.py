@@ -448,7 +448,11 @@ def test_two_images_that_a_name_may_mean(tmp_path):
     pictures(tmp_path / "y")
     with pytest.raises(FileFormatError, match=r"'a.png' may be x/a.png or y/a.png in"):
         data.read_boxes(table(tmp_path, GOOD))
-    assert told(data.read_boxes(table(tmp_path, "y/" + GOOD)))["a.png"] == BOXES["a.png"][:1]
+    for name in ("y/", "/home/of/another/y/", "C:\\pictures\\y\\"):
+        found = data.read_boxes(table(tmp_path, name + GOOD))
+        assert (told(found)["a.png"], found.names) == (BOXES["a.png"][:1], ["y/a.png"])
+    with pytest.raises(FileNotFoundError, match=r"there is no image 'z/a.png'"):
+        data.read_boxes(table(tmp_path, "z/" + GOOD))
 
 
 def test_classes_that_are_told(folder):
