@@ -131,6 +131,33 @@ def check_gan(out):
     assert f"written: {', '.join([*samples, 'walk.png'])}" in out
 
 
+def check_faces(out):
+    assert "60 x 80 pixels give 25 x 35 windows of 12 x 12" in out
+    assert float(re.findall(r"differs by (\S+)$", out, re.M)[0]) < 1e-5
+    counts = re.findall(r"^([PRO]Net): +(\S+) parameters, +(\S+) multiplications", out, re.M)
+    assert [count for _, count, _ in counts] == ["6,632", "101,468", "389,040"]
+    assert "of 4 boxes, those kept are [1, 3]" in out
+
+
+def check_landmarks(out):
+    found = re.findall(r"^(\w[\w ]*): RMSE (\S+) pixels, NME (\S+)$", out, re.M)
+    assert [name for name, _, _ in found] == ["mean shape", "heatmap", "direct"]
+    mean, heatmap, direct = (float(nme) for _, _, nme in found)
+    assert heatmap < 0.5 * mean
+    assert heatmap < direct < mean
+    off, guess = re.findall(r"^angle: (\S+) degrees off, the mean (\S+)$", out, re.M)[0]
+    assert float(off) < 0.6 * float(guess)
+
+
+def check_go(out):
+    assert "white's stone at B3 was taken: True" in out
+    counts = dict(re.findall(r"^ *(\d+) points: (.*)$", out, re.M)[i][::-1] for i in range(13))
+    assert counts["stones of the player to move"] == "2"
+    assert counts["stones of the opponent"] == "4"
+    assert counts["empty points"] == "19"
+    assert "23,897 parameters" in out
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
@@ -143,6 +170,9 @@ EXAMPLES = {
     "08_style.py": ([], check_style),
     "09_upscale.py": ([], check_upscale),
     "10_gan.py": ([], check_gan),
+    "12_faces.py": ([], check_faces),
+    "13_landmarks.py": ([], check_landmarks),
+    "15_go.py": ([], check_go),
 }
 
 
@@ -166,6 +196,18 @@ def test_example(script, tmp_path):
     assert said == []
     check(done.stdout)
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+
+
+def test_faces_of_a_photograph(shared_data):
+    folder = shared_data / "mtcnn_caffe"
+    script = [sys.executable, str(ROOT / "examples/12_faces.py")]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    out = subprocess.run(
+        [*script, str(folder), str(folder / "test1.jpg")],
+        env=os.environ | {"PYTHONPATH": path}, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    check_faces(out)
+    assert re.search(r"^2 faces in \S+test1\.jpg\n  1\.0000 at \[ 89  20 149 101\]", out, re.M)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import (
-    INTERRUPTED, add_arguments, add_threads, keywords, rate, set_threads, whole,
+    INTERRUPTED,
+    add_arguments,
+    add_threads,
+    keywords,
+    rate,
+    set_threads,
+    whole,
 )  # fmt: skip
 from minidl.cli.figures import check_figures, save_figures
 from minidl.errors import ArgumentError
@@ -169,9 +175,7 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
             f"{network.points}"
         )
     found = landmarks.find_points(network, pictures.images)
-    errors = landmarks.measure_points(
-        found, pictures.points, given.get("eyes", landmarks.EYES)
-    )
+    errors = landmarks.measure_points(found, pictures.points, given.get("eyes", landmarks.EYES))
     worst = [pictures.names[i] for i in errors.each.argsort()[::-1][:WORST]]
     print(
         f"{len(pictures)} pictures: RMSE {errors.rmse:.3f} pixels of {network.size}\n"

@@ -51,6 +51,11 @@ class Dataset:
                 raise DTypeError(
                     f"{who}[{index}] must be a tuple of arrays, got {type(item).__name__}"
                 )
+            if any(isinstance(part, dict) for part in item):
+                raise DTypeError(
+                    f"{who}[{index}] holds a dict, which isn't stacked: "
+                    "data.Detection(images, targets, classes) makes batches of images with boxes"
+                )
             if [np.shape(part) for part in item] != [np.shape(part) for part in items[0]]:
                 raise ShapeError(
                     f"{who}: items {indices[0]} and {index} of one batch have different shapes, "

@@ -10,8 +10,21 @@ from PIL import Image
 import minidl as md
 from minidl import models
 from minidl.apps.landmarks import (
-    MIRROR, LandmarkNetwork, PointSet, cumulative_errors, draw_points, face_squares, find_points,
-    load_landmarks, locate, measure_points, nme, plot_errors, read_points, rmse, train_landmarks,
+    MIRROR,
+    LandmarkNetwork,
+    PointSet,
+    cumulative_errors,
+    draw_points,
+    face_squares,
+    find_points,
+    load_landmarks,
+    locate,
+    measure_points,
+    nme,
+    plot_errors,
+    read_points,
+    rmse,
+    train_landmarks,
 )  # fmt: skip
 from minidl.apps.landmarks.networks import DirectHead, HeatmapHead
 from minidl.apps.landmarks.sets import moved
@@ -77,7 +90,9 @@ def test_the_mean_shape(shared_data):
 
 def test_measures_refuse():
     points = np.ones((1, 3, 2))
-    with pytest.raises(ShapeError, match=r"rmse expected two arrays .* \(1, 3, 2\) and \(1, 2, 2\)"):
+    with pytest.raises(
+        ShapeError, match=r"rmse expected two arrays .* \(1, 3, 2\) and \(1, 2, 2\)"
+    ):
         rmse(points, points[:, :2])
     with pytest.raises(ArgumentError, match="points 0 and 1 of face 0 lie in one place"):
         nme(points, points, (0, 1))

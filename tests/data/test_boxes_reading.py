@@ -13,6 +13,7 @@ from pictures import picture, save
 from PIL import Image
 
 from minidl import data
+from minidl.data.detection.telling import describe
 from minidl.errors import ArgumentError, FileFormatError
 
 
@@ -225,6 +226,8 @@ def test_bccd(shared_data):
     assert found.counts().tolist() == [361, 4153, 372]
     assert [len(found.part(name)) for name in ("train", "validation", "test")] == [205, 87, 72]
     assert found[0][0].shape == (240, 320, 3)
+    overlapping = re.search(r"another one of their class +(.*)", describe(found))[1].split()
+    assert overlapping == ["1,021", "196", "27", "16", "14"]  # docs/detection.md has the last one
     with pytest.raises(FileFormatError, match=r"boxes are of a picture of 640 x 480 pixels"):
         data.read_boxes(shared_data / "bccd" / "voc_xml_sample", shared_data / "bccd/images.zip")
 
@@ -305,7 +308,7 @@ REFUSED = {
     "a class without a box": (
         lambda f: coco(f, categories=[{"id": i, "name": n} for i, n in
                                       ((0, "things"), (1, "cat"), (7, "dog"))]),
-        r"no box is of the class things, .*classes=\['cat', 'dog'\] leaves it out",
+        "no box is of the class things, .*keep, such as cat, dog, with classes=",
     ),
     "a box of three numbers": (
         lambda f: coco(f, annotations=[{"image_id": 0, "category_id": 1, "bbox": [1, 2, 3]}]),
@@ -399,6 +402,10 @@ def test_a_damaged_image(folder):
 def test_two_formats_and_none(folder):
     with pytest.raises(FileFormatError, match="found no annotations, expected Pascal VOC's XML, C"):
         data.read_boxes(folder)
+    (folder / "pets").mkdir()
+    whole_table(folder / "pets")
+    with pytest.raises(FileFormatError, match=r"found no annotations, .*pets has some: name it"):
+        data.read_boxes(folder)
     whole_table(folder), coco(folder)
     with pytest.raises(
         FileFormatError, match=r"found several, .*boxes.csv, .*boxes.json: name one"
@@ -421,6 +428,8 @@ def test_classes_that_are_told(folder):
     assert data.read_boxes(path, classes=["dog", "cow", "cat"]).classes == ["dog", "cow", "cat"]
     with pytest.raises(FileFormatError, match=r"expected the classes cat, found 'dog' \(.*row 3\)"):
         data.read_boxes(path, classes=["cat"])
+    with pytest.raises(ArgumentError, match="classes must be several names, got 'cat'"):
+        data.read_boxes(path, classes="cat")
     with pytest.raises(FileFormatError, match="classes listed twice: cat"):
         data.read_boxes(path, classes=["cat", "dog", "cat"])
 
@@ -498,3 +507,51 @@ def test_coco_of_other_programs_is_plain_json(tmp_path, everything):
     document = json.loads((tmp_path / "x.json").read_text())
     assert [each["id"] for each in document["categories"]] == [1, 2]
     assert document["annotations"][0]["bbox"][2] > 0
+
+
+def _damaged(random, raw):
+    """A file with a few bytes changed, left out, or put in."""
+    found = bytearray(raw)
+    for _ in range(random.integers(1, 4)):
+        at = int(random.integers(len(found)))
+        kind, put = (
+            random.integers(4),
+            (b"nan", b"1e999", b'"', b"[]", b"null", b"\xf6", b"<", b"\n"),
+        )
+        if kind == 0:
+            found[at] = random.integers(256)
+        elif kind == 1:
+            del found[at : at + int(random.integers(1, 20))]
+        else:
+            found[at:at] = put[random.integers(len(put))]
+        if not found:
+            break
+    return bytes(found)
+
+
+@pytest.mark.parametrize("name", ["boxes.csv", "boxes.json", "Annotations/a.xml", "labels/a.txt",
+                                  "data.yaml", "classes.txt"])  # fmt: skip
+def test_damaged_files_are_read_or_refused(tmp_path, name):
+    """There is never another error, and never a box that is none."""
+    if name.startswith("boxes"):
+        pictures(tmp_path)
+        (whole_table if name == "boxes.csv" else coco)(tmp_path)
+    elif name.startswith("Ann"):
+        voc(tmp_path)
+    else:
+        yolo(tmp_path, names=None if name == "data.yaml" else "cat\ndog\n")
+        if name == "data.yaml":
+            (tmp_path / name).write_text(YAMLS[2])
+    raw, random = (tmp_path / name).read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        (tmp_path / name).write_bytes(_damaged(random, raw))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = data.read_boxes(tmp_path, check=False)
+            except (FileFormatError, FileNotFoundError):
+                continue
+        for target in found.targets:
+            boxes = target["boxes"]
+            assert (boxes[:, :2] < boxes[:, 2:]).all()
+            assert ((boxes >= 0) & (boxes <= [30, 20, 30, 20])).all()

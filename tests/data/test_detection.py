@@ -129,6 +129,22 @@ def test_a_function_of_ones_own_takes_both(detection):
     assert targets[0]["boxes"][0].tolist() == [2, 3, 12, 13]
 
 
+def test_dicts_of_other_data_sets_are_not_stacked():
+    class Own(data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return np.zeros((4, 4, 3), np.uint8), {"boxes": np.zeros((0, 4), np.float32)}
+
+    with pytest.raises(DTypeError, match=r"Own\[0\] holds a dict, .*: data.Detection\("):
+        Own().batch([0, 1])
+
+
+def test_notebooks_show_it(detection):
+    assert "(20, 30, 3) uint8, boxes (2, 4) float32; labels (2,) int64" in detection._repr_html_()
+
+
 def test_a_box_transform_of_other_data_sets_says_what_it_is_for():
     plain = data.ArrayDataset(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64))
     loader = data.DataLoader(plain, 2, transform=[data.transforms.RandomBoxFlip()])

@@ -52,7 +52,11 @@ def coco_figures(
     """
     tables = {name: np.full(classes, np.nan) for name in COCO_FIGURES}
     for label in range(classes):
-        found = [_match(*_of_class(p, t, label)) for p, t in zip(predictions, targets, strict=True)]
+        found = [
+            _match(*_of_class(p, t, label))
+            for p, t in zip(predictions, targets, strict=True)
+            if label in p["labels"] or label in t["labels"]
+        ]
         curves = {}
         for name, (area, most, threshold, precise) in COCO_FIGURES.items():
             if (area, most) not in curves:

@@ -59,11 +59,13 @@ def voc_curve(
     most: a hit, unless the object was found before. Difficult objects and crowds count neither for
     nor against.
     """
-    scores, hits, ignored = [], [], []
+    scores, hits, ignored = [np.zeros(0)], [np.zeros(0, np.bool_)], [np.zeros(0, np.bool_)]
     objects = 0
     for prediction, target in zip(predictions, targets, strict=True):
         of = prediction["labels"] == label
         there = target["labels"] == label
+        if not (of.any() or there.any()):
+            continue
         aside = (target["difficult"] | target["crowd"])[there]
         objects += int((~aside).sum())
         shared = overlaps(prediction["boxes"][of], target["boxes"][there], target["crowd"][there])

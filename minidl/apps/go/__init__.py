@@ -1,9 +1,25 @@
-"""Go: games from SGF files, the rules, and a board to play on."""
+"""Go: games from SGF files, the rules, a network that moves as players do, and boards to see it on.
 
-from minidl.apps.go.board import Board as Board
-from minidl.apps.go.sgf import Game as Game
-from minidl.apps.go.sgf import point_name as point_name
-from minidl.apps.go.sgf import read_game as read_game
-from minidl.apps.go.sgf import read_games as read_games
+`train_policy` does what `minidl go train` does; `Board` is a game under way, `Player` and `answers`
+speak GTP, `board_svg` draws.
+"""
 
-__all__ = ["Board", "Game", "point_name", "read_game", "read_games"]
+from minidl.apps.go.board import Board
+from minidl.apps.go.drawing import board_svg, board_text
+from minidl.apps.go.gtp import Player, answers, point_of
+from minidl.apps.go.policy import (
+    Measured,
+    best_move,
+    load_policy,
+    measure_policy,
+    probabilities,
+    train_policy,
+)
+from minidl.apps.go.positions import Positions, write_positions
+from minidl.apps.go.sgf import Game, point_name, read_game, read_games
+
+__all__ = [
+    "Board", "Game", "Measured", "Player", "Positions", "answers", "best_move", "board_svg",
+    "board_text", "load_policy", "measure_policy", "point_name", "point_of", "probabilities",
+    "read_game", "read_games", "train_policy", "write_positions",
+]  # fmt: skip

@@ -67,9 +67,10 @@ class Board:
         )
         return found
 
-    def play(self, move: int, color: int | None = None) -> None:
+    def play(self, move: int, color: int | None = None, *, superko: bool = True) -> None:
         """Play a point, row * S + column, or -1, a pass.
 
+        superko: whether positions may not come back; many games are played without that rule.
         Raises ArgumentError, and leaves the board as it was, for a move that the rules forbid.
         """
         color = self.to_play if color is None else color
@@ -78,7 +79,7 @@ class Board:
         if move != PASS:
             if not 0 <= move < self.size**2:
                 raise ArgumentError(f"Board: there is no point {move} on {self.size} lines")
-            if why := self._why_not(move, color):
+            if why := self._why_not(move, color, superko):
                 name = f"{NAMES[color]} at {point_name(move, self.size)}"
                 raise ArgumentError(f"Board: {name} is illegal: {why}")
         self.moves.append(int(move))
@@ -94,7 +95,7 @@ class Board:
         self.to_play = self.colors.pop()
         self._replay()
 
-    def _why_not(self, move: int, color: int) -> str:
+    def _why_not(self, move: int, color: int, superko: bool) -> str:
         board = self._boards[-1:]
         if board.flat[move] != EMPTY:
             return "there is a stone"
@@ -102,7 +103,9 @@ class Board:
             return "ko"
         if not kernels.use("go").legal(board, np.array([color]), self._kos[-1:]).flat[move]:
             return "suicide"
-        return "the position was there before (superko)" if self._repeats(move, color) else ""
+        if superko and self._repeats(move, color):
+            return "the position was there before (superko)"
+        return ""
 
     def _repeats(self, move: int, color: int) -> bool:
         """Whether a legal move brings a position back: only one that takes stones can."""
@@ -131,5 +134,6 @@ class Board:
                         todo.append((r, c))
                     elif 0 <= r < self.size and 0 <= c < self.size and board[r, c] != EMPTY:
                         borders.add(int(board[r, c]))
-            total += region * {(BLACK,): 1, (WHITE,): -1}.get(tuple(borders), 0)
+            if len(borders) == 1:
+                total += region if BLACK in borders else -region
         return total

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def train_landmarks(
     epochs: int = 60,
     batch_size: int = 32,
     lr: float = 2e-3,
-    mirror: np.ndarray | None = None,
+    mirror: Sequence[int] | np.ndarray | None = None,
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
@@ -135,7 +136,7 @@ def _body(
     return models.create(model, **{"num_classes": 1, **(arguments or {})})
 
 
-def _mirror(mirror: np.ndarray | None, points: int) -> np.ndarray | None:
+def _mirror(mirror: Sequence[int] | np.ndarray | None, points: int) -> np.ndarray | None:
     if mirror is None:
         return MIRROR if points == len(MIRROR) else None
     table = np.asarray(mirror)

@@ -51,13 +51,12 @@ def detection_of(
         raise FileFormatError(f"{found.path}: no image has a box, of {len(found.images):,}")
     names = _classes(found, classes)
     pictures, called = _located(found, images)
-    sizes = _sizes(found, pictures, check)
     told: Told = []
-    _check_sizes(found, sizes, pictures, told)
     number = {name: i for i, name in enumerate(names)}
     targets = []
-    for each, size in zip(found.images, sizes, strict=True):
-        kept = list(_kept(each, size, found, told))
+    for each, about in zip(found.images, _about(found, pictures, check), strict=True):
+        _check_size(each, about, told)
+        kept = list(_kept(each, about[0], found, told))
         targets.append(_target(each.boxes, kept, number))
     _check_most_make_sense(found, told)
     _warn(found.path, told)
@@ -108,7 +107,7 @@ def _classes(found: Found, wanted: Sequence[str] | None) -> list[str]:
         rest = [name for name in declared if name in places]
         raise FileFormatError(
             f"{found.path}: no box is of the class {', '.join(empty)}, which is listed there: "
-            f"classes={rest} leaves it out, classes={declared} keeps it"
+            f"name the classes to keep, such as {', '.join(rest)}, with classes="
         )
     return declared
 
@@ -132,10 +131,17 @@ def _located(
 
 
 def _best(folders: Sequence[Path], entries: Sequence[Annotated], path: Path) -> Place:
-    """Return the folder that has the most images of these entries, the first of those."""
-    there = [place_of(folder) for folder in dict.fromkeys(folders) if folder.exists()]
-    hits = [sum(bool(place.look_up(each.name)) for each in entries) for place in there]
-    return there[hits.index(max(hits))] if there else place_of(path.parent)
+    """Return the first folder that has all images of these entries, else that with most."""
+    best: tuple[int, Place] | None = None
+    for folder in dict.fromkeys(folders):
+        if folder.exists():
+            place = place_of(folder)
+            hits = sum(bool(place.look_up(each.name)) for each in entries)
+            if hits == len(entries):
+                return place
+            if best is None or hits > best[0]:
+                best = (hits, place)
+    return place_of(path.parent) if best is None else best[1]
 
 
 def _in_places(found: Found, places: dict[str | None, Place]) -> tuple[list[Picture], list[str]]:
@@ -179,20 +185,22 @@ def _check_once(found: Found, called: Sequence[str]) -> None:
             )
 
 
-def _sizes(found: Found, pictures: list[Picture], check: bool) -> list[tuple[int, int]]:
-    """Return (H, W) of each image; raise for those that can't be read, naming their places."""
+About = tuple[tuple[int, int], bool]  # (H, W) of an image, and whether EXIF data turn it
 
-    def measured(picture: Picture) -> tuple[int, int] | Exception:
+
+def _about(found: Found, pictures: list[Picture], check: bool) -> list[About]:
+    """Return the size of each image; raise for those that can't be read, naming their places."""
+
+    def looked_at(picture: Picture) -> About | Exception:
         try:
-            size = picture.size()
             if check:
                 picture.read()
-            return size
+            return picture.about()
         except (FileFormatError, OSError) as error:
             return error
 
     with ThreadPoolExecutor(2, thread_name_prefix="minidl-images") as pool:
-        results = list(pool.map(measured, pictures))
+        results = list(pool.map(looked_at, pictures))
     bad = [(e, r) for e, r in zip(found.images, results) if isinstance(r, Exception)]
     if bad:
         each, error = bad[0]
@@ -200,26 +208,23 @@ def _sizes(found: Found, pictures: list[Picture], check: bool) -> list[tuple[int
             f"{each.place}: {len(bad):,} of {len(results):,} images can't be read, such as "
             f"{each.name}: {error}: mend them, or take them out of the annotations"
         ) from error
-    return [size for size in results if not isinstance(size, Exception)]
+    return [about for about in results if not isinstance(about, Exception)]
 
 
-def _check_sizes(
-    found: Found, sizes: Sequence[tuple[int, int]], pictures: Sequence[Picture], told: Told
-) -> None:
+def _check_size(each: Annotated, about: About, told: Told) -> None:
     """Raise where boxes are of a picture of another size than the file has."""
-    for each, size, picture in zip(found.images, sizes, pictures, strict=True):
-        turned = picture.is_turned()
-        if each.size is not None and each.size != size:
-            asked, has = ("{1} x {0}".format(*s) for s in (each.size, size))
-            why = "the file has"
-            if turned and each.size == size[::-1]:
-                why = "EXIF data turn it, upright it has"
-            raise FileFormatError(
-                f"{each.place}: the boxes are of a picture of {asked} pixels (width x height), and "
-                f"{each.name} isn't one: {why} {has}; give the images that were annotated"
-            )
-        if turned and each.size is None and each.boxes:
-            told.append((f"{each.place} ({each.name})", TURNED))
+    size, turned = about
+    if each.size is not None and each.size != size:
+        asked, has = ("{1} x {0}".format(*s) for s in (each.size, size))
+        why = "the file has"
+        if turned and each.size == size[::-1]:
+            why = "EXIF data turn it, upright it has"
+        raise FileFormatError(
+            f"{each.place}: the boxes are of a picture of {asked} pixels (width x height), and "
+            f"{each.name} isn't one: {why} {has}; give the images that were annotated"
+        )
+    if turned and each.size is None and each.boxes:
+        told.append((f"{each.place} ({each.name})", TURNED))
 
 
 # Boxes

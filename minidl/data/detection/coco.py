@@ -132,8 +132,9 @@ def _box(place: str, each: dict[str, Any], names: dict[Any, str]) -> Box:
 
 
 def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**53
 
 
 def _folders(path: Path) -> list[Path]:

@@ -84,7 +84,7 @@ class Detection(Dataset):
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (H, W) of image `index`, which isn't decoded for it."""
-        return self.pictures[index].size()
+        return self.pictures[index].about()[0]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Any:
         """Return images (n, H, W, 3) and a list of targets, as `collate_boxes` puts them."""
@@ -166,7 +166,7 @@ def _picture(image: Any) -> Picture:
         from pathlib import Path
 
         return FilePicture(Path(image))
-    if not hasattr(image, "read") or not hasattr(image, "size"):
+    if not hasattr(image, "read") or not hasattr(image, "about"):
         raise DTypeError(
             f"Detection expected images to be arrays or files, got {type(image).__name__}"
         )

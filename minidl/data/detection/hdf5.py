@@ -135,12 +135,9 @@ class _StoredPicture:
     def read(self) -> np.ndarray:
         return self._store.read(self._index)
 
-    def size(self) -> tuple[int, int]:
+    def about(self) -> tuple[tuple[int, int], bool]:
         height, width = self._store.sizes[self._index].tolist()
-        return height, width
-
-    def is_turned(self) -> bool:
-        return False
+        return (height, width), False
 
 
 def open_detection(path: str | os.PathLike[str]) -> Detection:

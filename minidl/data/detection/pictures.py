@@ -24,11 +24,8 @@ class Picture(Protocol):
     def read(self) -> np.ndarray:
         """Return its pixels, (H, W, 3) uint8, RGB, upright."""
 
-    def size(self) -> tuple[int, int]:
-        """Return (H, W), without decoding it where that can be."""
-
-    def is_turned(self) -> bool:
-        """Return whether EXIF data turn it."""
+    def about(self) -> tuple[tuple[int, int], bool]:
+        """Return (H, W), and whether EXIF data turn it, without decoding it where that can be."""
 
 
 class ArrayPicture:
@@ -40,12 +37,9 @@ class ArrayPicture:
     def read(self) -> np.ndarray:
         return self._pixels
 
-    def size(self) -> tuple[int, int]:
+    def about(self) -> tuple[tuple[int, int], bool]:
         height, width = self._pixels.shape[:2]
-        return height, width
-
-    def is_turned(self) -> bool:
-        return False
+        return (height, width), False
 
 
 class FilePicture:
@@ -57,13 +51,9 @@ class FilePicture:
     def read(self) -> np.ndarray:
         return read_image(self.path)
 
-    def size(self) -> tuple[int, int]:
+    def about(self) -> tuple[tuple[int, int], bool]:
         with self.path.open("rb") as file:
-            return image_size(file, str(self.path))[0]
-
-    def is_turned(self) -> bool:
-        with self.path.open("rb") as file:
-            return image_size(file, str(self.path))[1]
+            return image_size(file, str(self.path))
 
 
 class _Member:
@@ -75,11 +65,8 @@ class _Member:
     def read(self) -> np.ndarray:
         return read_image_file(*self._opened())
 
-    def size(self) -> tuple[int, int]:
-        return image_size(*self._opened())[0]
-
-    def is_turned(self) -> bool:
-        return image_size(*self._opened())[1]
+    def about(self) -> tuple[tuple[int, int], bool]:
+        return image_size(*self._opened())
 
     def _opened(self) -> tuple[io.BytesIO, str]:
         name = f"{self._archive.path}: {self._member}"
@@ -140,17 +127,17 @@ class Place:
                 self._found.setdefault(key, []).append(name)
 
     def look_up(self, name: str) -> list[str]:
-        """Return the images that a name may mean: by path, else by the last part of it.
+        """Return the images that a name may mean: by path, else by the end of it.
 
-        What doesn't end like an image, such as YOLO's, is taken to lack its suffix.
+        What doesn't end like an image, such as YOLO's, is taken to lack its suffix. Folders in the
+        name and in the place may be fewer than in the other, but not different ones.
         """
         wanted = name.replace("\\", "/").removeprefix("./")
         pure = PurePosixPath(wanted)
-        if wanted in self._found or pure.name in self._found:
-            return self._found.get(wanted) or self._found[pure.name]
-        if pure.suffix.lower() in SUFFIXES:
-            return []
-        return self._found.get(str(pure), [])
+        if wanted in self._found:
+            return self._found[wanted]
+        alike = [n for n in self._found.get(pure.name, ()) if _agree(pure, PurePosixPath(n))]
+        return alike if alike or pure.suffix.lower() in SUFFIXES else self._found.get(str(pure), [])
 
     def picture(self, name: str) -> Picture:
         """Return the image of this path."""
@@ -159,18 +146,31 @@ class Place:
         return FilePicture(self.path / name)
 
     def _walk(self) -> Iterator[str]:
-        if self._archive is not None:
-            names = self._archive.names()
-        else:
-            names = [
-                (Path(folder) / file).relative_to(self.path).as_posix()
-                for folder, _, files in os.walk(self.path, followlinks=True)
-                for file in files
-            ]
+        names = self._archive.names() if self._archive is not None else _files(self.path)
         for name in names:
             pure = PurePosixPath(name)
             if pure.suffix.lower() in SUFFIXES and not pure.name.startswith("."):
                 yield name
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Yield the files below a folder, relative to it; links are followed, each folder once."""
+    seen: set[str] = set()
+    for folder, inside, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = sorted(each for each in inside if not each.startswith("."))
+        for file in files:
+            yield (Path(folder) / file).relative_to(root).as_posix()
+
+
+def _agree(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Return whether the folders of one path are the last ones of the other's."""
+    count = min(len(one.parts), len(other.parts)) - 1
+    return count == 0 or one.parts[-count - 1 : -1] == other.parts[-count - 1 : -1]
 
 
 def place_of(path: Path) -> Place:

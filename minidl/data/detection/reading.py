@@ -60,6 +60,8 @@ def read_boxes(
         if images is not None or classes is not None:
             raise ArgumentError(f"{where} holds images and classes: leave images=, classes= out")
         return Detection.open(where)
+    if isinstance(classes, str):
+        raise ArgumentError(f"read_boxes: classes must be several names, got {classes!r}")
     names = None if classes is None else [str(name) for name in classes]
     found = _read(where, names, None if images is None else Path(images))
     return detection_of(found, images, names, check)
@@ -68,13 +70,15 @@ def read_boxes(
 def _read(path: Path, classes: list[str] | None, images: Path | None) -> Found:
     of = _of_file if path.is_file() else _of_folder
     readers = of(path, classes, images)
-    if len(readers) != 1:
+    if len(readers) > 1:
         files = ", ".join(map(str, readers))
         raise FileFormatError(
             f"{path}: expected annotations of one format, found several, {files}: name one of them"
-            if readers
-            else f"{path}: found no annotations, expected {KNOWN}"
         )
+    if not readers:
+        below = [path / n for n in class_folders(path) if _of_folder(path / n, classes, images)]
+        there = f"; {', '.join(map(str, below))} has some: name it" if below else ""
+        raise FileFormatError(f"{path}: found no annotations, expected {KNOWN}{there}")
     (reader,) = readers.values()
     return reader()
 

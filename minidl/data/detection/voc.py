@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 from minidl.data.containers import containers
 from minidl.data.detection.records import Annotated, Box, Found
+from minidl.data.detection.texts import read_lines
 from minidl.data.parts import class_folders, part_of
 from minidl.errors import FileFormatError
 
@@ -49,7 +50,7 @@ def _parts(root: Path) -> dict[str, str]:
         part = part_of(file.stem)
         if part is None or file.stem == "trainval":
             continue
-        for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for line, text in enumerate(read_lines(file, "an image in each line"), 1):
             name = text.strip()
             if name and found.setdefault(name, part) != part:
                 raise FileFormatError(

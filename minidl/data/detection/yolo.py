@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from minidl.data.containers import containers
 from minidl.data.detection.pictures import Place, place_of
 from minidl.data.detection.records import Annotated, Box, Found
+from minidl.data.detection.texts import read_lines
 from minidl.data.parts import class_folders, part_of
 from minidl.errors import FileFormatError
 
@@ -20,7 +21,6 @@ __all__ = ["is_yolo", "read_yolo"]
 LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml")
 APART = ("README", "readme", "requirements", "train", "val", "valid", "test", "notes", "LICENSE")
-MOST_BYTES = 2**24
 
 
 def is_yolo(folder: Path) -> bool:
@@ -47,8 +47,9 @@ def read_yolo(path: Path, classes: list[str] | None, where: Path | None) -> Foun
         boxes = list(_boxes(file, names))
         part = _part(file.relative_to(root).as_posix())
         images.append(Annotated(file.stem, str(file), boxes, None, part))
-    images += _without_objects(place_of(where or root), images)
     around = [root / name for name in containers(class_folders(root))]
+    for folder in [where] if where else around or [root]:
+        images += _without_objects(place_of(folder), images)
     packed = [root / "images.zip"] if (root / "images.zip").is_file() else []
     return Found(path, "YOLO", images, [*around, *packed, root], names, shares=True)
 
@@ -78,13 +79,7 @@ def _texts(root: Path) -> Iterator[Path]:
 
 
 def _boxes(file: Path, names: list[str]) -> Iterator[Box]:
-    if file.stat().st_size > MOST_BYTES:
-        raise FileFormatError(f"{file}: expected at most {MOST_BYTES:,} bytes of boxes")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"{file}: expected a text of boxes: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_lines(file, "a box in each line"), 1):
         if line.strip():
             yield _box(f"{file}: line {number}", line.split(), names)
 
@@ -135,7 +130,7 @@ def _classes(path: Path, root: Path) -> list[str]:
     lists += sorted(root.glob("*.names"))
     for file in lists:
         if file.is_file():
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_lines(file, "a class in each line")
             names = [line.strip() for line in lines if line.strip()]
             if not names:
                 raise FileFormatError(f"{file}: the file is empty, expected a class in each line")
@@ -148,7 +143,7 @@ def _classes(path: Path, root: Path) -> list[str]:
 
 def _of_yaml(file: Path) -> list[str]:
     """Return `names` of a data.yaml: [a, b], or lines of "- a" or "0: a"."""
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_lines(file, "names: [...], the classes")
     start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     if start is None:
         raise FileFormatError(f"{file}: expected names: [...], the classes")
