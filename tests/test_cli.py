@@ -15,8 +15,8 @@ from minidl.train import Trainer, training
 
 COMMANDS = [
     "bench", "build", "convert", "doctor", "draw", "dream", "evaluate", "explain", "fast-style",
-    "find-issues", "find-lr", "finetune", "gan", "inspect", "models", "predict", "report", "runs",
-    "style", "summary", "train", "upscale", "vae", "warmup",
+    "find-issues", "find-lr", "finetune", "gan", "inspect", "landmarks", "models", "predict",
+    "report", "runs", "style", "summary", "train", "upscale", "vae", "warmup",
 ]  # fmt: skip
 
 

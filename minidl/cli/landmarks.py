@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from minidl.cli.arguments import (
-    INTERRUPTED, add_arguments, add_threads, keywords, rate, set_threads, whole,
+    INTERRUPTED,
+    add_arguments,
+    add_threads,
+    keywords,
+    rate,
+    set_threads,
+    whole,
 )  # fmt: skip
 from minidl.cli.figures import check_figures, save_figures
 from minidl.errors import ArgumentError
@@ -39,7 +45,7 @@ def add_landmarks(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl landmarks train faces --weights mobilenet.h5 -o runs/points\n"
-        "  minidl landmarks group.jpg --weights runs/points/landmarks.h5 --faces mtcnn -o drawn\n",
+        "  minidl landmarks group.jpg --weights landmarks.h5 --faces mtcnn -o drawn\n",
     )
     landmarks.set_defaults(run=_landmarks)
     landmarks.add_argument(

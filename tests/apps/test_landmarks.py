@@ -10,8 +10,21 @@ from PIL import Image
 import minidl as md
 from minidl import models
 from minidl.apps.landmarks import (
-    MIRROR, LandmarkNetwork, PointSet, cumulative_errors, draw_points, face_squares, find_points,
-    load_landmarks, locate, measure_points, nme, plot_errors, read_points, rmse, train_landmarks,
+    MIRROR,
+    LandmarkNetwork,
+    PointSet,
+    cumulative_errors,
+    draw_points,
+    face_squares,
+    find_points,
+    load_landmarks,
+    locate,
+    measure_points,
+    nme,
+    plot_errors,
+    read_points,
+    rmse,
+    train_landmarks,
 )  # fmt: skip
 from minidl.apps.landmarks.networks import DirectHead, HeatmapHead
 from minidl.apps.landmarks.sets import moved
@@ -27,7 +40,7 @@ def spots(count, size=SIZE, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] + 0.5
     first = rng.uniform(8, size - 16, (count, 2))
-    points = np.stack([first, first + (3, 8)], axis=1)
+    points = np.stack([first, first + np.array([3, 8])], axis=1)
     images = np.full((count, size, size, 3), 128.0)
     for i in range(count):
         for (u, v), by in zip(points[i], (127, -127), strict=True):
@@ -362,7 +375,7 @@ def test_bad_tables(folder, content, said):
 def test_bad_folders(folder):
     path, points = folder
     np.save(path / "train_keypoints.npy", points[:2])
-    with pytest.raises(FileFormatError, match="2 rows in train_keypoints.npy, but 3 pictures"):
+    with pytest.raises(FileFormatError, match=r"2 rows in train_keypoints\.npy, but 3 pictures"):
         read_points(path)
     for bad in (np.array([{}], object), points[0], np.zeros((0, 3, 2)), np.zeros((1, 2, 2), "U3")):
         np.save(path / "train_keypoints.npy", bad, allow_pickle=True)
