@@ -9,6 +9,7 @@ from minidl import kernels
 from minidl.geometry import output_size
 from minidl.reference.conv_pool import conv2d_relu_max_pool
 from minidl.reference.pool import max_pool2d
+from minidl.reference.roi import roi_pool
 
 IMAGES, SIZE, CHANNELS, OUTPUTS = 12, (33, 30), 12, 16
 PADDING = ((1, 2), (0, 1))
@@ -62,6 +63,30 @@ def gate_arguments():
     return {
         "channel_gate": (x, gate, normal(IMAGES, 40, 33), "relu"),
         "channel_gate_grad": (normal(IMAGES, 40, 33), x, gate, y, "relu"),
+    }
+
+
+def boxes(count):
+    corners = np.abs(normal(count, 2)) * 100
+    return np.concatenate([corners, corners + np.abs(normal(count, 3)[:, :2]) * 30], axis=1)
+
+
+def roi_arguments():
+    """Regions that overlap, so that gradients meet in a pixel."""
+    shape = (2, 40, 30, 150)
+    x, dy = normal(*shape), normal(60, 5, 4, 150)
+    images, points = np.arange(60) % 2, np.full((60, 2), 2)
+    bins = np.abs(normal(60, 4)) * np.float32(5)
+    places = np.concatenate([images[:, None], points], axis=1)
+    sides = (bins * 5).astype(np.int64) + 1
+    regions = np.concatenate([images[:, None], bins[:, :2].astype(np.int64), sides[:, 2:]], axis=1)
+    indices = roi_pool(x, regions, (5, 4))[1]
+    return {
+        "roi_align": (x, bins, places, (5, 4)),
+        "roi_align_grad": (dy, bins, places, shape),
+        "roi_pool": (x, regions, (5, 4)),
+        "roi_pool_scatter": (dy, indices, images, shape),
+        "roi_pool_gather": (x, indices, images),
     }
 
 
@@ -256,6 +281,9 @@ CASES = {
     ],
     "copy": [copy_arguments()],
     "fold": [fold_arguments()],
+    "boxes": [{"box_iou": (boxes(200), boxes(3000))}],
+    "nms": [{"nms": (boxes(5000), 0.4)}],
+    "roi": [roi_arguments()],
     "reduce": [
         {"sum_axis": (normal(3, ROWS, COLUMNS), 0.5)},
         {"sum_axis": (normal(1, 9 * ROWS, 1), 1.0)},

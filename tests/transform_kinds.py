@@ -1,6 +1,6 @@
-"""All of minidl's transforms, exported or not."""
+"""All of minidl's transforms, exported or not, and those that take boxes along."""
 
-from minidl.data.transforms import Transform, base
+from minidl.data.transforms import BoxTransform, Transform, base
 
 
 def _subclasses(kind):
@@ -12,3 +12,6 @@ def _is_own(kind):
 
 
 KINDS = sorted(filter(_is_own, _subclasses(Transform)), key=lambda kind: kind.__name__)
+BOX_KINDS = sorted(
+    filter(_is_own, _subclasses(BoxTransform) - {BoxTransform}), key=lambda kind: kind.__name__
+)

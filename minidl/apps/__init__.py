@@ -1,10 +1,13 @@
-"""Applications built on models: pictures out of networks, and things found in pictures.
+"""Applications built on models: pictures out of networks, things found in pictures, and Go.
 
 `dream.dream`, `style.stylize`, `fast_style.train`, `upscale.upscale`, `gan.train_gan`,
 `vae.train_vae` and `landmarks.train_landmarks` do what the commands `minidl dream`, `style`,
-`fast-style`, `upscale`, `gan`, `vae` and `landmarks` do; `detect` has detectors.
+`fast-style`, `upscale`, `gan`, `vae` and `landmarks` do. `detect` has detectors and their figures,
+`go` reads games and plays by the rules.
 """
 
-from minidl.apps import detect, dream, fast_style, gan, landmarks, style, upscale, vae
+from minidl.apps import detect, dream, fast_style, gan, go, landmarks, style, upscale, vae
 
-__all__ = ["detect", "dream", "fast_style", "gan", "landmarks", "style", "upscale", "vae"]
+__all__ = [
+    "detect", "dream", "fast_style", "gan", "go", "landmarks", "style", "upscale", "vae",
+]  # fmt: skip

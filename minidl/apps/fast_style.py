@@ -14,7 +14,7 @@ from minidl.apps.pictures import Picture, Step, fitted, open_picture, pixels, re
 from minidl.apps.style_losses import StyleLosses, noise_like
 from minidl.checks import positive, whole
 from minidl.data import read_image
-from minidl.data.images import SUFFIXES
+from minidl.data.scanning import Scan
 from minidl.errors import ArgumentError
 from minidl.nn.modes import evaluating
 from minidl.random import generator
@@ -163,8 +163,8 @@ def _photographs(photos: Any, size: int) -> np.ndarray:
         opened = [resized(each.astype(np.float32) / 255, (size, size)) for each in photos]
         found = [pixels(each) for each in opened]
     else:
-        files = sorted(p for p in Path(photos).rglob("*") if p.suffix.lower() in SUFFIXES)
-        found = [read_image(path, size) for path in files]
+        folder = Path(photos)
+        found = [read_image(path, size) for path in Scan(folder).images(folder)]
     if not found:
         raise ArgumentError(f"{WHO}: there are no images in photos={photos!r:.100}")
     return np.stack(found)

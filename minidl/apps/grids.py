@@ -1,10 +1,12 @@
-"""Many small pictures as one."""
+"""Many small pictures: side by side, and their numbers in one range."""
+
+from typing import Any
 
 import numpy as np
 
-from minidl.errors import ShapeError
+from minidl.errors import ArgumentError, ShapeError
 
-__all__ = ["grid"]
+__all__ = ["grid", "stretched"]
 
 
 def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
@@ -23,3 +25,17 @@ def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.n
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         found[top : top + height, left : left + width] = picture
     return found
+
+
+def stretched(who: str, pictures: Any, low: float, high: float) -> np.ndarray:
+    """Return pictures as float32, their least number as `low` and their largest as `high`.
+
+    Raises ArgumentError where all numbers are alike, or one isn't finite.
+    """
+    found = np.asarray(pictures).astype(np.float32)
+    least, largest = float(found.min()), float(found.max())
+    if not -np.inf < least < largest < np.inf:
+        raise ArgumentError(f"{who}: the pictures' numbers are from {least} to {largest}")
+    return (found - np.float32(least)) * np.float32((high - low) / (largest - least)) + np.float32(
+        low
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 import minidl as md
 from minidl import nn, optim, random
-from minidl.apps.grids import grid
+from minidl.apps.grids import grid, stretched
 from minidl.apps.pictures import pixels, save_png
 from minidl.checks import positive, whole
 from minidl.data import ArrayDataset, DataLoader
@@ -104,6 +104,7 @@ def train_vae(
     output: a folder. It gets vae.h5, reconstructions.png, pictures above what is made of them,
         walk.png, what 15 x 15 pairs of numbers tell, and history.json.
     seed: of all random numbers; it is given to `md.manual_seed`.
+    Ctrl-C after the first epoch saves all that too, and raises KeyboardInterrupt.
     Raises ShapeError for other pictures.
     """
     images = _scaled(images)
@@ -118,15 +119,23 @@ def train_vae(
     network = VAE()
     optimizer = optim.Adam(network.parameters(), lr=LR)
     loader = DataLoader(ArrayDataset(images), batch_size, True, seed=seed)
-    history = []
-    for epoch in range(1, epochs + 1):
-        history.append({"epoch": epoch, "loss": _epoch(network, optimizer, loader, progress)})
-        save_json(folder / "history.json", {"epochs": history}, "train_vae")
-    network.eval()
+    history: list[dict[str, float]] = []
+    try:
+        for epoch in range(1, epochs + 1):
+            history.append({"epoch": epoch, "loss": _epoch(network, optimizer, loader, progress)})
+            save_json(folder / "history.json", {"epochs": history}, "train_vae")
+    except KeyboardInterrupt:
+        if history:
+            _save(folder, network.eval(), images, settings)
+        raise
+    _save(folder, network.eval(), images, settings)
+    return Trained(network, history)
+
+
+def _save(folder: Path, network: VAE, images: np.ndarray, settings: dict[str, Any]) -> None:
     save_png(folder / "reconstructions.png", _reconstructions(network, images), settings)
     save_png(folder / "walk.png", _walk(network), settings)
     md.save_weights(network, folder / "vae.h5")
-    return Trained(network, history)
 
 
 def _epoch(network: VAE, optimizer: optim.Optimizer, loader: DataLoader, progress: bool) -> float:
@@ -149,10 +158,7 @@ def _scaled(images: Any) -> np.ndarray:
     found = np.asarray(images)
     if found.ndim != 4 or found.shape[1:] != (SIZE, SIZE, 1) or not len(found):
         raise ShapeError(f"train_vae expected pictures (N, 32, 32, 1), got shape {found.shape}")
-    low, high = float(found.min()), float(found.max())
-    if not low < high < np.inf:
-        raise ShapeError(f"train_vae: the pictures' numbers are from {low} to {high}")
-    return ((found.astype(np.float32) - low) / np.float32(high - low)).astype(np.float32)
+    return stretched("train_vae", found, 0, 1)
 
 
 def _drawn(network: VAE, z: np.ndarray) -> np.ndarray:

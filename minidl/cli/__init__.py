@@ -7,6 +7,7 @@ import minidl as md
 from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
 from minidl.cli.catalog import add_models
+from minidl.cli.detecting import add_detect
 from minidl.cli.drawing import add_gan, add_vae
 from minidl.cli.dreaming import add_dream
 from minidl.cli.evaluating import add_evaluate
@@ -14,6 +15,7 @@ from minidl.cli.explaining import add_explain
 from minidl.cli.fast_styling import add_fast_style
 from minidl.cli.files import add_files
 from minidl.cli.finetuning import add_finetune
+from minidl.cli.going import add_go
 from minidl.cli.issues import add_find_issues
 from minidl.cli.landmarks import add_landmarks
 from minidl.cli.machine import add_machine
@@ -78,12 +80,14 @@ def _parser() -> Parser:
     add_predict(commands)
     add_explain(commands)
     add_find_issues(commands)
+    add_detect(commands)
     add_dream(commands)
     add_style(commands)
     add_fast_style(commands)
     add_upscale(commands)
     add_gan(commands)
     add_vae(commands)
+    add_go(commands)
     add_landmarks(commands)
     add_runs(commands)
     add_report(commands)

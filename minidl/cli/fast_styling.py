@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
 from minidl.cli.figures import check_folder, check_weights_file
+from minidl.cli.painting import StepBar
 from minidl.errors import ArgumentError
 
 __all__ = ["add_fast_style"]
@@ -83,43 +84,22 @@ def _train(given: dict[str, Any]) -> int:
     output = given.pop("output", Path(f"{style.stem}.h5"))
     check_weights_file(output)
     md.manual_seed(given.get("seed", 0))
-    network, bar = fast_style.TransformNet(), _Bar(given.get("steps", 1000))
+    network, bar = fast_style.TransformNet(), StepBar("fast-style")
     status = 0
     try:
         fast_style.train(
             style, photos, given.pop("weights", None), network=network, on_step=bar, **given
         )
     except KeyboardInterrupt:
-        if not bar.done:
+        if bar.last is None:
             raise
-        print(f"interrupted after {bar.done} steps")
+        print(f"interrupted after {bar.last.number} steps")
         status = INTERRUPTED
     finally:
         bar.close()
     md.save_weights(network, output)
     print(f"saved {output}")
     return status
-
-
-class _Bar:
-    """How far a training is, as a bar; done: the steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.done = steps, 0
-        self._bar: Any = None
-
-    def __call__(self, step: Any) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:  # not before: what is wrong comes to light until then
-            self._bar = tqdm(unit="step", total=self.steps, leave=False)
-        self._bar.set_postfix_str(f"loss {step.value:.4g}", refresh=False)
-        self._bar.update(1)
-        self.done = step.number
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _paint(picture: Path, given: dict[str, Any]) -> int:

@@ -1,11 +1,13 @@
-"""`minidl convert` and `minidl inspect`: files of weights."""
+"""`minidl convert` and `minidl inspect`: files of weights, and detection sets."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import add_arguments
+from minidl.cli.arguments import add_arguments, names
+from minidl.cli.boxes import open_boxes
+from minidl.errors import ArgumentError
 
 __all__ = ["add_files"]
 
@@ -40,12 +42,30 @@ def _add_convert(commands: Any) -> None:
 def _add_inspect(commands: Any) -> None:
     inspect = commands.add_parser(
         "inspect",
-        help="show what a file of weights or a checkpoint holds",
-        description="Show what a file of weights or a checkpoint holds: minidl's, Keras's (.h5, "
-        ".weights.h5, .keras) or safetensors. All of it is read, and checksums are verified.",
+        help="show what a file of weights, a checkpoint or a detection set holds",
+        description="Show what a file of weights or a checkpoint holds: minidl's, Keras's (.h5,\n"
+        ".weights.h5, .keras) or safetensors. All of it is read, and checksums are\n"
+        "verified. Of a detection set (Pascal VOC, COCO, YOLO, CSV, or minidl's HDF5) it\n"
+        "shows images, boxes and classes, sizes, and how much boxes overlap.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl inspect weights.h5\n"
+        "  minidl inspect boxes.csv --images images\n",
     )
     inspect.set_defaults(run=_inspect)
-    inspect.add_argument("file", type=Path, metavar="FILE", help="known by its content")
+    inspect.add_argument(
+        "file", type=Path, metavar="FILE", help="known by its content; of boxes also a folder"
+    )
+    inspect.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="the images of a detection set, a folder or a zip archive, if they aren't beside it",
+    )
+    inspect.add_argument(
+        "--classes", type=names, metavar="NAME,...",
+        help="the classes of a detection set, in order, if others than the file lists",
+    )  # fmt: skip
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -73,7 +93,15 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from minidl.data.detection.telling import describe, is_detection
     from minidl.io.report import inspect
 
-    print(inspect(options.file))
+    if is_detection(options.file):
+        print(describe(open_boxes(options.file, options.images, options.classes)))
+    elif options.images or options.classes:
+        raise ArgumentError(
+            f"{options.file} is no detection set, which images= and classes= are for"
+        )
+    else:
+        print(inspect(options.file))
     return 0

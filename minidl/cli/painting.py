@@ -9,7 +9,7 @@ from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads
 from minidl.cli.figures import check_folder
 from minidl.errors import ArgumentError
 
-__all__ = ["add_painting", "layer_weights", "paint"]
+__all__ = ["StepBar", "add_painting", "layer_weights", "paint"]
 
 OWN = ("output", "every")  # options that the function knows nothing of
 
@@ -48,13 +48,34 @@ def layer_weights(text: str) -> dict[str, float]:
     return found
 
 
+class StepBar:
+    """How far a function of `minidl.apps` has come, as a bar; last: the step that it told last."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.last: Any = None
+        self._bar: Any = None
+
+    def __call__(self, step: Any) -> None:
+        from tqdm import tqdm
+
+        self.last = step
+        if self._bar is None:  # not before: what is wrong comes to light until then
+            self._bar = tqdm(unit="step", total=step.total, desc=self.command, leave=False)
+        self._bar.set_postfix_str(f"{step.stage}, {step.value:.4g}", refresh=False)
+        self._bar.update(step.number - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
 def paint(options: argparse.Namespace, function: Callable[..., Any], named: Path) -> int:
     """Run a function of `minidl.apps` with a bar; save its picture, or the best so far at Ctrl-C.
 
     named: the file to write where -o gives none.
     """
-    from tqdm import tqdm
-
     from minidl.apps.pictures import Step, save_png
 
     set_threads(options)
@@ -65,15 +86,10 @@ def paint(options: argparse.Namespace, function: Callable[..., Any], named: Path
             f"--output expected a .png file, which can hold the settings, got {output}"
         )
     check_folder(output)
-    last: list[Step] = []
-    bars: list[Any] = []
+    bar = StepBar(options.command)
 
     def on_step(step: Step) -> None:
-        last[:] = [step]
-        if not bars:  # not before: what is wrong comes to light until then
-            bars.append(tqdm(unit="step", total=step.total, desc=options.command, leave=False))
-        bars[0].set_postfix_str(f"{step.stage}, {step.value:.4g}", refresh=False)
-        bars[0].update(step.number - bars[0].n)
+        bar(step)
         if every and step.number % every == 0:
             preview = output.with_name(f"{output.stem}-{step.number:04}.png")
             save_png(preview, step.picture(), {**given, "step": step.number})
@@ -81,14 +97,13 @@ def paint(options: argparse.Namespace, function: Callable[..., Any], named: Path
     try:
         found = function(**given, on_step=on_step)
     except KeyboardInterrupt:
-        if not last:
+        if bar.last is None:
             raise
-        save_png(output, last[0].picture(), {**given, "step": last[0].number})
-        print(f"interrupted after {last[0].number} steps: saved the picture so far as {output}")
+        save_png(output, bar.last.picture(), {**given, "step": bar.last.number})
+        print(f"interrupted after {bar.last.number} steps: saved the picture so far as {output}")
         return INTERRUPTED
     finally:
-        for bar in bars:
-            bar.close()
+        bar.close()
     save_png(output, found.picture, found.settings)
     height, width = found.picture.shape[:2]
     print(f"saved {output}: {width} x {height} pixels")

@@ -51,12 +51,29 @@ class Dataset:
                 raise DTypeError(
                     f"{who}[{index}] must be a tuple of arrays, got {type(item).__name__}"
                 )
+            if any(isinstance(part, dict) for part in item):
+                raise DTypeError(
+                    f"{who}[{index}] holds a dict, which isn't stacked: "
+                    "data.Detection(images, targets, classes) makes batches of images with boxes"
+                )
             if [np.shape(part) for part in item] != [np.shape(part) for part in items[0]]:
                 raise ShapeError(
                     f"{who}: items {indices[0]} and {index} of one batch have different shapes, "
                     f"{[np.shape(part) for part in items[0]]} and {[np.shape(p) for p in item]}"
                 )
         return tuple(np.stack(parts) for parts in zip(*items, strict=True))
+
+    def prepared(
+        self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
+    ) -> tuple[Any, ...]:
+        """Return a batch whose images, its first array, are transformed in turn, for a DataLoader.
+
+        rng: what random transforms draw from; None: they do what is done in evaluation.
+        """
+        images, *rest = self.batch(indices)
+        for transform in transforms:
+            images = transform(images, rng)
+        return (images, *rest)
 
 
 class ArrayDataset(Dataset):

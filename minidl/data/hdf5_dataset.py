@@ -22,7 +22,7 @@ from minidl.data.dataset import Dataset
 from minidl.data.hdf5_writer import DTYPES, FORMAT, FORMAT_VERSION
 from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
 
-__all__ = ["HDF5Dataset"]
+__all__ = ["ANY_SIZE", "HDF5Dataset", "read_at"]
 
 ANY_SIZE = 2**63  # of a file that is read by rows
 OF_A_PROCESS = ("_file", "_lock", "_kept")
@@ -191,7 +191,7 @@ class HDF5Dataset(Dataset):
         view = block.data.cast("B")  # flat: bytes in C order
         place = self._place + start * (view.nbytes // count)
         while view:
-            read = _read_at(self._file, view, place)
+            read = read_at(self._file, view, place)
             if not read:
                 raise FileFormatError(f"{self.path}: block {number} of its images is cut off")
             view, place = view[read:], place + read
@@ -273,8 +273,8 @@ class HDF5Dataset(Dataset):
         return classes
 
 
-def _read_at(file: Any, view: memoryview, place: int) -> int:
-    """Read into `view` from a place of the file; how many bytes came.
+def read_at(file: Any, view: memoryview, place: int) -> int:
+    """Read into `view` from a place of the file; return how many bytes came.
 
     Forked processes share the file's own position, so it isn't used where the system allows.
     """

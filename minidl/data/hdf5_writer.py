@@ -25,7 +25,7 @@ from minidl.data.journal import Journal, check_target
 from minidl.data.statistics import ChannelStatistics
 from minidl.errors import ArgumentError, DTypeError, ShapeError, StateError
 
-__all__ = ["DTYPES", "FORMAT", "FORMAT_VERSION", "HDF5Writer"]
+__all__ = ["DTYPES", "FORMAT", "FORMAT_VERSION", "MOST_NAMES", "HDF5Writer"]
 
 FORMAT, FORMAT_VERSION = "minidl data", 1
 DTYPES = ("uint8", "float32")

@@ -1,7 +1,8 @@
 """Image files as arrays of pixels."""
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from minidl.checks import is_whole
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
-    "SMALL", "SUFFIXES", "Size", "check_size", "fit_pixels", "read_image", "with_margin",
-    "without_margin",
+    "SMALL", "SUFFIXES", "Size", "check_size", "fit_pixels", "image_size", "read_image",
+    "read_image_file", "with_margin", "without_margin",
 ]  # fmt: skip
 
 # Formats by Pillow's names, with their suffixes. No others: Pillow hands some of its formats to
@@ -36,6 +37,7 @@ BITS_PER_SAMPLE = 258  # TIFF's
 DEEP = "minidl: 16 bits"
 
 Size = int | tuple[int, int]
+Found = TypeVar("Found")
 
 
 def read_image(
@@ -57,20 +59,42 @@ def read_image(
     where the system refuses, ImportError without Pillow.
     """
     wanted = check_size(size, fit)
-    image_module = _pillow()
     with open(path, "rb") as file:
-        try:
-            with image_module.open(file, formats=_formats(path)) as image:
-                return _decode(image, wanted, fit)
-        except MemoryError:
+        return _opened(file, os.fspath(path), lambda image: _decode(image, wanted, fit))
+
+
+def read_image_file(file: BinaryIO, name: str) -> np.ndarray:
+    """Return the image in an open file, such as a member of an archive; else as `read_image`."""
+    return _opened(file, name, lambda image: _decode(image, None, "crop"))
+
+
+def image_size(file: BinaryIO, name: str) -> tuple[tuple[int, int], bool]:
+    """Return (H, W) of the upright image in an open file, and whether EXIF data turn it.
+
+    Pixels aren't decoded. Raises as `read_image` does where the file's start is damaged.
+    """
+
+    def measured(image: Any) -> tuple[tuple[int, int], bool]:
+        turn = _turn(image)
+        return _upright(image, turn), turn is not None
+
+    return _opened(file, name, measured)
+
+
+def _opened(file: BinaryIO, name: str, use: Callable[[Any], Found]) -> Found:
+    """Return what `use` makes of the Pillow image in a file, called `name` in errors."""
+    try:
+        with _pillow().open(file, formats=_formats(name)) as image:
+            return use(image)
+    except (MemoryError, ImportError):
+        raise
+    except FileFormatError as error:
+        raise FileFormatError(f"{name}: {error}") from None
+    except Exception as error:  # on damaged files Pillow's readers raise almost anything
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        except FileFormatError as error:
-            raise FileFormatError(f"{os.fspath(path)}: {error}") from None
-        except Exception as error:  # on damaged files Pillow's readers raise almost anything
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            reason = _reason(error, os.fstat(file.fileno()).st_size)
-            raise FileFormatError(f"{os.fspath(path)}: {reason}") from error
+        reason = _reason(error, file.seek(0, os.SEEK_END))
+        raise FileFormatError(f"{name}: {reason}") from error
 
 
 def with_margin(size: int) -> int:

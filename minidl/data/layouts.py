@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from minidl.constants.tasks import CLASSES
 from minidl.data.containers import MASK, containers, masks, unwrapped
 from minidl.data.folder import ImageFiles, ImageFolder
-from minidl.data.images import SUFFIXES, Size
+from minidl.data.images import Size
 from minidl.data.listing import ImageList, lists_images, repeats_folders, sorted_classes
 from minidl.data.packed import cifar10_parts, idx_parts, npz_parts
 from minidl.data.parts import PARTS, class_folders, part_folders, part_of
-from minidl.data.scanning import Scan
+from minidl.data.scanning import Scan, images_in
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = ["check_no_columns", "image_parts"]
@@ -169,7 +169,7 @@ def _unlisted(root: Path, paths: Sequence[Path]) -> list[tuple[str, str]]:
     over = [(name, MASK) for name in masks(names)]
     listed = {*paths}
     for folder in sorted({path.parent for path in paths}):
-        rest = [path for path in sorted(_files(folder)) if path not in listed]
+        rest = [path for path in images_in(folder) if path not in listed]
         over += [(path.relative_to(root).as_posix(), "not in the table") for path in rest]
     holding = {path.relative_to(root).parts[0] for path in paths}
     others = sorted({*names} - holding - {*masks(names)})
@@ -253,7 +253,7 @@ def _by_table(
             "leave the one that tells their classes, or move the others elsewhere"
         )
     images = read.table(tables[0], classes=classes)
-    texts = _texts(_files(folder))
+    texts = _texts(images_in(folder))
     if texts and all(texts) and _are_classes(texts):
         raise ArgumentError(
             f"both {tables[0]} and the names of the images beside it, such as "
@@ -275,18 +275,14 @@ def _check_folders_agree(folder: Path, names: list[str], tables: list[Path]) -> 
             )
 
 
-def _files(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
-
-
 def _unlabelled(folder: Path, classes: Sequence[str]) -> int:
     """How many images a folder, or its only sub-folder, holds if nothing tells their classes."""
     inside = class_folders(folder)
     if len(inside) == 1 and inside[0] not in classes:
-        return len(_files(folder / inside[0]))
+        return len(images_in(folder / inside[0]))
     if inside or (folder / ANNOTATIONS).is_file():
         return 0
-    files = _files(folder)
+    files = images_in(folder)
     return 0 if all(text in classes for text in _texts(files)) else len(files)
 
 

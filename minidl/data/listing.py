@@ -22,7 +22,10 @@ from minidl.data.targets import (
 )  # fmt: skip
 from minidl.errors import ArgumentError, FileFormatError
 
-__all__ = ["ImageList", "lists_images", "repeats_folders", "sorted_classes"]
+__all__ = [
+    "ImageList", "Table", "lists_images", "read_table", "repeats_folders",
+    "sorted_classes",
+]  # fmt: skip
 
 DELIMITERS = ",;\t|"
 FILE, LABEL = "file", "label"
@@ -68,7 +71,7 @@ class ImageList(ImageFiles):
         task: str = CLASSES,
     ) -> None:
         path = Path(csv_path)
-        table = _read(path)
+        table = read_table(path)
         folders = _folders(path) if root is None else [Path(root)]
         file = _file_column(path, table, file_column, folders)
         if label_column is None and classes and {*classes} <= {*table.columns}:
@@ -97,13 +100,16 @@ def sorted_classes(texts: Sequence[str]) -> list[str]:
     return sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
+    """The cells of a table below its column names."""
+
     columns: list[str]
     rows: list[list[str]]
     first: int  # the number of the first of these rows in the file
 
 
-def _read(path: Path) -> _Table:
+def read_table(path: Path) -> Table:
+    """Return the table in a file; raises FileFormatError for what is none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         start = text.lstrip().partition("\n")[0]
@@ -126,13 +132,13 @@ def _read(path: Path) -> _Table:
             raise FileFormatError(
                 f"{path}: row {number} has {len(row)} columns, expected {len(columns)}"
             )
-    return _Table(columns, rows, first)
+    return Table(columns, rows, first)
 
 
 # Columns
 
 
-def _named(path: Path, table: _Table, name: str, argument: str) -> int:
+def _named(path: Path, table: Table, name: str, argument: str) -> int:
     if name not in table.columns:
         raise FileFormatError(
             f"{path}: expected a column {name!r}, found {', '.join(table.columns) or 'none'}: name "
@@ -141,7 +147,7 @@ def _named(path: Path, table: _Table, name: str, argument: str) -> int:
     return table.columns.index(name)
 
 
-def _file_column(path: Path, table: _Table, name: str | None, folders: list[Path]) -> int:
+def _file_column(path: Path, table: Table, name: str | None, folders: list[Path]) -> int:
     if name is not None or FILE in table.columns:
         return _named(path, table, name or FILE, "file_column")
     cells = list(zip(*table.rows, strict=True))
@@ -161,7 +167,7 @@ def _file_column(path: Path, table: _Table, name: str | None, folders: list[Path
     return found[0]
 
 
-def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int:
+def _label_column(path: Path, table: Table, name: str | None, file: int) -> int:
     if name is not None or LABEL in table.columns:
         return _named(path, table, name or LABEL, "label_column")
     part = _part_column(table, {file})
@@ -184,7 +190,7 @@ def _label_column(path: Path, table: _Table, name: str | None, file: int) -> int
 
 
 def _label_columns(
-    path: Path, table: _Table, names: str | Sequence[str] | None, file: int, task: str
+    path: Path, table: Table, names: str | Sequence[str] | None, file: int, task: str
 ) -> list[int]:
     """The columns of what is asked of the images; several for labels and numbers only."""
     given = [names] if isinstance(names, str) else list(names or ())
@@ -212,7 +218,7 @@ def _label_columns(
 
 
 def _targets(
-    path: Path, table: _Table, columns: list[int], task: str, known: Sequence[str] | None
+    path: Path, table: Table, columns: list[int], task: str, known: Sequence[str] | None
 ) -> Targets:
     """The names of what is asked, and of all rows the labels, as `ImageFiles` has them."""
     names = [table.columns[i] for i in columns]
@@ -249,7 +255,7 @@ def _is_fraction(text: str) -> bool:
         return False
 
 
-def _part_column(table: _Table, but: set[int]) -> int | None:
+def _part_column(table: Table, but: set[int]) -> int | None:
     """Return the column that tells of each image which part it is of."""
     for i in range(len(table.columns)):
         parts = {part_of(row[i]) for row in table.rows}
@@ -271,7 +277,7 @@ def _folders(path: Path) -> list[Path]:
 def lists_images(path: Path) -> bool:
     """Whether a table tells something of images: most of the first cells of a column name some."""
     try:
-        table = _read(path)
+        table = read_table(path)
     except FileFormatError:
         return False
     if len(table.columns) < 2:
@@ -291,7 +297,7 @@ def lists_images(path: Path) -> bool:
 
 def repeats_folders(path: Path) -> bool:
     """Return whether a column tells the sub-folder of each image, each by a word of its own."""
-    table, folders = _read(path), _folders(path)
+    table, folders = read_table(path), _folders(path)
     try:
         names = [row[_file_column(path, table, None, folders)] for row in table.rows]
         _, places = _located(path, names, folders)

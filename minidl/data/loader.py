@@ -32,7 +32,8 @@ class DataLoader(Advising):
     seed: a whole number from 0 up; None draws one from minidl's generator.
     workers: threads that prepare batches ahead. The batches are the same for any number of them.
     transform: functions such as those of `data.transforms`, applied in turn to a batch's images,
-        its first array.
+        its first array. Of a `data.Detection` they are applied to one image at a time, and those
+        that move boxes along are taken too.
     augment: whether transforms are random, for training. Their random numbers derive from `seed`,
         the epoch and the batch. False: they do what is done to images that are measured on.
     Batches are tuples of ndarrays (batch_size, ...).
@@ -158,11 +159,8 @@ class DataLoader(Advising):
 
     def _batch(self, indices: np.ndarray, seed: tuple[int, ...]) -> Batch:
         """Return the batch of these items, transformed."""
-        images, *rest = self.dataset.batch(indices)
         rng = np.random.default_rng(seed) if self.augment else None
-        for transform in self.transform:
-            images = transform(images, rng)
-        return (images, *rest)
+        return self.dataset.prepared(indices, self.transform, rng)
 
     def _batches(self, rest: Sequence[Job]) -> Generator[Batch, None, None]:
         if not self.workers:

@@ -10,11 +10,18 @@ from minidl.data.images import SUFFIXES
 from minidl.data.parts import is_system
 from minidl.errors import ArgumentError
 
-__all__ = ["HIDDEN", "NOWHERE", "NO_CLASS", "SYSTEM", "Scan", "kinds"]
+__all__ = ["HIDDEN", "NOWHERE", "NO_CLASS", "SYSTEM", "Scan", "images_in", "kinds"]
 
 HIDDEN, NO_CLASS = "hidden", "not in a folder of a class"
 NOWHERE = "a link that leads nowhere"
 SYSTEM = "a folder of a program's, not of images"
+
+
+def images_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the image files in a folder, without those of its sub-folders, sorted by name."""
+    with os.scandir(folder) as entries:
+        found = [Path(e.path) for e in entries if not e.is_dir() and _why_not(e) is None]
+    return sorted(found, key=lambda path: path.name)
 
 
 class Scan:

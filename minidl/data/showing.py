@@ -47,11 +47,15 @@ def _first_item(dataset: Dataset) -> str:
         item: Any = dataset[0]
     except (MinidlError, OSError) as error:
         return f"can't be read: {error}"
-    arrays = [
-        part if hasattr(part, "dtype") else np.asarray(part)
-        for part in (item if isinstance(item, tuple) else (item,))
-    ]
-    return ", ".join(f"{array.shape} {array.dtype}" for array in arrays)
+    return ", ".join(map(_shape, item if isinstance(item, tuple) else (item,)))
+
+
+def _shape(part: Any) -> str:
+    """Return shape and dtype of an array, or of all arrays in a dict, such as a target."""
+    if isinstance(part, dict):
+        return "; ".join(f"{name} {_shape(array)}" for name, array in part.items())
+    array = part if hasattr(part, "dtype") else np.asarray(part)
+    return f"{array.shape} {array.dtype}"
 
 
 def _classes(dataset: Dataset) -> Iterator[tuple[str, str]]:

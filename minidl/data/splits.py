@@ -48,6 +48,11 @@ class Subset(Dataset):
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         return self.dataset.batch(self.indices[np.asarray(indices)])
 
+    def prepared(
+        self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
+    ) -> tuple[Any, ...]:
+        return self.dataset.prepared(self.indices[np.asarray(indices)], transforms, rng)
+
     def order(self, generator: np.random.Generator) -> np.ndarray:
         """Return the dataset's own order, as far as its items are in this part."""
         place = np.empty(len(self.dataset), np.int64)

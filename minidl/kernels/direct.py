@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 from minidl.geometry import Padding, Pair, output_size
-from minidl.kernels._jit import WORK_A_NUMBER, kernel, sized
+from minidl.kernels._jit import WORK_A_NUMBER, inlined, kernel, sized
 from minidl.kernels.conv_weight_grad import conv_weight_grad
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
@@ -21,7 +21,6 @@ from minidl.kernels.microkernel import (
     activated,
     begin,
     finish,
-    resume,
     tile_shape,
 )
 from minidl.kernels.offsets import take
@@ -33,8 +32,19 @@ LONGEST = 6144  # products that one sum adds up: more than 3x3 of 512 channels, 
 SHORT = 1024  # products in each part of a longer one
 
 
+@inlined
+def _sum(acc, x, x_at, x_segments, pixels, w, w_at, w_segments, width, depth, first, last):
+    """acc + the sum over the segments first ... last - 1, each `depth` products long."""
+    for s in range(first, last):
+        acc = accumulate(
+            acc, x, x_at + x_segments[s], pixels, 1, w, w_at + w_segments[s] * width, width, depth
+        )
+    return acc
+
+
 @functools.cache
-def _gather(rows, vectors, lanes):
+def _gather(rows, vectors, lanes, in_parts):
+    """The kernel for tiles of that shape; only the one for long sums cuts them."""
     width = vectors * lanes
 
     @kernel
@@ -57,26 +67,25 @@ def _gather(rows, vectors, lanes):
         zero = zeros(y, rows, vectors, lanes)
         for tile in range(bounds[part], bounds[part + 1]):
             first, segment = tiles[tile, 0], tiles[tile, 1]
-            pixels, results = take(x_rows, first, zero), take(y_rows, first, zero)
             depth, last = tiles[tile, 3], segment + tiles[tile, 2]
-            at_once = tiles[tile, 2]
-            if at_once * depth > LONGEST:
-                at_once = max(1, SHORT // depth)
-            at, count, begun = group * outputs + j * width, outputs - j * width, False
-            while segment < last or not begun:
-                stop = min(last, segment + at_once)
-                acc = zero if begun else begin(zero, bias, block * width)
-                for s in range(segment, stop):
-                    acc = accumulate(
-                        acc, x, x_segments[s] + group * inputs, pixels, 1,
-                        w, block * block_size + w_segments[s] * width, width, depth,
-                    )  # fmt: skip
-                if begun:  # a sum of sums, which are short: long ones lose digits
-                    acc = acc + resume(zero, y, at, results, count, width)
-                if stop == last:
-                    acc = activated(acc, activation)
-                finish(acc, y, at, results, count, width)
-                segment, begun = stop, True
+            pixels, stop = take(x_rows, first, zero), last
+            if in_parts and tiles[tile, 2] * depth > LONGEST:
+                stop = segment + max(1, SHORT // depth)
+            x_at, w_at = group * inputs, block * block_size
+            acc = _sum(
+                begin(zero, bias, block * width), x, x_at, x_segments, pixels,
+                w, w_at, w_segments, width, depth, segment, stop,
+            )  # fmt: skip
+            while in_parts and stop < last:  # a sum of sums, which are short: long ones lose digits
+                segment, stop = stop, min(last, stop + max(1, SHORT // depth))
+                acc = acc + _sum(
+                    zero, x, x_at, x_segments, pixels,
+                    w, w_at, w_segments, width, depth, segment, stop,
+                )  # fmt: skip
+            finish(
+                activated(acc, activation), y, group * outputs + j * width,
+                take(y_rows, first, zero), outputs - j * width, width,
+            )  # fmt: skip
 
     return convolve
 
@@ -93,7 +102,7 @@ def _run(
     kh, kw, used, _ = weight.shape
     work = y.size * kh * kw * used
     parts = sized((len(tables.bounds) - 1) * groups * packed.shape[1], work // WORK_A_NUMBER)
-    _gather(*shape)(
+    _gather(*shape, kh * kw * used > LONGEST)(
         parts, contiguous(x).reshape(-1), packed.reshape(-1), start,
         ACTIVATIONS[activation], y.reshape(-1), *tables, sizes,
     )  # fmt: skip

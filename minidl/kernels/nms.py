@@ -77,12 +77,13 @@ def _alive(part, dead, keep):
 
 
 def nms(boxes: np.ndarray, threshold: float) -> np.ndarray:
-    """Return which boxes stay: those whose IoU with no earlier one that stays is above `threshold`."""
+    """Return which boxes stay: those that no earlier one that stays overlaps too much."""
     n = len(boxes)
     columns, dead = empty((5, n), boxes.dtype), empty((n,), np.int32)
     keep = empty((n,), np.bool_)
     limit = np.array([_below(threshold, boxes.dtype)])
-    _prepare(-(-(-n // BOXES_A_PART)), contiguous(boxes), columns, dead)
+    parts = -(-n // BOXES_A_PART)
+    _prepare(-parts, contiguous(boxes), columns, dead)
     for start in range(0, n, BLOCK):
         _within(-1, start, columns, limit, dead)
         left = n - start - BLOCK

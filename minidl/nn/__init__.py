@@ -17,7 +17,9 @@ from minidl.nn import (
     norm,
     pixels,
     pool,
+    pyramid,
     recurrent,
+    roi,
     shape,
 )
 from minidl.nn.activation import *
@@ -31,7 +33,9 @@ from minidl.nn.module import *
 from minidl.nn.norm import *
 from minidl.nn.pixels import *
 from minidl.nn.pool import *
+from minidl.nn.pyramid import *
 from minidl.nn.recurrent import *
+from minidl.nn.roi import *
 from minidl.nn.shape import *
 
 __all__ = ["functional", "init"]
@@ -46,5 +50,7 @@ __all__ += module.__all__
 __all__ += norm.__all__
 __all__ += pixels.__all__
 __all__ += pool.__all__
+__all__ += pyramid.__all__
 __all__ += recurrent.__all__
+__all__ += roi.__all__
 __all__ += shape.__all__

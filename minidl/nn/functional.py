@@ -4,6 +4,7 @@ from minidl.autograd.op import Op
 from minidl.ops import embedding as embedding, linear as linear, pad as pad
 from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
+from minidl.ops.box_losses import *
 from minidl.ops.conv import *
 from minidl.ops.conv_transpose import *
 from minidl.ops.cross_entropy import *
@@ -16,6 +17,7 @@ from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
+from minidl.ops.roi import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *
 from minidl.ops.upsample import *

@@ -8,6 +8,7 @@ from minidl.ops.activation import *
 from minidl.ops.adaptive_pool import *
 from minidl.ops.along import *
 from minidl.ops.anchors import *
+from minidl.ops.box_losses import *
 from minidl.ops.boxes import *
 from minidl.ops.comparison import *
 from minidl.ops.conv import *
@@ -31,6 +32,7 @@ from minidl.ops.pixels import *
 from minidl.ops.pool import *
 from minidl.ops.recurrent import *
 from minidl.ops.reduce import *
+from minidl.ops.roi import *
 from minidl.ops.shape import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *

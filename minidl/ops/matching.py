@@ -16,7 +16,7 @@ MOST_GROWTH = math.log(1000 / 16)  # of a box relative to its anchor: 1000 pixel
 
 
 def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGHTS) -> np.ndarray:
-    """Return what a detector should say at its anchors to mean the boxes.  (n, 4), (n, 4) -> (n, 4).
+    """Return the codes of boxes relative to anchors.  (n, 4), (n, 4) -> (n, 4).
 
     The distance of the centers over the anchor's width and height, and the logarithms of width and
     height over the anchor's, each times its weight.
@@ -35,7 +35,7 @@ def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGH
 
 
 def decode_boxes(codes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGHTS) -> np.ndarray:
-    """Return the boxes that codes at anchors mean.  (n, 4), (n, 4) -> (n, 4); the other way round.
+    """Return the boxes that have these codes: the inverse of `encode_boxes`.  (n, 4) -> (n, 4).
 
     A box is at most 1000 / 16 times as wide and as high as its anchor, so that none overflows.
     """
@@ -51,7 +51,7 @@ def decode_boxes(codes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGH
 
 
 def _columns(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of the centers, and widths and heights: each (2, n), side by side in memory."""
+    """Return x and y of the centers, and widths and heights: (2, n) each, line by line."""
     columns = np.ascontiguousarray(boxes.T)  # (4, n)
     sizes = columns[2:] - columns[:2]
     return columns[:2] + sizes * boxes.dtype.type(0.5), sizes

@@ -78,6 +78,17 @@ def _resampled(x: Any, scale: float, mode: str, align_corners: bool) -> Any:
     return upsample_rows(x, places=low) * (1 - share) + upsample_rows(x, places=high) * share
 
 
+def nearest_to(x: Any, size: Any) -> Any:
+    """Return images (N, H, W, C) at a size (OH, OW): pixel i is the input's floor(i * H / OH)."""
+    n, h, w, c = x.shape
+    if (h, w) == tuple(size):
+        return x
+    rows, columns = (np.arange(out) * of // out for out, of in zip(size, (h, w), strict=True))
+    x = upsample_rows(reshape(x, shape=(n, h, w * c)), places=rows)  # (N, OH, W*C)
+    x = upsample_rows(reshape(x, shape=(n * len(rows), w, c)), places=columns)  # (N*OH, OW, C)
+    return reshape(x, shape=(n, *size, c))
+
+
 def _torch_upsample(
     torch: Any, x: Any, scale_factor: Any, mode: str = "nearest", align_corners: bool = False
 ) -> Any:

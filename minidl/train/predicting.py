@@ -15,6 +15,7 @@ from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.data import ArrayDataset, read_image
 from minidl.data.folder import reason_of
 from minidl.data.images import SUFFIXES
+from minidl.data.scanning import images_in
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, load_members
@@ -115,10 +116,7 @@ def _files(given: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = [
-            file for file in path.iterdir()
-            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
-        ]  # fmt: skip
+        inside = images_in(path)
         if not inside:
             raise ArgumentError(
                 f"there is no image in the folder {path} (those in its sub-folders aren't taken): "

@@ -177,6 +177,30 @@ def test_training(pictures, tmp_path, kind):
         np.testing.assert_array_equal(a.data, b.data)
 
 
+def test_interrupted_training_keeps_the_network(pictures, tmp_path, monkeypatch):
+    """After the first epoch; before, a file that is there stays."""
+    file = tmp_path / "network.h5"
+    file.write_bytes(b"of before")
+    batches, read = [], Patches.batch
+
+    def batch(self, indices):
+        batches.append(indices)
+        if len(batches) == stop:
+            raise KeyboardInterrupt
+        return read(self, indices)
+
+    monkeypatch.setattr(Patches, "batch", batch)
+    stop = 2
+    with pytest.raises(KeyboardInterrupt):
+        sr.train_upscaler(pictures, file, scale=2, epochs=100, progress=False)
+    assert file.read_bytes() == b"of before"
+    stop = len(batches) + 60
+    with pytest.raises(KeyboardInterrupt):
+        sr.train_upscaler(pictures, file, scale=2, epochs=100, progress=False)
+    assert sr.load_upscaler(file).scale == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["network.h5"]
+
+
 def test_own_network_beats_interpolation(pictures):
     small = scene(30, 40)
     picture = np.repeat(small[..., np.newaxis], 3, axis=2).astype(np.uint8)

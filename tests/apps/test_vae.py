@@ -45,3 +45,25 @@ def test_training(tmp_path):
     md.load_weights(fresh, tmp_path / "vae.h5")
     with pytest.raises(ShapeError, match="32, 32, 1"):
         vae.train_vae(pictures[:, ::2], tmp_path)
+
+
+def test_interrupted_in_the_second_epoch(tmp_path, monkeypatch):
+    """What the first epoch made is kept; where there is none, nothing is written over."""
+    pictures, trained = digits()[0].arrays[0][:64], vae._epoch
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return trained(*arguments)
+
+    monkeypatch.setattr(vae, "_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vae.train_vae(pictures, tmp_path, epochs=4, batch_size=16, progress=False)
+    kept = (tmp_path / "vae.h5").read_bytes()
+    assert (tmp_path / "walk.png").exists()
+    calls[:] = [1]
+    with pytest.raises(KeyboardInterrupt):
+        vae.train_vae(pictures, tmp_path, epochs=4, batch_size=16, seed=1, progress=False)
+    assert (tmp_path / "vae.h5").read_bytes() == kept

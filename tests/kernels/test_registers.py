@@ -77,12 +77,13 @@ def test_products(vectors, turned):
     check(product(tile, turned), tile.rows * vectors)
 
 
+@pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize("vectors", WIDTHS)
-def test_convolution(vectors):
+def test_convolution(vectors, in_parts):
     tile = shape(vectors)
     lines = hottest(
-        direct._gather(*tile), FLAT, FLAT, FLAT, WORD, FLAT, numba.int32[::1], numba.int32[::1],
-        numba.int64[:, ::1], TABLE, TABLE, TABLE, numbers(6),
+        direct._gather(*tile, in_parts), FLAT, FLAT, FLAT, WORD, FLAT,
+        numba.int32[::1], numba.int32[::1], numba.int64[:, ::1], TABLE, TABLE, TABLE, numbers(6),
     )  # fmt: skip
     check(lines, tile.rows * vectors)
 

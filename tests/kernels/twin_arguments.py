@@ -21,6 +21,8 @@ from window_arguments import (
     winograd_arguments,
 )
 
+from minidl.kernels import go
+
 
 @st.composite
 def activation_arguments(draw, name):
@@ -177,6 +179,28 @@ def warp_arguments(draw, name):
 
 
 @st.composite
+def go_arguments(draw, name):
+    """A game of random moves, of which some are passes, and some illegal; or positions of one."""
+    random = np.random.default_rng(draw(st.integers(0, 9999)))
+    size = draw(st.integers(1, 7))
+    setup = random.choice([0, 0, 0, 1], (size, size)) * draw(st.integers(0, 2))
+    moves, colors = [], []
+    for m in range(draw(st.integers(0, 2 * size**2))):
+        moves.append(int(random.integers(size**2)) if random.random() < 0.95 else -1)
+        colors.append(1 + m % 2 if random.random() < 0.9 else 1)
+        if go.positions(np.array(moves), np.array(colors), setup)[3] >= 0 and m % 7:
+            moves[-1] = -1
+    boards, ages, kos, _ = go.positions(np.array(moves), np.array(colors), setup)
+    if name == "positions":
+        return np.array(moves, int), np.array(colors, int), setup
+    some = random.integers(len(boards), size=3)
+    turns = random.integers(1, 3, 3)
+    if name == "legal":
+        return boards[some], turns, kos[some]
+    return boards[some], ages[some], turns, kos[some]
+
+
+@st.composite
 def views(draw, shape, dtype):
     """An array of this shape whose numbers lie in another order, apart, or backwards."""
     order = draw(st.permutations(range(len(shape))))
@@ -216,6 +240,51 @@ def reduce_arguments(draw, name):
     return x, draw(st.sampled_from([1.0, 0.125]))
 
 
+def boxes_within(numbers, count, size=100):
+    """Boxes (count, 4), some of them points or lines."""
+    corners = numbers.random.uniform(0, size, (count, 2))
+    sides = numbers.random.uniform(0, size / 3, (count, 2)) * (numbers.random.random() < 0.9)
+    return np.concatenate([corners, corners + sides], axis=1).astype(numbers.dtype)
+
+
+@st.composite
+def box_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    counts = st.sampled_from([0, 1, 7, 130])
+    return boxes_within(numbers, draw(counts)), boxes_within(numbers, draw(counts))
+
+
+@st.composite
+def nms_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    count = draw(st.sampled_from([0, 1, 9, 255, 256, 257, 700, 1300]))
+    return boxes_within(numbers, count), draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+
+
+@st.composite
+def roi_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    n, h, w = draw(st.integers(1, 3)), draw(sizes), draw(sizes)
+    shape = n, h, w, draw(st.sampled_from([1, 5, 64, 70]))
+    count = draw(st.sampled_from([0, 1, 5]))
+    size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    images = numbers.random.integers(0, n, (count, 1))
+    x, dy = numbers(*shape), numbers(count, *size, shape[3])
+    if name.startswith("roi_align"):
+        starts = numbers.random.uniform(-9, 9, (count, 2))
+        bins = np.concatenate([starts, numbers.random.uniform(0, 4, (count, 2))], axis=1)
+        places = np.concatenate([images, numbers.random.integers(0, 4, (count, 2))], axis=1)
+        bins = bins.astype(numbers.dtype)
+        return (x, bins, places, size) if name == "roi_align" else (dy, bins, places, shape)
+    if name == "roi_pool":
+        corners = numbers.random.integers(-9, 9, (count, 2))
+        sides = numbers.random.integers(1, 9, (count, 2))
+        return x, np.concatenate([images, corners, sides], axis=1), size
+    indices = numbers.random.integers(-1, h * w, dy.shape).astype(np.int32)
+    images = images[:, 0].copy()
+    return (dy, indices, images, shape) if name.endswith("scatter") else (x, indices, images)
+
+
 @st.composite
 def fold_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
@@ -230,6 +299,7 @@ def fold_arguments(draw, name):
 
 ARGUMENTS = {
     "activation": activation_arguments,
+    "boxes": box_arguments,
     "copy": copy_arguments,
     "fold": fold_arguments,
     "reduce": reduce_arguments,
@@ -238,6 +308,7 @@ ARGUMENTS = {
     "direct": fused_conv_arguments,
     "dropout": dropout_arguments,
     "gate": gate_arguments,
+    "go": go_arguments,
     "grouped": grouped_arguments,
     "elementwise": elementwise_arguments,
     "loss": loss_arguments,
@@ -248,6 +319,8 @@ ARGUMENTS = {
     "winograd": winograd_arguments,
     "depthwise": depthwise_arguments,
     "gemm": gemm_arguments,
+    "nms": nms_arguments,
     "norm": norm_arguments,
+    "roi": roi_arguments,
     "pool": pool_arguments,
 }

@@ -23,6 +23,7 @@ from layer_cases import (
     with_,
 )
 from loss_samples import LOSSES
+from region_samples import REGIONS
 from sequence_samples import SEQUENCES
 
 import minidl as md
@@ -376,4 +377,14 @@ SHAPES = [
     ),
 ]
 
-LAYERS = [*CONVOLUTIONS, *POOLS, *IMAGES, *ACTIVATIONS, *NORMS, *SHAPES, *SEQUENCES, *LOSSES]
+LAYERS = [
+    *CONVOLUTIONS,
+    *POOLS,
+    *IMAGES,
+    *REGIONS,
+    *ACTIVATIONS,
+    *NORMS,
+    *SHAPES,
+    *SEQUENCES,
+    *LOSSES,
+]

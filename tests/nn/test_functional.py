@@ -19,7 +19,7 @@ from minidl.nn import functional as F
 FUNCTIONS = {info.cls: info.cls.function for info in LAYERS if info.cls.function is not None}
 OF_OTHERS = {
     nn.Identity, nn.Flatten, nn.ZeroPad2d, nn.SeparableConv2d, nn.Sequential, nn.ModuleList,
-    nn.ModuleDict,
+    nn.ModuleDict, nn.FeaturePyramid,
 }  # fmt: skip
 STACKED = {"num_layers", "bidirectional"}  # several runs of the function: see test_recurrent.py
 CASES = [

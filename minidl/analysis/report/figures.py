@@ -10,7 +10,10 @@ from typing import NamedTuple
 from minidl.analysis.report.reading import Approach, Row
 from minidl.analysis.report.wording import decimal, percent
 
-__all__ = ["Chart", "Matrix", "charts", "confusions", "matrix", "reliability", "ticks"]
+__all__ = [
+    "Chart", "Dot", "Line", "Matrix", "Tick", "charts", "confusions", "matrix", "reliability",
+    "ticks",
+]  # fmt: skip
 
 LOWEST = 0.9  # an accuracy's scale begins there at the latest
 DOTTED = 40  # epochs up to which each one gets a dot

@@ -11,7 +11,7 @@ from minidl.analysis.report.reading import OTHER, Approach, RunRecord, read_run
 from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
-__all__ = ["report", "write_page"]
+__all__ = ["Figure", "report", "write_page"]
 
 VERSIONS = ("minidl", "python", "numpy", "numba", "h5py")
 APART = ("command", "started", *VERSIONS)  # settings that are shown elsewhere

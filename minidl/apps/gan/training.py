@@ -10,7 +10,7 @@ import numpy as np
 import minidl as md
 from minidl import nn, optim, random
 from minidl.apps.gan.networks import LATENT, SIZES, Discriminator, Generator
-from minidl.apps.grids import grid
+from minidl.apps.grids import grid, stretched
 from minidl.apps.pictures import pixels, save_png
 from minidl.checks import flag, positive, whole
 from minidl.data import ArrayDataset, DataLoader
@@ -219,11 +219,7 @@ def _scaled(images: Any) -> np.ndarray:
         )
     if len(found) < 2:
         raise ShapeError(f"train_gan expected several pictures, got {len(found)}")
-    found = found.astype(np.float32)
-    low, high = float(found.min()), float(found.max())
-    if not low < high < np.inf:
-        raise ArgumentError(f"train_gan: the pictures' numbers are from {low} to {high}")
-    return (found - low) * np.float32(2 / (high - low)) - 1
+    return stretched("train_gan", found, -1, 1)
 
 
 def _show(folder: Path, pair: Pair, z: np.ndarray, settings: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from minidl.apps.upscale.luminance import to_ycbcr
 from minidl.apps.upscale.networks import Upscaler
 from minidl.apps.upscale.quality import WINDOW, psnr, ssim
 from minidl.data import read_image
-from minidl.data.images import SUFFIXES
+from minidl.data.scanning import images_in
 from minidl.errors import ArgumentError
 
 __all__ = ["luminance_of", "measure", "pictures_in", "smaller"]
@@ -48,8 +48,7 @@ def measure(folder: str | os.PathLike[str], network: Upscaler) -> list[dict[str,
 
 def pictures_in(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the image files in a folder, sorted; ArgumentError if there are none."""
-    there = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES)
-    found = [path for path in there if path.name[0] != "."]
+    found = images_in(folder)
     if not found:
         raise ArgumentError(f"there is no picture in the folder {os.fspath(folder)}")
     return found

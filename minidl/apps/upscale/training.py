@@ -40,6 +40,7 @@ def train_upscaler(
     network: "srcnn" or "espcn".  scale: how many times as large, 2, 3 or 4.
     epochs: passes over all patches, which are in a file beside `output` meanwhile.
     seed: of the weights and the order; it is given to `md.manual_seed`.
+    Ctrl-C after the first epoch saves the network as it is then, and raises KeyboardInterrupt.
     Raises ArgumentError for a folder without pictures that are large enough for a patch.
     """
     if network not in NETWORKS:
@@ -49,15 +50,18 @@ def train_upscaler(
     epochs = positive("train_upscaler", "epochs", epochs)
     md.manual_seed(whole("train_upscaler", "seed", seed, 0))
     made = NETWORKS[network](scale=scale)
+    optimizer = optim.Adam(made.parameters(), lr=LR)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    trainer = Trainer(made, optimizer, nn.MSELoss(), scheduler=schedule)
     file = Path(output).with_suffix(".patches.h5")
     write_patches(file, pictures, made)
     try:
         loader = DataLoader(Patches(file, made), BATCH, shuffle=True, seed=seed)
-        optimizer = optim.Adam(made.parameters(), lr=LR)
-        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-        Trainer(made, optimizer, nn.MSELoss(), scheduler=schedule).fit(
-            loader, epochs, progress=progress
-        )
+        trainer.fit(loader, epochs, progress=progress)
+    except KeyboardInterrupt:
+        if trainer.epoch:
+            md.save_weights(made.eval(), output)
+        raise
     finally:
         file.unlink(missing_ok=True)
     md.save_weights(made.eval(), output)

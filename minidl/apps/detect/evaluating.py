@@ -1,0 +1,37 @@
+"""`evaluate`: a detector measured on images with boxes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl import data
+from minidl.apps.detect.detector import Detector, Prediction
+from minidl.apps.detect.measuring import Figures, measure
+from minidl.errors import ArgumentError
+
+__all__ = ["evaluate"]
+
+BATCH = 8  # images that go through a detector at once
+
+
+def evaluate(
+    detector: Detector, images: Any, *, on_batch: Callable[[int], None] | None = None
+) -> tuple[Figures, list[Prediction]]:
+    """Return how right a detector is on images with boxes, and what it finds in each.
+
+    images: a `data.Detection`, or what `data.read_boxes` takes.
+    Predictions go down to a score of 0.01.  on_batch: called with the number of images done.
+    Raises ArgumentError where the classes aren't the detector's.
+    """
+    held = images if isinstance(images, data.Detection) else data.read_boxes(images)
+    if detector.classes is not None and list(held.classes) != list(detector.classes):
+        raise ArgumentError(
+            f"evaluate: the detector knows {', '.join(detector.classes)}, the images have boxes of "
+            f"{', '.join(held.classes)}: classes must be the same, in the same order"
+        )
+    found: list[Prediction] = []
+    for start in range(0, len(held), BATCH):
+        rows = range(start, min(start + BATCH, len(held)))
+        found += detector.detect_all([held[i][0] for i in rows])
+        if on_batch is not None:
+            on_batch(len(found))
+    return measure(found, held.targets, held.classes), found

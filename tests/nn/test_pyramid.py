@@ -1,0 +1,26 @@
+"""The feature pyramid computes what torchvision's does, with the names of its state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from box_cases import maps
+
+from minidl import nn
+
+RECORDED = np.load(Path(__file__).parents[1] / "ops" / "torchvision_outputs.npz")
+
+
+@pytest.mark.parametrize("extra", [None, "maxpool", "p6p7"])
+def test_pyramid_is_torchvisions(extra):
+    pyramid = nn.FeaturePyramid((3, 5), 4, extra)
+    for name, p in pyramid.named_parameters():
+        array = RECORDED[f"pyramid/{extra}/{name}"]
+        p.data[...] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    x = (maps(12, 1, 3, 7, 6), maps(13, 1, 5, 4, 3))
+    found = pyramid(*(np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in x))
+    names = [name for name in RECORDED.files if name.startswith(f"pyramid/{extra}/")]
+    assert len(names) == len(found) + len(list(pyramid.parameters()))
+    for i, y in enumerate(found):
+        expected = RECORDED[f"pyramid/{extra}/{i}"]
+        np.testing.assert_allclose(y.data, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
