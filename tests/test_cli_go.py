@@ -64,7 +64,7 @@ def test_gtp(here, monkeypatch):
     [
         (["train"], "minidl go train expected GAMES"),
         (["train", "nothing"], "No such file|nothing"),
-        (["train", "policy.h5"], "two games or more"),
+        (["train", "policy.h5"], "no SGF"),
         (["play"], "--weights FILE is missing"),
         (["play", "--epochs", 3, "--weights", "policy.h5"], "--epochs goes with train"),
         (["show", "games/1.sgf", "--weights", "policy.h5"], "expected GAME and MOVE"),

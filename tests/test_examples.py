@@ -149,6 +149,15 @@ def check_landmarks(out):
     assert float(off) < 0.6 * float(guess)
 
 
+def check_go(out):
+    assert "white's stone at B3 was taken: True" in out
+    counts = dict(re.findall(r"^ *(\d+) points: (.*)$", out, re.M)[i][::-1] for i in range(13))
+    assert counts["stones of the player to move"] == "2"
+    assert counts["stones of the opponent"] == "4"
+    assert counts["empty points"] == "19"
+    assert "23,897 parameters" in out
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
@@ -163,6 +172,7 @@ EXAMPLES = {
     "10_gan.py": ([], check_gan),
     "12_faces.py": ([], check_faces),
     "13_landmarks.py": ([], check_landmarks),
+    "15_go.py": ([], check_go),
 }
 
 

@@ -134,5 +134,6 @@ class Board:
                         todo.append((r, c))
                     elif 0 <= r < self.size and 0 <= c < self.size and board[r, c] != EMPTY:
                         borders.add(int(board[r, c]))
-            total += region * {(BLACK,): 1, (WHITE,): -1}.get(tuple(borders), 0)
+            if len(borders) == 1:
+                total += region if BLACK in borders else -region
         return total

@@ -105,11 +105,11 @@ def train_policy(
 def _write(games: str | os.PathLike[str], folder: Path, size: int) -> None:
     """Write positions.h5, of all but the last games, and test.h5."""
     every = [*read_games(games)]
+    broken = [game for _, game in every if isinstance(game, FileFormatError)]
+    if len(every) - len(broken) < 2:
+        few = ArgumentError(f"train_policy: expected two games or more in {os.fspath(games)}")
+        raise broken[0] if broken else few
     count = round(len(every) * TEST) or 1
-    if len(every) < 2:
-        raise ArgumentError(
-            f"train_policy: {os.fspath(games)} has {len(every)} game: two are least"
-        )
     write_positions(folder / "positions.h5", every[:-count], size)
     write_positions(folder / "test.h5", every[-count:], size)
 

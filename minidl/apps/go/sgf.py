@@ -118,7 +118,8 @@ def read_game(text: bytes, name: str = "SGF") -> Game:
         raise FileFormatError(f"{name}: a game of another kind, GM[{root['GM'][0]}]; Go is 1")
     size = _size(root, name)
     setup = _setup(root, size, name)
-    moves, colors = [], []
+    moves: list[int] = []
+    colors: list[int] = []
     for number, node in enumerate(nodes):
         if number and (odd := {"AB", "AW", "AE"} & node.keys()):
             raise FileFormatError(
