@@ -401,5 +401,15 @@ def test_bad_folders(folder):
             archive.writestr(f"{i}.png", b"no picture")
     with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: expected an image"):
         read_points(path)
+    content = bytearray((path / "train.zip").read_bytes())
+    content[40:44] = b"ruin"  # of what the first picture holds: its checksum is wrong
+    (path / "train.zip").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: Bad CRC-32"):
+        read_points(path)
+    content[6] |= 1  # encrypted, as the entry and the list of entries say
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (path / "train.zip").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: .*encrypted"):
+        read_points(path)
     with pytest.raises(FileNotFoundError):
         read_points(path / "none")
