@@ -250,6 +250,13 @@ def test_resuming_to_the_bit(train, tmp_path, monkeypatch):
     monkeypatch.setattr(Moves, "on_batch_begin", begin)
     with pytest.raises(StateError, match="begun with epochs=3, not 4: give the same arg"):
         train("part", epochs=4, resume=True)
+    other = spots(40)
+    other.points[7] += 0.5
+    with pytest.raises(StateError, match=r"begun with checksum="):
+        train_landmarks(
+            other, tmp_path / "part", model="plain_cnn", arguments={"m": 3, "n": 1, "k": 0},
+            epochs=3, batch_size=8, resume=True,
+        )  # fmt: skip
     again = train("part", epochs=3, resume=True)
     assert state(again) == state(whole)
     losses = [[row["loss"] for row in each.history] for each in (again, whole)]

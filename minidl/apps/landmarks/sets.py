@@ -60,6 +60,11 @@ class PointSet:
         """Height and width of the pictures, in pixels."""
         return int(self.images.shape[1])
 
+    def checksum(self) -> str:
+        """Return what changes when a picture or a point does: a CRC-32."""
+        found = zlib.crc32(np.ascontiguousarray(self.images))
+        return f"{zlib.crc32(np.ascontiguousarray(self.points), found):08x}"
+
     def part(self, indices: np.ndarray) -> "PointSet":
         """Return the pictures of these numbers."""
         return PointSet(
