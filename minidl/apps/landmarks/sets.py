@@ -62,8 +62,8 @@ class PointSet:
 
     def checksum(self) -> str:
         """Return what changes when a picture or a point does: a CRC-32."""
-        found = zlib.crc32(np.ascontiguousarray(self.images))
-        return f"{zlib.crc32(np.ascontiguousarray(self.points), found):08x}"
+        found = zlib.crc32(np.ascontiguousarray(self.images).data)
+        return f"{zlib.crc32(np.ascontiguousarray(self.points).data, found):08x}"
 
     def part(self, indices: np.ndarray) -> "PointSet":
         """Return the pictures of these numbers."""
