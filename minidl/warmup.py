@@ -80,6 +80,7 @@ def cases(dtype: Any) -> Iterator[Case]:
     yield Case("LeNet-5", "LeNet-5", partial(_run_lenet, dtype))
     for kind in (np.uint8, np.float32):
         yield Case("warp", f"warp of {np.dtype(kind)} images", partial(_run_warp, kind))
+    yield Case("boxes", "overlaps of boxes", partial(_run_boxes, dtype))
 
 
 def compile_all(dtype: str, processes: int, told: Callable[[str], None]) -> None:
@@ -161,6 +162,12 @@ def serve(dtype: str) -> None:
 
 def _run_warp(kind: Any) -> None:
     kernels.use("warp").warp(np.zeros((1, 2, 2, 3), kind), np.zeros((1, 2, 3)), None)
+
+
+def _run_boxes(dtype: Any) -> None:
+    boxes = np.zeros((1, 4), dtype)
+    kernels.use("boxes").box_iou(boxes, boxes)
+    kernels.use("nms").nms(np.zeros((300, 4), dtype), 0.5)  # more than a block of them
 
 
 def _run_samples(op: Any, dtype: Any) -> None:

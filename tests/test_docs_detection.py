@@ -11,12 +11,26 @@ from pictures import picture, save
 from test_docs import arguments_of, blocks, commands, page, parsed
 from transform_kinds import BOX_KINDS
 
-from minidl import data
+from minidl import data, nn, ops
 
 
 def section(name):
     """The text below a heading of the second level, up to the next one."""
     return page("detection.md").split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+def test_its_code_of_sliding_windows_runs():
+    (block,) = blocks(section("Sliding windows"), "python")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(compile(block, "detection.md", "exec"), {})
+    assert said.getvalue().endswith("(4, 4)\n")
+
+
+def test_its_pieces_exist():
+    found = re.findall(r"`(?:(ops|nn)\.)?(\w+)`", section("Pieces").split("\n\n")[0])
+    assert len(found) > 20
+    for room, name in found:
+        assert hasattr(nn if room == "nn" or name[0].isupper() else ops, name), name
 
 
 TEXT = section("Data") + section("Measuring")

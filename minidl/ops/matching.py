@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.checks import flag, real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.boxes import check_boxes, check_numbers, check_rows
+from minidl.ops.boxes import check_numbers, check_rows, columns_of
 
 __all__ = ["decode_boxes", "encode_boxes", "hard_negatives", "match_boxes", "match_priors"]
 
@@ -23,11 +23,12 @@ def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGH
     Raises ArgumentError for boxes or anchors without an area.
     Source: Girshick et al. 2014, "Rich feature hierarchies", appendix C.
     """
-    boxes = check_boxes("encode_boxes", "boxes", boxes, positive=True)
-    anchors = check_boxes("encode_boxes", "anchors", anchors, positive=True)
-    _check_same("encode_boxes", "boxes", boxes, anchors)
-    factors = _weights("encode_boxes", weights, boxes.dtype)
-    (centers, sizes), (anchor_centers, anchor_sizes) = _columns(boxes), _columns(anchors)
+    who = "encode_boxes"
+    boxes, anchors = check_rows(who, "boxes", boxes), check_rows(who, "anchors", anchors)
+    _check_same(who, "boxes", boxes, anchors)
+    factors = _weights(who, weights, boxes.dtype)
+    centers, sizes = _centers(columns_of(who, "boxes", boxes, positive=True))
+    anchor_centers, anchor_sizes = _centers(columns_of(who, "anchors", anchors, positive=True))
     codes = np.empty((4, len(boxes)), boxes.dtype)
     np.divide((centers - anchor_centers) * factors[:2], anchor_sizes, out=codes[:2])
     np.multiply(np.log(sizes / anchor_sizes), factors[2:], out=codes[2:])
@@ -39,22 +40,21 @@ def decode_boxes(codes: np.ndarray, anchors: np.ndarray, *, weights: Any = WEIGH
 
     A box is at most 1000 / 16 times as wide and as high as its anchor, so that none overflows.
     """
-    codes = check_rows("decode_boxes", "codes", codes)
-    anchors = check_boxes("decode_boxes", "anchors", anchors)
-    _check_same("decode_boxes", "codes", codes, anchors)
-    factors = _weights("decode_boxes", weights, codes.dtype)
-    codes, (centers, sizes) = np.ascontiguousarray(codes.T) / factors, _columns(anchors)
+    who = "decode_boxes"
+    codes, anchors = check_rows(who, "codes", codes), check_rows(who, "anchors", anchors)
+    _check_same(who, "codes", codes, anchors)
+    codes = np.ascontiguousarray(codes.T) / _weights(who, weights, codes.dtype)
+    centers, sizes = _centers(columns_of(who, "anchors", anchors))
     centers = codes[:2] * sizes + centers
     halves = np.exp(np.minimum(codes[2:], MOST_GROWTH)) * sizes * codes.dtype.type(0.5)
     boxes = np.concatenate([centers - halves, centers + halves])
     return np.ascontiguousarray(boxes.T)
 
 
-def _columns(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of the centers, and widths and heights: (2, n) each, line by line."""
-    columns = np.ascontiguousarray(boxes.T)  # (4, n)
+def _centers(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of the centers, and widths and heights: (2, n) each."""
     sizes = columns[2:] - columns[:2]
-    return columns[:2] + sizes * boxes.dtype.type(0.5), sizes
+    return columns[:2] + sizes * columns.dtype.type(0.5), sizes
 
 
 def _check_same(who: str, name: str, x: np.ndarray, anchors: np.ndarray) -> None:
