@@ -107,6 +107,34 @@ def test_finding(here):
         assert np.asarray(drawn).shape[2] == 3
 
 
+def test_two_drawings_of_one_name(here, tmp_path):
+    (tmp_path / "0.png").write_bytes((here / "0.png").read_bytes())
+    done = minidl("detect", "0.png", tmp_path, "--weights", "run/detector.h5", "-o", "twice")
+    assert done.status == 2
+    assert f"would be drawn as {Path('twice') / '0-boxes.png'}" in done.err
+
+
+def test_an_interrupted_run_tells_the_best_of_all_epochs(here, monkeypatch):
+    from minidl.apps.detect import training
+
+    line = (
+        "detect", "train", "boxes.csv", "--weights", "body.h5", "--epochs", 2, "--size", "64x96",
+        "--batch-size", 2, "-o", "cut",
+    )  # fmt: skip
+    epoch = training._Run.epoch
+
+    def once(self, progress):
+        if self.history:
+            raise KeyboardInterrupt
+        return epoch(self, progress)
+
+    monkeypatch.setattr(training._Run, "epoch", once)
+    for more in ((), ("--resume",)):  # the second time, nothing is trained
+        done = minidl(*line, *more)
+        assert done.status == 130
+        assert f"interrupted: {Path('cut') / 'detector.h5'} is of epoch 1, the best" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import minidl as md
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
 from minidl.cli.figures import check_figures, check_folder, save_figures
 from minidl.errors import ArgumentError
@@ -129,7 +130,7 @@ def _train(images: Path, given: dict[str, Any]) -> int:
     from minidl.apps.detect import train_detector
 
     folder = given.pop("output", Path("runs") / f"detect-{images.resolve().stem}")
-    rows: list[dict[str, float]] = []
+    rows = _earlier(folder) if given.get("resume") else []
 
     def told(row: dict[str, float]) -> None:
         rows.append(row)
@@ -146,6 +147,15 @@ def _train(images: Path, given: dict[str, Any]) -> int:
     best = max(found.history, key=lambda row: row["map"])
     print(f"saved {folder / 'detector.h5'}: epoch {best['epoch']}, mAP {best['map']:.4f}")
     return 0
+
+
+def _earlier(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of the epochs that a training in the folder has done, to resume it."""
+    from minidl.apps.detect.training import CHECKPOINT
+
+    path = folder / CHECKPOINT
+    extra = md.load_checkpoint(path) if path.exists() else None
+    return list(extra["history"]) if isinstance(extra, dict) and "history" in extra else []
 
 
 def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) -> int:
@@ -179,12 +189,16 @@ def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namesp
     settings = {name: given[name] for name in ("score_threshold",) if name in given}
     rows: list[dict[str, Any]] = []
     files = _files(paths)
+    drawings = [f"{file.stem}-boxes.png" for file in files]
+    if output is not None and len(set(drawings)) < len(drawings):
+        twice = max(drawings, key=drawings.count)
+        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
     with _bar(len(files)) as done:
-        for number, file in enumerate(files, 1):
+        for number, (file, drawing) in enumerate(zip(files, drawings, strict=True), 1):
             found = detector.detect(file, **settings)
             rows.append({"image": str(file), "objects": _objects(detector, found)})
             if output is not None:
-                _draw(detector, file, found, output)
+                _draw(detector, file, found, output / drawing)
             done(number)
     for row in rows:
         counts: dict[str, int] = {}
@@ -223,13 +237,13 @@ def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _draw(detector: Any, file: Path, found: dict[str, Any], folder: Path) -> None:
+def _draw(detector: Any, file: Path, found: dict[str, Any], path: Path) -> None:
     from minidl.apps import detect
     from minidl.apps.pictures import save_png
     from minidl.data import read_image
 
     picture = detect.draw_boxes(read_image(file), found, detector.classes)
-    save_png(folder / f"{file.stem}-boxes.png", picture, {"picture": file})
+    save_png(path, picture, {"picture": file})
 
 
 def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

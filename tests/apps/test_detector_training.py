@@ -127,6 +127,13 @@ def test_another_trainings_checkpoint_is_refused(tmp_path):
             detect.train_detector(
                 held, tmp_path, small_body(), resume=True, **{**SHORT, **settings}
             )
+    with pytest.raises(StateError, match="of a training with another model"):
+        detect.train_detector(
+            squares(), tmp_path, small_body(), model="faster_rcnn", resume=True, **SHORT
+        )
+    md.save_checkpoint(tmp_path / "checkpoint.h5", nn.Linear(2, 2))
+    with pytest.raises(StateError, match="is no checkpoint of a detector's training"):
+        detect.train_detector(squares(), tmp_path, small_body(), resume=True, **SHORT)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +172,21 @@ def test_a_class_without_a_box_is_named(tmp_path):
     )
     with pytest.raises(ArgumentError, match="no training image has a box of blue"):
         detect.train_detector(more, tmp_path, small_body(), **SHORT)
+
+
+@pytest.mark.parametrize("aside", [None, "crowd", "difficult"])
+def test_validation_images_have_boxes(aside, tmp_path):
+    """Else no epoch is the best, and there is nothing to save in the end."""
+    held = squares()
+    targets = [dict(target) for target in held.targets]
+    for target in targets[-2:]:
+        if aside is None:
+            target |= {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+        else:
+            target[aside] = np.ones(2, bool)
+    bare = data.Detection([held[i][0] for i in range(6)], targets, CLASSES, parts=held.parts)
+    with pytest.raises(ArgumentError, match="no validation image has a box that counts"):
+        detect.train_detector(bare, tmp_path, small_body(), **SHORT)
 
 
 def test_measuring_wants_the_detectors_classes():

@@ -28,7 +28,7 @@ from minidl.apps.landmarks import (
 )  # fmt: skip
 from minidl.apps.landmarks.networks import DirectHead, HeatmapHead
 from minidl.apps.landmarks.sets import moved
-from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError, StateError
 from minidl.nn.calling import gradcheck
 
 RNG = np.random.default_rng(0)
@@ -99,6 +99,12 @@ def test_measures_refuse():
     for eyes in ((0, 3), (1, 1), (0,), "01"):
         with pytest.raises(ArgumentError, match="eyes must be two numbers of points, from 0 to 2"):
             nme(points, points, eyes)
+    found = points * (1, np.nan)
+    for measured in (rmse, nme, measure_points):
+        with pytest.raises(ArgumentError, match="all coordinates must be finite"):
+            measured(found, points)
+    with pytest.raises(ShapeError, match="expected the errors of faces"):
+        cumulative_errors(np.zeros(0), np.array([0.1]))
 
 
 def test_the_curve_is_drawn():
@@ -272,6 +278,8 @@ def test_settings(train):
     ]:
         with pytest.raises(ArgumentError, match=said):
             train(**settings)
+    with pytest.raises(ArgumentError, match=r"a network of minidl\.models as body, got str"):
+        LandmarkNetwork("mobilenet_v1", 2)
     with pytest.raises(ArgumentError, match="expected 4 pictures or more"):
         train_landmarks(spots(3), "unused")
 
@@ -312,6 +320,16 @@ def test_locating_in_squares():
     )
     with pytest.raises(ShapeError, match=r"expected pictures \(N, 32, 32, 3\), got shape \(50,"):
         find_points(network, image)
+    with pytest.raises(DTypeError, match="expected pictures of uint8, got float32"):
+        find_points(network, crops.astype(np.float32))
+    for wrong, error, said in [
+        (squares.astype(float), DTypeError, "whole pixels, got float64"),
+        (squares.tolist(), DTypeError, "whole pixels, got list"),
+        (squares[0], ShapeError, r"squares \(n, 4\), got shape \(4,\)"),
+        (squares[:, [0, 1, 0, 3]], ArgumentError, r"got \[10, 5, 10, 37\] in row 0"),
+    ]:
+        with pytest.raises(error, match=said):
+            locate(network, image, wrong)
 
 
 def test_squares_of_faces(shared_data):

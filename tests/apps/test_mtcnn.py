@@ -123,6 +123,8 @@ def test_settings():
         ({"thresholds": 0.5}, "thresholds must be three numbers"),
         ({"thresholds": (0.5, 0.5, 2)}, "thresholds must be between 0 and 1"),
         ({"thresholds": (0.5, 0.5, float("nan"))}, "thresholds must be a finite number"),
+        ({"min_size": 1e-200}, "too large for min_size=1e-200: a min_size of 1 would do"),
+        ({"min_size": 5e-324}, "too large for min_size="),
         ({"min_size": 1e-3}, "an image of 20 x 20 pixels is too large for min_size=0.001: a min"),
     ]
     for settings, said in wrong:

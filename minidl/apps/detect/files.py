@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
         )
     try:
         detector = _made(found)
-    except (MinidlError, TypeError, KeyError, ValueError) as error:
+    except (MinidlError, TypeError, KeyError, ValueError, MemoryError) as error:
         raise FileFormatError(
             f"{shown}: a {found.name} can't be made with {found.arguments!r:.200}: {error}"
         ) from error

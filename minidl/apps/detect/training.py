@@ -191,15 +191,18 @@ class _Run:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        extra = md.load_checkpoint(
-            path, self.detector, self.optimizer, self.scheduler, loader=self.loader
-        )
-        known = extra["settings"]
+        extra = md.load_checkpoint(path)
+        known = extra.get("settings") if isinstance(extra, dict) else None
+        if not isinstance(known, dict) or "history" not in extra:
+            raise StateError(
+                f"{path} is no checkpoint of a detector's training: give another output"
+            )
         if other := [name for name, value in self.settings.items() if known.get(name) != value]:
             raise StateError(
                 f"{path} is of a training with another {', '.join(other)}: give the same "
                 "arguments and images, or another output"
             )
+        md.load_checkpoint(path, self.detector, self.optimizer, self.scheduler, loader=self.loader)
         self.history = list(extra["history"])
 
 
@@ -231,6 +234,23 @@ def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
     else:
         first, second = data.split(training, (1 - HELD_OUT, HELD_OUT), seed, stratify=False)
         training, validation = training.subset(first.indices), training.subset(second.indices)
+    _check_classes(training)
+    if not any(map(_counted, validation.targets)):
+        raise ArgumentError(
+            "train_detector: no validation image has a box that counts, to tell which epoch is "
+            "best: split the images otherwise"
+        )
+    return training, validation
+
+
+def _counted(target: Target) -> int:
+    """Return how many boxes VOC's rules count: neither difficult ones nor crowds."""
+    none = np.zeros(len(target["labels"]), bool)
+    return int((~(target.get("difficult", none) | target.get("crowd", none))).sum())
+
+
+def _check_classes(training: data.Detection) -> None:
+    """Raise ArgumentError where the training images have no box of a class."""
     if missing := [
         name for name, count in zip(training.classes, training.counts(), strict=True) if not count
     ]:
@@ -238,7 +258,6 @@ def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
             f"train_detector: no training image has a box of {', '.join(missing)}: leave the class "
             "out, or split the images otherwise"
         )
-    return training, validation
 
 
 def _size_of(training: data.Detection) -> tuple[int, int]:
