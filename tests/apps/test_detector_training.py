@@ -122,8 +122,12 @@ def test_outputs_that_are_not_finite_stop_it(model, tmp_path):
 def test_another_trainings_checkpoint_is_refused(tmp_path):
     with pytest.raises(StopError):
         detect.train_detector(squares(), tmp_path, small_body(), on_epoch=stop, **SHORT)
-    for held, settings in ((squares(), {"lr": 0.01}), (squares(seed=1), {})):
-        with pytest.raises(StateError, match=r"of a training with another (lr|images)"):
+    for held, settings, what in (
+        (squares(), {"lr": 0.01}, "lr"),
+        (squares(), {"size": 64}, "size"),
+        (squares(seed=1), {}, "images"),
+    ):
+        with pytest.raises(StateError, match=f"of a training with another {what}: give the same"):
             detect.train_detector(
                 held, tmp_path, small_body(), resume=True, **{**SHORT, **settings}
             )

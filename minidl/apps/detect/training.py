@@ -91,7 +91,7 @@ def train_detector(
     detector = DETECTORS[settings["model"]](network, len(training.classes), size)
     detector.classes = list(training.classes)
     settings |= {
-        "architecture": detector.architecture[1], "classes": detector.classes,
+        **detector.architecture[1], "classes": detector.classes,
         "images": [_fingerprint(training), _fingerprint(validation)],
     }  # fmt: skip
     run = _Run(detector, training, validation, settings, Path(output))
