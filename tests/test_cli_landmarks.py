@@ -45,7 +45,7 @@ def test_training(trained):
     more = ["landmarks", "train", "spots.csv", "--size", 32, "--resume", "-o", "run"]
     done = minidl(*more)
     assert done.status == 2
-    assert "run holds a training begun with architecture=" in done.err
+    assert "run holds a training begun with body='plain_cnn', not" in done.err
 
 
 def test_measuring(trained):
