@@ -119,6 +119,23 @@ def test_outputs_that_are_not_finite_stop_it(model, tmp_path):
         detect.train_detector(squares(), tmp_path, small_body(), model=model, lr=1e30, **SHORT)
 
 
+def test_a_network_that_is_given_is_left_as_it_is(tmp_path):
+    body = small_body()
+    before = {name: array.copy() for name, array in body.state_dict().items()}
+    detect.train_detector(squares(), tmp_path, body, **{**SHORT, "epochs": 1})
+    for name, array in body.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all(parameter.requires_grad for parameter in body.parameters())
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_history(tmp_path):
+    short = {**SHORT, "epochs": 1}
+    whole = detect.train_detector(squares(), tmp_path, small_body(), **short)
+    (tmp_path / "history.json").unlink()
+    detect.train_detector(squares(), tmp_path, small_body(), resume=True, **short)
+    assert json.loads((tmp_path / "history.json").read_text())["epochs"] == whole.history
+
+
 def test_another_trainings_checkpoint_is_refused(tmp_path):
     with pytest.raises(StopError):
         detect.train_detector(squares(), tmp_path, small_body(), on_epoch=stop, **SHORT)

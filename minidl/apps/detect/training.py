@@ -1,5 +1,6 @@
 """`train_detector`: SSD and Faster R-CNN trained on images with boxes."""
 
+import copy
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -70,7 +71,8 @@ def train_detector(
     images: a `data.Detection`, or what `data.read_boxes` takes. Its part "validation" chooses the
         best epoch; where it isn't split, a fifth of the images does. "test" isn't looked at.
     output: a folder. It gets detector.h5, history.json, and checkpoint.h5 after each epoch.
-    weights: of the body: a file, or a `models.Network`. Its batch normalizations stay frozen.
+    weights: of the body: a file, or a `models.Network`, which is left as it is. Batch
+        normalizations stay frozen.
     model: "ssd" or "faster_rcnn".  body: the name of the network that a file is of, where it
         doesn't tell.
     size: (H, W) that images are resized to; None takes the median of the training images' sizes,
@@ -183,6 +185,9 @@ class _Run:
             self.folder / CHECKPOINT, self.detector, self.optimizer, self.scheduler,
             loader=self.loader, extra={"settings": self.settings, "history": self.history},
         )  # fmt: skip
+        self.save_history()
+
+    def save_history(self) -> None:
         content = {"settings": self.settings, "epochs": self.history}
         save_json(self.folder / "history.json", content, "train_detector")
 
@@ -204,6 +209,7 @@ class _Run:
             )
         md.load_checkpoint(path, self.detector, self.optimizer, self.scheduler, loader=self.loader)
         self.history = list(extra["history"])
+        self.save_history()  # it may have been stopped after the checkpoint
 
 
 def _checked(model: str, epochs: int, batch_size: int, lr: float, seed: int) -> dict[str, Any]:
@@ -221,7 +227,9 @@ def _checked(model: str, epochs: int, batch_size: int, lr: float, seed: int) -> 
 def _network(weights: Any, body: str | None) -> Network:
     if weights is None:
         raise ArgumentError(NO_WEIGHTS)
-    return weights if isinstance(weights, Network) else pretrained(weights, body, None, None)
+    if isinstance(weights, Network):
+        return copy.deepcopy(weights)
+    return pretrained(weights, body, None, None)
 
 
 def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
