@@ -131,6 +131,16 @@ def check_gan(out):
     assert f"written: {', '.join([*samples, 'walk.png'])}" in out
 
 
+def check_detection(out):
+    assert "48 pictures, 96 boxes of red, green" in out
+    assert "584 priors, the first of 4.5 pixels" in out
+    losses = re.findall(r"^epoch +(\d+): class (\S+), box (\S+)$", out, re.M)
+    assert [int(epoch) for epoch, _, _ in losses] == [5, 10, 15]
+    assert float(losses[-1][1]) < float(losses[0][1])
+    assert float(re.findall(r"^test pictures: mAP (\S+)$", out, re.M)[0]) > 0.5
+    assert "written: found.png, squares.h5" in out
+
+
 def check_faces(out):
     assert "60 x 80 pixels give 25 x 35 windows of 12 x 12" in out
     assert float(re.findall(r"differs by (\S+)$", out, re.M)[0]) < 1e-5
@@ -170,6 +180,7 @@ EXAMPLES = {
     "08_style.py": ([], check_style),
     "09_upscale.py": ([], check_upscale),
     "10_gan.py": ([], check_gan),
+    "11_detection.py": ([], check_detection),
     "12_faces.py": ([], check_faces),
     "13_landmarks.py": ([], check_landmarks),
     "15_go.py": ([], check_go),

@@ -36,11 +36,11 @@ def add_detect(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl detect train cells/boxes.csv --weights mobilenet.h5 -o runs/cells\n"
-        "  minidl detect train voc --weights lite0.safetensors --model faster_rcnn --size 300x400\n"
+        "  minidl detect train voc --weights lite0.h5 --model faster_rcnn --size 300x400\n"
         "  minidl detect evaluate cells/boxes.csv --weights runs/cells/detector.h5\n"
         "  minidl detect evaluate voc --weights detector.h5 --part test -o report.html\n"
         "  minidl detect blood.jpg --weights runs/cells/detector.h5 -o drawn\n"
-        "  minidl detect photos --weights detector.h5 --score-threshold 0.3 --csv found.csv\n",
+        "  minidl detect photos --weights detector.h5 --score-threshold 0.3 --csv a.csv\n",
     )
     detect.set_defaults(run=_detect)
     detect.add_argument(

@@ -89,7 +89,23 @@ def _convert(options: argparse.Namespace) -> int:
         layers = layers_of(model)
     numbers = sum(array.size for layer in layers for array in layer.arrays.values())
     print(f"{options.target}: {len(layers)} layers, {numbers:,} numbers, format {form}")
+    if lost := _lost(options.source, options.target):
+        print(f"weights alone: it doesn't tell {lost}, as {options.source} does")
     return 0
+
+
+def _lost(source: Path, target: Path) -> str:
+    """What the file that was converted tells of its network, and the new one doesn't."""
+    from minidl.constants.tasks import CLASSES
+    from minidl.io.weights import names_architecture, read_architecture
+
+    if not names_architecture(source) or names_architecture(target):
+        return ""
+    known = read_architecture(source)
+    lost = ["which network they are of"]
+    lost += ["the names of its classes"] if known.classes else []
+    lost += [f"that it is for {known.task}, not classes"] if known.task != CLASSES else []
+    return ", ".join(lost[:-1]) + " and " * (len(lost) > 1) + lost[-1]
 
 
 def _inspect(options: argparse.Namespace) -> int:

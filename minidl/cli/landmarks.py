@@ -45,7 +45,7 @@ def add_landmarks(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl landmarks train faces --weights mobilenet.h5 -o runs/points\n"
-        "  minidl landmarks group.jpg --weights runs/points/landmarks.h5 --faces mtcnn -o drawn\n",
+        "  minidl landmarks group.jpg --weights landmarks.h5 --faces mtcnn -o drawn\n",
     )
     landmarks.set_defaults(run=_landmarks)
     landmarks.add_argument(
@@ -140,14 +140,14 @@ def _landmarks(options: argparse.Namespace) -> int:
 def _train(path: Path, given: dict[str, Any]) -> int:
     """Train; at Ctrl-C the best epoch so far is in the folder."""
     from minidl.apps.landmarks import read_points, train_landmarks
-    from minidl.apps.landmarks.training import WEIGHTS
+    from minidl.apps.landmarks.training import BEST, WEIGHTS
 
     folder = given.pop("output", Path("runs") / f"landmarks-{path.resolve().stem}")
     pictures = read_points(path, TRAIN, size=given.pop("size", 96))
     try:
         history = train_landmarks(pictures, folder, **given).history
     except KeyboardInterrupt:
-        if not (folder / WEIGHTS).exists():
+        if not (folder / BEST).exists():
             raise
         print(f"interrupted: {folder / WEIGHTS} is of the best epoch so far")
         return INTERRUPTED

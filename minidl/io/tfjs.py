@@ -97,7 +97,7 @@ def _weight(found: Any, where: str) -> _Weight:
         raise FileFormatError(f"{where}: expected a shape, whole numbers, found {shape!r:.80}")
     if min(shape, default=0) < 0:
         raise FileFormatError(f"{where}: a negative length in the shape {shape!r:.80}")
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise FileFormatError(f"{where}: expected {' or '.join(DTYPES)}, found {dtype!r:.80}")
     sides = tuple(shape)
     told = found.get("quantization")
@@ -105,13 +105,15 @@ def _weight(found: Any, where: str) -> _Weight:
         return _Weight(name, sides, DTYPES[dtype], DTYPES[dtype], None, None)
     told = told if isinstance(told, dict) else {}
     numbers = [told.get(key) for key in ("scale", "min")]
-    if told.get("dtype") not in QUANTIZED or not all(_finite(n) for n in numbers):
+    stored = told.get("dtype")
+    known = isinstance(stored, str) and stored in QUANTIZED
+    if not known or not all(_finite(n) for n in numbers):
         raise FileFormatError(
             f"{where}: expected a quantization of {' or '.join(QUANTIZED)} with finite scale and "
             f"min, found {told!r:.80}"
         )
     scale, minimum = (float(n) for n in numbers if n is not None)
-    return _Weight(name, sides, DTYPES[dtype], QUANTIZED[told["dtype"]], scale, minimum)
+    return _Weight(name, sides, DTYPES[dtype], QUANTIZED[str(stored)], scale, minimum)
 
 
 def _finite(value: Any) -> bool:

@@ -61,6 +61,15 @@ def test_the_order_of_predictions_is_of_no_account():
         assert (one.errors, str(one)) == (other.errors, str(other))
 
 
+def test_of_objects_that_overlap_as_much_the_last_is_taken():
+    """So has pycocotools it: with the other order the second prediction finds nothing."""
+    first, second = (0, 0, 2, 10, 10), (0, 0, 4, 10, 12)  # 0.8 of the first prediction, both
+    guesses = [prediction((0, 0.9, 0, 2, 10, 12), (0, 0.8, 0, 0, 10, 8))]
+    for targets, ap in ((target(first, second), 1), (target(second, first), 51 / 101)):
+        found = detect.measure(guesses, [targets], ["a"])
+        np.testing.assert_allclose(found.map50, ap)
+
+
 # VOC
 
 
@@ -297,6 +306,9 @@ def test_labels_that_would_cover_each_other_go_elsewhere():
         filled = (drawn == colour_of(label)).all(axis=2).sum()
         assert filled > 1600, label  # its edges are 1,600 pixels, its label comes on top
     assert len(inks) > 3
+    twice = prediction((0, 0.9, 50, 50, 90, 90), (1, 0.5, 50, 50, 90, 90))
+    drawn = detect.draw_boxes(image, twice, ["a", "b"])
+    assert tuple(drawn[89, 60]) == colour_of(0)  # the better one is on top
 
 
 def test_wrong_images_to_draw_on():

@@ -16,12 +16,12 @@ from minidl.errors import ArgumentError, GradError, StateError
 SHORT = {"epochs": 2, "batch_size": 2, "progress": False}
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def stop(row):
-    raise Stop
+    raise StopError
 
 
 def states_equal(a, b):
@@ -35,7 +35,7 @@ def test_a_training_continues_to_the_bit_with_other_threads(model, tmp_path):
     whole = detect.train_detector(held, tmp_path / "whole", small_body(), model=model, **SHORT)
     assert [row["epoch"] for row in whole.history] == [1, 2]
     assert all(np.isfinite(list(row.values())).all() for row in whole.history)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         detect.train_detector(
             held, tmp_path / "cut", small_body(), model=model, on_epoch=stop, **SHORT
         )
@@ -96,7 +96,7 @@ def test_augmentation_keeps_boxes_on_their_objects():
         images, targets = held.prepared([seed % 6], transforms, np.random.default_rng(seed))
         assert images.shape == (1, 64, 96, 3)
         for box, label in zip(targets[0]["boxes"], targets[0]["labels"], strict=True):
-            x1, y1, x2, y2 = np.rint(box + [3, 3, -3, -3]).astype(int)
+            x1, y1, x2, y2 = np.rint(np.add(box, (3, 3, -3, -3))).astype(int)
             if x2 > x1 and y2 > y1:
                 inside = images[0, y1:y2, x1:x2].astype(int)
                 assert (inside[..., label] - inside[..., 1 - label]).min() > 20
@@ -106,7 +106,7 @@ def test_images_that_are_not_split(tmp_path):
     held = squares(8)
     whole = data.Detection([held[i][0] for i in range(8)], held.targets, CLASSES)
     rows = []
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         detect.train_detector(
             whole, tmp_path, small_body(), **SHORT, on_epoch=lambda r: (rows.append(r), stop(r))
         )
@@ -115,15 +115,15 @@ def test_images_that_are_not_split(tmp_path):
 
 @pytest.mark.parametrize("model", ["ssd", "faster_rcnn"])
 def test_outputs_that_are_not_finite_stop_it(model, tmp_path):
-    with pytest.raises(GradError, match="aren't finite any more: lower lr=|gradients"):
+    with pytest.raises(GradError, match=r"aren't finite any more: lower lr=|gradients"):
         detect.train_detector(squares(), tmp_path, small_body(), model=model, lr=1e30, **SHORT)
 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path):
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         detect.train_detector(squares(), tmp_path, small_body(), on_epoch=stop, **SHORT)
     for held, settings in ((squares(), {"lr": 0.01}), (squares(seed=1), {})):
-        with pytest.raises(StateError, match="of a training with another (lr|images)"):
+        with pytest.raises(StateError, match=r"of a training with another (lr|images)"):
             detect.train_detector(
                 held, tmp_path, small_body(), resume=True, **{**SHORT, **settings}
             )

@@ -40,7 +40,7 @@ def spots(count, size=SIZE, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] + 0.5
     first = rng.uniform(8, size - 16, (count, 2))
-    points = np.stack([first, first + (3, 8)], axis=1)
+    points = np.stack([first, first + np.array([3, 8])], axis=1)
     images = np.full((count, size, size, 3), 128.0)
     for i in range(count):
         for (u, v), by in zip(points[i], (127, -127), strict=True):
@@ -172,6 +172,14 @@ def test_gradients(head):
     gradcheck(head.astype(np.float64), [md.tensor(x, requires_grad=True)])
 
 
+def test_a_body_for_grey_pictures():
+    grey = LandmarkNetwork(models.lenet5(), 2, size=32).eval()
+    images = RNG.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    assert find_points(grey, images).shape == (2, 2, 2)
+    with pytest.raises(ArgumentError, match="images of 1 or 3 channels, got 2"):
+        LandmarkNetwork(models.lenet5(in_channels=2), 2, size=32)
+
+
 @pytest.mark.parametrize("body", ["mobilenet_v1", "squeezenet1_1", "lenet5"])
 def test_any_body(body):
     arguments = {"width": 0.25} if body == "mobilenet_v1" else {}
@@ -266,7 +274,10 @@ def test_other_files(tmp_path):
     with pytest.raises(FileFormatError, match="expected a network that finds points, found 'len"):
         load_landmarks(tmp_path / "lenet.h5")
     network = LandmarkNetwork(models.mobilenet_v1(1, width=0.25), 2, size=32)
-    for key, value in (("points", 10**9), ("size", 10**9), ("body", "none"), ("head", [])):
+    for key, value in [
+        ("points", 10**9), ("size", 10**9), ("body", "none"), ("head", "x"), ("arguments", 3),
+        ("arguments", {"num_classes": 1, "width": 0.5}), ("arguments", {"width": 99}),
+    ]:  # fmt: skip
         network.architecture[1][key] = value
         md.save_weights(network, tmp_path / "odd.h5")
         with pytest.raises(FileFormatError, match="no network can be made with"):
@@ -375,7 +386,7 @@ def test_bad_tables(folder, content, said):
 def test_bad_folders(folder):
     path, points = folder
     np.save(path / "train_keypoints.npy", points[:2])
-    with pytest.raises(FileFormatError, match="2 rows in train_keypoints.npy, but 3 pictures"):
+    with pytest.raises(FileFormatError, match=r"2 rows in train_keypoints\.npy, but 3 pictures"):
         read_points(path)
     for bad in (np.array([{}], object), points[0], np.zeros((0, 3, 2)), np.zeros((1, 2, 2), "U3")):
         np.save(path / "train_keypoints.npy", bad, allow_pickle=True)

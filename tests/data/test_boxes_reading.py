@@ -1,6 +1,8 @@
 """Annotation files: each format gives the same set, and what is wrong is said."""
 
+import contextlib
 import json
+import pickle
 import re
 import warnings
 import zipfile
@@ -168,6 +170,28 @@ def test_parts_of_yolo_below_images_and_labels(tmp_path):
     assert told(found.part("train")) == told(found.part("validation")) == BOXES
 
 
+def test_names_with_dots(tmp_path):
+    """As Roboflow writes them."""
+    yolo(tmp_path)
+    for kind, end in (("labels", ".txt"), ("images", ".png")):
+        (tmp_path / kind / f"a{end}").rename(tmp_path / kind / f"a_jpg.rf.0a1b{end}")
+    (tmp_path / "train.txt").write_text("images/a_jpg.rf.0a1b.png\nimages/b.png\n")
+    found = data.read_boxes(tmp_path)
+    assert sorted(found.part("train").names) == ["a_jpg.rf.0a1b.png", "b.png"]
+    assert told(found)["a_jpg.rf.0a1b.png"] == BOXES["a.png"]
+
+
+def test_parts_in_lists_of_yolo(tmp_path):
+    yolo(tmp_path)
+    (tmp_path / "train.txt").write_text("images/a.png\nimages/c.png\n")
+    (tmp_path / "val.txt").write_text("images/b.png\n")
+    found = data.read_boxes(tmp_path)
+    assert (told(found), told(found.part("validation"))) == (BOXES, {"b.png": BOXES["b.png"]})
+    (tmp_path / "val.txt").write_text("images/a.png\n")
+    with pytest.raises(FileFormatError, match=r"val.txt: line 1: the image 'a' is of the part tr"):
+        data.read_boxes(tmp_path)
+
+
 def test_a_table_for_each_part(folder):
     table(folder, "a.png,1,2,11,12,cat", name="train.csv")
     table(folder, "b.png,0,0,30,20,cat", name="test.csv")
@@ -246,6 +270,10 @@ REFUSED = {
     "x, y, width, height without a doubt": (
         lambda f: table(f, "a.png,9,9,5,5,cat", "b.png,9,9,3,3,cat", GOOD),
         r"row 2 .*2 of 3 boxes are degenerate.*x, y, width, height",
+    ),
+    "two columns that may be the class": (
+        lambda f: table(f, GOOD + ",1", head=box_files.HEAD + ",class"),
+        "label and class may both be the column label: leave one",
     ),
     "text as a number": (
         lambda f: table(f, GOOD, "b.png,1,x,3,4,cat"),
@@ -420,7 +448,11 @@ def test_two_images_that_a_name_may_mean(tmp_path):
     pictures(tmp_path / "y")
     with pytest.raises(FileFormatError, match=r"'a.png' may be x/a.png or y/a.png in"):
         data.read_boxes(table(tmp_path, GOOD))
-    assert told(data.read_boxes(table(tmp_path, "y/" + GOOD)))["a.png"] == BOXES["a.png"][:1]
+    for name in ("y/", "/home/of/another/y/", "C:\\pictures\\y\\"):
+        found = data.read_boxes(table(tmp_path, name + GOOD))
+        assert (told(found)["a.png"], found.names) == (BOXES["a.png"][:1], ["y/a.png"])
+    with pytest.raises(FileNotFoundError, match=r"there is no image 'z/a.png'"):
+        data.read_boxes(table(tmp_path, "z/" + GOOD))
 
 
 def test_classes_that_are_told(folder):
@@ -555,3 +587,34 @@ def test_damaged_files_are_read_or_refused(tmp_path, name):
             boxes = target["boxes"]
             assert (boxes[:, :2] < boxes[:, 2:]).all()
             assert ((boxes >= 0) & (boxes <= [30, 20, 30, 20])).all()
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    pictures(tmp_path / "x")
+    path, packed = whole_table(tmp_path), tmp_path / "images.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in (tmp_path / "x").iterdir():
+            archive.write(file, file.name)
+    raw, random = packed.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        packed.write_bytes(_damaged(random, raw))
+        with contextlib.suppress(FileFormatError, FileNotFoundError):
+            found = data.read_boxes(path, packed)
+            assert found[0][0].shape == (20, 30, 3)
+    packed.write_bytes(raw[:40])
+    with pytest.raises(FileFormatError, match="expected a folder of images or a zip archive"):
+        data.read_boxes(path, packed)
+
+
+def test_archives_in_other_processes_and_threads(tmp_path):
+    pictures(tmp_path / "x")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in (tmp_path / "x").iterdir():
+            archive.write(file, file.name)
+    found = data.read_boxes(whole_table(tmp_path), tmp_path / "images.zip")
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again[1][0], picture(20, 30, 1))
+    many = data.Subset(found, np.arange(60) % 3)
+    one, other = (list(data.DataLoader(many, 4, workers=workers)) for workers in (0, 4))
+    for (images, _), (its_images, _) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(images, its_images)

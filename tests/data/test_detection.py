@@ -239,12 +239,15 @@ def test_every_damaged_byte_is_found(tmp_path, detection):
     detection.save(path)
     whole = path.read_bytes()
     places = np.random.default_rng(0).integers(0, len(whole), 200)
-    for place in [*places.tolist(), whole.rindex(detection[1][0].tobytes())]:
+    for place in [*places.tolist(), whole.rindex(detection[1][0].tobytes()) + 9]:
         damaged = bytearray(whole)
         damaged[place] ^= 1
         path.write_bytes(damaged)
         with pytest.raises(FileFormatError, match=r"damaged|cut off|expected a file|sealed"):
             same(detection, data.Detection.open(path))
+    with pytest.raises(FileFormatError, match="image 1 is damaged: its bytes don't have the check"):
+        data.read_boxes(path)  # the last change was to the second image
+    assert len(data.read_boxes(path, check=False)) == 4
     path.write_bytes(whole[:-50])
     with pytest.raises(FileFormatError, match="damaged, cut off"):
         data.Detection.open(path)

@@ -83,6 +83,8 @@ def with_weight(**changed):
         (with_weight(quantization={"dtype": "uint8", "scale": 1e999, "min": 0}), "finite"),
         (with_weight(quantization={"dtype": "uint8", "scale": 1}), "finite"),
         (with_weight(quantization=3), "a quantization of"),
+        (with_weight(quantization={"dtype": {}, "scale": 1, "min": 0}), "a quantization of"),
+        (with_weight(dtype=[]), r"expected float32 or int32, found \[\]"),
         ([GROUP, GROUP], "two arrays have the same name"),
         ([{**GROUP, "paths": ["../w.bin"]}], "the name of a file beside it, found '../w.bin'"),
         ([{**GROUP, "paths": ["/etc/passwd"]}], "the name of a file beside it"),

@@ -134,7 +134,7 @@ CASES = [
     ("mtcnn_caffe/test1.jpg", None, {}),
     ("mtcnn_caffe/test2.jpg", (215, 225), {}),
     ("mtcnn_caffe/test1.jpg", (150, 101), {"min_size": 12, "thresholds": (0.3, 0.3, 0.2)}),
-    ("photos/keras_squeezenet_cat.jpeg", (120, 160), {"thresholds": (0.2, 0.1, 0.05)}),
+    ("photos/keras_squeezenet_cat.jpeg", (80, 110), {"thresholds": (0.2, 0.1, 0.05)}),
 ]
 
 

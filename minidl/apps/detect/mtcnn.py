@@ -27,7 +27,7 @@ CELL, STRIDE = 12, 2  # pixels: what P-Net sees, and between two places where it
 POINTS = 5  # eyes, nose, corners of the mouth
 BATCH = 256  # crops a pass
 SAME_SCALE, SAME = 0.5, 0.7  # IoU above which two boxes are of one face
-LARGEST = 2**26  # pixels of the first level of the pyramid
+LARGEST = 2**23  # pixels of the first level of the pyramid, which take about 2 GB
 
 
 class PNet(Module):

@@ -58,7 +58,6 @@ def evaluation_page(
         "headline": _headline(figures, detection),
         "classes": figures.by_class,
         "kinds": [(kind, MEANINGS[kind], figures.errors[kind]) for kind in KINDS],
-        "most": max(1, *figures.errors.values()),
         "charts": [chart for each in figures.by_class if (chart := _chart(each))],
         "coco": [(NAMES[name], _known(value)) for name, value in figures.coco.items()],
         "gallery": [

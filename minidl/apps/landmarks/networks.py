@@ -10,9 +10,10 @@ from minidl import models, nn, ops
 from minidl.apps.landmarks.faceapi import FacePoints, load_face_points
 from minidl.autograd import no_grad
 from minidl.checks import positive
-from minidl.errors import ArgumentError, FileFormatError, MinidlError, ShapeError
+from minidl.errors import ArgumentError, FileFormatError, MinidlError, ShapeError, StateError
+from minidl.io.guarded import MAX_BYTES
 from minidl.io.load import load_weights
-from minidl.io.weights import read_architecture
+from minidl.io.weights import read_architecture, stored_state
 from minidl.models import ImageFormat, Network
 from minidl.models.sources import SIGNED
 from minidl.nn import Module, init
@@ -114,9 +115,7 @@ class LandmarkNetwork(Module):
         if head not in HEADS:
             raise ArgumentError(f"{who}: head must be one of {', '.join(HEADS)}, got {head!r}")
         self.points, self.size = positive(who, "points", points), positive(who, "size", size)
-        features = body.features
-        if isinstance(features, nn.Sequential) and isinstance(features[-1], nn.Flatten):
-            features = features[:-1]
+        features = _features(body)
         shape = _maps_of(features, body, self.size)
         self.features, self.head = features, HEADS[head](shape, self.size, self.points)
         name, arguments = body.architecture or ("", {})
@@ -124,7 +123,8 @@ class LandmarkNetwork(Module):
             "body": name, "arguments": arguments, "points": self.points, "head": head,
             "size": self.size,
         }  # fmt: skip
-        self.image_format: ImageFormat = replace(body.image_format or SIGNED, size=self.size)
+        known = body.image_format or _plain_format(body.input_shape[2])
+        self.image_format: ImageFormat = replace(known, size=self.size)
 
     def forward(self, x: Any) -> Any:
         return self.head(self.features(x))
@@ -134,6 +134,23 @@ class LandmarkNetwork(Module):
         from minidl.data.transforms import prepare
 
         return [*prepare(self.image_format, crop=False)]
+
+
+def _features(body: Network) -> Module:
+    """The layers of a body that give maps."""
+    features = body.features
+    if isinstance(features, nn.Sequential) and isinstance(features[-1], nn.Flatten):
+        return features[:-1]
+    return features
+
+
+def _plain_format(channels: int) -> ImageFormat:
+    """What a new body takes: numbers from -1 to 1."""
+    if channels not in (1, 3):
+        raise ArgumentError(
+            f"LandmarkNetwork expected a body for images of 1 or 3 channels, got {channels}"
+        )
+    return replace(SIGNED, mean=(1.0,) * channels, std=(1.0,) * channels)
 
 
 def _maps_of(features: Module, body: Network, size: int) -> tuple[int, int, int]:
@@ -169,11 +186,22 @@ def load_landmarks(path: str | os.PathLike[str]) -> LandmarkNetwork | FacePoints
             body = models.create(given["body"], **given["arguments"])
             if found.image_format is not None:
                 body.image_format = ImageFormat(**found.image_format)
+            _check_body(body, path)
             made = LandmarkNetwork(body, given["points"], head=given["head"], size=given["size"])
-    except (MinidlError, TypeError, KeyError) as error:
+    except (MinidlError, TypeError, KeyError, ValueError, MemoryError) as error:
         raise FileFormatError(
             f"{where}: no network can be made with {given!r:.200}: {error}"
         ) from error
     load_weights(made, path)
     made.eval()
     return made
+
+
+def _check_body(body: Network, path: str | os.PathLike[str]) -> None:
+    """Raise StateError unless the file has the body's arrays, before memory is touched."""
+    with stored_state(path, MAX_BYTES, lambda name: name) as state:
+        for name, parameter in _features(body).named_parameters():
+            found = state.get(f"features.{name}")
+            if found is None or found.shape != parameter.shape:
+                shape = None if found is None else found.shape
+                raise StateError(f"features.{name} should be {parameter.shape}, and is {shape}")

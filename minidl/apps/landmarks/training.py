@@ -24,6 +24,7 @@ __all__ = ["Trained", "train_landmarks"]
 HELD_OUT = 0.1  # of the pictures, to tell which epoch is best
 LEAST = 4  # pictures
 CHECKPOINTS, WEIGHTS, SETTINGS = "checkpoints", "landmarks.h5", "settings.json"
+BEST = f"{CHECKPOINTS}/best.h5"
 # How training moves pictures
 MOVES: dict[str, Any] = {"degrees": 15.0, "scale": (0.9, 1.15), "shift": 0.04}
 
@@ -198,7 +199,7 @@ def _loaders(
 
 def _keep_best(network: LandmarkNetwork, folder: Path, trainer: Trainer) -> None:
     """Load the best epoch into the network, and save it with the history."""
-    best = folder / CHECKPOINTS / "best.h5"
+    best = folder / BEST
     if best.exists():
         md.load_weights(network, best)
         network.eval()

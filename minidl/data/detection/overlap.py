@@ -1,4 +1,8 @@
-"""How much boxes overlap, in float64, also those that have no area."""
+"""How much boxes overlap, in float64, for measuring and augmenting.
+
+`ops.box_iou` is for training: it refuses boxes without an area, which a detector may give, and
+knows no crowds.
+"""
 
 import numpy as np
 

@@ -4,6 +4,7 @@ import io
 import os
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from minidl.errors import FileFormatError
 __all__ = ["ArrayPicture", "FilePicture", "Picture", "Place", "place_of"]
 
 MOST_BYTES = 2**28  # of a member of an archive
+# What zipfile raises on damaged, encrypted and unknown members
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError,
+)  # fmt: skip
 
 
 class Picture(Protocol):
@@ -74,39 +79,44 @@ class _Member:
 
 
 class _Archive:
-    """A zip archive, opened anew for each member: several threads and processes may read."""
+    """A zip archive that several threads may read; a process, forked ones too, opens its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._opened: tuple[int, zipfile.ZipFile] | None = None  # by which process
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": Path(os.path.abspath(self.path))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
 
     def names(self) -> list[str]:
-        with self._lock, self._open() as archive:
-            return [info.filename for info in archive.infolist() if not info.is_dir()]
+        with self._lock:
+            return [info.filename for info in self._zip().infolist() if not info.is_dir()]
 
     def bytes(self, member: str) -> bytes:
-        with self._lock, self._open() as archive:
-            size = archive.getinfo(member).file_size
+        with self._lock:
+            size = self._zip().getinfo(member).file_size
             if size > MOST_BYTES:
                 raise FileFormatError(
                     f"{self.path}: {member} takes {size:,} bytes, expected at most {MOST_BYTES:,}"
                 )
             try:
-                return archive.read(member)
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
+                return self._zip().read(member)
+            except DAMAGE as error:
                 raise FileFormatError(f"{self.path}: {member} can't be read: {error}") from error
 
-    def _open(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
-            raise FileFormatError(f"{self.path}: the zip archive is damaged: {error}") from error
+    def _zip(self) -> zipfile.ZipFile:
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                self._opened = (os.getpid(), zipfile.ZipFile(self.path))
+            except zipfile.BadZipFile as error:
+                raise FileFormatError(
+                    f"{self.path}: the zip archive is damaged: {error}"
+                ) from error
+        return self._opened[1]
 
 
 class Place:

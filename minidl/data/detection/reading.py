@@ -42,7 +42,7 @@ def read_boxes(
     images: the folder or zip archive of the images; None: beside the annotations.
     classes: their names in the order of their labels; None: as the files list them or, where they
         don't, those that are found, sorted.
-    check: decode every image once, so that a damaged one is found now and not during training.
+    check: read every image once, so that a damaged one is found now and not during training.
 
     Boxes are in pixels, x1, y1, x2, y2, edges. VOC's numbers are taken as they stand, but in the
     original sets, which count pixels from 1. Boxes that reach beyond their image are cut off;
@@ -59,7 +59,10 @@ def read_boxes(
     if where.suffix.lower() in (".h5", ".hdf5"):
         if images is not None or classes is not None:
             raise ArgumentError(f"{where} holds images and classes: leave images=, classes= out")
-        return Detection.open(where)
+        stored = Detection.open(where)
+        for picture in stored.pictures if check else ():
+            picture.read()
+        return stored
     if isinstance(classes, str):
         raise ArgumentError(f"read_boxes: classes must be several names, got {classes!r}")
     names = None if classes is None else [str(name) for name in classes]

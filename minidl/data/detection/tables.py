@@ -41,7 +41,7 @@ def image_folders(folder: Path) -> list[Path]:
 def holds_boxes(path: Path) -> bool:
     """Return whether a table has the columns of boxes, by their names or their cells."""
     try:
-        return _columns(read_table(path)) is not None
+        return _candidates(read_table(path)) is not None
     except FileFormatError:
         return False
 
@@ -57,34 +57,36 @@ def read_table_of_boxes(path: Path) -> Found:
     if not path.read_text(encoding="utf-8-sig", errors="replace").strip():
         raise FileFormatError(f"{path}: the file is empty, expected a table of boxes: {FORM}")
     table = read_table(path)
-    columns = _columns(table)
-    if columns is None:
+    found = _candidates(table)
+    if found is None:
         raise FileFormatError(
             f"{path}: expected a table of boxes with the columns {FORM}, found "
             f"{', '.join(table.columns)}"
         )
+    for column, places in found.items():
+        if len(places) > 1:
+            several = " and ".join(table.columns[i] for i in places)
+            raise FileFormatError(f"{path}: {several} may both be the column {column}: leave one")
+    columns = {column: places[0] for column, places in found.items() if places}
     images: dict[str, Annotated] = {}
     for number, row in enumerate(table.rows, table.first):
         _read_row(f"{path}: row {number}", columns, row, images)
     return Found(path, "CSV", list(images.values()), image_folders(path.parent))
 
 
-def _columns(table: Table) -> dict[str, int] | None:
-    """Return the place of each column that there is; None for a table of something else."""
+def _candidates(table: Table) -> dict[str, list[int]] | None:
+    """Return the columns that may have each meaning; None for a table of something else."""
     if table.first == 1:  # no row of names
         numbers = [_is_number(cell) or not cell for cell in table.rows[0]]
         named = Path(table.rows[0][0]).suffix.lower() in SUFFIXES
         fits = len(numbers) == len(NEEDED) and all(numbers[1:5]) and named
-        return {name: i for i, name in enumerate(NEEDED)} if fits else None
+        return {name: [i] for i, name in enumerate(NEEDED)} if fits else None
     plain = [name.lower().replace("_", "").replace(" ", "") for name in table.columns]
-    found: dict[str, int] = {}
-    for column, names in COLUMNS.items():
-        places = [i for i, name in enumerate(plain) if name in names]
-        if len(places) > 1:
-            return None
-        if places:
-            found[column] = places[0]
-    return found if {*NEEDED} <= {*found} else None
+    found = {
+        column: [i for i, name in enumerate(plain) if name in names]
+        for column, names in COLUMNS.items()
+    }
+    return found if all(found[column] for column in NEEDED) else None
 
 
 def _is_number(text: str) -> bool:

@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 from minidl.data.containers import containers
 from minidl.data.detection.records import Annotated, Box, Found
-from minidl.data.detection.texts import read_lines
-from minidl.data.parts import class_folders, part_of
+from minidl.data.detection.texts import listed_parts
+from minidl.data.parts import class_folders
 from minidl.errors import FileFormatError
 
 __all__ = ["read_voc", "xml_files"]
@@ -45,19 +45,8 @@ def read_voc(path: Path, files: list[Path]) -> Found:
 
 def _parts(root: Path) -> dict[str, str]:
     """Return the part of each image that a list in ImageSets/Main names, by its name."""
-    found: dict[str, str] = {}
-    for file in sorted((root / "ImageSets" / "Main").glob("*.txt")):
-        part = part_of(file.stem)
-        if part is None or file.stem == "trainval":
-            continue
-        for line, text in enumerate(read_lines(file, "an image in each line"), 1):
-            name = text.strip()
-            if name and found.setdefault(name, part) != part:
-                raise FileFormatError(
-                    f"{file}: line {line}: the image {name!r} is of the part {found[name]} too: "
-                    "leave it in one list"
-                )
-    return found
+    lists = sorted((root / "ImageSets" / "Main").glob("*.txt"))
+    return listed_parts([file for file in lists if file.stem != "trainval"], str)
 
 
 def _image(file: Path) -> Annotated:

@@ -2,6 +2,7 @@
 
 A line is class, centre x, centre y, width, height, in shares of the image's size. Classes are in
 data.yaml, classes.txt or obj.names; an image without a file, or with an empty one, has no objects.
+Parts are folders, or lists of images in train.txt, valid.txt, test.txt.
 """
 
 import math
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from minidl.data.containers import containers
 from minidl.data.detection.pictures import Place, place_of
 from minidl.data.detection.records import Annotated, Box, Found
-from minidl.data.detection.texts import read_lines
+from minidl.data.detection.texts import listed_parts, read_lines
 from minidl.data.parts import class_folders, part_of
 from minidl.errors import FileFormatError
 
@@ -42,14 +43,15 @@ def read_yolo(path: Path, classes: list[str] | None, where: Path | None) -> Foun
     """
     root = path.parent if path.is_file() else path
     names = classes if classes is not None else _classes(path, root)
+    listed = listed_parts(sorted(root.glob("*.txt")), _stem)
     images: list[Annotated] = []
     for file in sorted(_texts(root)):
         boxes = list(_boxes(file, names))
-        part = _part(file.relative_to(root).as_posix())
+        part = _part(file.relative_to(root).as_posix()) or listed.get(file.stem)
         images.append(Annotated(file.stem, str(file), boxes, None, part))
     around = [root / name for name in containers(class_folders(root))]
     for folder in [where] if where else around or [root]:
-        images += _without_objects(place_of(folder), images)
+        images += _without_objects(place_of(folder), images, listed)
     packed = [root / "images.zip"] if (root / "images.zip").is_file() else []
     return Found(path, "YOLO", images, [*around, *packed, root], names, shares=True)
 
@@ -59,15 +61,24 @@ def _part(name: str) -> str | None:
     return next((part for word in name.split("/")[:-1] if (part := part_of(word))), None)
 
 
-def _without_objects(place: Place, told: list[Annotated]) -> Iterator[Annotated]:
+def _stem(name: str) -> str:
+    """Return the last part of a path without its suffix."""
+    return PurePosixPath(name).stem
+
+
+def _without_objects(
+    place: Place, told: list[Annotated], listed: dict[str, str]
+) -> Iterator[Annotated]:
     """Yield the images that have no text file."""
     parts: dict[str, set[str | None]] = {}
     for each in told:
         parts.setdefault(each.name, set()).add(each.part)
     for name in place.names:
-        known, part = parts.get(PurePosixPath(name).stem, set()), _part(name)
+        known, part = parts.get(_stem(name), set()), _part(name)
         if not known or (part is not None and None not in known and part not in known):
-            yield Annotated(name, f"{place.path}: {name}", [], None, part)
+            yield Annotated(
+                name, f"{place.path}: {name}", [], None, part or listed.get(_stem(name))
+            )
 
 
 def _texts(root: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.checks import positive, real
+from minidl.data.detection.overlap import overlaps
 from minidl.data.transforms.box_base import BoxTransform, Item, Target
 from minidl.errors import ArgumentError
 
@@ -76,44 +77,43 @@ class RandomIoUCrop(BoxTransform):
             least = self.sampler_options[int(generator.integers(len(self.sampler_options)))]
             if least >= 1:
                 return image, target
-            for _ in range(self.trials):
-                part = self._part(image.shape, generator)
-                if part is not None and _best_overlap(part, target["boxes"]) >= max(least, 1e-9):
-                    return _cropped(image, target, part)
+            parts = self._parts(image.shape, generator)
+            best = _best_overlaps(parts, target["boxes"])
+            fits = np.flatnonzero((best >= least) & (best > 0))
+            if len(fits):
+                return _cropped(image, target, parts[fits[0]])
         return image, target
 
-    def _part(self, shape: tuple[int, ...], generator: Generator) -> np.ndarray | None:
-        """Return x1, y1, x2, y2 of a part of an image (H, W, C); None for a wrong aspect."""
+    def _parts(self, shape: tuple[int, ...], generator: Generator) -> np.ndarray:
+        """Return (n, 4) x1, y1, x2, y2 of parts of an image (H, W, C), those of a right aspect."""
         size = np.array([shape[1], shape[0]])  # width, height
-        drawn = generator.random(4)
-        part = (size * (self.min_scale + (self.max_scale - self.min_scale) * drawn[:2])).astype(int)
-        if part.min() < 1 or not (
-            self.min_aspect_ratio <= part[0] / part[1] <= self.max_aspect_ratio
-        ):
-            return None
-        low = ((size - part) * drawn[2:]).astype(int)
-        return np.concatenate([low, low + part])
+        drawn = generator.random((self.trials, 4))
+        shares = self.min_scale + (self.max_scale - self.min_scale) * drawn[:, :2]
+        sides = (size * shares).astype(int)
+        low = ((size - sides) * drawn[:, 2:]).astype(int)
+        aspect = sides[:, 0] / np.maximum(sides[:, 1], 1)
+        right = (self.min_aspect_ratio <= aspect) & (aspect <= self.max_aspect_ratio)
+        return np.concatenate([low, low + sides], axis=1)[right & (sides.min(axis=1) >= 1)]
 
 
-def _inside(part: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return which boxes (n, 4) have their centres in a part (4,), (n,) bool."""
+def _inside(parts: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return which boxes (n, 4) have their centres in which parts (m, 4), (m, n) bool."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    kept: np.ndarray = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
+    low, high = parts[:, np.newaxis, :2], parts[:, np.newaxis, 2:]
+    kept: np.ndarray = ((centres > low) & (centres < high)).all(axis=2)
     return kept
 
 
-def _best_overlap(part: np.ndarray, boxes: np.ndarray) -> float:
-    """Return the largest intersection over union of a part with a box whose centre is in it."""
-    kept = boxes[_inside(part, boxes)].astype(np.float64)
-    shared = np.minimum(kept[:, 2:], part[2:]) - np.maximum(kept[:, :2], part[:2])
-    inside = shared.clip(0).prod(axis=1)
-    areas = (kept[:, 2:] - kept[:, :2]).prod(axis=1) + (part[2:] - part[:2]).prod()
-    return float((inside / (areas - inside)).max(initial=0))
+def _best_overlaps(parts: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the largest overlap of each part with a box whose centre is in it, (m,)."""
+    shared = overlaps(parts.astype(np.float64), boxes.astype(np.float64))
+    best: np.ndarray = np.where(_inside(parts, boxes), shared, 0).max(axis=1, initial=0)
+    return best
 
 
 def _cropped(image: np.ndarray, target: Target, part: np.ndarray) -> Item:
     x1, y1, x2, y2 = part.tolist()
-    kept = _inside(part, target["boxes"])
+    (kept,) = _inside(part[np.newaxis], target["boxes"])
     found = {
         name: array[kept] if np.ndim(array) and len(array) == len(kept) else array
         for name, array in target.items()
