@@ -266,8 +266,12 @@ def test_other_files_are_refused(tmp_path):
         detect.load(tmp_path / "text.h5")
     detector = detect.SSD(small_body(), 2, SIZE)
     detector.classes = CLASSES
-    for arguments in ({"body": "resnet19"}, {"num_classes": 3}, {"size": [0, 0]}, {"what": 1},
-                      {"num_classes": 10**12}):  # fmt: skip
+    for arguments in (
+        {"body": "resnet19"}, {"num_classes": 3}, {"size": [0, 0]}, {"what": 1},
+        {"body_arguments": {"width": 50.0}}, {"body_arguments": {"weights": "body.h5"}},
+        {"body_arguments": [1]}, {"body": ["mobilenet_v1"]}, {"scales": 3},
+        {"num_classes": 10**12},
+    ):  # fmt: skip
         detector.architecture = ("ssd", {**detector.architecture[1], **arguments})
         md.save_weights(detector, tmp_path / "odd.h5")
         with pytest.raises(FileFormatError, match=r"odd.h5: a ssd can't be made with"):
