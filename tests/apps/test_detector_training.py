@@ -119,6 +119,27 @@ def test_outputs_that_are_not_finite_stop_it(model, tmp_path):
         detect.train_detector(squares(), tmp_path, small_body(), model=model, lr=1e30, **SHORT)
 
 
+@pytest.mark.parametrize("model", ["ssd", "faster_rcnn"])
+def test_batches_without_an_object(model, tmp_path):
+    held = squares(8)
+    targets = [dict(target) for target in held.targets]
+    for target in targets[1:-1]:
+        target |= {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+    bare = data.Detection([held[i][0] for i in range(8)], targets, CLASSES, parts=held.parts)
+    trained = detect.train_detector(
+        bare, tmp_path, small_body(), model=model, **{**SHORT, "epochs": 1}
+    )
+    assert np.isfinite(trained.history[0]["loss"])
+    detector = trained.detector.train()
+    parts = detector.loss(detector.prepare([held[1][0]] * 2), targets[1:3])
+    assert {name: part.item() for name, part in parts.items() if name in ("box", "proposal")} == {
+        name: 0.0 for name in parts if name in ("box", "proposal")
+    }
+    sum(parts.values()).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is None or np.isfinite(parameter.grad).all(), name
+
+
 def test_a_network_that_is_given_is_left_as_it_is(tmp_path):
     body = small_body()
     before = {name: array.copy() for name, array in body.state_dict().items()}

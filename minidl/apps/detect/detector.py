@@ -12,9 +12,10 @@ from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
 from minidl.data.transforms.geometry import resize_into
 from minidl.errors import ArgumentError, GradError
+from minidl.nn import functional
 from minidl.nn.modes import evaluating
 
-__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "check_finite", "objects_of"]
+__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "box_loss", "check_finite", "objects_of"]
 
 Target = dict[str, np.ndarray]
 Prediction = dict[str, np.ndarray]
@@ -146,6 +147,13 @@ def objects_of(target: Target) -> tuple[np.ndarray, np.ndarray]:
     boxes, labels = target["boxes"], target["labels"]
     single = ~target.get("crowd", np.zeros(len(labels), bool))
     return boxes[single], labels[single]
+
+
+def box_loss(codes: Any, wanted: np.ndarray, beta: float = 1.0) -> Any:
+    """Return the sum of the smooth L1 loss of codes (n, 4): 0 where no box is to be learned."""
+    if not len(wanted):
+        return codes.sum()
+    return functional.smooth_l1_loss(codes, wanted, beta=beta, reduction="sum")
 
 
 def check_finite(who: str, *outputs: Any) -> None:

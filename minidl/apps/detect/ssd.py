@@ -11,7 +11,7 @@ import numpy as np
 import minidl as md
 from minidl import nn, ops
 from minidl.apps.detect.backbone import Backbone, VGGBackbone, check_network
-from minidl.apps.detect.detector import Detector, Target, check_finite, objects_of
+from minidl.apps.detect.detector import Detector, Target, box_loss, check_finite, objects_of
 from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock, conv_relu
@@ -121,7 +121,9 @@ class SSD(Detector):
             each.reshape(shape), positive.reshape(shape), ratio=NEGATIVES
         ).reshape(-1)
         objects, used = np.flatnonzero(positive), np.flatnonzero(positive | negative)
-        box = functional.smooth_l1_loss(codes[objects], wanted[objects], reduction="sum")
+        box = box_loss(codes[objects], wanted[objects])
+        if not len(used):  # no image has an object: the loss is 0, as the paper says
+            return {"class": scores[used].sum(), "box": box}
         of_class = functional.cross_entropy(scores[used], labels[used], reduction="sum")
         return {"class": of_class / count, "box": box / count}
 
