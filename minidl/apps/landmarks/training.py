@@ -15,7 +15,7 @@ from minidl.apps.landmarks.sets import MIRROR, PointSet, moved
 from minidl.checks import positive, real, whole
 from minidl.data import ArrayDataset, DataLoader
 from minidl.errors import ArgumentError, StateError
-from minidl.io.plain_json import save_json
+from minidl.io.plain_json import save_json, to_json
 from minidl.train import Callback, Checkpoint, Trainer
 from minidl.train.pretrained import pretrained
 
@@ -86,7 +86,7 @@ def train_landmarks(
     settings = {
         "architecture": list(network.architecture), "weights": weights, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "mirror": table, "seed": seed,
-        "pictures": len(pictures), "moves": MOVES,
+        "pictures": len(pictures), "checksum": pictures.checksum(), "moves": MOVES,
     }  # fmt: skip
     folder = Path(output)
     _begin(folder, settings, resume)
@@ -157,9 +157,7 @@ def _begin(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     checkpoints, beside = folder / CHECKPOINTS, folder / SETTINGS
     checkpoints.mkdir(parents=True, exist_ok=True)
     if resume and any(checkpoints.glob("*.h5")):
-        save_json(folder / f".{SETTINGS}", settings, "train_landmarks")
-        wanted = json.loads((folder / f".{SETTINGS}").read_text())
-        (folder / f".{SETTINGS}").unlink()
+        wanted = json.loads(to_json(settings, "train_landmarks"))
         try:
             known = json.loads(beside.read_text())
         except (OSError, ValueError) as error:
