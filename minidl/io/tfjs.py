@@ -45,7 +45,8 @@ def read_tfjs(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dict[
 
     Nothing is read before the files are known to have the bytes that the manifest tells of, and
     files are sought in its folder alone.
-    Raises FileFormatError for what is no manifest, is damaged, or takes more than `max_bytes`.
+    Raises FileFormatError for what is no manifest, is damaged, holds NaN or infinity, or takes more
+    than `max_bytes`.
     """
     where = os.fspath(path)
     groups = [_group(each, where) for each in _read_json(path, where)]
@@ -158,6 +159,8 @@ def _read_group(files: list[Path], weights: list[_Weight], where: str) -> dict[s
     for weight in weights:
         numbers = np.frombuffer(content, weight.stored, weight.numbers, at)
         at += numbers.nbytes
+        if weight.stored.kind == "f" and not np.isfinite(numbers).all():
+            raise FileFormatError(f"{where}: {weight.name!r:.80} holds NaN or infinity")
         arrays[weight.name] = _restored(numbers, weight).reshape(weight.shape)
     return arrays
 

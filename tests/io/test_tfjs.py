@@ -120,6 +120,13 @@ def test_what_is_refused(tmp_path, manifest, said):
         read_tfjs(path)
 
 
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_numbers_that_are_none(tmp_path, number):
+    path = written(tmp_path, [weight()], np.float32([1, 2, 3, 4, 5, number]).tobytes())
+    with pytest.raises(FileFormatError, match="'w' holds NaN or infinity"):
+        read_tfjs(path)
+
+
 def test_too_large(tmp_path):
     path = written(tmp_path, [weight()], bytes(24))
     assert read_tfjs(path, max_bytes=24)["w"].shape == (2, 3)

@@ -295,7 +295,10 @@ def _load(network: Module, layers: list[CaffeLayer], path: str) -> None:
     """Load a network with Caffe's layers, in their order."""
     try:
         names = [name for name, _ in network.named_parameters()]
-        network.load_state_dict(dict(zip(names, _turned(layers), strict=True)))
+        arrays = dict(zip(names, _turned(layers), strict=True))
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("there are NaNs or infinities among the weights")
+        network.load_state_dict(arrays)
     except ValueError as error:
         raise FileFormatError(
             f"{path}: expected the layers of MTCNN's {type(network).__name__}, found "
