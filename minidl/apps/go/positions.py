@@ -1,7 +1,7 @@
 """Positions of many games in an HDF5 file, as a network is trained on them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from minidl.errors import ArgumentError, FileFormatError
 __all__ = ["Positions", "turned", "write_positions"]
 
 STONES, AGES, KO = range(3)  # channels of a row
+SOURCE = "positions of Go"  # what a file says that it is made from
 SYMMETRIES = 8
 
 
@@ -26,25 +27,17 @@ def write_positions(
 ) -> int:
     """Write the position before each move of games to a file; return how many there are.
 
-    games: as `read_games` yields them. What can't be read, has an illegal move, or another board
-        than one of `size` lines, is left out, and told.
+    games: as `read_games` yields them. What can't be read, has an illegal move or none, or another
+        board than one of `size` lines, is left out, and told.
     A row is (S, S, 3) uint8: stones as the player to move sees them, 1 own and 2 the opponent's,
     the turns since each was played, and 1 at the point that ko forbids. Its label is the move.
     Raises ArgumentError where no position is left.
     """
     count = 0
-    writer = HDF5Writer(path, (size, size, 3), overwrite=True)
+    writer = HDF5Writer(path, (size, size, 3), overwrite=True, source=SOURCE)
     try:
-        for name, game in games:
-            try:
-                if isinstance(game, FileFormatError):
-                    raise game
-                if game.size != size:
-                    raise FileFormatError(f"{name}: a board of {game.size} lines, not {size}")
-                rows, moves = _rows(game, name)
-            except FileFormatError as error:
-                tell(f"left out: {error}")
-                continue
+        for name, game in usable(games, size, tell):
+            rows, moves = _rows(game, name)
             writer.add(rows, moves)
             count += len(rows)
         if not count:
@@ -54,6 +47,25 @@ def write_positions(
         writer.discard()
         raise
     return count
+
+
+def usable(
+    games: Iterable[tuple[str, Game | FileFormatError]], size: int, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Game]]:
+    """Yield the games on a board of `size` lines that have moves, all legal; tell the others."""
+    for name, game in games:
+        try:
+            if isinstance(game, FileFormatError):
+                raise game
+            if game.size != size:
+                raise FileFormatError(f"{name}: a board of {game.size} lines, not {size}")
+            if not (game.moves != PASS).any():
+                raise FileFormatError(f"{name}: a game without a move")
+            game.positions(name)
+        except FileFormatError as error:
+            tell(f"left out: {error}")
+        else:
+            yield name, game
 
 
 def _rows(game: Game, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -83,9 +95,12 @@ class Positions(Dataset):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.rows = HDF5Dataset(path)
-        if len(self.rows.shape) != 3 or self.rows.shape[0] != self.rows.shape[1]:
-            raise FileFormatError(f"{os.fspath(path)}: no file of positions of Go")
         self.size = int(self.rows.shape[0])
+        fits = self.rows.shape == (self.size, self.size, 3) and self.rows.dtype == np.uint8
+        if self.rows.source != SOURCE or not fits:
+            raise FileFormatError(
+                f"{os.fspath(path)}: no file of positions of Go: write_positions makes one"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
