@@ -161,6 +161,8 @@ WRONG = [
     ({"boxes": [[1, 1, 2, 2]], "labels": []}, ShapeError, r"labels \(n,\) of 1 boxes, got \(0,\)"),
     ({"boxes": [[1, 1, 2]], "labels": [0]}, ShapeError, r"expected boxes \(n, 4\), got \(1, 3\)"),
     ({"boxes": [[1, 1, 2, 2]]}, DTypeError, 'expected a dict with "boxes" and "labels"'),
+    ({"boxes": [[1, 1, 2, 2]], "labels": [0], "area": [np.nan]}, ArgumentError, "area must be fin"),
+    ({"boxes": [[1, 1, 2, 2]], "labels": [0], "area": [-1]}, ArgumentError, "numbers from 0 up"),
     (
         {"boxes": [[1, 1, 2, 2]], "labels": [0], "points": np.zeros((1, 2))},
         ShapeError, r"expected points \(n, P, 2\) of 1 boxes, got \(1, 2\)",
@@ -173,6 +175,16 @@ def test_wrong_targets(number):
     target, error, said = WRONG[number]
     with pytest.raises(error, match=said):
         data.Detection([np.zeros((9, 9, 3), np.uint8)], [target], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("indices", "error"), [([True, False] * 2, DTypeError), ([0.7], DTypeError), ([-1], IndexError),
+                           ([4], IndexError), ([], ShapeError)],
+)  # fmt: skip
+def test_wrong_subsets(detection, indices, error):
+    """A mask isn't taken for the numbers 0 and 1."""
+    with pytest.raises(error, match="Subset expected"):
+        detection.subset(np.array(indices))
 
 
 def test_wrong_sets():
@@ -267,6 +279,26 @@ def test_other_files_are_refused(tmp_path, detection):
         data.HDF5Dataset(tmp_path / "c.h5")
     with pytest.raises(ArgumentError, match=r"c.h5 holds images and classes: leave images="):
         data.read_boxes(tmp_path / "c.h5", classes=["cat"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": np.array([5])}, "labels from 0 to 1"),
+        ({"boxes": np.array([[5, 5, 1, 1]], np.float32)}, "degenerate"),
+    ],
+)
+def test_odd_contents_are_refused(tmp_path, detection, change, said):
+    """A file whose checksums are right and whose boxes aren't."""
+    detection.targets[1] |= change
+    detection.save(tmp_path / "a.h5")
+    with pytest.raises(FileFormatError, match=f"a.h5: what it holds is no .*{said}"):
+        data.Detection.open(tmp_path / "a.h5")
+
+
+def test_no_folder_to_save_in(tmp_path, detection):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none: create"):
+        detection.save(tmp_path / "none" / "a.h5")
 
 
 SHAPES = ["sizes", "counts", "labels", "boxes", "names", "checksums", "parts"]

@@ -10,6 +10,7 @@ from minidl.data.dataset import Dataset
 from minidl.data.detection.collate import Target, collate_boxes
 from minidl.data.detection.pictures import ArrayPicture, FilePicture, Picture
 from minidl.data.parts import PARTS
+from minidl.data.splits import Subset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 __all__ = ["FIELDS", "Detection", "Target", "checked_target"]
@@ -106,7 +107,7 @@ class Detection(Dataset):
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Detection":
         """Return the images of these numbers, in that order, as a set of the same classes."""
-        chosen = [int(i) for i in np.asarray(indices)]
+        chosen = Subset(self, indices).indices.tolist()
         return Detection(
             [self.pictures[i] for i in chosen], [self.targets[i] for i in chosen], self.classes,
             names=[self.names[i] for i in chosen],
@@ -213,6 +214,8 @@ def _check_numbers(who: str, name: str, target: Target, classes: int) -> None:
     boxes, labels = target["boxes"], target["labels"]
     if not np.isfinite(boxes).all():
         raise ArgumentError(f"{who}: {name}: boxes must be finite numbers")
+    if not (np.isfinite(area := target.get("area", np.zeros(0))) & (area >= 0)).all():
+        raise ArgumentError(f"{who}: {name}: area must be finite numbers from 0 up")
     if (boxes[:, 2:] <= boxes[:, :2]).any():
         bad = int(np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))[0])
         raise ArgumentError(
