@@ -161,6 +161,18 @@ def test_other_files_of_rows(tmp_path):
             go.Positions(tmp_path / "images.h5")
 
 
+@pytest.mark.parametrize(
+    ("stone", "move", "said"), [(3, 0, "stones other than"), (1, 25, "moves beyond the board")]
+)
+def test_odd_rows(tmp_path, stone, move, said):
+    """The kernel would write beyond its memory."""
+    path = tmp_path / "positions.h5"
+    with HDF5Writer(path, (SIZE, SIZE, 3), source="positions of Go") as writer:
+        writer.add(np.full((1, SIZE, SIZE, 3), stone, np.uint8), [move])
+    with pytest.raises(FileFormatError, match=f"positions.h5: it has {said}"):
+        go.Positions(path)[0]
+
+
 def test_probabilities(trained):
     network = go.load_policy(trained[0] / "policy.h5")
     board = go.Board(SIZE)
@@ -235,9 +247,9 @@ def test_board_as_svg():
     stones[0, 0], stones[1, 1] = 1, 2
     shares = np.zeros((9, 9), np.float32)
     shares[4, 4], shares[0, 0], shares[5, 5] = 0.75, 0.2, 0.001
-    root = ElementTree.fromstring(go.board_svg(stones, shares, last=10, title="a < b & c"))
+    root = ElementTree.fromstring(go.board_svg(stones, shares, last=10, title="a < b & c\x01"))
     texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[-2:] == ["75", "a < b & c"]  # not on stones, and not what is hardly likely
+    assert texts[-2:] == ["75", "a < b & c?"]  # not on stones, and not what is hardly likely
     circles = [each.get("fill") for each in root.iter("{http://www.w3.org/2000/svg}circle")]
     assert circles.count("#111") == 1
     assert circles.count("#fafafa") == 1

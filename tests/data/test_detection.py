@@ -192,7 +192,8 @@ def test_wrong_sets():
     for images, targets, classes, error, said in (
         ([image], [target] * 2, ["a"], ShapeError, "as many images as targets"),
         ([], [], ["a"], ShapeError, "at least one"),
-        ([image], [target], [], ArgumentError, "expected classes, each once"),
+        ([image], [target], [], ArgumentError, "expected a list of the classes' names"),
+        ([image], [target], "ab", ArgumentError, "expected a list of the classes' names, got 'ab'"),
         ([image], [target], ["a", "a"], ArgumentError, "expected classes, each once"),
         ([image[0]], [target], ["a"], ShapeError, r"images \(H, W, 3\) uint8, got uint8 \(9, 3\)"),
         ([7], [target], ["a"], DTypeError, "arrays or files, got int"),

@@ -8,9 +8,10 @@ import numpy as np
 
 from minidl import kernels
 from minidl.apps.go.sgf import Game
-from minidl.constants.go import BLACK, EMPTY, PASS
+from minidl.constants.go import BLACK, EMPTY, PASS, WHITE
 from minidl.data import Dataset, HDF5Dataset, HDF5Writer
 from minidl.errors import ArgumentError, FileFormatError
+from minidl.text import printable
 
 __all__ = ["Positions", "turned", "write_positions"]
 
@@ -63,7 +64,7 @@ def usable(
                 raise FileFormatError(f"{name}: a game without a move")
             game.positions(name)
         except FileFormatError as error:
-            tell(f"left out: {error}")
+            tell(printable(f"left out: {error}"))
         else:
             yield name, game
 
@@ -110,13 +111,22 @@ class Positions(Dataset):
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         """(N, S, S, 48) and (N,)."""
-        rows, moves = self.rows.batch(indices)
+        rows, moves = self._read(indices)
         return planes_of(rows), moves
+
+    def _read(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and moves; raise FileFormatError for those that no game has."""
+        rows, moves = self.rows.batch(indices)
+        stones_fit = rows[..., STONES].max(initial=0) <= WHITE
+        if not stones_fit or ((moves < 0) | (moves >= self.size**2)).any():
+            what = "moves beyond the board" if stones_fit else "stones other than 0, 1 and 2"
+            raise FileFormatError(f"{self.rows.path}: it has {what}")
+        return rows, moves
 
     def prepared(
         self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
     ) -> tuple[Any, ...]:
-        rows, moves = self.rows.batch(indices)
+        rows, moves = self._read(indices)
         if rng is not None:
             rows, moves = turned(rows, moves, rng.integers(SYMMETRIES, size=len(rows)))
         x = planes_of(rows)

@@ -13,7 +13,7 @@ from minidl.data.parts import PARTS
 from minidl.data.splits import Subset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["FIELDS", "Detection", "Target", "checked_target"]
+__all__ = ["FIELDS", "Detection", "Target", "checked_classes", "checked_target"]
 
 # What a target may hold beside its boxes: dtype, and the shape of one box's
 FIELDS: dict[str, Any] = {
@@ -48,8 +48,8 @@ class Detection(Dataset):
         parts: Sequence[str | None] | None = None,
         passed_over: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.classes = [str(name) for name in classes]
-        if not self.classes or len({*self.classes}) < len(self.classes):
+        self.classes = checked_classes("Detection", classes)
+        if len({*self.classes}) < len(self.classes):
             raise ArgumentError(f"Detection expected classes, each once, got {self.classes}")
         lengths = [len(each) for each in (images, targets, names, parts) if each is not None]
         if len({*lengths}) > 1 or not lengths[0]:
@@ -179,6 +179,13 @@ def _name(image: Any, index: int) -> str:
     if isinstance(image, str | os.PathLike):
         return os.path.basename(os.fspath(image))
     return f"image {index}"
+
+
+def checked_classes(who: str, classes: Sequence[str]) -> list[str]:
+    """Return names of classes; raise ArgumentError for none, and for a text, which is one name."""
+    if isinstance(classes, str) or not len(classes):
+        raise ArgumentError(f"{who} expected a list of the classes' names, got {classes!r:.60}")
+    return [str(name) for name in classes]
 
 
 def checked_target(who: str, name: str, target: Any, classes: int) -> Target:
