@@ -436,7 +436,7 @@ def test_images_of_yolo_called_like_lists(tmp_path, name):
 def test_images_of_yolo_called_like_lists_beside_their_boxes(tmp_path):
     for i, name in enumerate(("train_1", "val_1", "train")):
         save(tmp_path / f"{name}.png", picture(20, 30, i))
-        (tmp_path / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\r\n")
+        (tmp_path / f"{name}.txt").write_text("\ufeff\r\n0 0.5 0.5 0.2 0.2\r\n")
     (tmp_path / "classes.txt").write_text("cat\r\n")
     found = data.read_boxes(tmp_path)
     assert [len(target["boxes"]) for target in found.targets] == [1, 1, 1]

@@ -12,11 +12,11 @@ __all__ = ["Board"]
 
 
 class Board:
-    """A game under way.
+    """A game in progress.
 
-    size: lines, 2 to 25.  stones: (S, S) int8 to begin with, 0 empty, 1 black, 2 white.
-    A move may not bring back a position that was there before, whoever's turn it was (positional
-    superko), nor be suicide. Two passes end the game.
+    size: lines, 2 to 25.  stones: (S, S), at the beginning: 0 empty, 1 black, 2 white.
+    A move may not bring back an earlier position, no matter whose turn it was (positional superko),
+    nor be suicide. Two passes end the game.
     moves, colors: what was played.  to_play: 1 for black, 2 for white.
     """
 
@@ -51,7 +51,7 @@ class Board:
         return self.moves[-2:] == [PASS, PASS]
 
     def legal(self, color: int | None = None) -> np.ndarray:
-        """(S, S) bool: where a color, that to play, may play."""
+        """Return (S, S) bool: where a color may play; None: the color whose turn it is."""
         color = self._color(color)
         board = self._boards[-1:]
         found: np.ndarray = kernels.use("go").legal(board, np.array([color]), self._kos[-1:])[0]
@@ -61,7 +61,7 @@ class Board:
         return found
 
     def planes(self) -> np.ndarray:
-        """(1, S, S, 48): what a network is told of the position."""
+        """Return the network's input for the position, (1, S, S, 48)."""
         now = np.array([self.to_play])
         found: np.ndarray = kernels.use("go").planes(
             self._boards[-1:], self._ages[-1:], now, self._kos[-1:]
@@ -71,7 +71,7 @@ class Board:
     def play(self, move: int, color: int | None = None, *, superko: bool = True) -> None:
         """Play a point, row * S + column, or -1, a pass.
 
-        superko: whether positions may not come back; many games are played without that rule.
+        superko: forbid moves that bring back a position; many games are played without that rule.
         Raises ArgumentError, and leaves the board as it was, for a move that the rules forbid.
         """
         color = self._color(color)

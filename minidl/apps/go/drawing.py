@@ -87,7 +87,7 @@ def _lines(size: int) -> list[str]:
 
 
 def _shares(stones: np.ndarray, shares: np.ndarray) -> list[str]:
-    """Squares the redder the likelier, with percent."""
+    """Return squares, the redder the likelier the move, with percentages."""
     found = []
     most = max(float(shares.max()), SHOWN)
     for row, column in np.argwhere((shares >= SHOWN) & (stones == EMPTY)):

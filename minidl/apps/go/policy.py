@@ -38,9 +38,9 @@ WEIGHTS = "policy.h5"
 
 
 class Measured(NamedTuple):
-    """How often the players' move is the network's first, and among its first five.
+    """How often the players' move is the network's first choice, and among its first five.
 
-    Moves that the rules forbid aren't looked at.
+    Moves that the rules forbid are not considered.
     """
 
     top1: float
@@ -176,7 +176,8 @@ def _legal(planes: np.ndarray) -> np.ndarray:
 
 
 def probabilities(network: Network, board: Board) -> np.ndarray:
-    """Return (S, S) float32: how likely a player is to move at each point; 0 where he may not.
+    """Return (S, S) float32: the probability of each move; 0 where the rules forbid it or it makes
+    no sense, such as in an eye of one's own.
 
     Raises ArgumentError for a board of another size than the network's.
     """

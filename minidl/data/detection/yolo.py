@@ -31,8 +31,8 @@ def is_yolo(folder: Path) -> bool:
 
 def _begins_with_box(file: Path) -> bool:
     with file.open(encoding="utf-8-sig", errors="replace") as text:
-        cells = text.readline(1000).split()
-    return len(cells) >= 5 and all(map(_is_number, cells))
+        cells = text.read(1000).lstrip().split("\n")[0].split()
+    return len(cells) >= 5 and all(map(_is_number, cells[:5]))
 
 
 def read_yolo(path: Path, classes: list[str] | None, where: Path | None) -> Found:
