@@ -233,6 +233,19 @@ def optim_arguments():
     }
 
 
+def go_arguments():
+    """A game of passes and free points, and positions of stones wherever they fall."""
+    moves = np.random.default_rng(0).permutation(81)[:50]
+    colors = 1 + np.arange(50) % 2
+    boards = np.random.default_rng(1).choice([0, 0, 1, 2], (4, 9, 9)).astype(np.int8)
+    turns, kos = np.array([1, 2, 1, 2]), np.full(4, -1)
+    return {
+        "positions": (moves, colors, np.zeros((9, 9), np.int8)),
+        "legal": (boards, turns, kos),
+        "planes": (boards, boards.astype(np.uint8), turns, kos),
+    }
+
+
 def copy_arguments():
     x = normal(60, 70, 20)
     return {
@@ -293,6 +306,7 @@ CASES = {
     **elementwise_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
     "gate": [gate_arguments()],
+    "go": [go_arguments()],
     "grouped": [grouped_arguments()],
     "pool": [pool_arguments()],
     "norm": [norm_arguments()],
@@ -325,7 +339,7 @@ def run_kernel(family, number, name):
     if result is None:  # it changed its arguments
         result = tuple(a for a in arguments if isinstance(a, np.ndarray))
     result = result if isinstance(result, tuple) else (result,)
-    return digest([array for array in result if array is not None])
+    return digest([np.asarray(each) for each in result if each is not None])
 
 
 KERNELS = [

@@ -58,7 +58,9 @@ def prior_boxes(
     """
     who = "prior_boxes"
     size = np.array(pair(image_size, f"{who}: image_size"))
-    maps = [pair(each, f"{who}: feature_sizes") for each in feature_sizes]
+    sizes = _listed(who, "feature_sizes", feature_sizes, "sizes")
+    maps = [pair(each, f"{who}: feature_sizes") for each in sizes]
+    ratios = _listed(who, "ratios", ratios, "lists")
     scales, clip = _positives(who, "scales", scales), flag(who, "clip", clip)
     steps = None if steps is None else _positives(who, "steps", steps)
     if len(scales) != len(maps) + 1 or len(ratios) != len(maps):
@@ -91,9 +93,16 @@ def _shares(scale: float, following: float, ratios: Sequence[float]) -> np.ndarr
 
 def _positives(who: str, name: str, values: Any, least: int = 1) -> list[float]:
     """Return numbers larger than 0. Raise unless there are at least so many of them."""
-    if not isinstance(values, list | tuple | np.ndarray) or len(values) < least:
-        raise ArgumentError(f"{who}: {name} must be a list of numbers, got {values!r:.60}")
-    found = [real(who, name, value) for value in values]
+    found = [real(who, name, value) for value in _listed(who, name, values, "numbers", least)]
     if any(value <= 0 for value in found):
         raise ArgumentError(f"{who}: {name} must be larger than 0, got {values!r:.60}")
     return found
+
+
+def _listed(who: str, name: str, values: Any, of: str, least: int = 1) -> list[Any]:
+    """Return values as a list. Raise unless they are one, of at least so many."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, list | tuple) or len(values) < least:
+        raise ArgumentError(f"{who}: {name} must be a list of {of}, got {values!r:.60}")
+    return list(values)

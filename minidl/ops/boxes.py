@@ -105,7 +105,7 @@ def box_convert(boxes: np.ndarray, in_fmt: str, out_fmt: str) -> np.ndarray:
     Raises ArgumentError for other formats, and for boxes with a negative width or height.
     """
     for name, fmt in (("in_fmt", in_fmt), ("out_fmt", out_fmt)):
-        if fmt not in FORMATS:
+        if not isinstance(fmt, str) or fmt not in FORMATS:
             raise ArgumentError(f"box_convert: {name} must be one of {FORMATS}, got {fmt!r:.60}")
     boxes = check_rows("box_convert", "boxes", boxes)
     first, second = boxes[:, :2], boxes[:, 2:]
@@ -130,7 +130,10 @@ def clip_boxes_to_image(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return boxes (n, 4) clipped to an image of `size` (height, width)."""
     boxes = check_boxes("clip_boxes_to_image", "boxes", boxes)
     height, width = pair(size, "clip_boxes_to_image: size", 0)
-    return np.clip(boxes, 0, np.array([width, height] * 2, boxes.dtype))
+    found = np.empty_like(boxes)
+    for k, most in enumerate((width, height, width, height)):
+        np.clip(boxes[:, k], 0, most, out=found[:, k])
+    return found
 
 
 def remove_small_boxes(boxes: np.ndarray, min_size: float) -> np.ndarray:
@@ -140,7 +143,8 @@ def remove_small_boxes(boxes: np.ndarray, min_size: float) -> np.ndarray:
     """
     boxes = check_rows("remove_small_boxes", "boxes", boxes)
     min_size = real("remove_small_boxes", "min_size", min_size)
-    return np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1))
+    wide, high = (boxes[:, 2 + k] - boxes[:, k] >= min_size for k in range(2))
+    return np.flatnonzero(wide & high)
 
 
 def box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
@@ -152,10 +156,11 @@ def box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
     return kernels.use("boxes").box_iou(boxes1, boxes2)
 
 
-def _enclosing(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
-    """Return width and height of the smallest box around each pair: (n, m, 2)."""
-    first = np.minimum(boxes1[:, None, :2], boxes2[:, :2])
-    return np.maximum(boxes1[:, None, 2:], boxes2[:, 2:]) - first
+def _enclosing(boxes1: np.ndarray, boxes2: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return width and height of the smallest box around each pair: (n, m) each."""
+    first = [np.minimum(boxes1[:, None, k], boxes2[:, k]) for k in range(2)]
+    last = [np.maximum(boxes1[:, None, k], boxes2[:, k]) for k in range(2, 4)]
+    return last[0] - first[0], last[1] - first[1]
 
 
 def generalized_box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
@@ -166,11 +171,12 @@ def generalized_box_iou(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
     """
     boxes1, boxes2 = _two("generalized_box_iou", boxes1, boxes2)
     iou = kernels.use("boxes").box_iou(boxes1, boxes2)
-    sizes = boxes1[:, None, 2:] - boxes1[:, None, :2], boxes2[:, 2:] - boxes2[:, :2]
-    common = np.minimum(boxes1[:, None, 2:], boxes2[:, 2:])
-    common = (common - np.maximum(boxes1[:, None, :2], boxes2[:, :2])).clip(0)  # (n, m, 2)
-    union = sizes[0].prod(axis=-1) + sizes[1].prod(axis=-1) - common.prod(axis=-1)
-    around = _enclosing(boxes1, boxes2).prod(axis=-1)
+    first = [np.maximum(boxes1[:, None, k], boxes2[:, k]) for k in range(2)]
+    last = [np.minimum(boxes1[:, None, k], boxes2[:, k]) for k in range(2, 4)]
+    common = (last[0] - first[0]).clip(0) * (last[1] - first[1]).clip(0)  # (n, m)
+    union = box_area(boxes1)[:, None] + box_area(boxes2) - common
+    width, height = _enclosing(boxes1, boxes2)
+    around = width * height
     missed = np.divide(around - union, around, out=np.zeros_like(around), where=around > 0)
     return iou - missed
 
@@ -192,10 +198,12 @@ def _distance_iou(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return IoU and distance IoU."""
     iou = kernels.use("boxes").box_iou(boxes1, boxes2)
-    diagonal = (_enclosing(boxes1, boxes2) ** 2).sum(axis=-1) + eps
-    centers = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (boxes1, boxes2)]
-    distance = ((centers[0][:, None] - centers[1]) ** 2).sum(axis=-1)
-    return iou, iou - distance / diagonal
+    width, height = _enclosing(boxes1, boxes2)
+    distance = np.zeros_like(iou)
+    for k in range(2):
+        first, second = ((boxes[:, k] + boxes[:, 2 + k]) / 2 for boxes in (boxes1, boxes2))
+        distance += (first[:, None] - second) ** 2
+    return iou, iou - distance / (width**2 + height**2 + eps)
 
 
 def complete_box_iou(boxes1: np.ndarray, boxes2: np.ndarray, eps: float = 1e-7) -> np.ndarray:

@@ -64,7 +64,7 @@ def soft_nms(
     Source: Bodla et al. 2017, "Soft-NMS", equations 2 and 3.
     """
     boxes, scores = _scored("soft_nms", boxes, scores)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ArgumentError(f"soft_nms: method must be one of {METHODS}, got {method!r:.60}")
     sigma, score_threshold = (
         real("soft_nms", name, value)

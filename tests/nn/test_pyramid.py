@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 from box_cases import maps
 
+import minidl as md
 from minidl import nn
 
 RECORDED = np.load(Path(__file__).parents[1] / "ops" / "torchvision_outputs.npz")
 
 
 @pytest.mark.parametrize("extra", [None, "maxpool", "p6p7"])
-def test_pyramid_is_torchvisions(extra):
+def test_pyramid_is_torchvisions(extra, tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy", reason="pip install 'minidl[interop]'")
     pyramid = nn.FeaturePyramid((3, 5), 4, extra)
-    for name, p in pyramid.named_parameters():
-        array = RECORDED[f"pyramid/{extra}/{name}"]
-        p.data[...] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    state = {name: RECORDED[f"pyramid/{extra}/{name}"] for name in pyramid.state_dict()}
+    safetensors.save_file(state, tmp_path / "pyramid.safetensors")
+    shapes = [(7, 6, 3), (4, 3, 5)]
+    report = md.load_weights(pyramid, tmp_path / "pyramid.safetensors", input_shape=shapes)
+    assert sorted(report.loaded) == sorted(state)
     x = (maps(12, 1, 3, 7, 6), maps(13, 1, 5, 4, 3))
     found = pyramid(*(np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in x))
     names = [name for name in RECORDED.files if name.startswith(f"pyramid/{extra}/")]

@@ -144,7 +144,9 @@ def _sizes(shape: Pair, window: Pair, scales: Any) -> Iterator[Pair]:
         most = min(of / length for of, length in zip(shape, window, strict=True))
         count = max(0, int(np.floor(np.log(max(most, 1e-9)) / -np.log(STEP)))) + 1
         scales = [STEP**k for k in range(count)]
-    if not isinstance(scales, list | tuple | np.ndarray) or not len(scales):
+    if isinstance(scales, np.ndarray):
+        scales = scales.tolist()
+    if not isinstance(scales, list | tuple) or not scales:
         raise ArgumentError(f"detect: scales must be a list of numbers, got {scales!r:.60}")
     sizes = []
     for scale in scales:
