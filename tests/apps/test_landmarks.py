@@ -250,6 +250,13 @@ def test_resuming_to_the_bit(train, tmp_path, monkeypatch):
     monkeypatch.setattr(Moves, "on_batch_begin", begin)
     with pytest.raises(StateError, match="begun with epochs=3, not 4: give the same arg"):
         train("part", epochs=4, resume=True)
+    other = spots(40)
+    other.points[7] += 0.5
+    with pytest.raises(StateError, match=r"begun with checksum="):
+        train_landmarks(
+            other, tmp_path / "part", model="plain_cnn", arguments={"m": 3, "n": 1, "k": 0},
+            epochs=3, batch_size=8, resume=True,
+        )  # fmt: skip
     again = train("part", epochs=3, resume=True)
     assert state(again) == state(whole)
     losses = [[row["loss"] for row in each.history] for each in (again, whole)]
@@ -400,6 +407,16 @@ def test_bad_folders(folder):
         for i in range(3):
             archive.writestr(f"{i}.png", b"no picture")
     with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: expected an image"):
+        read_points(path)
+    content = bytearray((path / "train.zip").read_bytes())
+    content[40:44] = b"ruin"  # of what the first picture holds: its checksum is wrong
+    (path / "train.zip").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: Bad CRC-32"):
+        read_points(path)
+    content[6] |= 1  # encrypted, as the entry and the list of entries say
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (path / "train.zip").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"train\.zip: 0\.png: .*encrypted"):
         read_points(path)
     with pytest.raises(FileNotFoundError):
         read_points(path / "none")

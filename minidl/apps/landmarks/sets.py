@@ -4,6 +4,7 @@ import csv
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from minidl.errors import ArgumentError, FileFormatError, ShapeError
 
 __all__ = ["MIRROR", "PointSet", "moved", "read_points"]
 
+# What reading from an archive raises: also for encrypted files, and for other compressions
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 MOST_FILES, MOST_BYTES = 1_000_000, 2**26  # of an archive: its files, and the bytes of each
 
 
@@ -56,6 +59,11 @@ class PointSet:
     def size(self) -> int:
         """Height and width of the pictures, in pixels."""
         return int(self.images.shape[1])
+
+    def checksum(self) -> str:
+        """Return what changes when a picture or a point does: a CRC-32."""
+        found = zlib.crc32(np.ascontiguousarray(self.images).data)
+        return f"{zlib.crc32(np.ascontiguousarray(self.points).data, found):08x}"
 
     def part(self, indices: np.ndarray) -> "PointSet":
         """Return the pictures of these numbers."""
@@ -136,7 +144,7 @@ def _names_in(archive: Path) -> list[str]:
     try:
         with zipfile.ZipFile(archive) as file:
             entries = [e for e in file.infolist() if Path(e.filename).suffix.lower() in SUFFIXES]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise FileFormatError(f"{archive}: {error}") from error
     large = [e.filename for e in entries if e.file_size > MOST_BYTES]
     if large or len(entries) > MOST_FILES:
@@ -153,7 +161,7 @@ def _in_archive(archive: Path, names: list[str]) -> Iterator[np.ndarray]:
             try:
                 path.write_bytes(file.read(name))
                 yield read_image(path)
-            except (zipfile.BadZipFile, FileFormatError, NotImplementedError) as error:
+            except DAMAGED as error:
                 reason = str(error).removeprefix(f"{path}: ")
                 raise FileFormatError(f"{archive}: {name}: {reason}") from error
 

@@ -86,7 +86,7 @@ def train_landmarks(
     settings = {
         "architecture": list(network.architecture), "weights": weights, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "mirror": table, "seed": seed,
-        "pictures": len(pictures), "moves": MOVES,
+        "pictures": len(pictures), "checksum": pictures.checksum(), "moves": MOVES,
     }  # fmt: skip
     folder = Path(output)
     begin_folder(folder, settings, resume, who)
