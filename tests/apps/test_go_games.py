@@ -68,6 +68,9 @@ def test_old_names_and_encodings():
         (b"(;HA[\xb2]SZ[99];B[aa])", "2 to 25 lines"),
         (b"(;sz[9];b[aa])", "broken in line 1"),
         (b"(;SZ[9];W[dd]B[aa])", "node 2 has 2 moves"),
+        (b"(;SZ[9]" + 10_001 * b";B[]" + b")", "more than 10,000 moves"),
+        (b"(;" + 2**24 * b" ", "larger than 16 MiB"),
+        (b"(;C[" + 2**20 * b"\\]", "broken in line 1"),
     ],
 )
 def test_broken_files(text, message):

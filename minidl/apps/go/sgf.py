@@ -1,6 +1,7 @@
 """Games of Go from SGF files: the main line of each, checked by the rules."""
 
 import codecs
+import itertools
 import math
 import os
 import re
@@ -20,15 +21,15 @@ __all__ = ["Game", "point_name", "read_game", "read_games"]
 
 LARGEST = 25  # lines of a board
 LONGEST = 16 * 2**20  # bytes of a file
+MOST_MOVES = 10_000
 COLUMNS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"  # without I, as on boards and in GTP
 NAMES = {BLACK: "black", WHITE: "white"}
 COLORS = {"B": BLACK, "W": WHITE}  # the properties of moves
 STATES = (EMPTY, BLACK, WHITE)  # of a point
-# A property: its name, of which SGF before FF[4] has lower-case letters too, and its values
-_INSIDE = (
-    r"[^\]\\]*(?:\\.[^\]\\]*)*"  # of a value: \ takes the meaning from what follows, such as ]
-)
-_PROPERTY = re.compile(rf"\s*([A-Za-z]+)\s*((?:\[{_INSIDE}\]\s*)+)", re.DOTALL)
+# A property: its name, of which SGF before FF[4] has lower-case letters too, and its values. A
+# backslash takes the meaning from what follows, such as ]. Nothing is tried twice (*+).
+_INSIDE = r"[^\]\\]*+(?:\\.[^\]\\]*+)*+"
+_PROPERTY = re.compile(rf"\s*+([A-Za-z]++)\s*+((?:\[{_INSIDE}\]\s*+)++)", re.DOTALL)
 _VALUE = re.compile(rf"\[({_INSIDE})\]", re.DOTALL)
 # What zipfile raises on damaged, encrypted and unknown members
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
@@ -168,17 +169,15 @@ def read_game(text: bytes, name: str = "SGF") -> Game:
     """
     if len(text) > LONGEST:
         raise FileFormatError(f"{name}: larger than {LONGEST >> 20} MiB, which no game of Go is")
-    nodes = list(_main_line(_decoded(text), name))
-    if not nodes:
-        raise FileFormatError(f"{name}: there is no game: it has no node")
-    root = nodes[0]
+    nodes = _main_line(_decoded(text), name)
+    root = next(nodes)
     if root.get("GM", ["1"])[0].strip() not in ("1", ""):
         raise FileFormatError(f"{name}: a game of another kind, GM[{root['GM'][0]}]; Go is 1")
     size = _size(root, name)
     setup = _setup(root, size, name)
     moves: list[int] = []
     colors: list[int] = []
-    for number, node in enumerate(nodes):
+    for number, node in enumerate(itertools.chain([root], nodes)):
         if number and (odd := {"AB", "AW", "AE"} & node.keys()):
             raise FileFormatError(
                 f"{name}: node {number + 1} changes stones ({min(odd)}) in mid-game: that is a "
@@ -192,6 +191,8 @@ def read_game(text: bytes, name: str = "SGF") -> Game:
         for color, value in played:
             moves.append(_point(value, size, f"{name}: move {len(moves) + 1}", True))
             colors.append(color)
+        if len(moves) > MOST_MOVES:
+            raise FileFormatError(f"{name}: more than {MOST_MOVES:,} moves, which no game has")
     _check_handicap(root, setup, colors, name)
     return Game(
         size, setup, np.array(moves, np.int64), np.array(colors, np.int64),
