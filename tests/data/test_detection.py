@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tracemalloc
 import warnings
 
 import h5py
@@ -357,6 +358,23 @@ def test_overlaps_that_are_told():
     assert re.search(r"another one of their class +2 +2 +0 +0 +0", text)
     assert re.search(r"one of another class +3 +3 +2 +2 +2", text)
     assert "would take one of 0 boxes" in text
+
+
+def test_overlaps_of_thousands_of_boxes_take_little_memory():
+    """A row of boxes, each a third over the next one: all at once they would take a gigabyte."""
+    count = 5000
+    x = 2 * np.arange(count)[:, None]
+    boxes = np.concatenate([x, 0 * x, x + 4, 0 * x + 4], axis=1)
+    image = np.zeros((4, 2 * count + 2, 3), np.uint8)
+    labels = np.arange(count) // 2 % 2  # pairs of a class
+    found = data.Detection([image], [{"boxes": boxes, "labels": labels}], ["a", "b"])
+    tracemalloc.start()
+    text = describe(found)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2e8
+    assert re.search(r"another one of their class +5,000 +5,000 +0", text)
+    assert re.search(r"one of another class +4,998 +4,998 +0", text)
 
 
 def test_no_warning_is_given_without_a_reason(detection):

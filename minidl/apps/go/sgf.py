@@ -6,7 +6,6 @@ import math
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.constants.go import BLACK, EMPTY, PASS, WHITE
+from minidl.data.detection.pictures import DAMAGE
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = ["Game", "point_name", "read_game", "read_games"]
@@ -31,8 +31,6 @@ STATES = (EMPTY, BLACK, WHITE)  # of a point
 _INSIDE = r"[^\]\\]*+(?:\\.[^\]\\]*+)*+"
 _PROPERTY = re.compile(rf"\s*+([A-Za-z]++)\s*+((?:\[{_INSIDE}\]\s*+)++)", re.DOTALL)
 _VALUE = re.compile(rf"\[({_INSIDE})\]", re.DOTALL)
-# What zipfile raises on damaged, encrypted and unknown members
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
 
 
 class Game(NamedTuple):
