@@ -3,18 +3,15 @@
 import csv
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command import minidl
+from detecting import CLASSES, small_body, squares
 from PIL import Image
 
 import minidl as md
-
-sys.path.insert(0, str(Path(__file__).parent / "apps"))
-from detecting import CLASSES, small_body, squares
 
 COLUMNS = ["image", "xmin", "ymin", "xmax", "ymax", "label", "split"]
 
@@ -56,6 +53,23 @@ def test_a_run_that_is_done_is_resumed_to_no_end(here):
     )  # fmt: skip
     assert (done.status, done.out.count("\n")) == (0, 1)
     assert (here / "run" / "detector.h5").read_bytes() == before
+
+
+def test_ctrl_c_keeps_the_best_epoch(here, monkeypatch):
+    from minidl.apps import detect
+
+    def interrupted(images, folder, *, on_epoch, **settings):
+        for epoch, figure in ((1, 0.25), (2, 0.5), (3, 0.125)):
+            on_epoch({"epoch": epoch, "loss": 1.0, "map": figure})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detect, "train_detector", interrupted)
+    done = minidl("detect", "train", "boxes.csv", "--weights", "body.h5", "-o", "new")
+    assert done.status == 130
+    assert (
+        done.out.splitlines()[-1]
+        == f"interrupted: {Path('new/detector.h5')} is of epoch 2, the best"
+    )
 
 
 def test_measuring(here):

@@ -150,6 +150,14 @@ def test_what_is_refused_before_anything_is_trained(settings, said, tmp_path):
     assert not list(Path(tmp_path).glob("run/*.h5"))
 
 
+def test_images_whose_parts_lack_one_to_train_on(tmp_path):
+    held = squares()
+    parts = ["test"] * 4 + ["validation"] * 2
+    other = data.Detection([held[i][0] for i in range(6)], held.targets, CLASSES, parts=parts)
+    with pytest.raises(ArgumentError, match="no image is of the part 'train'"):
+        detect.train_detector(other, tmp_path, small_body(), **SHORT)
+
+
 def test_a_class_without_a_box_is_named(tmp_path):
     held = squares()
     more = data.Detection(

@@ -228,6 +228,17 @@ def test_predictions_are_in_the_pixels_of_the_image(kind):
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
+def test_another_size_than_it_was_made_for(kind):
+    """Priors and anchors follow from the maps."""
+    detector = kind(small_body(), 2, SIZE).eval()
+    image = squares(2)[0][0]
+    detector.size = (96, 80)
+    found = detector.detect(image, score_threshold=0.0)
+    assert len(found["boxes"])
+    assert (found["boxes"][:, 2:] <= [96 + 1e-3, 64 + 1e-3]).all()
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
 def test_files(kind, tmp_path):
     settings = {"scales": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)} if kind is detect.SSD else {}
     detector = kind(small_body(), 2, SIZE, **settings).eval()
@@ -255,7 +266,11 @@ def test_other_files_are_refused(tmp_path):
         detect.load(tmp_path / "text.h5")
     detector = detect.SSD(small_body(), 2, SIZE)
     detector.classes = CLASSES
-    for arguments in ({"body": "resnet19"}, {"num_classes": 3}, {"size": [0, 0]}, {"what": 1}):
+    for arguments in (
+        {"body": "resnet19"}, {"num_classes": 3}, {"size": [0, 0]}, {"what": 1},
+        {"body_arguments": {"width": 50.0}}, {"body_arguments": {"weights": "body.h5"}},
+        {"body_arguments": [1]}, {"body": ["mobilenet_v1"]}, {"scales": 3},
+    ):  # fmt: skip
         detector.architecture = ("ssd", {**detector.architecture[1], **arguments})
         md.save_weights(detector, tmp_path / "odd.h5")
         with pytest.raises(FileFormatError, match=r"odd.h5: a ssd can't be made with"):
@@ -286,6 +301,20 @@ def test_what_no_detector_is_made_of(kind):
     grey.image_format = models.ImageFormat(32, "RGB", 255.0, (0.0,), (1.0,))
     with pytest.raises(ArgumentError, match=f"{who} expected a network for RGB images"):
         kind(grey, 2, SIZE)
+
+
+def test_strides_and_bodies_that_leave_out_the_edges():
+    with init.skipped():
+        body = models.create("alexnet")
+        body.image_format = models.ImageFormat(227, "RGB", 255.0, (0.0,) * 3, (1.0,) * 3)
+        assert detect.SSD(body, 2, SIZE).body.strides == (8, 16, 32)
+        with pytest.raises(ArgumentError, match=r"FasterRCNN: layers of alexnet don't pad"):
+            detect.FasterRCNN(body, 2, SIZE)
+    detector = detect.FasterRCNN(small_body(), 2, SIZE)
+    assert (detector.body.strides, detector.body.channels) == ((8, 16, 32), (64, 128, 256))
+    alone = detect.FasterRCNN(small_body(), 2, SIZE, pyramid=False)
+    assert (alone.body.strides, alone.body.channels) == ((8, 16), (64, 128))
+    assert alone.eval().detect(squares(2)[0][0], score_threshold=0.0)["boxes"].shape[1] == 4
 
 
 def test_arguments_of_detect():

@@ -13,7 +13,8 @@ from minidl.nn.modes import shadow
 
 __all__ = ["Backbone", "L2Norm", "VGGBackbone", "backbone_of", "check_network"]
 
-PROBE = 128  # pixels: the size of the image that tells which layer has which stride
+PROBE = 256  # pixels: the size of the image that tells which layer has which stride
+UNEVEN = 1.15  # image pixels a map pixel over the stride, from which a map leaves out the edges
 FINEST = 8  # stride of the first map
 SCALE = 20.0  # that L2Norm starts with
 
@@ -79,14 +80,15 @@ class VGGBackbone(Backbone):
         return [self.norm(conv4_3), fc7]
 
 
-def backbone_of(who: str, network: Any) -> Backbone:
+def backbone_of(who: str, network: Any, even: bool = False) -> Backbone:
     """Return the body of a network of `minidl.models`, cut into stages.
 
     Each stage ends with the last layer of its stride, from 8 up.
-    Raises ArgumentError as `check_network` does.
+    even: whether maps must lie over the whole image, as where regions are cut out of them.
+    Raises ArgumentError as `check_network` does, and for maps that don't where they must.
     """
     check_network(who, network)
-    return Backbone(*_cut(who, network))
+    return Backbone(*_cut(who, network, even))
 
 
 def check_network(who: str, network: Any) -> None:
@@ -106,28 +108,34 @@ def check_network(who: str, network: Any) -> None:
         raise ArgumentError(f"{who} expected a network for RGB images, {name} takes others")
 
 
-def _cut(who: str, network: Any) -> tuple[list[nn.Module], list[int], list[int]]:
+def _cut(who: str, network: Any, even: bool) -> tuple[list[nn.Module], list[int], list[int]]:
     """Return the stages of a network's body, their channels and strides."""
-    strides, channels = _trace(who, network)
+    sizes, channels = _trace(who, network)
+    strides = [2 ** round(np.log2(PROBE / size)) for size in sizes]
     ends = [i for i, stride in enumerate(strides) if strides[i + 1 : i + 2] != [stride]]
     ends = [i for i in ends if strides[i] >= FINEST] or ends[-1:]
+    if even and any(PROBE / sizes[end] > UNEVEN * strides[end] for end in ends):
+        raise ArgumentError(
+            f"{who}: layers of {network.architecture[0]} don't pad, so that its maps leave out the "
+            "edges of images: take a body that pads, such as mobilenet_v1 or resnet18"
+        )
     starts = [0, *(end + 1 for end in ends)]
     stages = [network.features[start : end + 1] for start, end in zip(starts, ends, strict=False)]
     return stages, [channels[end] for end in ends], [strides[end] for end in ends]
 
 
 def _trace(who: str, network: Any) -> tuple[list[int], list[int]]:
-    """Return the stride after each layer, as a power of 2, and the channels."""
-    strides, channels = [], []
+    """Return the height of the map after each layer, and its channels."""
+    sizes, channels = [], []
     twin: Any = shadow(network, hooks=False).eval()
     x: Any = np.zeros((1, PROBE, PROBE, 3), np.float32)
     try:
         with md.no_grad():
             for layer in twin.features:
                 x = layer(x)
-                strides.append(2 ** round(np.log2(PROBE / x.shape[1])))
+                sizes.append(int(x.shape[1]))
                 channels.append(int(x.shape[-1]))
     except ShapeError as error:
         name = network.architecture[0]
         raise ArgumentError(f"{who}: {name} takes no images of {PROBE} pixels") from error
-    return strides, channels
+    return sizes, channels

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import nn, ops
-from minidl.apps.detect.backbone import Backbone
+from minidl.apps.detect.backbone import Backbone, backbone_of
 from minidl.apps.detect.detector import Detector, Target, objects_of
 from minidl.apps.detect.proposals import RegionProposals, sampled
 from minidl.checks import flag
@@ -62,6 +62,9 @@ class FasterRCNN(Detector):
         )
         self.score_head = _linear(HIDDEN, 1 + self.num_classes, 0.01)
         self.code_head = _linear(HIDDEN, 4 * self.num_classes, 0.001)
+
+    def make_body(self, network: Any) -> Backbone:
+        return backbone_of("FasterRCNN", network, even=True)
 
     def maps(self, x: Any) -> tuple[list[Any], list[int]]:
         """Return the maps (N, h, w, C) that regions come from, and their strides."""

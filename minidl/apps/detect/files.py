@@ -1,5 +1,6 @@
 """`load`: a detector from the file that its training saved."""
 
+import math
 import os
 from typing import Any
 
@@ -10,12 +11,14 @@ from minidl.apps.detect.ssd import SSD
 from minidl.errors import FileFormatError, MinidlError
 from minidl.io import load_weights
 from minidl.io.identify import MINIDL, identify
-from minidl.io.weights import Architecture, read_architecture
+from minidl.io.sealed import open_sealed
+from minidl.io.weights import FORMATS, Architecture, entries, read_architecture
 from minidl.nn import init
 
 __all__ = ["DETECTORS", "load"]
 
 DETECTORS: dict[str, type[SSD] | type[FasterRCNN]] = {each.name: each for each in (SSD, FasterRCNN)}
+MOST = 10  # times the numbers of a file: a body, of which the last stage may be unused
 HINT = "detect.load takes the files that `minidl detect train` and md.save_weights(detector) write"
 
 
@@ -35,8 +38,8 @@ def load(path: str | os.PathLike[str]) -> Detector:
             f": {HINT}"
         )
     try:
-        detector = _made(found)
-    except (MinidlError, TypeError, KeyError, ValueError) as error:
+        detector = _made(found, _count(path))
+    except (MinidlError, TypeError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise FileFormatError(
             f"{shown}: a {found.name} can't be made with {found.arguments!r:.200}: {error}"
         ) from error
@@ -44,12 +47,25 @@ def load(path: str | os.PathLike[str]) -> Detector:
     return detector.eval()
 
 
-def _made(found: Architecture) -> Detector:
-    """Return the detector that a file describes, its weights not set yet."""
+def _count(path: str | os.PathLike[str]) -> int:
+    """Return how many numbers a file holds; none of them is read."""
+    with open_sealed(path, FORMATS) as (kind, file):
+        return sum(math.prod(entry.shape) for _, entry in entries(file, kind).values())
+
+
+def _made(found: Architecture, stored: int) -> Detector:
+    """Return the detector that a file describes, its weights not set yet.
+
+    stored: how many numbers the file holds. A body of far more is refused before memory is touched.
+    """
     arguments: dict[str, Any] = dict(found.arguments)
     body, body_arguments = arguments.pop("body"), arguments.pop("body_arguments")
+    if "weights" in body_arguments:
+        raise ValueError("a file doesn't say where weights are")
     with init.skipped():
         network = models.create(body, **body_arguments)
+        if network.features.num_parameters > MOST * stored:
+            raise ValueError(f"its body has far more numbers than the {stored:,} in the file")
         network.image_format = models.ImageFormat(**(found.image_format or {}))
         detector = DETECTORS[found.name](network, **arguments)
     if found.classes is not None and len(found.classes) != detector.num_classes:

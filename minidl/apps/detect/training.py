@@ -225,7 +225,7 @@ def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
     """Return the training and the validation part."""
     found = images if isinstance(images, data.Detection) else data.read_boxes(images)
     parts = {*(found.parts or ())}
-    training = found.part("train") if "train" in parts else found
+    training = found.part("train") if parts - {None} else found
     if "validation" in parts:
         validation = found.part("validation")
     else:
