@@ -136,7 +136,11 @@ def test_another_training_is_not_resumed(trained, games, tmp_path):
         go.train_policy(fewer, tmp_path, epochs=1, resume=True, **settings)
     with pytest.raises(StateError, match="begun with epochs=1, not 2: give the same"):
         go.train_policy(games, tmp_path, epochs=2, resume=True, **settings)
+    for wrong in ({"width": 0}, {"size": 9}, {"seed": -1}):  # nothing is lost by these
+        with pytest.raises(ArgumentError):
+            go.train_policy(games, tmp_path, epochs=1, **(settings | wrong))
     (tmp_path / "positions.h5").write_bytes(b"damaged")
+    assert (tmp_path / "checkpoints" / "epoch-0001.h5").exists()
     go.train_policy(games, tmp_path, epochs=1, resume=True, **settings)
     assert len(go.Positions(tmp_path / "positions.h5")) == 18 * 14
 

@@ -76,6 +76,7 @@ def train_policy(
     who = "train_policy"
     epochs, batch_size = positive(who, "epochs", epochs), positive(who, "batch_size", batch_size)
     md.manual_seed(whole(who, "seed", seed, 0))
+    network = models.alphago_policy(COUNT, width, layers, size)
     folder = Path(output)
     training, test = _split(games, size)
     settings = {
@@ -85,7 +86,6 @@ def train_policy(
     begin_folder(folder, settings, resume, who)
     write_positions(folder / "positions.h5", training, size)
     write_positions(folder / "test.h5", test, size)
-    network = models.alphago_policy(COUNT, width, layers, size)
     loader = DataLoader(
         Positions(folder / "positions.h5"), batch_size, True, seed=seed, augment=True, workers=1
     )
