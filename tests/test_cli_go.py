@@ -40,6 +40,13 @@ def test_drawing(here):
     assert done.out.endswith("saved 1-3.svg\n")
     assert "1.sgf, before move 3: C4 was played" in (here / "1-3.svg").read_text()
     assert minidl("go", "show", "games/1.sgf", 4, "--weights", "policy.h5").status == 0  # a pass
+    (here / "none.sgf").write_text("(;SZ[5])")
+    done = minidl("go", "show", "none.sgf", 1, "--weights", "policy.h5")
+    assert (done.status, done.err) == (2, "minidl go: none.sgf: a game without a move\n")
+    # White has but the two eyes of its group, which make no sense
+    (here / "full.sgf").write_text("(;SZ[5]AW[aa:ea][ac:ee][ab:ab][cb:cb][eb:eb];W[bb])")
+    done = minidl("go", "show", "full.sgf", 1, "--weights", "policy.h5")
+    assert "by the network, whose first is pass\n" in done.out
 
 
 def test_playing(here, monkeypatch):
@@ -53,7 +60,8 @@ def test_playing(here, monkeypatch):
 
 
 def test_gtp(here, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("name\nplay b C3\ngenmove w\nquit\n"))
+    commands = b"name # Jos\xe9\nplay b C3\ngenmove w\nquit\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(commands), "utf-8"))
     done = minidl("go", "gtp", "--weights", "policy.h5")
     assert done.status == 0
     assert done.out.startswith("= minidl\n\n= \n\n= ")
@@ -71,7 +79,9 @@ def test_gtp(here, monkeypatch):
         (["show", "games/1.sgf", 9, "--weights", "policy.h5"], "MOVE must be from 1 to 4, got 9"),
         (["show", "games/1.sgf", "x", "--weights", "policy.h5"], "from 1 to 4, got x"),
         (["sing"], "invalid choice: 'sing'"),
-        (["train", "games", "--size", 9], "no game to take positions from"),
+        (["show", "games/1.sgf", "9" * 5000, "--weights", "policy.h5"], "from 1 to 4, got 999"),
+        (["show", "games", 1, "--weights", "policy.h5"], "games: Is a directory"),
+        (["train", "games", "--size", 9], "two games or more on 9 lines in games, found 0; 3 left"),
     ],
 )
 def test_errors(here, given, message):

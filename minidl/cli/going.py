@@ -7,6 +7,7 @@ from typing import Any
 
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
 from minidl.cli.figures import check_folder
+from minidl.constants.go import PASS
 from minidl.errors import ArgumentError
 
 __all__ = ["add_go"]
@@ -107,8 +108,10 @@ def _show(path: Path, text: str, given: dict[str, Any]) -> int:
     from minidl.io.atomic import atomic_write
 
     game = read_game(path.read_bytes(), path.name)
-    if not text.isdecimal() or not 1 <= int(text) <= len(game.moves):
-        raise ArgumentError(f"MOVE must be from 1 to {len(game.moves)}, got {text}")
+    if not len(game.moves):
+        raise ArgumentError(f"{path}: a game without a move")
+    if text not in map(str, range(1, len(game.moves) + 1)):
+        raise ArgumentError(f"MOVE must be from 1 to {len(game.moves)}, got {text:.40}")
     number = int(text)
     output = given.get("output", Path(f"{path.stem}-{number}.svg"))
     check_folder(output)
@@ -124,10 +127,11 @@ def _show(path: Path, text: str, given: dict[str, Any]) -> int:
     last = board.moves[-1] if board.moves else -1
     with atomic_write(output) as temporary:
         temporary.write_text(board_svg(board.stones, shares, last, title), encoding="utf-8")
-    best = int(shares.argmax())
+    best = int(shares.argmax()) if shares.any() else PASS
+    first = f", {float(shares.flat[best]):.1%}" if best != PASS else ""
     print(
         f"move {number}: {point_name(played, game.size)}, {share:.1%} by the network, whose first "
-        f"is {point_name(best, game.size)}, {float(shares.flat[best]):.1%}\nsaved {output}"
+        f"is {point_name(best, game.size)}{first}\nsaved {output}"
     )
     return 0
 
@@ -135,7 +139,10 @@ def _show(path: Path, text: str, given: dict[str, Any]) -> int:
 def _gtp(weights: Path) -> int:
     from minidl.apps.go import Player, answers, load_policy
 
-    for answer in answers(Player(load_policy(weights)), sys.stdin):
+    player = Player(load_policy(weights))
+    # Comments, and names in them, may be in any encoding
+    lines = (line.decode("ascii", "replace") for line in sys.stdin.buffer)
+    for answer in answers(player, lines):
         sys.stdout.write(answer)
         sys.stdout.flush()
     return 0
@@ -170,5 +177,6 @@ def _play(weights: Path) -> int:
             print(f"minidl plays {point_name(move, board.size)}")
     print(board_text(board.stones))
     ahead = board.score()
-    print(f"by area, black is {'ahead' if ahead > 0 else 'behind'} by {abs(ahead)}, without komi")
+    who = f"{'black' if ahead > 0 else 'white'} is ahead by {abs(ahead)}"
+    print(f"by area, {who if ahead else 'both have as much'}, without komi")
     return 0

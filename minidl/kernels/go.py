@@ -84,6 +84,12 @@ def _take_back(board, point, color, taken, work):
         board[work[TAKEN, s]] = 3 - color
 
 
+@helper
+def _retakes(near, board, point, ko, color):
+    """Return whether a move retakes a ko: to fill it is not forbidden to the one who took."""
+    return point == ko and board[near[point].max()] != color
+
+
 @background
 def _positions(part, moves, colors, near, boards, ages, kos, work, broken):
     """Play all moves of a game; boards[0] is what it begins with."""
@@ -96,7 +102,7 @@ def _positions(part, moves, colors, near, boards, ages, kos, work, broken):
         point, taken = moves[m], 0
         if point == PASS:
             ko = -1
-        elif board[point] != EMPTY or point == ko:
+        elif board[point] != EMPTY or _retakes(near, board, point, ko, colors[m]):
             taken = -1
         else:
             taken, _, _, ko = _put(board, near, point, colors[m], work)
@@ -114,7 +120,7 @@ def _legal(part, boards, colors, kos, near, work, found):
     board, color = boards[part], colors[part]
     for p in range(len(board)):
         found[part, p] = False
-        if board[p] == EMPTY and p != kos[part]:
+        if board[p] == EMPTY and not _retakes(near, board, p, kos[part], color):
             taken, _, _, _ = _put(board, near, p, color, work)
             if taken >= 0:
                 _take_back(board, p, color, taken, work)
@@ -309,7 +315,7 @@ def _planes(part, boards, ages, colors, kos, near, corners, trials, ways, frames
     board[:] = boards[part]
     _stones(board, ages[part], color, near, work, planes)
     for p in range(len(board)):
-        if board[p] != EMPTY or p == kos[part]:
+        if board[p] != EMPTY or _retakes(near, board, p, kos[part], color):
             continue
         ladder = _in_reach(board, near, p, color, work)
         taken, count, free, _ = _put(board, near, p, color, work)

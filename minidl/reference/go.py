@@ -35,7 +35,8 @@ def positions(
         age = {p: min(255, age[p] + 1) if points[p] else 0 for p in points}
         ko = -1
         if move != PASS:
-            played = None if move == kos[m] else _played(points, size, move, color)
+            ko_retaken = _retakes(points, size, move, int(kos[m]), color)
+            played = None if ko_retaken else _played(points, size, move, color)
             if played is None:
                 return boards, ages, kos, m
             points, taken, ko = played
@@ -56,8 +57,9 @@ def legal(boards: np.ndarray, colors: np.ndarray, kos: np.ndarray) -> np.ndarray
     for n, board in enumerate(boards):
         points = _points(board)
         for p in points:
-            may = p != kos[n] and _played(points, size, p, int(colors[n])) is not None
-            found[n, p // size, p % size] = may
+            color = int(colors[n])
+            may = not _retakes(points, size, p, int(kos[n]), color)
+            found[n, p // size, p % size] = may and _played(points, size, p, color) is not None
     return found
 
 
@@ -79,7 +81,7 @@ def planes(boards: np.ndarray, ages: np.ndarray, colors: np.ndarray, kos: np.nda
             found[i, p, 3] = 1
             if points[p] == EMPTY:
                 found[i, p, 2] = 1
-                if p != kos[i]:
+                if not _retakes(points, size, p, int(kos[i]), color):
                     _of_move(found[i, p], points, size, p, color)
             else:
                 found[i, p, 0 if points[p] == color else 1] = 1
@@ -193,6 +195,11 @@ def _played(
         return None
     ko = taken[0] if len(taken) == len(stones) == len(breaths) == 1 else -1
     return after, taken, ko
+
+
+def _retakes(points: Points, size: int, move: int, ko: int, color: int) -> bool:
+    """Return whether a move retakes a ko: to fill it is not forbidden to the one who took."""
+    return move == ko and points[_near(size, move)[-1]] != color
 
 
 def _is_eye(points: Points, size: int, p: int, color: int) -> bool:

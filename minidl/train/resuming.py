@@ -7,12 +7,12 @@ from typing import Any
 from minidl.data.telling import Tell
 from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
-from minidl.io.plain_json import to_json
+from minidl.io.plain_json import save_json, to_json
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.run import Run
 from minidl.train.trainer import Trainer
 
-__all__ = ["CHECKPOINTS", "check_begun", "resume_run", "resume_trainer"]
+__all__ = ["CHECKPOINTS", "begin_folder", "check_begun", "resume_run", "resume_trainer"]
 
 CHECKPOINTS = "checkpoints"
 # Of the settings, those that a resumed training must share with the one it resumes
@@ -53,13 +53,35 @@ def check_begun(run: Run, **more: Any) -> None:
         with atomic_write(beside) as temporary:
             temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         return
-    begun = _read_settings(beside)
+    _check_alike(run.folder, _read_settings(beside), wanted, "output=")
+
+
+def begin_folder(folder: Path, settings: dict[str, Any], resume: bool, who: str) -> None:
+    """Write settings.json for a training in `folder`, or compare it with that of the one to resume.
+
+    A new training removes the checkpoints of an older one. who: what errors call the caller.
+    Raises StateError where the checkpoints to resume are of another training.
+    """
+    checkpoints, beside = folder / CHECKPOINTS, folder / "settings.json"
+    wanted = json.loads(to_json(settings, who))
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    if not (resume and any(checkpoints.glob("*.h5"))):
+        for old in checkpoints.glob("*.h5"):
+            old.unlink()
+        save_json(beside, settings, who)
+        return
+    _check_alike(folder, _read_settings(beside), wanted, "output")
+
+
+def _check_alike(folder: Path, begun: dict[str, Any], wanted: dict[str, Any], output: str) -> None:
     other = [name for name in wanted if begun.get(name) != wanted[name]]
     if other:
-        told = ", ".join(f"{name}={begun.get(name)!r}, not {wanted[name]!r}" for name in other)
+        told = ", ".join(
+            f"{name}={begun.get(name)!r:.60}, not {wanted[name]!r:.60}" for name in other
+        )
         raise StateError(
-            f"{run.folder} holds a training begun with {told}: give the same arguments, or another "
-            "output="
+            f"{folder} holds a training begun with {told}: give the same arguments, or another "
+            f"{output}"
         )
 
 

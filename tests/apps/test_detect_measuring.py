@@ -240,7 +240,9 @@ GOOD, THERE = prediction((0, 0.5, 0, 0, 9, 9)), target((0, 0, 0, 9, 9))
 WRONG = [
     ([GOOD] * 2, [THERE], ["a"], ShapeError, "a prediction for each target, .* 2 predictions"),
     ([], [], ["a"], ShapeError, "at least one"),
-    ([GOOD], [THERE], [], ArgumentError, "at least one class"),
+    ([GOOD], [THERE], [], ArgumentError, r"a list of the classes' names, got \[\]"),
+    ([GOOD], [THERE], "cat", ArgumentError, "a list of the classes' names, got 'cat'"),
+    ([GOOD | {"scores": np.array(["a"])}], [THERE], ["a"], DTypeError, "scores must be numbers"),
     ([GOOD | {"scores": np.array([np.nan])}], [THERE], ["a"], ArgumentError,
      "prediction 0: scores must be finite numbers, got NaN"),
     ([GOOD | {"boxes": boxes([0, 0, np.inf, 1])}], [THERE], ["a"], ArgumentError, "boxes must be"),
@@ -316,6 +318,11 @@ def test_wrong_images_to_draw_on():
         detect.draw_boxes(np.zeros((9, 9, 3), np.float32), prediction(), ["a"])
     with pytest.raises(ShapeError, match=r"an image \(H, W, 3\), got shape \(9, 9\)"):
         detect.draw_boxes(np.zeros((9, 9), np.uint8), prediction(), ["a"])
+    for label in (-1, 1):  # -1 isn't the last class
+        with pytest.raises(ArgumentError, match=f"labels from 0 to 0, got {label}"):
+            detect.draw_boxes(
+                np.zeros((9, 9, 3), np.uint8), prediction((label, 1, 1, 1, 5, 5)), "a"
+            )
 
 
 def test_the_page(tmp_path):
@@ -324,7 +331,7 @@ def test_the_page(tmp_path):
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (60, 80, 3)).astype(np.uint8) for _ in range(3)]
     targets = [target((0, 5, 5, 40, 40)), target((1, 10, 10, 50, 50)), target()]
-    names = ["a <b>.png", "b.png", "c.png"]
+    names = ["a <b>.png", "b\udcff.png", "c.png"]  # the second one isn't UTF-8
     detection = data.Detection(images, targets, ["cat & co", "dog", "none"], names=names)
     guesses = [
         prediction((0, 0.9, 5, 5, 40, 40), (1, 0.7, 5, 5, 40, 40)),
@@ -335,7 +342,7 @@ def test_the_page(tmp_path):
     path = detect.evaluation_page(tmp_path / "page.html", figures, detection, guesses, title="Pets")
     text = path.read_text(encoding="utf-8")
     for said in ("<h1>Pets</h1>", "cat &amp; co", "50.0%", "a &lt;b&gt;.png", "1 class",
-                 "1 missed", "Precision over recall", "b.png"):  # fmt: skip
+                 "1 missed", "Precision over recall", "b?.png"):  # fmt: skip
         assert said in text, said
     assert text.count("data:image/jpeg;base64,") == 2
     assert "nan" not in text.replace("finance", "").split("<style>")[0]

@@ -11,7 +11,8 @@ from minidl import models
 from minidl.apps import go
 from minidl.apps.go.positions import planes_of, turned
 from minidl.constants.go import PASS, STARTS
-from minidl.errors import ArgumentError, FileFormatError
+from minidl.data import HDF5Writer
+from minidl.errors import ArgumentError, FileFormatError, StateError
 
 SIZE = 5
 
@@ -123,6 +124,59 @@ def test_resumed_training_is_the_same(trained, games, tmp_path, monkeypatch):
         np.testing.assert_array_equal(a.data, b.data)
 
 
+def test_another_training_is_not_resumed(trained, games, tmp_path):
+    """Checkpoints and positions are of the games and settings that are given."""
+    settings = {"size": SIZE, "width": 8, "layers": 2, "batch_size": 16, "progress": False}
+    go.train_policy(games, tmp_path, epochs=1, **settings)
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    for i in range(4):
+        (fewer / f"{i}.sgf").write_bytes(random_game(i))
+    with pytest.raises(StateError, match=r"begun with games=\d+, not \d+: give the same"):
+        go.train_policy(fewer, tmp_path, epochs=1, resume=True, **settings)
+    with pytest.raises(StateError, match="begun with epochs=1, not 2: give the same"):
+        go.train_policy(games, tmp_path, epochs=2, resume=True, **settings)
+    for wrong in ({"width": 0}, {"size": 9}, {"seed": -1}):  # nothing is lost by these
+        with pytest.raises(ArgumentError):
+            go.train_policy(games, tmp_path, epochs=1, **(settings | wrong))
+    (tmp_path / "positions.h5").write_bytes(b"damaged")
+    assert (tmp_path / "checkpoints" / "epoch-0001.h5").exists()
+    go.train_policy(games, tmp_path, epochs=1, resume=True, **settings)
+    assert len(go.Positions(tmp_path / "positions.h5")) == 18 * 14
+
+
+def test_the_last_games_are_broken(tmp_path):
+    """The test part is of games that can be used."""
+    for i in range(3):
+        (tmp_path / f"{i}.sgf").write_bytes(random_game(i))
+    (tmp_path / "9.sgf").write_bytes(b"(;SZ[5];B[aa];W[aa])")
+    (tmp_path / "9_no_move.sgf").write_bytes(b"(;SZ[5];B[];W[])")
+    found = go.train_policy(
+        tmp_path, tmp_path / "run", size=SIZE, width=4, layers=2, epochs=1, progress=False
+    )
+    assert found.positions == 14
+
+
+def test_other_files_of_rows(tmp_path):
+    for shape in ((SIZE, SIZE, 3), (SIZE, SIZE, 1)):
+        with HDF5Writer(tmp_path / "images.h5", shape, overwrite=True) as writer:
+            writer.add(np.full((2, *shape), 200, np.uint8), [0, 1])
+        with pytest.raises(FileFormatError, match=r"images.h5: no file of positions of Go"):
+            go.Positions(tmp_path / "images.h5")
+
+
+@pytest.mark.parametrize(
+    ("stone", "move", "said"), [(3, 0, "stones other than"), (1, 25, "moves beyond the board")]
+)
+def test_odd_rows(tmp_path, stone, move, said):
+    """The kernel would write beyond its memory."""
+    path = tmp_path / "positions.h5"
+    with HDF5Writer(path, (SIZE, SIZE, 3), source="positions of Go") as writer:
+        writer.add(np.full((1, SIZE, SIZE, 3), stone, np.uint8), [move])
+    with pytest.raises(FileFormatError, match=f"positions.h5: it has {said}"):
+        go.Positions(path)[0]
+
+
 def test_probabilities(trained):
     network = go.load_policy(trained[0] / "policy.h5")
     board = go.Board(SIZE)
@@ -153,13 +207,18 @@ GTP = [
     ("clear_board", "= "),
     ("komi 0.5", "= "),
     ("komi much", "? komi not a float"),
+    ("komi nan", "? komi not a float"),
+    ("komi", "? komi not a float"),
+    ("boardsize", "? unacceptable size"),
+    ("known_command", "= false"),
     ("play black C3", "= "),
     ("play w c3", "? Board: white at C3 is illegal: there is a stone"),
     ("play w I3", "? there is no point 'I3' on a board of 5 lines"),
     ("play green C3", "? expected a color and a point"),
     ("undo", "= "),
     ("undo", "? Board: there is no move to take back"),
-    ("play b A1", "= "),
+    ("play b C" + "3" * 5000, "? there is no point 'C" + "3" * 38 + " on a board of 5 lines"),
+    ("play b a1", "= "),
     ("final_score", "= B+24.5"),
     ("sing", "? unknown command"),
     ("known_command genmove", "= true"),
@@ -192,9 +251,9 @@ def test_board_as_svg():
     stones[0, 0], stones[1, 1] = 1, 2
     shares = np.zeros((9, 9), np.float32)
     shares[4, 4], shares[0, 0], shares[5, 5] = 0.75, 0.2, 0.001
-    root = ElementTree.fromstring(go.board_svg(stones, shares, last=10, title="a < b & c"))
+    root = ElementTree.fromstring(go.board_svg(stones, shares, last=10, title="a < b & c\x01"))
     texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[-2:] == ["75", "a < b & c"]  # not on stones, and not what is hardly likely
+    assert texts[-2:] == ["75", "a < b & c?"]  # not on stones, and not what is hardly likely
     circles = [each.get("fill") for each in root.iter("{http://www.w3.org/2000/svg}circle")]
     assert circles.count("#111") == 1
     assert circles.count("#fafafa") == 1

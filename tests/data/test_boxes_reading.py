@@ -347,7 +347,20 @@ REFUSED = {
             {"id": 0, "image_id": 0, "category_id": 1, "bbox": [1, 2, None, 4]}]),
         r"annotations\[0\]: expected bbox",
     ),
+    "an id that is a list": (lambda f: annotation(f, id=[1]), "expected a number as id, found"),
+    "a crowd in quotes": (lambda f: annotation(f, iscrowd="1"), "expected 0 or 1 as iscrowd, f"),
+    "an area below 0": (lambda f: annotation(f, area=-5), "expected a number from 0 up as area"),
+    "a width in quotes": (
+        lambda f: coco(f, images=[{"id": 0, "file_name": "a.png", "width": "30", "height": 20}]),
+        r"images\[0\]: expected a whole number as width, found '30'",
+    ),
 }  # fmt: skip
+
+
+def annotation(folder, **changes):
+    """COCO's file with one box, and these changes to it."""
+    box = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    return coco(folder, annotations=[box | changes])
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -373,6 +386,8 @@ XMLS = {
         "line 5: expected a number as <ymin>, found None",
     ),
     "another size": (xml(size=(40, 20)), r"a.xml: the boxes are of a picture of 40 x 20 pixels"),
+    "several bytes a letter": ('<?xml version="1.0" encoding="gbk"?>' + xml(), "save it in UTF-8"),
+    "no encoding": ('<?xml version="1.0" encoding="hex"?>' + xml(), "its encoding can't be read"),
     "depth": ("<annotation>" + "<a>" * 99 + "</a>" * 99 + "</annotation>", "nested too deep"),
 }  # fmt: skip
 
@@ -407,6 +422,45 @@ def test_what_is_refused_of_yolo(tmp_path, line):
     (tmp_path / "labels" / "b.txt").write_text(f"1 0.5 0.5 0.2 0.2\n{line}\n")
     with pytest.raises(FileFormatError, match=LINES[line]):
         data.read_boxes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["test1", "train_0001", "classes", "val", "notes"])
+def test_images_of_yolo_called_like_lists(tmp_path, name):
+    """Their boxes were passed over, and the image taken for background."""
+    yolo(tmp_path)
+    (tmp_path / "images/a.png").rename(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "labels/a.txt").rename(tmp_path / "labels" / f"{name}.txt")
+    assert told(data.read_boxes(tmp_path))[f"{name}.png"] == BOXES["a.png"]
+
+
+def test_images_of_yolo_called_like_lists_beside_their_boxes(tmp_path):
+    for i, name in enumerate(("train_1", "val_1", "train")):
+        save(tmp_path / f"{name}.png", picture(20, 30, i))
+        (tmp_path / f"{name}.txt").write_text("\ufeff\r\n0 0.5 0.5 0.2 0.2\r\n")
+    (tmp_path / "classes.txt").write_text("cat\r\n")
+    found = data.read_boxes(tmp_path)
+    assert [len(target["boxes"]) for target in found.targets] == [1, 1, 1]
+    assert found.parts is None
+
+
+def test_paths_of_windows(tmp_path):
+    """Backslashes in annotations, and in archives that were made there; folders are others."""
+    pictures(tmp_path / "x")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in (tmp_path / "x").iterdir():
+            info = zipfile.ZipInfo("set\\" + file.name)
+            info.filename = "set\\" + file.name
+            archive.writestr(info, file.read_bytes())
+    for path in ("a.png", "C:\\photos\\set\\a.png", "/home/me/set/a.png", "..\\set\\a.png"):
+        boxes = table(tmp_path, f"{path},1,2,11,12,cat")
+        found = data.read_boxes(boxes, tmp_path / "images.zip")
+        np.testing.assert_array_equal(found[0][0], picture(20, 30, 0))
+
+
+def test_a_folder_called_like_an_annotation(folder):
+    (folder / "a.xml").write_text(xml())
+    (folder / "b.xml").mkdir()
+    assert data.read_boxes(folder).names == ["a.png"]
 
 
 def test_yolo_without_classes(tmp_path):
@@ -532,6 +586,39 @@ def test_wrong_calls_of_write_boxes(tmp_path, everything):
         with pytest.raises(ArgumentError, match=r"write_boxes expected a path that ends in .csv"):
             data.write_boxes(tmp_path / path, everything, format=format)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("format", ["voc", "yolo"])
+def test_images_are_not_replaced_by_annotations(folder, everything, format):
+    for target in everything.targets:
+        del target["crowd"], target["difficult"]
+    data.write_boxes(folder / "new", everything, format=format)
+    data.write_boxes(folder / "new", everything, format=format, overwrite=True)
+    before = sorted(folder.rglob("*"))
+    for target, said in ((folder, "png in it"), (folder / "a.png", "a.png is no folder")):
+        with pytest.raises(FileExistsError, match=f"{said}, so that it isn't replaced"):
+            data.write_boxes(target, everything, format=format, overwrite=True)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "format"), [
+    ("a\nb", "yolo"), ("a\x01b", "voc"), ("a\x85b", "yolo"), ("a\udcff", "x.csv"),
+    ("a\udcff", "x.json"),
+])  # fmt: skip
+def test_names_that_a_file_can_not_hold(tmp_path, name, format):
+    image, target = picture(9, 9, 0), {"boxes": [[1, 1, 5, 5]], "labels": [0]}
+    found = data.Detection([image], [target], [name])
+    how = {"format": format} if "." not in format else {}
+    with pytest.raises(ArgumentError, match=r"write_boxes: .* can't hold the name 'a"):
+        data.write_boxes(tmp_path / format, found, **how)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_names_that_become_one_in_a_flat_folder(tmp_path):
+    image, target = picture(9, 9, 0), {"boxes": [[1, 1, 5, 5]], "labels": [0]}
+    found = data.Detection([image] * 2, [target] * 2, ["x"], names=["a/b.png", "a__b.png"])
+    with pytest.raises(ArgumentError, match=r"differ without their suffix, got a__b\.xml"):
+        data.write_boxes(tmp_path / "new", found, format="voc")
 
 
 def test_coco_of_other_programs_is_plain_json(tmp_path, everything):

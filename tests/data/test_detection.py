@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tracemalloc
 import warnings
 
 import h5py
@@ -161,6 +162,8 @@ WRONG = [
     ({"boxes": [[1, 1, 2, 2]], "labels": []}, ShapeError, r"labels \(n,\) of 1 boxes, got \(0,\)"),
     ({"boxes": [[1, 1, 2]], "labels": [0]}, ShapeError, r"expected boxes \(n, 4\), got \(1, 3\)"),
     ({"boxes": [[1, 1, 2, 2]]}, DTypeError, 'expected a dict with "boxes" and "labels"'),
+    ({"boxes": [[1, 1, 2, 2]], "labels": [0], "area": [np.nan]}, ArgumentError, "area must be fin"),
+    ({"boxes": [[1, 1, 2, 2]], "labels": [0], "area": [-1]}, ArgumentError, "numbers from 0 up"),
     (
         {"boxes": [[1, 1, 2, 2]], "labels": [0], "points": np.zeros((1, 2))},
         ShapeError, r"expected points \(n, P, 2\) of 1 boxes, got \(1, 2\)",
@@ -175,12 +178,23 @@ def test_wrong_targets(number):
         data.Detection([np.zeros((9, 9, 3), np.uint8)], [target], ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("indices", "error"), [([True, False] * 2, DTypeError), ([0.7], DTypeError), ([-1], IndexError),
+                           ([4], IndexError), ([], ShapeError)],
+)  # fmt: skip
+def test_wrong_subsets(detection, indices, error):
+    """A mask isn't taken for the numbers 0 and 1."""
+    with pytest.raises(error, match="Subset expected"):
+        detection.subset(np.array(indices))
+
+
 def test_wrong_sets():
     image, target = np.zeros((9, 9, 3), np.uint8), {"boxes": [[1, 1, 2, 2]], "labels": [0]}
     for images, targets, classes, error, said in (
         ([image], [target] * 2, ["a"], ShapeError, "as many images as targets"),
         ([], [], ["a"], ShapeError, "at least one"),
-        ([image], [target], [], ArgumentError, "expected classes, each once"),
+        ([image], [target], [], ArgumentError, "expected a list of the classes' names"),
+        ([image], [target], "ab", ArgumentError, "expected a list of the classes' names, got 'ab'"),
         ([image], [target], ["a", "a"], ArgumentError, "expected classes, each once"),
         ([image[0]], [target], ["a"], ShapeError, r"images \(H, W, 3\) uint8, got uint8 \(9, 3\)"),
         ([7], [target], ["a"], DTypeError, "arrays or files, got int"),
@@ -269,6 +283,26 @@ def test_other_files_are_refused(tmp_path, detection):
         data.read_boxes(tmp_path / "c.h5", classes=["cat"])
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": np.array([5])}, "labels from 0 to 1"),
+        ({"boxes": np.array([[5, 5, 1, 1]], np.float32)}, "degenerate"),
+    ],
+)
+def test_odd_contents_are_refused(tmp_path, detection, change, said):
+    """A file whose checksums are right and whose boxes aren't."""
+    detection.targets[1] |= change
+    detection.save(tmp_path / "a.h5")
+    with pytest.raises(FileFormatError, match=f"a.h5: what it holds is no .*{said}"):
+        data.Detection.open(tmp_path / "a.h5")
+
+
+def test_no_folder_to_save_in(tmp_path, detection):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none: create"):
+        detection.save(tmp_path / "none" / "a.h5")
+
+
 SHAPES = ["sizes", "counts", "labels", "boxes", "names", "checksums", "parts"]
 
 
@@ -324,6 +358,23 @@ def test_overlaps_that_are_told():
     assert re.search(r"another one of their class +2 +2 +0 +0 +0", text)
     assert re.search(r"one of another class +3 +3 +2 +2 +2", text)
     assert "would take one of 0 boxes" in text
+
+
+def test_overlaps_of_thousands_of_boxes_take_little_memory():
+    """A row of boxes, each a third over the next one: all at once they would take a gigabyte."""
+    count = 5000
+    x = 2 * np.arange(count)[:, None]
+    boxes = np.concatenate([x, 0 * x, x + 4, 0 * x + 4], axis=1)
+    image = np.zeros((4, 2 * count + 2, 3), np.uint8)
+    labels = np.arange(count) // 2 % 2  # pairs of a class
+    found = data.Detection([image], [{"boxes": boxes, "labels": labels}], ["a", "b"])
+    tracemalloc.start()
+    text = describe(found)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2e8
+    assert re.search(r"another one of their class +5,000 +5,000 +0", text)
+    assert re.search(r"one of another class +4,998 +4,998 +0", text)
 
 
 def test_no_warning_is_given_without_a_reason(detection):

@@ -44,7 +44,8 @@ def write_page(path: Path, template: str, content: dict[str, Any]) -> Path:
     """Write a page, whole or not at all, and return its path. Raises as `report` does."""
     text = _environment().get_template(template).render(content)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(text.encode())
+        # Names of files that aren't UTF-8 have characters that it hasn't
+        temporary.write_bytes(text.encode(errors="replace"))
     return path
 
 

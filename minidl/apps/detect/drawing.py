@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import DTypeError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.text import printable
 
 __all__ = ["colour_of", "draw", "draw_boxes"]
@@ -34,9 +34,14 @@ def draw_boxes(
         "scores" (n,).
     A picture whose longer side has less than 480 pixels is enlarged by a whole factor, so that
     labels can be read; lines and letters grow with larger pictures.
-    Raises DTypeError or ShapeError for other images, ImportError without Pillow.
+    Raises DTypeError or ShapeError for other images, ArgumentError for labels without a class,
+    ImportError without Pillow.
     """
     labels = [int(label) for label in prediction["labels"]]
+    if unknown := [label for label in labels if not 0 <= label < len(classes)]:
+        raise ArgumentError(
+            f"draw_boxes expected labels from 0 to {len(classes) - 1}, got {unknown[0]}"
+        )
     scores = prediction.get("scores")
     texts = [
         classes[label] if scores is None else f"{classes[label]} {float(scores[i]):.2f}"

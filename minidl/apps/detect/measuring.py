@@ -10,7 +10,7 @@ from minidl.apps.detect.coco_rules import coco_figures
 from minidl.apps.detect.mistakes import KINDS, Sorted, sorted_by_kind
 from minidl.apps.detect.pairs import checked
 from minidl.apps.detect.voc_rules import Curve, voc_curve
-from minidl.errors import ArgumentError
+from minidl.data.detection.dataset import checked_classes
 from minidl.text import table
 
 __all__ = ["ClassFigures", "Figures", "measure"]
@@ -113,9 +113,7 @@ def measure(predictions: Sequence[Any], targets: Sequence[Any], classes: Sequenc
     Raises ShapeError, DTypeError or ArgumentError for what can't be measured, such as scores of
     NaN or unknown labels, naming the image.
     """
-    names = [str(name) for name in classes]
-    if not names:
-        raise ArgumentError("measure expected at least one class")
+    names = checked_classes("measure", classes)
     found, wanted = checked("measure", predictions, targets, len(names))
     coco, ap, ap50 = coco_figures(found, wanted, len(names))
     curves = [voc_curve(found, wanted, label, OVERLAP) for label in range(len(names))]

@@ -56,6 +56,8 @@ def _prediction(who: str, index: int, prediction: Any, classes: int) -> Predicti
             f"{what}: expected boxes (n, 4), labels (n,) and scores (n,), got {boxes.shape}, "
             f"{labels.shape} and {scores.shape}"
         )
+    if scores.size and scores.dtype.kind not in "fiu":
+        raise DTypeError(f"{what}: scores must be numbers, got {scores.dtype}")
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         name = "scores" if np.isfinite(boxes).all() else "boxes"
         raise ArgumentError(

@@ -3,8 +3,8 @@
 import numpy as np
 
 from minidl import kernels
-from minidl.apps.go.sgf import LARGEST, NAMES, point_name
-from minidl.checks import positive
+from minidl.apps.go.sgf import LARGEST, NAMES, STATES, point_name
+from minidl.checks import is_whole, whole
 from minidl.constants.go import BLACK, EMPTY, PASS, WHITE
 from minidl.errors import ArgumentError
 
@@ -12,22 +12,23 @@ __all__ = ["Board"]
 
 
 class Board:
-    """A game under way.
+    """A game in progress.
 
-    size: lines, 2 to 25.  stones: (S, S) int8 to begin with, 0 empty, 1 black, 2 white.
-    A move may not bring back a position that was there before, whoever's turn it was (positional
-    superko), nor be suicide. Two passes end the game.
+    size: lines, 2 to 25.  stones: (S, S), at the beginning: 0 empty, 1 black, 2 white.
+    A move may not bring back an earlier position, no matter whose turn it was (positional superko),
+    nor be suicide. Two passes end the game.
     moves, colors: what was played.  to_play: 1 for black, 2 for white.
     """
 
     def __init__(self, size: int = 19, stones: np.ndarray | None = None) -> None:
-        self.size = positive("Board", "size", size)
-        if not 2 <= size <= LARGEST:
-            raise ArgumentError(f"Board: size must be from 2 to {LARGEST}, got {size}")
+        self.size = size = whole("Board", "size", size, 2, LARGEST)
         empty = np.zeros((size, size), np.int8)
-        self._setup = empty if stones is None else np.array(stones, np.int8)
-        if self._setup.shape != empty.shape:
-            raise ArgumentError(f"Board: stones must be {size} x {size}, got {self._setup.shape}")
+        given = empty if stones is None else np.asarray(stones)
+        if given.shape != empty.shape:
+            raise ArgumentError(f"Board: stones must be {size} x {size}, got {given.shape}")
+        if not np.isin(given, STATES).all():
+            raise ArgumentError("Board: stones must be 0, empty, 1, black, or 2, white")
+        self._setup = np.array(given, np.int8)
         self.moves: list[int] = []
         self.colors: list[int] = []
         self.to_play = BLACK
@@ -50,8 +51,8 @@ class Board:
         return self.moves[-2:] == [PASS, PASS]
 
     def legal(self, color: int | None = None) -> np.ndarray:
-        """(S, S) bool: where a color, that to play, may play."""
-        color = self.to_play if color is None else color
+        """Return (S, S) bool: where a color may play; None: the color whose turn it is."""
+        color = self._color(color)
         board = self._boards[-1:]
         found: np.ndarray = kernels.use("go").legal(board, np.array([color]), self._kos[-1:])[0]
         for point in np.flatnonzero(found):
@@ -60,7 +61,7 @@ class Board:
         return found
 
     def planes(self) -> np.ndarray:
-        """(1, S, S, 48): what a network is told of the position."""
+        """Return the network's input for the position, (1, S, S, 48)."""
         now = np.array([self.to_play])
         found: np.ndarray = kernels.use("go").planes(
             self._boards[-1:], self._ages[-1:], now, self._kos[-1:]
@@ -70,14 +71,12 @@ class Board:
     def play(self, move: int, color: int | None = None, *, superko: bool = True) -> None:
         """Play a point, row * S + column, or -1, a pass.
 
-        superko: whether positions may not come back; many games are played without that rule.
+        superko: forbid moves that bring back a position; many games are played without that rule.
         Raises ArgumentError, and leaves the board as it was, for a move that the rules forbid.
         """
-        color = self.to_play if color is None else color
-        if color not in NAMES:
-            raise ArgumentError(f"Board: a color is 1, black, or 2, white, got {color!r}")
-        if move != PASS:
-            if not 0 <= move < self.size**2:
+        color = self._color(color)
+        if move != PASS or not is_whole(move):
+            if not is_whole(move) or not 0 <= move < self.size**2:
                 raise ArgumentError(f"Board: there is no point {move} on {self.size} lines")
             if why := self._why_not(move, color, superko):
                 name = f"{NAMES[color]} at {point_name(move, self.size)}"
@@ -86,6 +85,11 @@ class Board:
         self.colors.append(color)
         self.to_play = BLACK + WHITE - color
         self._replay()
+
+    def _color(self, color: int | None) -> int:
+        if color is not None and color not in NAMES:
+            raise ArgumentError(f"Board: a color is 1, black, or 2, white, got {color!r}")
+        return self.to_play if color is None else int(color)
 
     def undo(self) -> None:
         """Take the last move back; ArgumentError if there is none."""
@@ -99,10 +103,8 @@ class Board:
         board = self._boards[-1:]
         if board.flat[move] != EMPTY:
             return "there is a stone"
-        if move == self._kos[-1]:
-            return "ko"
         if not kernels.use("go").legal(board, np.array([color]), self._kos[-1:]).flat[move]:
-            return "suicide"
+            return "ko" if move == self._kos[-1] else "suicide"
         if superko and self._repeats(move, color):
             return "the position was there before (superko)"
         return ""

@@ -1,9 +1,12 @@
 """A board as text and as SVG, with what a network thinks of each point."""
 
+from xml.sax.saxutils import escape
+
 import numpy as np
 
 from minidl.apps.go.sgf import COLUMNS
 from minidl.constants.go import BLACK, EMPTY
+from minidl.text import printable
 
 __all__ = ["board_svg", "board_text"]
 
@@ -60,7 +63,7 @@ def board_svg(
             )
     if shares is not None:
         parts += _shares(stones, shares)
-    words = title.replace("&", "&amp;").replace("<", "&lt;")
+    words = escape(printable(title))
     parts.append(f'<text x="{whole / 2}" y="{whole + STEP * 0.4}" font-size="14">{words}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
@@ -84,7 +87,7 @@ def _lines(size: int) -> list[str]:
 
 
 def _shares(stones: np.ndarray, shares: np.ndarray) -> list[str]:
-    """Squares the redder the likelier, with percent."""
+    """Return squares, the redder the likelier the move, with percentages."""
     found = []
     most = max(float(shares.max()), SHOWN)
     for row, column in np.argwhere((shares >= SHOWN) & (stones == EMPTY)):

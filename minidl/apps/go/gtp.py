@@ -1,5 +1,6 @@
 """The Go Text Protocol, by which programs that show boards talk to programs that play."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from minidl.apps.go.board import Board
@@ -21,10 +22,10 @@ def point_of(name: str, size: int) -> int:
     text = name.strip().upper()
     if text == "PASS":
         return PASS
-    column, row = COLUMNS[:size].find(text[:1]), text[1:]
-    if not text or column < 0 or not row.isdecimal() or not 1 <= int(row) <= size:
-        raise ArgumentError(f"there is no point {name!r} on a board of {size} lines")
-    return (size - int(row)) * size + column
+    rows = [str(row) for row in range(1, size + 1)]
+    if not text or text[0] not in COLUMNS[:size] or text[1:] not in rows:
+        raise ArgumentError(f"there is no point {name!r:.40} on a board of {size} lines")
+    return (size - int(text[1:])) * size + COLUMNS.index(text[0])
 
 
 class Player:
@@ -60,10 +61,12 @@ class Player:
 
     def _komi(self, given: list[str]) -> str:
         try:
-            (text,) = given
-            self.komi = float(text)
+            (komi,) = map(float, given)
         except ValueError:
-            raise ArgumentError("komi not a float") from None
+            komi = math.nan
+        if not math.isfinite(komi):
+            raise ArgumentError("komi not a float")
+        self.komi = komi
         return ""
 
     def _play(self, given: list[str]) -> str:

@@ -1,6 +1,7 @@
 """`train_policy`: a network that moves as the players of many games did."""
 
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 import minidl as md
 from minidl import models, optim
 from minidl.apps.go.board import Board
-from minidl.apps.go.positions import Positions, write_positions
-from minidl.apps.go.sgf import read_games
+from minidl.apps.go.positions import Positions, usable, write_positions
+from minidl.apps.go.sgf import Game, read_games
 from minidl.checks import positive, whole
 from minidl.constants.go import COUNT, PASS, STARTS, STEPS
 from minidl.data import DataLoader
@@ -20,6 +21,7 @@ from minidl.models import Network
 from minidl.nn import functional
 from minidl.nn.modes import evaluating
 from minidl.train import Checkpoint, Trainer, rank_accuracy
+from minidl.train.resuming import CHECKPOINTS, begin_folder, resume_trainer
 
 __all__ = [
     "Measured",
@@ -32,13 +34,13 @@ __all__ = [
 
 LR = 2e-3
 TEST = 0.1  # of the games, the last of them
-CHECKPOINTS, WEIGHTS = "checkpoints", "policy.h5"
+WEIGHTS = "policy.h5"
 
 
 class Measured(NamedTuple):
-    """How often the players' move is the network's first, and among its first five.
+    """How often the players' move is the network's first choice, and among its first five.
 
-    Moves that the rules forbid aren't looked at.
+    Moves that the rules forbid are not considered.
     """
 
     top1: float
@@ -68,17 +70,22 @@ def train_policy(
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: continue after the last epoch that the folder has a checkpoint of.
     Ctrl-C saves the network as it is then, and raises KeyboardInterrupt.
-    Raises ArgumentError for fewer than two games.
+    Raises ArgumentError for fewer than two games that can be used, StateError for a folder with
+    the checkpoints of another training.
     """
     who = "train_policy"
     epochs, batch_size = positive(who, "epochs", epochs), positive(who, "batch_size", batch_size)
     md.manual_seed(whole(who, "seed", seed, 0))
-    folder = Path(output)
-    (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    last = Checkpoint.last(folder / CHECKPOINTS) if resume else None
-    if last is None:
-        _write(games, folder, size)
     network = models.alphago_policy(COUNT, width, layers, size)
+    folder = Path(output)
+    training, test = _split(games, size)
+    settings = {
+        "games": _fingerprint([*training, *test]), "size": size, "width": width, "layers": layers,
+        "epochs": epochs, "batch_size": batch_size, "seed": seed,
+    }  # fmt: skip
+    begin_folder(folder, settings, resume, who)
+    write_positions(folder / "positions.h5", training, size)
+    write_positions(folder / "test.h5", test, size)
     loader = DataLoader(
         Positions(folder / "positions.h5"), batch_size, True, seed=seed, augment=True, workers=1
     )
@@ -90,8 +97,8 @@ def train_policy(
         network, optimizer, metrics=["accuracy"], scheduler=schedule,
         callbacks=[Checkpoint(folder / CHECKPOINTS, keep=1)],
     )  # fmt: skip
-    if last is not None:
-        trainer.resume(last)
+    if resume:
+        resume_trainer(trainer, folder / CHECKPOINTS)
     try:
         trainer.fit(loader, epochs, progress=progress)
     finally:  # also after Ctrl-C
@@ -102,16 +109,35 @@ def train_policy(
     return found
 
 
-def _write(games: str | os.PathLike[str], folder: Path, size: int) -> None:
-    """Write positions.h5, of all but the last games, and test.h5."""
-    every = [*read_games(games)]
-    broken = [game for _, game in every if isinstance(game, FileFormatError)]
-    if len(every) - len(broken) < 2:
-        few = ArgumentError(f"train_policy: expected two games or more in {os.fspath(games)}")
-        raise broken[0] if broken else few
-    count = round(len(every) * TEST) or 1
-    write_positions(folder / "positions.h5", every[:-count], size)
-    write_positions(folder / "test.h5", every[-count:], size)
+Games = list[tuple[str, Game]]
+
+
+def _split(games: str | os.PathLike[str], size: int) -> tuple[Games, Games]:
+    """Return the games to train on, and the last ones, to measure on."""
+    left_out: list[str] = []
+
+    def tell(text: str) -> None:
+        left_out.append(text.removeprefix("left out: "))
+        print(text)
+
+    found = [*usable(read_games(games), size, tell)]
+    if len(found) < 2:
+        such = f", such as {left_out[0]}" if left_out else ""
+        raise ArgumentError(
+            f"train_policy: expected two games or more on {size} lines in {os.fspath(games)}, "
+            f"found {len(found)}; {len(left_out)} left out{such}"
+        )
+    count = round(len(found) * TEST) or 1
+    return found[:-count], found[-count:]
+
+
+def _fingerprint(games: Games) -> int:
+    """Return a number that tells games apart by their moves."""
+    found = 0
+    for _, game in games:
+        for part in (game.setup, game.moves, game.colors):
+            found = zlib.crc32(np.ascontiguousarray(part).tobytes(), found)
+    return found
 
 
 def load_policy(path: str | os.PathLike[str]) -> Network:
@@ -150,7 +176,8 @@ def _legal(planes: np.ndarray) -> np.ndarray:
 
 
 def probabilities(network: Network, board: Board) -> np.ndarray:
-    """Return (S, S) float32: how likely a player is to move at each point; 0 where he may not.
+    """Return (S, S) float32: the probability of each move; 0 where the rules forbid it or it makes
+    no sense, such as in an eye of one's own.
 
     Raises ArgumentError for a board of another size than the network's.
     """

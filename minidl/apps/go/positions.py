@@ -1,20 +1,22 @@
 """Positions of many games in an HDF5 file, as a network is trained on them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl import kernels
 from minidl.apps.go.sgf import Game
-from minidl.constants.go import BLACK, EMPTY, PASS
+from minidl.constants.go import BLACK, EMPTY, PASS, WHITE
 from minidl.data import Dataset, HDF5Dataset, HDF5Writer
 from minidl.errors import ArgumentError, FileFormatError
+from minidl.text import printable
 
 __all__ = ["Positions", "turned", "write_positions"]
 
 STONES, AGES, KO = range(3)  # channels of a row
+SOURCE = "positions of Go"  # what a file says that it is made from
 SYMMETRIES = 8
 
 
@@ -26,25 +28,17 @@ def write_positions(
 ) -> int:
     """Write the position before each move of games to a file; return how many there are.
 
-    games: as `read_games` yields them. What can't be read, has an illegal move, or another board
-        than one of `size` lines, is left out, and told.
+    games: as `read_games` yields them. What can't be read, has an illegal move or none, or another
+        board than one of `size` lines, is left out, and told.
     A row is (S, S, 3) uint8: stones as the player to move sees them, 1 own and 2 the opponent's,
     the turns since each was played, and 1 at the point that ko forbids. Its label is the move.
     Raises ArgumentError where no position is left.
     """
     count = 0
-    writer = HDF5Writer(path, (size, size, 3), overwrite=True)
+    writer = HDF5Writer(path, (size, size, 3), overwrite=True, source=SOURCE)
     try:
-        for name, game in games:
-            try:
-                if isinstance(game, FileFormatError):
-                    raise game
-                if game.size != size:
-                    raise FileFormatError(f"{name}: a board of {game.size} lines, not {size}")
-                rows, moves = _rows(game, name)
-            except FileFormatError as error:
-                tell(f"left out: {error}")
-                continue
+        for name, game in usable(games, size, tell):
+            rows, moves = _rows(game, name)
             writer.add(rows, moves)
             count += len(rows)
         if not count:
@@ -54,6 +48,25 @@ def write_positions(
         writer.discard()
         raise
     return count
+
+
+def usable(
+    games: Iterable[tuple[str, Game | FileFormatError]], size: int, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Game]]:
+    """Yield the games on a board of `size` lines that have moves, all legal; tell the others."""
+    for name, game in games:
+        try:
+            if isinstance(game, FileFormatError):
+                raise game
+            if game.size != size:
+                raise FileFormatError(f"{name}: a board of {game.size} lines, not {size}")
+            if not (game.moves != PASS).any():
+                raise FileFormatError(f"{name}: a game without a move")
+            game.positions(name)
+        except FileFormatError as error:
+            tell(printable(f"left out: {error}"))
+        else:
+            yield name, game
 
 
 def _rows(game: Game, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -83,9 +96,12 @@ class Positions(Dataset):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.rows = HDF5Dataset(path)
-        if len(self.rows.shape) != 3 or self.rows.shape[0] != self.rows.shape[1]:
-            raise FileFormatError(f"{os.fspath(path)}: no file of positions of Go")
         self.size = int(self.rows.shape[0])
+        fits = self.rows.shape == (self.size, self.size, 3) and self.rows.dtype == np.uint8
+        if self.rows.source != SOURCE or not fits:
+            raise FileFormatError(
+                f"{os.fspath(path)}: no file of positions of Go: write_positions makes one"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,13 +111,22 @@ class Positions(Dataset):
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         """(N, S, S, 48) and (N,)."""
-        rows, moves = self.rows.batch(indices)
+        rows, moves = self._read(indices)
         return planes_of(rows), moves
+
+    def _read(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and moves; raise FileFormatError for those that no game has."""
+        rows, moves = self.rows.batch(indices)
+        stones_fit = rows[..., STONES].max(initial=0) <= WHITE
+        if not stones_fit or ((moves < 0) | (moves >= self.size**2)).any():
+            what = "moves beyond the board" if stones_fit else "stones other than 0, 1 and 2"
+            raise FileFormatError(f"{self.rows.path}: it has {what}")
+        return rows, moves
 
     def prepared(
         self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
     ) -> tuple[Any, ...]:
-        rows, moves = self.rows.batch(indices)
+        rows, moves = self._read(indices)
         if rng is not None:
             rows, moves = turned(rows, moves, rng.integers(SYMMETRIES, size=len(rows)))
         x = planes_of(rows)

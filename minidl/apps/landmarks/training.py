@@ -1,6 +1,5 @@
 """`train_landmarks`: a network that finds points, trained on pictures with points."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,17 @@ from minidl.apps.landmarks.networks import LandmarkNetwork
 from minidl.apps.landmarks.sets import MIRROR, PointSet, moved
 from minidl.checks import positive, real, whole
 from minidl.data import ArrayDataset, DataLoader
-from minidl.errors import ArgumentError, GradError, StateError
-from minidl.io.plain_json import save_json, to_json
+from minidl.errors import ArgumentError, GradError
+from minidl.io.plain_json import save_json
 from minidl.train import Callback, Checkpoint, Trainer
 from minidl.train.pretrained import pretrained
+from minidl.train.resuming import CHECKPOINTS, begin_folder, resume_trainer
 
 __all__ = ["Trained", "train_landmarks"]
 
 HELD_OUT = 0.1  # of the pictures, to tell which epoch is best
 LEAST = 4  # pictures
-CHECKPOINTS, WEIGHTS, SETTINGS = "checkpoints", "landmarks.h5", "settings.json"
+WEIGHTS = "landmarks.h5"
 BEST = f"{CHECKPOINTS}/best.h5"
 # How training moves pictures
 MOVES: dict[str, Any] = {"degrees": 15.0, "scale": (0.9, 1.15), "shift": 0.04}
@@ -89,7 +89,7 @@ def train_landmarks(
         "pictures": len(pictures), "checksum": pictures.checksum(), "moves": MOVES,
     }  # fmt: skip
     folder = Path(output)
-    _begin(folder, settings, resume)
+    begin_folder(folder, settings, resume, who)
     training, held_out = _split(pictures, seed)
     network.head.start_at((training.points / network.size).mean(axis=0))
     loader, validation = _loaders(network, training, held_out, batch_size, seed)
@@ -99,8 +99,8 @@ def train_landmarks(
         scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         callbacks=[Moves(network, table, seed), Checkpoint(folder / CHECKPOINTS, keep=1)],
     )  # fmt: skip
-    if resume and (last := Checkpoint.last(folder / CHECKPOINTS)) is not None:
-        trainer.resume(last)
+    if resume:
+        resume_trainer(trainer, folder / CHECKPOINTS)
     try:
         trainer.fit(loader, epochs, validation, progress=progress)
     finally:  # also after Ctrl-C
@@ -154,30 +154,6 @@ def _mirror(mirror: Sequence[int] | np.ndarray | None, points: int) -> np.ndarra
     if (table[table] != np.arange(points)).any():
         raise ArgumentError("train_landmarks: mirror must be its own inverse: left is right's")
     return table
-
-
-def _begin(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Write settings.json, or compare it with that of the training to resume."""
-    checkpoints, beside = folder / CHECKPOINTS, folder / SETTINGS
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    if resume and any(checkpoints.glob("*.h5")):
-        wanted = json.loads(to_json(settings, "train_landmarks"))
-        try:
-            known = json.loads(beside.read_text())
-            if not isinstance(known, dict):
-                raise ValueError("it holds no settings")
-        except (OSError, ValueError, RecursionError) as error:
-            raise StateError(f"{beside}: what the checkpoints are of can't be read") from error
-        if other := [name for name in wanted if known.get(name) != wanted[name]]:
-            told = ", ".join(f"{n}={known.get(n)!r:.60}, not {wanted[n]!r:.60}" for n in other)
-            raise StateError(
-                f"{folder} holds a training begun with {told}: give the same arguments, or another "
-                "output"
-            )
-        return
-    for old in checkpoints.glob("*.h5"):
-        old.unlink()
-    save_json(beside, settings, "train_landmarks")
 
 
 def _split(pictures: PointSet, seed: int) -> tuple[PointSet, PointSet]:

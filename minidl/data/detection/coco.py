@@ -43,6 +43,8 @@ def read_coco(path: Path) -> Found:
     for i, each in enumerate(document["annotations"]):
         place = f"{path}: annotations[{i}]"
         _check_entry(place, each, "image_id", "category_id", "bbox")
+        if "id" in each:
+            _check_entry(place, each, "id")
         if "id" in each and seen.setdefault(each["id"], place) != place:
             raise FileFormatError(f"{place}: its id {each['id']!r} is that of {seen[each['id']]}")
         if each["image_id"] not in images:
@@ -105,12 +107,25 @@ def _images(path: Path, images: list[Any]) -> dict[Any, Annotated]:
         _check_entry(place, each, "id", "file_name")
         if each["id"] in found:
             raise FileFormatError(f"{place}: its id {each['id']!r} is that of another image")
-        size = each.get("height"), each.get("width")
-        known = all(is_whole(n) and n > 0 for n in size)
-        found[each["id"]] = Annotated(
-            str(each["file_name"]), place, [], (size[0], size[1]) if known else None
-        )
+        height, width = (_side(place, name, each.get(name)) for name in ("height", "width"))
+        size = (height, width) if height and width else None
+        found[each["id"]] = Annotated(str(each["file_name"]), place, [], size)
     return found
+
+
+def _side(place: str, name: str, value: Any) -> int:
+    """Return a height or width; 0 where it isn't known, as some programs write it."""
+    if value is None:
+        return 0
+    if not _is_number(value) or value < 0 or value != int(value):
+        raise FileFormatError(f"{place}: expected a whole number as {name}, found {value!r:.40}")
+    return int(value)
+
+
+def _flag(place: str, name: str, value: Any) -> bool:
+    if value not in (None, 0, 1):
+        raise FileFormatError(f"{place}: expected 0 or 1 as {name}, found {value!r:.40}")
+    return bool(value)
 
 
 def _box(place: str, each: dict[str, Any], names: dict[Any, str]) -> Box:
@@ -124,10 +139,12 @@ def _box(place: str, each: dict[str, Any], names: dict[Any, str]) -> Box:
         raise FileFormatError(f"{place}: expected bbox [x, y, width, height], found {box!r:.80}")
     x, y, width, height = map(float, box)
     area = each.get("area")
+    if area is not None and not (_is_number(area) and area >= 0):
+        raise FileFormatError(f"{place}: expected a number from 0 up as area, found {area!r:.40}")
+    difficult, crowd = (_flag(place, name, each.get(name)) for name in ("difficult", "iscrowd"))
     return Box(
         (x, y, x + width, y + height), names[each["category_id"]], place,
-        difficult=each.get("difficult") in (1, True), crowd=each.get("iscrowd") in (1, True),
-        area=None if area is None or not _is_number(area) else float(area),
+        difficult=difficult, crowd=crowd, area=None if area is None else float(area),
     )  # fmt: skip
 
 

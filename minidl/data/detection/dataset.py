@@ -10,9 +10,10 @@ from minidl.data.dataset import Dataset
 from minidl.data.detection.collate import Target, collate_boxes
 from minidl.data.detection.pictures import ArrayPicture, FilePicture, Picture
 from minidl.data.parts import PARTS
+from minidl.data.splits import Subset
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["FIELDS", "Detection", "Target", "checked_target"]
+__all__ = ["FIELDS", "Detection", "Target", "checked_classes", "checked_target"]
 
 # What a target may hold beside its boxes: dtype, and the shape of one box's
 FIELDS: dict[str, Any] = {
@@ -47,8 +48,8 @@ class Detection(Dataset):
         parts: Sequence[str | None] | None = None,
         passed_over: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.classes = [str(name) for name in classes]
-        if not self.classes or len({*self.classes}) < len(self.classes):
+        self.classes = checked_classes("Detection", classes)
+        if len({*self.classes}) < len(self.classes):
             raise ArgumentError(f"Detection expected classes, each once, got {self.classes}")
         lengths = [len(each) for each in (images, targets, names, parts) if each is not None]
         if len({*lengths}) > 1 or not lengths[0]:
@@ -106,7 +107,7 @@ class Detection(Dataset):
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Detection":
         """Return the images of these numbers, in that order, as a set of the same classes."""
-        chosen = [int(i) for i in np.asarray(indices)]
+        chosen = Subset(self, indices).indices.tolist()
         return Detection(
             [self.pictures[i] for i in chosen], [self.targets[i] for i in chosen], self.classes,
             names=[self.names[i] for i in chosen],
@@ -180,6 +181,13 @@ def _name(image: Any, index: int) -> str:
     return f"image {index}"
 
 
+def checked_classes(who: str, classes: Sequence[str]) -> list[str]:
+    """Return names of classes; raise ArgumentError for none, and for a text, which is one name."""
+    if isinstance(classes, str) or not len(classes):
+        raise ArgumentError(f"{who} expected a list of the classes' names, got {classes!r:.60}")
+    return [str(name) for name in classes]
+
+
 def checked_target(who: str, name: str, target: Any, classes: int) -> Target:
     """Return a target with its arrays in their dtypes; raise where they aren't as they must be.
 
@@ -213,6 +221,8 @@ def _check_numbers(who: str, name: str, target: Target, classes: int) -> None:
     boxes, labels = target["boxes"], target["labels"]
     if not np.isfinite(boxes).all():
         raise ArgumentError(f"{who}: {name}: boxes must be finite numbers")
+    if not (np.isfinite(area := target.get("area", np.zeros(0))) & (area >= 0)).all():
+        raise ArgumentError(f"{who}: {name}: area must be finite numbers from 0 up")
     if (boxes[:, 2:] <= boxes[:, :2]).any():
         bad = int(np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))[0])
         raise ArgumentError(

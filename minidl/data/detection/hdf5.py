@@ -24,7 +24,7 @@ from minidl.data.detection.dataset import FIELDS, Detection, Target
 from minidl.data.hdf5_dataset import ANY_SIZE, read_at
 from minidl.data.hdf5_writer import MOST_NAMES
 from minidl.data.parts import PARTS
-from minidl.errors import ArgumentError, FileFormatError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "open_detection", "save_detection"]
 
@@ -43,6 +43,8 @@ def save_detection(
     target = Path(path)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists: name another file, or replace it with overwrite")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}: create it first")
     classes = json.dumps(detection.classes)
     if len(classes) > MOST_NAMES:
         raise ArgumentError(f"Detection.save: the classes' names take more than {MOST_NAMES} bytes")
@@ -169,7 +171,10 @@ def open_detection(path: str | os.PathLike[str]) -> Detection:
     if "parts" in arrays:
         parts = [None if p < 0 else PARTS[p] for p in arrays["parts"].tolist()]
     pictures = [_StoredPicture(store, i) for i in range(len(sizes))]
-    return Detection(pictures, targets, classes, names=texts, parts=parts)
+    try:
+        return Detection(pictures, targets, classes, names=texts, parts=parts)
+    except (ArgumentError, DTypeError, ShapeError) as error:
+        raise FileFormatError(f"{name}: what it holds is no detection set: {error}") from error
 
 
 def _classes(path: str, text: Any) -> list[str]:

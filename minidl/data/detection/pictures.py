@@ -131,8 +131,8 @@ class Place:
         self.names = sorted(self._walk())
         self._found: dict[str, list[str]] = {}  # by whole path, by name, and by name without suffix
         for name in self.names:
-            pure = PurePosixPath(name)
-            keys = {name, str(pure.with_suffix("")), pure.name, pure.stem}
+            pure = _pure(name)
+            keys = {str(pure), str(pure.with_suffix("")), pure.name, pure.stem}
             for key in keys:
                 self._found.setdefault(key, []).append(name)
 
@@ -142,11 +142,11 @@ class Place:
         What doesn't end like an image, such as YOLO's, is taken to lack its suffix. Folders in the
         name and in the place may be fewer than in the other, but not different ones.
         """
-        wanted = name.replace("\\", "/").removeprefix("./")
-        pure = PurePosixPath(wanted)
+        pure = _pure(name)
+        wanted = str(pure)
         if wanted in self._found:
             return self._found[wanted]
-        alike = [n for n in self._found.get(pure.name, ()) if _agree(pure, PurePosixPath(n))]
+        alike = [n for n in self._found.get(pure.name, ()) if _agree(pure, _pure(n))]
         return alike if alike or pure.suffix.lower() in SUFFIXES else self._found.get(str(pure), [])
 
     def picture(self, name: str) -> Picture:
@@ -158,7 +158,7 @@ class Place:
     def _walk(self) -> Iterator[str]:
         names = self._archive.names() if self._archive is not None else _files(self.path)
         for name in names:
-            pure = PurePosixPath(name)
+            pure = _pure(name)
             if pure.suffix.lower() in SUFFIXES and not pure.name.startswith("."):
                 yield name
 
@@ -175,6 +175,11 @@ def _files(root: Path) -> Iterator[str]:
         inside[:] = sorted(each for each in inside if not each.startswith("."))
         for file in files:
             yield (Path(folder) / file).relative_to(root).as_posix()
+
+
+def _pure(name: str) -> PurePosixPath:
+    """Return a path, of which archives and lists that were made on Windows have backslashes."""
+    return PurePosixPath(name.replace("\\", "/"))
 
 
 def _agree(one: PurePosixPath, other: PurePosixPath) -> bool:

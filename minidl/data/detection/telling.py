@@ -18,6 +18,7 @@ __all__ = ["describe", "is_detection"]
 ANNOTATIONS = (".json", ".csv", ".tsv", ".xml", ".yaml", ".yml")
 SMALL, LARGE = 32**2, 96**2  # square pixels, COCO's
 CLOSE = 0.5  # an overlap from which non-maximum suppression takes one box for the other
+BLOCK = 256  # boxes of an image that are compared with all of it at once, for memory
 LONGEST = 40  # characters of a class's name
 
 
@@ -111,11 +112,13 @@ def _counts(values: np.ndarray, limits: Sequence[float]) -> Iterator[str]:
 
 def _best(target: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest overlap of each box with others, of its class and of other ones, (n,)."""
-    boxes = target["boxes"].astype(np.float64)
-    shared = overlaps(boxes, boxes)
-    np.fill_diagonal(shared, 0)
-    alike = target["labels"][:, np.newaxis] == target["labels"]
-    return (
-        np.where(alike, shared, 0).max(axis=1, initial=0),
-        np.where(alike, 0, shared).max(axis=1, initial=0),
-    )
+    boxes, labels = target["boxes"].astype(np.float64), target["labels"]
+    same, other = np.zeros(len(boxes)), np.zeros(len(boxes))
+    for start in range(0, len(boxes), BLOCK):
+        rows = slice(start, start + BLOCK)
+        shared = overlaps(boxes[rows], boxes)
+        np.fill_diagonal(shared[:, start:], 0)
+        alike = labels[rows, np.newaxis] == labels
+        same[rows] = np.where(alike, shared, 0).max(axis=1)
+        other[rows] = np.where(alike, 0, shared).max(axis=1)
+    return same, other

@@ -137,9 +137,15 @@ def _parse(file: Path) -> Element:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise FileFormatError(f"{file}: the XML is damaged or cut off: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise FileFormatError(
+            f"{file}: its encoding can't be read, {error}: save it in UTF-8"
+        ) from error
     return builder.close()
 
 
 def xml_files(folder: Path) -> Iterator[Path]:
     """Yield the XML files of a folder, in the order of their names."""
-    yield from sorted(each for each in folder.glob("*.xml") if not each.name.startswith("."))
+    for each in sorted(folder.glob("*.xml")):
+        if each.is_file() and not each.name.startswith("."):
+            yield each

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,8 @@ from minidl.errors import ArgumentError, DTypeError
 __all__ = ["write_boxes"]
 
 Files = dict[str, str]  # path in the folder -> content
+# Of characters: those that UTF-8 hasn't, and those that XML hasn't or that end a line
+UNENCODED, CONTROLS = r"\ud800-\udfff", r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff"
 
 
 def write_boxes(
@@ -31,11 +34,11 @@ def write_boxes(
 
     path: a .csv; a .json, COCO's; or else a new folder, of Pascal VOC's or YOLO's files.
     format: "voc" or "yolo", for a folder.
-    overwrite: replace what is there.
+    overwrite: replace what is there, unless it is a folder that holds more than annotations.
     CSV and COCO hold all of a box but its points; VOC has no crowds and no areas, and YOLO neither
     these nor difficult boxes, which is told as a RuntimeWarning. COCO's file has no parts.
-    All of it is written, or nothing. Raises ArgumentError for another format, FileExistsError for
-    what is in the way.
+    All of it is written, or nothing. Raises ArgumentError for another format and for names that it
+    can't hold, FileExistsError for what is in the way.
     """
     if not isinstance(detection, Detection):
         raise DTypeError(f"write_boxes expected a Detection, got {type(detection).__name__}")
@@ -49,11 +52,20 @@ def write_boxes(
         )
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists: name another one, or replace it with overwrite")
+    _check_texts(detection, given)
     _tell_losses(detection, given)
     if given in ("csv", "coco"):
         _write_file(target, (_csv if given == "csv" else _coco)(detection))
     else:
         _write_folder(target, (_voc if given == "voc" else _yolo)(detection))
+
+
+def _check_texts(detection: Detection, format: str) -> None:
+    """Raise ArgumentError for names that a file can't hold, such as one of two lines."""
+    unheard = UNENCODED if format in ("csv", "coco") else f"{UNENCODED}{CONTROLS}"
+    for text in (*detection.classes, *detection.names):
+        if re.search(f"[{unheard}]", text):
+            raise ArgumentError(f"write_boxes: {format} can't hold the name {text!r}: change it")
 
 
 def _tell_losses(detection: Detection, format: str) -> None:
@@ -77,6 +89,7 @@ def _write_file(target: Path, text: str) -> None:
 
 def _write_folder(target: Path, files: Files) -> None:
     """Write a folder whole: it is filled under another name first."""
+    _check_replaceable(target)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -89,6 +102,18 @@ def _write_folder(target: Path, files: Files) -> None:
         os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_replaceable(target: Path) -> None:
+    """Raise FileExistsError where more would be lost than annotations, such as the images."""
+    if not target.exists():
+        return
+    others = [f for f in target.rglob("*") if not f.is_dir() and f.suffix not in (".xml", ".txt")]
+    if not target.is_dir() or target.is_symlink() or others:
+        has = f"has {others[0].relative_to(target)} in it" if others else "is no folder"
+        raise FileExistsError(
+            f"{target} {has}, so that it isn't replaced by a folder of annotations: name another"
+        )
 
 
 def _number(value: Any) -> str:
@@ -149,11 +174,15 @@ def _coco(detection: Detection) -> str:
 # Folders
 
 
-def _named(detection: Detection, suffix: str) -> list[str]:
-    """Return what each image's file is called; raise where two would be one."""
-    names = [str(PurePosixPath(name).with_suffix(suffix)) for name in detection.names]
+def _named(detection: Detection, suffix: str, folder: str = "/") -> list[str]:
+    """Return what each image's file is called; raise where two would be one.
+
+    folder: what stands after the names of folders in these.
+    """
+    paths = [PurePosixPath(name).with_suffix(suffix) for name in detection.names]
+    names = [str(path).replace("/", folder) for path in paths]
     twice = {name for name in names if names.count(name) > 1} if len({*names}) < len(names) else {}
-    if twice or any(".." in PurePosixPath(n).parts or n.startswith("/") for n in names):
+    if twice or any(".." in path.parts or path.is_absolute() for path in paths):
         raise ArgumentError(
             "write_boxes: a file an image needs names that differ without their suffix, got "
             f"{sorted(twice or names)[0]} twice or outside of the folder"
@@ -164,11 +193,10 @@ def _named(detection: Detection, suffix: str) -> list[str]:
 def _voc(detection: Detection) -> Files:
     found: Files = {}
     lists: dict[str, list[str]] = {}
-    for i, file in enumerate(_named(detection, ".xml")):
-        flat = file.replace("/", "__")
-        found[f"Annotations/{flat}"] = _xml(detection, i)
+    for i, file in enumerate(_named(detection, ".xml", "__")):
+        found[f"Annotations/{file}"] = _xml(detection, i)
         if detection.parts and (part := detection.parts[i]):
-            lists.setdefault(part, []).append(flat.removesuffix(".xml"))
+            lists.setdefault(part, []).append(file.removesuffix(".xml"))
     for part, names in lists.items():
         name = {"validation": "val"}.get(part, part)
         found[f"ImageSets/Main/{name}.txt"] = "".join(f"{each}\n" for each in names)

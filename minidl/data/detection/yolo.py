@@ -26,12 +26,13 @@ APART = ("README", "readme", "requirements", "train", "val", "valid", "test", "n
 
 def is_yolo(folder: Path) -> bool:
     """Return whether a folder has YOLO's text files: most lines of one are five numbers."""
-    for file in _texts(folder):
-        if lines := file.read_text(encoding="utf-8", errors="replace").split("\n")[:1]:
-            cells = lines[0].split()
-            if len(cells) >= 5 and all(map(_is_number, cells)):
-                return True
-    return False
+    return any(map(_begins_with_box, _texts(folder)))
+
+
+def _begins_with_box(file: Path) -> bool:
+    with file.open(encoding="utf-8-sig", errors="replace") as text:
+        cells = text.read(1000).lstrip().split("\n")[0].split()
+    return len(cells) >= 5 and all(map(_is_number, cells[:5]))
 
 
 def read_yolo(path: Path, classes: list[str] | None, where: Path | None) -> Found:
@@ -43,7 +44,8 @@ def read_yolo(path: Path, classes: list[str] | None, where: Path | None) -> Foun
     """
     root = path.parent if path.is_file() else path
     names = classes if classes is not None else _classes(path, root)
-    listed = listed_parts(sorted(root.glob("*.txt")), _stem)
+    lists = [file for file in sorted(root.glob("*.txt")) if not _begins_with_box(file)]
+    listed = listed_parts(lists, _stem)
     images: list[Annotated] = []
     for file in sorted(_texts(root)):
         boxes = list(_boxes(file, names))
@@ -82,10 +84,13 @@ def _without_objects(
 
 
 def _texts(root: Path) -> Iterator[Path]:
+    """Yield the files of boxes. Images may be called like lists, such as test1 or classes."""
     for file in root.rglob("*.txt"):
         hidden = any(word.startswith(".") for word in file.relative_to(root).parts)
-        listed = file.name in LISTS or file.stem in APART or part_of(file.stem)
-        if not hidden and not listed and file.is_file():
+        if hidden or not file.is_file():
+            continue
+        like_a_list = file.name in LISTS or file.stem in APART or part_of(file.stem)
+        if not like_a_list or _begins_with_box(file):
             yield file
 
 
