@@ -171,3 +171,21 @@ def test_what_is_refused(here, arguments, said):
     done = minidl("detect", *arguments)
     assert done.status == 2
     assert said in done.err.splitlines()[-1]
+
+
+def test_faces(shared_data, tmp_path):
+    """By MTCNN, with points, and by face-api.js's network, as their READMEs tell."""
+    folder, found = shared_data / "mtcnn_caffe", tmp_path / "found.json"
+    weights = ["--weights", folder, "--score-threshold", 0.9]
+    done = minidl("detect", folder, *weights, "--json", found, "-o", tmp_path / "drawn")
+    assert (done.status, done.err) == (0, "")
+    assert [line.split(": ")[1] for line in done.out.splitlines()] == ["face 2", "face 1"]
+    faces = [face for image in json.loads(found.read_text())["images"] for face in image["objects"]]
+    for face in faces:
+        x1, y1, x2, y2 = face["box"]
+        assert len(face["points"]) == 5
+        assert all(x1 < x < x2 and y1 < y < y2 for x, y in face["points"])
+    assert len([*(tmp_path / "drawn").iterdir()]) == 2
+    (weights,) = (shared_data / "faceapi").glob("ssd*.json")
+    done = minidl("detect", folder / "test1.jpg", "--weights", weights)
+    assert done.out.endswith("test1.jpg: face 2\n")

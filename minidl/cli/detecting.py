@@ -50,7 +50,8 @@ def add_detect(commands: Any) -> None:
     )  # fmt: skip
     detect.add_argument(
         "--weights", type=Path, metavar="FILE",
-        help="the detector, as `train` saved it; with train, a network of ImageNet's to begin with",
+        help="the detector, as `train` saved it, or of faces: MTCNN's folder, face-api.js's "
+        "manifest (.json); with train, a network of ImageNet's to begin with",
     )  # fmt: skip
     detect.add_argument(
         "-o", "--output", type=Path, metavar="PATH",
@@ -180,13 +181,24 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
     return 0
 
 
-def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
+def _opened(path: Path, threshold: float | None) -> tuple[Any, dict[str, Any]]:
+    """Return a detector, or one of faces in a folder or manifest, and settings of `detect`."""
     from minidl.apps import detect
 
-    detector, output = detect.load(given["weights"]), given.get("output")
+    settings: dict[str, Any] = {} if threshold is None else {"score_threshold": threshold}
+    if (path / "det1.caffemodel").exists():
+        given = {} if threshold is None else {"thresholds": (0.6, 0.7, threshold)}
+        return detect.MTCNN.load(path), given
+    if path.suffix.lower() == ".json":
+        return detect.FaceSSD.load(path), settings
+    return detect.load(path), settings
+
+
+def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
+    detector, settings = _opened(given["weights"], given.get("score_threshold"))
+    output = given.get("output")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    settings = {name: given[name] for name in ("score_threshold",) if name in given}
     rows: list[dict[str, Any]] = []
     files = _files(paths)
     drawings = [f"{file.stem}-boxes.png" for file in files]
@@ -214,12 +226,12 @@ def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namesp
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """Return the image files that are named, and those in folders that are."""
-    from minidl.data.images import SUFFIXES
+    from minidl.data.scanning import images_in
 
     files = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = images_in(path)
             if not inside:
                 raise ArgumentError(f"{path}: there is no image in the folder")
             files += inside
@@ -230,11 +242,14 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
     names = detector.classes or [str(label) for label in range(detector.num_classes)]
-    return [
+    rows: list[dict[str, Any]] = [
         {"label": names[label], "score": round(float(score), 4),
          "box": [round(float(edge), 2) for edge in box]}
         for box, label, score in zip(found["boxes"], found["labels"], found["scores"], strict=True)
     ]  # fmt: skip
+    for row, points in zip(rows, found.get("points", ()), strict=False):
+        row["points"] = [[round(float(x), 2), round(float(y), 2)] for x, y in points]
+    return rows
 
 
 def _draw(detector: Any, file: Path, found: dict[str, Any], path: Path) -> None:
