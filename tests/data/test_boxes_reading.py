@@ -7,7 +7,7 @@ import zipfile
 import box_files
 import numpy as np
 import pytest
-from box_files import BOXES, coco, pictures, table, told, voc, whole_table, xml, yolo
+from box_files import BOXES, YAMLS, coco, pictures, table, told, voc, whole_table, xml, yolo
 from pictures import picture
 
 from minidl import data
@@ -94,12 +94,6 @@ def test_the_original_sets_of_voc_count_pixels_from_1(tmp_path):
     for database, corners in (("The VOC2007 Database", [0, 0, 30, 20]), ("x", [1, 1, 30, 20])):
         (tmp_path / "a.xml").write_text(xml(boxes=[("cat", 1, 1, 30, 20)], database=database))
         assert data.read_boxes(tmp_path).targets[0]["boxes"].tolist() == [corners]
-
-
-YAMLS = [
-    "names: [cat, 'dog']\n", "nc: 2\nnames:\n- cat\n- dog\n", "names:\n  0: cat\n  1: dog\nnc: 2\n",
-    "train: images\nnames: ['cat',\n  \"dog\"]  # two\n", "names: {0: cat, 1: dog}\n",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", YAMLS)

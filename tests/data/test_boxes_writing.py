@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from box_files import BOXES, coco, pictures, voc, whole_table, yolo
+from box_files import BOXES, YAMLS, coco, pictures, voc, whole_table, yolo
 from pictures import picture
 
 from minidl import data
