@@ -2,9 +2,9 @@
 
     python examples/14_captions.py [CAPTIONS IMAGES WEIGHTS]
 
-CAPTIONS is a table of images and what people say of them, IMAGES the folder with the images, WEIGHTS
-a network of ImageNet's: a decoder is then trained for an epoch. Without them, the parts are shown on
-a few captions, which takes a second.
+CAPTIONS is a table of images and what people say of them, IMAGES the folder with the images,
+WEIGHTS a network of ImageNet's: a decoder is then trained for an epoch. Without them, the parts are
+shown on a few captions, which takes a second.
 """
 
 import sys
