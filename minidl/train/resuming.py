@@ -77,7 +77,7 @@ def _check_alike(folder: Path, begun: dict[str, Any], wanted: dict[str, Any], ou
     other = [name for name in wanted if begun.get(name) != wanted[name]]
     if other:
         told = ", ".join(
-            f"{name}={begun.get(name)!r:.60}, not {wanted[name]!r:.60}" for name in other
+            f"{name}={begun.get(name)!r:.300}, not {wanted[name]!r:.300}" for name in other
         )
         raise StateError(
             f"{folder} holds a training begun with {told}: give the same arguments, or another "

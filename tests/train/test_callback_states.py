@@ -67,7 +67,7 @@ def subclasses(kind):
 def test_every_callback_has_a_sample():
     for module in pkgutil.iter_modules(minidl.train.__path__):
         importlib.import_module(f"minidl.train.{module.name}")
-    own = {kind for kind in subclasses(Callback) if kind.__module__.startswith("minidl.")}
+    own = {each for each in subclasses(Callback) if each.__module__.startswith("minidl.train.")}
     own = {kind for kind in own if not kind.__name__.startswith("_")}
     assert set(SAMPLES) == own
 
