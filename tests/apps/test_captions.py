@@ -63,6 +63,15 @@ BROKEN = {
     '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}': r"annotations\[0\]: there "
     "is no image with the id 1",
     '{"images": [], "annotations": [{"image_id": [], "caption": "a"}]}': 'expected "image_id" and',
+    '{"images": [{"id": 1, "file_name": "a"}, {"id": true, "file_name": "b"}], "annotations": []}':
+    r'images\[1\]: expected "id" and a text',
+    '{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": []}':
+    r"images\[1\]: another image has the id 1 too",
+    'image,caption\na,dogs\nb,"two\ncats"\nc,"dogs\nd,cats\n': "line 5: the table is broken: unexp",
+    f'image,caption\na,"{"dogs " * 30_000}"\n': "line 2: the table is broken: field larger than",
+    'image,caption\na,"two\ndogs"\nb\n': "line 4: expected 2 cells, got 1",
+    "image,caption\na.jpg, . !\n": "line 2: an empty caption of a.jpg",
+    f"image,caption\n\x1b{'a' * 999},.\n": r"an empty caption of \?a{30,90}\.\.\.a{30,90}$",
 }
 
 
@@ -71,6 +80,24 @@ def test_broken_files(text, tmp_path):
     (tmp_path / "c").write_text(text)
     with pytest.raises(FileFormatError, match=BROKEN[text]):
         caption.read_captions(tmp_path / "c")
+
+
+def test_marks_and_ends_of_lines(tmp_path):
+    """A mark of UTF-8, ends of lines of Windows, and a character that Python takes for an end."""
+    for text in (
+        "\ufeffimage,caption\r\na.jpg,A dog\r\nb.jpg,Two\u2028cats\r\n",
+        "\ufeff\r\na.jpg#0\tA dog\r\nb.jpg#0\tTwo\u2028cats\r\n",
+        "image,caption\ra.jpg,A dog\rb.jpg,Two\u2028cats\r",
+    ):
+        (tmp_path / "c").write_bytes(text.encode())
+        found = caption.read_captions(tmp_path / "c")
+        assert found == (["a.jpg", "b.jpg"], [["A dog"], ["Two cats"]])
+
+
+def test_an_image_by_two_names(tmp_path):
+    """It may not be in two parts of the set."""
+    (tmp_path / "c").write_text("image,caption\na/b.jpg,dogs\n./a//b.jpg,cats\n")
+    assert caption.read_captions(tmp_path / "c") == (["a/b.jpg"], [["dogs", "cats"]])
 
 
 def test_images_that_are_not_there(tmp_path):
@@ -92,6 +119,7 @@ def test_words():
     found = caption.words_of("A man's T-shirt \u2014 isn\u2019t it RED, in 1999?")
     assert found == ["a", "man's", "t-shirt", "isn't", "it", "red", "in", "1999"]
     assert caption.words_of(" . ! ") == []
+    assert caption.words_of("re\u0301sume\u0301") == ["r\u00e9sum\u00e9"]  # as a Mac may write it
 
 
 def test_vocabulary():

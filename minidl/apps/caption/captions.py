@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from minidl.apps.caption.vocabulary import words_of
 from minidl.errors import ArgumentError, FileFormatError
+from minidl.text import printable, shortened
 
 __all__ = ["Captions", "read_captions"]
 
@@ -36,8 +38,8 @@ def read_captions(
     path: a table with a column of images and one of captions (CSV, or with tabs or | between),
         COCO's JSON, or a token file of Flickr8k, whose lines are "NAME#0<tab>caption".
     images: a folder that must have each of the images.
-    Raises FileFormatError for other files and for empty captions, naming the line or the entry;
-    ArgumentError for images that aren't there.
+    Raises FileFormatError for other files and for captions without a word, naming the line or the
+    entry; ArgumentError for images that aren't there.
     """
     path = Path(path)
     if path.stat().st_size > MOST_BYTES:
@@ -51,9 +53,10 @@ def read_captions(
     rows = _of_json(path, text) if text.lstrip()[:1] in ("{", "[") else _of_lines(path, text)
     found: dict[str, list[str]] = {}
     for where, name, caption in rows:
-        if not name or not caption.strip():
-            what = "an image without a name" if not name else f"an empty caption of {name}"
+        if not name or not words_of(caption):
+            what = f"an empty caption of {_shown(name)}" if name else "an image without a name"
             raise FileFormatError(f"{where}: {what}")
+        name = str(PurePosixPath(name))  # ./a.jpg is a.jpg
         found.setdefault(name, []).append(" ".join(caption.split()))
     if not found:
         raise FileFormatError(f"{path}: there is no caption in it")
@@ -76,31 +79,35 @@ def _of_json(path: Path, text: str) -> Rows:
         raise FileFormatError(f'{path}: expected COCO\'s lists "images" and "annotations"')
     names: dict[Any, str] = {}
     for i, each in enumerate(lists["images"]):
-        _check_entry(f"{path}: images[{i}]", each, "id", "file_name")
-        names[each["id"]] = each["file_name"]
+        place = f"{path}: images[{i}]"
+        _check_entry(place, each, "id", "file_name")
+        if names.setdefault(each["id"], each["file_name"]) != each["file_name"]:
+            raise FileFormatError(f"{place}: another image has the id {each['id']!r:.80} too")
     for i, each in enumerate(lists["annotations"]):
         place = f"{path}: annotations[{i}]"
         _check_entry(place, each, "image_id", "caption")
         if each["image_id"] not in names:
-            raise FileFormatError(f"{place}: there is no image with the id {each['image_id']!r}")
+            raise FileFormatError(f"{place}: there is no image with the id {each['image_id']!r:.80}")
         yield place, names[each["image_id"]], each["caption"]
 
 
 def _check_entry(place: str, each: Any, number: str, text: str) -> None:
     known = isinstance(each, dict) and isinstance(each.get(number), int | str)
+    known = known and not isinstance(each[number], bool)  # True would be 1
     if not known or not isinstance(each.get(text), str):
         raise FileFormatError(f'{place}: expected "{number}" and a text "{text}", got {each!r:.80}')
 
 
 def _of_lines(path: Path, text: str) -> Rows:
-    first = text.lstrip("\n").partition("\n")[0]
+    first = text.lstrip().splitlines()[0]
     if "#" in first.partition("\t")[0] and "\t" in first:
         return _of_tokens(path, text)
     return _of_table(path, text, max(",\t|", key=first.count))
 
 
 def _of_tokens(path: Path, text: str) -> Rows:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines, which also splits at characters that captions may have, such as U+2028
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if not line.strip():
             continue
         head, tab, caption = line.partition("\t")
@@ -112,40 +119,46 @@ def _of_tokens(path: Path, text: str) -> Rows:
 
 def _of_table(path: Path, text: str, between: str) -> Rows:
     """The columns are known by their names, which the first line has."""
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=between, skipinitialspace=True, strict=True)
+    begun = 1  # the line of a row's start
     try:
-        reader = csv.reader(
-            io.StringIO(text), delimiter=between, skipinitialspace=True, strict=True
-        )
-        head = [name.strip().lower() for name in next(reader, [])]
+        first: list[str] = next(filter(any, reader), [])
+        head = [name.strip().lower() for name in first]
         columns = [
             [i for i, name in enumerate(head) if name in known] for known in (IMAGE, CAPTION)
         ]
         if any(len(found) != 1 for found in columns):
             raise FileFormatError(
                 f"{path}, line 1: expected a column of images ({IMAGE[0]}) and one of captions "
-                f"({CAPTION[0]}), got {', '.join(head)[:200]}"
+                f"({CAPTION[0]}), got {printable(', '.join(head)[:200])}"
             )
         (image,), (caption,) = columns
+        begun = reader.line_num + 1
         for row in reader:
+            place, begun = f"{path}, line {begun}", reader.line_num + 1
             if not any(row):
                 continue
             if len(row) <= max(image, caption):
-                raise FileFormatError(
-                    f"{path}, line {reader.line_num}: expected {len(head)} cells, got {len(row)}"
-                )
-            yield f"{path}, line {reader.line_num}", row[image].strip(), row[caption]
+                raise FileFormatError(f"{place}: expected {len(head)} cells, got {len(row)}")
+            yield place, row[image].strip(), row[caption]
     except csv.Error as error:
-        raise FileFormatError(f"{path}: its table is broken: {error}") from error
+        raise FileFormatError(f"{path}, line {begun}: the table is broken: {error}") from error
 
 
 def _check_there(path: Path, found: dict[str, list[str]], folder: Path) -> None:
     for name in found:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or PurePosixPath(name).is_absolute():
-            raise FileFormatError(f"{path}: expected names of images in a folder, got {name!r}")
+            raise FileFormatError(f"{path}: expected names of images in a folder, got {name!r:.80}")
     missing = [name for name in found if not (folder / name).is_file()]
     if missing:
         raise ArgumentError(
             f"{path} has captions of {len(missing):,} images that {folder} doesn't have, such as "
-            f"{missing[0]}"
+            f"{_shown(missing[0])}"
         )
+
+
+def _shown(name: str) -> str:
+    """Return a name from a file as errors show it."""
+    return shortened(printable(name), 80)

@@ -1,6 +1,7 @@
 """Words of captions, and their numbers."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +20,8 @@ _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 def words_of(text: str) -> list[str]:
     """Return the words of a caption in lower case, without punctuation."""
-    return [word.replace("\u2019", "'") for word in _WORD.findall(text.lower())]
+    text = unicodedata.normalize("NFC", text.lower())  # an accent is no character of its own
+    return [word.replace("\u2019", "'") for word in _WORD.findall(text)]
 
 
 class Vocabulary:
