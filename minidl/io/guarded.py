@@ -26,7 +26,7 @@ MAX_BYTES = 4 * 2**30
 MAX_OBJECTS = 8192  # groups and datasets together: a ResNet-152 has about a thousand
 MAX_DEPTH = 32
 PIECE = 2**18  # bytes read at a time where none are kept: what stays in a core's cache
-MAX_STRING = 65536  # bytes of an attribute of fixed length
+MAX_STRING = 2**20  # bytes of an attribute of fixed length: the words of a captioner
 MAX_STRINGS = 2**26  # bytes of all attributes together
 
 DEFLATE, SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE

@@ -9,6 +9,7 @@ minidl_version and, for a network of `minidl.models`, `architecture` and, as JSO
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ __all__ = [
     "add_architecture",
     "add_layers",
     "check_module",
+    "count_numbers",
     "entries",
     "names_architecture",
     "naming",
@@ -163,6 +165,12 @@ def entries(file: GuardedFile, kind: str) -> dict[str, tuple[str, Entry]]:
             raise FileFormatError(f"{file.path}: unexpected dot in the dataset name {name!r}")
         found[name.removeprefix(under).replace("/", ".")] = (name, entry)
     return found
+
+
+def count_numbers(path: str | os.PathLike[str]) -> int:
+    """How many numbers a file of minidl's holds as a model's weights; none of them is read."""
+    with open_sealed(path, FORMATS) as (kind, file):
+        return sum(math.prod(entry.shape) for _, entry in entries(file, kind).values())
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """`load`: a detector from the file that its training saved."""
 
-import math
 import os
 from typing import Any
 
@@ -11,8 +10,7 @@ from minidl.apps.detect.ssd import SSD
 from minidl.errors import FileFormatError, MinidlError
 from minidl.io import load_weights
 from minidl.io.identify import MINIDL, identify
-from minidl.io.sealed import open_sealed
-from minidl.io.weights import FORMATS, Architecture, entries, read_architecture
+from minidl.io.weights import Architecture, count_numbers, read_architecture
 from minidl.nn import init
 
 __all__ = ["DETECTORS", "load"]
@@ -38,19 +36,13 @@ def load(path: str | os.PathLike[str]) -> Detector:
             f": {HINT}"
         )
     try:
-        detector = _made(found, _count(path))
+        detector = _made(found, count_numbers(path))
     except (MinidlError, TypeError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise FileFormatError(
             f"{shown}: a {found.name} can't be made with {found.arguments!r:.200}: {error}"
         ) from error
     load_weights(detector, path)
     return detector.eval()
-
-
-def _count(path: str | os.PathLike[str]) -> int:
-    """Return how many numbers a file holds; none of them is read."""
-    with open_sealed(path, FORMATS) as (kind, file):
-        return sum(math.prod(entry.shape) for _, entry in entries(file, kind).values())
 
 
 def _made(found: Architecture, stored: int) -> Detector:
