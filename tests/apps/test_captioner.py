@@ -1,6 +1,8 @@
 """A captioner: its decoder against one written out in NumPy, search, training, files."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import minidl as md
 from minidl import models
 from minidl.apps import caption
 from minidl.apps.caption.networks import Decoder
+from minidl.apps.caption.training import LONGEST, _Said
 from minidl.apps.caption.vocabulary import END, PAD, START, UNKNOWN
+from minidl.data import HDF5Dataset
 from minidl.errors import ArgumentError, FileFormatError, StateError
 
 COLORS = {"red": (255, 0, 0), "white": (255, 255, 255), "black": (0, 0, 0)}
@@ -113,6 +117,44 @@ def test_search_finds_the_best_of_all():
         caption.search(made, features, beams=0)
 
 
+class Scripted(Decoder):
+    """Its words' probabilities are those of a table, (steps, words), whatever was said."""
+
+    def __init__(self, table):
+        self.table = np.log(table)
+
+    def begin(self, features):
+        return np.zeros((1, 1)), np.zeros((1, 1))
+
+    def next(self, numbers, state):
+        step = int(state[0][0, 0])
+        logs = np.repeat(self.table[step : step + 1], len(numbers), axis=0)
+        return logs, (state[0] + 1, state[1])
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_one_beam_takes_the_likeliest_word():
+    """Also where it is less likely, word for word, than an end before it was."""
+    table = np.zeros((4, 7))
+    table[0, [END, 4, 5]] = 0.48, 0.5, 0.02
+    table[1:3, [END, 4, 5]] = 0.3, 0.3, 0.4
+    table[3, [END, 4, 5]] = 0.5, 0.25, 0.25
+    found, score = caption.search(Scripted(table), np.ones(3), beams=1)
+    assert found == [4, 5, 5]
+    assert score == pytest.approx(np.log(0.5 * 0.4 * 0.4 * 0.5) / 4**0.7)
+
+
+def test_search_at_its_limits():
+    made, features = decoder(), np.ones(5, np.float32)
+    (word,), _ = caption.search(made, features, beams=1, longest=1)
+    assert word not in (PAD, START, UNKNOWN, END)
+    md.manual_seed(0)
+    nothing = Decoder(5, 4, embedding=4, hidden=6).eval()  # it knows no word
+    assert caption.search(nothing, features, beams=50) == ([], pytest.approx(0, abs=1e-6))
+    with pytest.raises(ArgumentError, match="NaN"):
+        caption.search(made, features * np.nan)
+
+
 def test_training(trained, material):
     folder, found = trained
     assert (found.images, found.distinct) == (3, 3)
@@ -149,12 +191,146 @@ def test_resumed_training_is_the_same(material, tmp_path, monkeypatch):
         np.testing.assert_array_equal(array, states[1][name])
 
 
+@pytest.fixture
+def copied(material, tmp_path):
+    """A copy of the material, to be changed."""
+    return Path(shutil.copytree(material, tmp_path / "copy"))
+
+
+def test_features_are_of_the_body_and_the_images(copied, tmp_path):
+    """Features and checkpoints of another body, other images or captions aren't taken."""
+
+    def looked(folder):
+        with HDF5Dataset(folder / "features.h5") as kept:
+            return kept.batch(range(len(kept)))[0]
+
+    run = tmp_path / "run"
+    train(copied, run, epochs=1)
+    before = looked(run)
+    other = body()
+    other.features.load_state_dict({k: v * 1.5 for k, v in other.features.state_dict().items()})
+    md.save_weights(other, copied / "body.h5")
+    with pytest.raises(StateError, match="body and images="):
+        train(copied, run, epochs=1, resume=True)
+    train(copied, run, epochs=1)
+    train(copied, tmp_path / "fresh", epochs=1)
+    assert np.abs(looked(run) - before).max() > 1e-3
+    np.testing.assert_array_equal(looked(run), looked(tmp_path / "fresh"))
+    Image.new("RGB", (40, 32), (0, 255, 0)).save(copied / "3.png")
+    with pytest.raises(StateError, match="body and images="):
+        train(copied, run, epochs=1, resume=True)
+    train(copied, run, epochs=1)
+    changed = np.flatnonzero((looked(run) != looked(tmp_path / "fresh")).any(axis=1))
+    assert changed.tolist() == [3]
+    (run / "features.h5").write_bytes(b"damaged")
+    train(copied, run, epochs=1, resume=True)
+    assert len(looked(run)) == 30
+    said = (copied / "captions.csv").read_text()
+    (copied / "captions.csv").write_text(said.replace("all is", "is all"))
+    with pytest.raises(StateError, match="captions="):
+        train(copied, run, epochs=1, resume=True)
+
+
+def test_damaged_images_are_named_first(copied, tmp_path, monkeypatch):
+    """Before the body looks at any, and before older checkpoints are removed."""
+    train(copied, tmp_path / "run", epochs=1)
+    for i in (28, 29):
+        (copied / f"{i}.png").write_bytes((copied / f"{i}.png").read_bytes()[:60])
+    monkeypatch.setattr("minidl.apps.caption.training.look_at", None)
+    with pytest.raises(FileFormatError, match=r"2 of 30 images can't be read, such as .*28\.png: "):
+        train(copied, tmp_path / "run", epochs=1)
+    assert (tmp_path / "run" / "captioner.h5").exists()
+    assert (tmp_path / "run" / "checkpoints" / "best.h5").exists()
+
+
+def test_an_older_captioner_is_not_taken_for_a_new_one(material, tmp_path, monkeypatch):
+    """Where Ctrl-C comes in the first epoch, there is none."""
+    train(material, tmp_path, epochs=1)
+
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(md.train.Trainer, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(material, tmp_path, epochs=2)
+    assert not (tmp_path / "captioner.h5").exists()
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_cut_is_no_end():
+    """Of a caption that is longer than what is learned; others have their end."""
+    vocabulary = caption.Vocabulary(["dog"])
+    long, full = ["dog"] * (LONGEST + 9), ["dog"] * LONGEST
+    x, y = _Said([0], [[long, full]], vocabulary).batch([0, 1])
+    assert y.tolist() == [[4] * (LONGEST + 1), [4] * LONGEST + [END]]
+    assert x[:, 1].tolist() == [START, START]
+
+
+def test_a_body_for_grey_images_and_one_that_no_file_names():
+    network = models.create("lenet5")
+    size = network.input_shape[0]
+    network.image_format = models.ImageFormat(size, "RGB", 255.0, (0.5,), (0.5,))
+    made = caption.Captioner(network, caption.Vocabulary(["dog"]), embedding=4, hidden=6)
+    picture = np.full((9, 20), 100, np.uint8)
+    assert caption.describe(made, picture) == caption.describe(made, np.dstack([picture] * 4))
+    network.architecture = None
+    with pytest.raises(ArgumentError, match=r"a network that minidl\.models made"):
+        caption.Captioner(network, caption.Vocabulary(["dog"]))
+
+
+def test_pictures_are_prepared_as_the_body_wants():
+    """A body of BGR, less means: features as from pixels that are prepared by hand."""
+    network = models.create("mobilenet_v1", width=0.25).eval()
+    network.image_format = models.ImageFormat(32, "BGR", 2.0, (10.0, 20.0, 30.0), (1.0, 2.0, 3.0))
+    made = caption.Captioner(network, caption.Vocabulary(["dog"]), embedding=4, hidden=6)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    wanted = (pixels[..., ::-1] / 2 - [10, 20, 30]) / [1, 2, 3]
+    with md.no_grad():
+        maps = network.features(wanted.astype(np.float32)).data
+    found = made.train().look(made.photograph(pixels[0])[np.newaxis])
+    np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_many_words(tmp_path):
+    """More than 64 KiB of them, as COCO has."""
+    words = [f"word{i}" for i in range(9000)]
+    made = caption.Captioner(body(), caption.Vocabulary(words), embedding=2, hidden=2)
+    md.save_weights(made, tmp_path / "c.h5")
+    assert caption.load_captioner(tmp_path / "c.h5").classes == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hidden": 10**9}, "more numbers than"),
+        ({"embedding": 2**40}, "more numbers than"),
+        ({"hidden": True}, "hidden must be a whole number"),
+        ({"hidden": 10**400}, "more numbers than"),
+        ({"arguments": {"width": 4.0}}, "more numbers than"),
+        ({"arguments": {"weights": "/etc/passwd"}}, "where weights are"),
+        ({"body": "none"}, "no network 'none'"),
+        (
+            {"body": "plain_cnn", "arguments": {"input_size": 4096, "m": 1, "hidden": 1}},
+            "images of 4,096 pixels",
+        ),
+    ],
+)
+def test_files_that_ask_for_too_much(arguments, message, tmp_path):
+    made = caption.Captioner(body(), caption.Vocabulary(["dog"]), embedding=4, hidden=6)
+    made.architecture = made.architecture[0], made.architecture[1] | arguments
+    md.save_weights(made, tmp_path / "c.h5")
+    with pytest.raises(FileFormatError, match=message):
+        caption.load_captioner(tmp_path / "c.h5")
+
+
 def test_other_files_and_settings(material, tmp_path):
     with pytest.raises(FileFormatError, match="a captioner of `minidl caption train`, found 'mob"):
         caption.load_captioner(material / "body.h5")
-    for settings in ({"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}):
+    for settings in ({"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}, {"beams": 0}):
         with pytest.raises(ArgumentError):
-            train(material, tmp_path, **settings)
+            train(material, tmp_path / "none", **settings)
+    assert not (tmp_path / "none").exists()
     (tmp_path / "few.csv").write_text("image,caption\n0.png,red\n")
     with pytest.raises(ArgumentError, match="ten images or more, got 1"):
         caption.train_captioner(tmp_path / "few.csv", material, tmp_path, material / "body.h5")
@@ -178,8 +354,40 @@ def test_command(trained, material, tmp_path, monkeypatch):
         (["a.png"], "--weights FILE is missing"),
         (["train", *weights], "expected one file"),
         (["a.png", "--epochs", 3, *weights], "--epochs goes with train"),
-        (["none.png", *weights], "none.png"),
+        ([material, "none.png", *weights], "none.png"),
+        ([tmp_path / "run" / "checkpoints", *weights], "there is no image in the folder"),
     ):
         done = minidl("caption", *given)
-        assert done.status == 2
+        assert (done.status, done.out) == (2, "")
         assert message in done.err
+
+
+def test_the_command_goes_on_after_a_damaged_image(trained, copied):
+    (copied / "0.png").write_text("no image")
+    weights = ["--weights", trained[0] / "captioner.h5", "--json", copied / "said.json"]
+    done = minidl("caption", copied, *weights)
+    assert done.status == 1
+    assert done.err.startswith(f"minidl caption: {copied / '0.png'}: expected an image")
+    assert len(done.out.splitlines()) == 29
+    kept = json.loads((copied / "said.json").read_text())
+    assert (len(kept["images"]), len(kept["skipped"])) == (29, 1)
+    assert minidl("caption", copied / "0.png", *weights).status == 2
+
+
+def test_one_caption_for_all_is_told(material, tmp_path, monkeypatch):
+    """Also of a few images, and that Ctrl-C kept the best epoch, if one was done."""
+    module, line = "minidl.apps.caption.train_captioner", ["--weights", "b.h5", "-o", tmp_path]
+    for images, distinct, told in ((10, 1, True), (3, 1, True), (100, 11, False), (1, 1, False)):
+        scores = caption.Scores([0.0] * 4, 0.0, distinct, images)
+        monkeypatch.setattr(module, lambda *given, found=scores, **more: found)
+        done = minidl("caption", "train", material / "captions.csv", *line)
+        assert ("nearly the same" in done.out) == told
+
+    def interrupted(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, interrupted)
+    assert minidl("caption", "train", material / "captions.csv", *line).out == ""
+    (tmp_path / "captioner.h5").touch()
+    done = minidl("caption", "train", material / "captions.csv", *line)
+    assert (done.status, done.out[:12]) == (130, "interrupted:")

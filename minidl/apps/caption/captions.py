@@ -86,9 +86,10 @@ def _of_json(path: Path, text: str) -> Rows:
     for i, each in enumerate(lists["annotations"]):
         place = f"{path}: annotations[{i}]"
         _check_entry(place, each, "image_id", "caption")
-        if each["image_id"] not in names:
-            raise FileFormatError(f"{place}: there is no image with the id {each['image_id']!r:.80}")
-        yield place, names[each["image_id"]], each["caption"]
+        number = each["image_id"]
+        if number not in names:
+            raise FileFormatError(f"{place}: there is no image with the id {number!r:.80}")
+        yield place, names[number], each["caption"]
 
 
 def _check_entry(place: str, each: Any, number: str, text: str) -> None:

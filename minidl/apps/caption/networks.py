@@ -12,8 +12,9 @@ from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.checks import positive
 from minidl.errors import ArgumentError, FileFormatError, MinidlError
 from minidl.io.load import load_weights
-from minidl.io.weights import read_architecture
+from minidl.io.weights import Architecture, count_numbers, read_architecture
 from minidl.models import Network
+from minidl.models.network import LARGEST
 from minidl.nn import Module, init
 from minidl.nn.modes import evaluating
 
@@ -21,6 +22,7 @@ __all__ = ["Captioner", "Decoder", "State", "load_captioner"]
 
 NAME = "captioner"  # of the architecture in files
 DROPOUT = 0.5
+MOST_PIXELS = 2048  # of the height and width that a file's body may ask for
 State = tuple[np.ndarray, np.ndarray]  # of the LSTM, (N, H) each
 
 
@@ -86,17 +88,23 @@ class Captioner(Module):
         self, network: Network, vocabulary: Vocabulary, *, embedding: int = 256, hidden: int = 512
     ) -> None:
         who = "Captioner"
-        if not isinstance(network, Network) or network.image_format is None:
-            raise ArgumentError(f"{who} expected a network of minidl.models that takes photographs")
+        if not (isinstance(network, Network) and network.image_format and network.architecture):
+            raise ArgumentError(
+                f"{who} expected a network that minidl.models made, and that says what images it "
+                "takes (image_format)"
+            )
         self.vocabulary = vocabulary
         self.features, self.image_format = network.features, network.image_format
-        channels = _channels(network)
+        size = network.input_shape[0]
+        if network.any_size:
+            size = min(LARGEST, network.image_format.size)
+        channels = self.look(np.zeros((1, size, size, 3), np.uint8)).shape[1]
         self.decoder = Decoder(
             channels, len(vocabulary), positive(who, "embedding", embedding),
             positive(who, "hidden", hidden),
         )  # fmt: skip
         self.features.freeze()
-        name, arguments = network.architecture or ("", {})
+        name, arguments = network.architecture
         self.architecture = NAME, {
             "body": name, "arguments": arguments, "embedding": embedding, "hidden": hidden,
         }  # fmt: skip
@@ -124,13 +132,6 @@ def pooled(maps: np.ndarray) -> np.ndarray:
     return maps.mean(axis=(1, 2)) if maps.ndim == 4 else maps.reshape(len(maps), -1)
 
 
-def _channels(network: Network) -> int:
-    size = network.image_format.size if network.image_format else network.input_shape[0]
-    with evaluating(network.features):
-        maps = network.features(np.zeros((1, size, size, 3), np.float32)).data
-    return int(pooled(maps).shape[1])
-
-
 def load_captioner(path: str | os.PathLike[str]) -> Captioner:
     """Return the captioner in a file, in evaluation mode.
 
@@ -141,16 +142,30 @@ def load_captioner(path: str | os.PathLike[str]) -> Captioner:
         raise FileFormatError(
             f"{shown}: expected a captioner of `minidl caption train`, found {found.name!r:.80}"
         )
-    arguments: dict[str, Any] = dict(found.arguments)
     try:
-        body, made = arguments.pop("body"), arguments.pop("arguments")
-        if "weights" in made:
-            raise ValueError("a file doesn't say where weights are")
-        with init.skipped():
-            network = models.create(body, **made)
-            network.image_format = models.ImageFormat(**(found.image_format or {}))
-            captioner = Captioner(network, Vocabulary(found.classes), **arguments)
-    except (MinidlError, TypeError, KeyError, ValueError, MemoryError) as error:
+        captioner = _made(found, Vocabulary(found.classes), count_numbers(path))
+    except (MinidlError, TypeError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise FileFormatError(f"{shown}: a captioner can't be made of it: {error}") from error
     load_weights(captioner, path)
     return captioner.eval()
+
+
+def _made(found: Architecture, vocabulary: Vocabulary, stored: int) -> Captioner:
+    """Return the captioner that a file describes, its weights not set yet.
+
+    stored: how many numbers the file holds. What has more is refused before memory is touched.
+    """
+    arguments: dict[str, Any] = dict(found.arguments)
+    body, made = arguments.pop("body"), arguments.pop("arguments")
+    if "weights" in made:
+        raise ValueError("a file doesn't say where weights are")
+    embedding, hidden = (positive(NAME, each, arguments[each]) for each in ("embedding", "hidden"))
+    least = len(vocabulary) * (embedding + hidden) + 4 * hidden * (embedding + hidden)
+    with init.skipped():
+        network = models.create(body, **made)
+        if least + network.features.num_parameters > stored:
+            raise ValueError(f"it would have more numbers than the {stored:,} in the file")
+        if max(network.input_shape) > MOST_PIXELS:
+            raise ValueError(f"its body takes images of {network.input_shape[0]:,} pixels")
+        network.image_format = models.ImageFormat(**(found.image_format or {}))
+        return Captioner(network, vocabulary, **arguments)

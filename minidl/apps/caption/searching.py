@@ -1,4 +1,4 @@
-"""`caption_of`: the words that are likeliest, word by word or by a search with several beams."""
+"""`search` and `describe`: the likeliest captions, found with one beam or several."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ from minidl.apps.caption.networks import Captioner, Decoder
 from minidl.apps.caption.vocabulary import END, START
 from minidl.apps.pictures import Picture
 from minidl.checks import positive, real
+from minidl.errors import ArgumentError
 from minidl.nn.modes import evaluating
 
 __all__ = ["describe", "search"]
@@ -21,10 +22,11 @@ def search(
 ) -> tuple[list[int], float]:
     """Return the numbers of the best caption found for an image, and its score.
 
-    features: (D,).  beams: captions that are continued at a time; 1 takes the likeliest word each
-        time.  longest: words, at most.
+    features: (D,).  beams: captions that are continued at a time, until as many have ended; 1 takes
+        the likeliest word each time.  longest: words at most, of which the end is one.
     length_power: the score is the sum of logarithms of probabilities over the number of words to
         this power: without, short captions win.
+    Raises ArgumentError where features or weights are NaN.
     Source: Vinyals et al. 2015, section 3.1.1; the power is that of Wu et al. 2016, "Google's
     neural machine translation system", equation 14, without its constants.
     """
@@ -37,18 +39,21 @@ def search(
         sums, last = np.zeros(1), np.array([START])
         for length in range(1, longest + 1):
             logs, (h, c) = decoder.next(last, (h, c))
+            if np.isnan(logs).any():
+                raise ArgumentError("search: the decoder's scores are NaN, or the features")
             totals = sums[:, np.newaxis] + logs  # (beams, words)
             order = np.argsort(-totals, axis=None, kind="stable")[: 2 * beams]
+            order = order[totals.flat[order] > -np.inf]  # there may be fewer words than beams
             rows, numbers = np.unravel_index(order, totals.shape)
             ended = numbers == END
-            for row, number in zip(rows[ended], order[ended], strict=True):
-                done.append((float(totals.flat[number]) / length**power, said[row]))
+            for i in np.flatnonzero(ended[:beams]):
+                done.append((float(totals.flat[order[i]]) / length**power, said[rows[i]]))
             rows, numbers = rows[~ended][:beams], numbers[~ended][:beams]
+            if len(done) >= beams or not len(rows):
+                break
             sums = totals[rows, numbers]
             said = [[*said[row], int(number)] for row, number in zip(rows, numbers, strict=True)]
             h, c, last = h[rows], c[rows], numbers
-            if len(done) >= beams and max(done)[0] >= sums[0] / longest**power:
-                break  # what goes on can't become better
     if not done:
         done = [(float(sums[i]) / longest**power, words) for i, words in enumerate(said)]
     score, best = max(done, key=lambda pair: pair[0])

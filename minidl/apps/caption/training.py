@@ -1,5 +1,6 @@
 """`train_captioner`: a decoder trained to say what people said of photographs."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,14 @@ import numpy as np
 
 import minidl as md
 from minidl import nn, optim
-from minidl.apps.caption.captions import Captions, read_captions
+from minidl.apps.caption.captions import read_captions
+from minidl.apps.caption.features import check_images, fingerprint, kept_features, look_at
 from minidl.apps.caption.networks import Captioner, Decoder
 from minidl.apps.caption.scores import bleu, cider, distinct
 from minidl.apps.caption.searching import search
 from minidl.apps.caption.vocabulary import PAD, Vocabulary, words_of
 from minidl.checks import positive, real, whole
-from minidl.data import DataLoader, Dataset, HDF5Dataset, HDF5Writer, read_image
+from minidl.data import DataLoader, Dataset
 from minidl.errors import ArgumentError
 from minidl.io.plain_json import save_json
 from minidl.nn import Module
@@ -25,9 +27,8 @@ from minidl.train.resuming import CHECKPOINTS, begin_folder, resume_trainer
 
 __all__ = ["Scores", "score_captioner", "train_captioner"]
 
-WEIGHTS, FEATURES = "captioner.h5", "features.h5"
-LONGEST = 24  # words of a caption that are learned
-LOOKED_AT = 32  # images at a time
+WEIGHTS, FEATURES, RESULTS = "captioner.h5", "features.h5", "results.json"
+LONGEST = 24  # words of a caption that are learned, and what comes after them
 CLIP = 5.0  # the most for the norm of all gradients
 PARTS = ((0, 8), (8, 9), (9, 10))  # of ten images in turn: to train, to choose the epoch, to test
 
@@ -62,7 +63,8 @@ def train_captioner(
 
     captions: a file, as `read_captions` takes it.  images: the folder with the images.
     output: a folder. It gets captioner.h5 of the best epoch, features.h5, which the body is asked
-        for once, history.json, results.json and checkpoints.
+        for once, history.json, results.json and checkpoints. Those of an older training in it are
+        removed, but for features of the same body and images.
     weights, model: of the body, as `minidl finetune` takes them; it stays as it is.
     least: how often a word is there, to be learned.  hidden: units of the LSTM.
     beams: of the search in scoring.
@@ -72,10 +74,12 @@ def train_captioner(
     resume: continue after the last epoch that the folder has a checkpoint of.
     Ctrl-C keeps the best epoch so far in captioner.h5, and raises KeyboardInterrupt.
     Raises ArgumentError for settings out of range, for images that aren't there, and for fewer than
-    ten; StateError for a folder with the checkpoints of another training.
+    ten; FileFormatError for damaged images; StateError where the folder to resume in has the
+    checkpoints of another training.
     """
     who = "train_captioner"
     epochs, batch_size = positive(who, "epochs", epochs), positive(who, "batch_size", batch_size)
+    beams = positive(who, "beams", beams)
     if real(who, "lr", lr) <= 0:
         raise ArgumentError(f"{who}: lr must be above 0, got {lr}")
     held = read_captions(captions, images)
@@ -87,26 +91,29 @@ def train_captioner(
     train, validation, test = (_numbers_of(part, len(words)) for part in PARTS)
     vocabulary = Vocabulary.of((each for i in train for each in words[i]), least)
     captioner = Captioner(network, vocabulary, hidden=hidden)
-    folder = Path(output)
+    folder, files = Path(output), [Path(images) / name for name in held.images]
+    seen = fingerprint(captioner, files)
     settings = {
-        "architecture": list(captioner.architecture), "weights": weights, "least": least,
-        "images": len(words), "words": captioner.classes, "epochs": epochs, "lr": lr,
-        "batch_size": batch_size, "seed": seed,
+        "architecture": list(captioner.architecture), "weights": weights, "body and images": seen,
+        "captions": hashlib.sha256(repr(words).encode()).hexdigest(), "least": least,
+        "epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed,
     }  # fmt: skip
+    features = kept_features(folder / FEATURES, seen)
+    if features is None:
+        check_images(files, progress)
     begin_folder(folder, settings, resume, who)
-    features = _features(captioner, held, Path(images), folder / FEATURES, progress)
+    if not resume:  # those of an older training would be taken for this one's
+        for name in (WEIGHTS, RESULTS):
+            (folder / name).unlink(missing_ok=True)
+    if features is None:
+        features = look_at(captioner, files, folder / FEATURES, seen, progress)
     captioner.decoder.fit_to(features[train])
     taught = Taught(captioner.decoder, features)
     loaders = [
         DataLoader(_Said(part, words, vocabulary), batch_size, i == 0, seed=seed)
         for i, part in enumerate((train, validation))
     ]
-    optimizer = optim.Adam(captioner.decoder.parameters(), lr=lr)
-    trainer = Trainer(
-        taught, optimizer, nn.CrossEntropyLoss(ignore_index=PAD),
-        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
-        callbacks=[ClipGradients(CLIP), Checkpoint(folder / CHECKPOINTS, keep=1)],
-    )  # fmt: skip
+    trainer = _trainer(taught, lr, epochs, folder)
     if resume:
         resume_trainer(trainer, folder / CHECKPOINTS)
     try:
@@ -118,35 +125,21 @@ def train_captioner(
             md.save_weights(captioner.eval(), folder / WEIGHTS)
         save_json(folder / "history.json", {"epochs": list(trainer.history)}, who)
     found = score_captioner(captioner, features[test], [words[i] for i in test], beams=beams)
-    save_json(folder / "results.json", found._asdict(), who)
+    save_json(folder / RESULTS, found._asdict(), who)
     return found
+
+
+def _trainer(taught: "Taught", lr: float, epochs: int, folder: Path) -> Trainer:
+    optimizer = optim.Adam(taught.decoder.parameters(), lr=lr)
+    return Trainer(
+        taught, optimizer, nn.CrossEntropyLoss(ignore_index=PAD),
+        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        callbacks=[ClipGradients(CLIP), Checkpoint(folder / CHECKPOINTS, keep=1)],
+    )  # fmt: skip
 
 
 def _numbers_of(part: tuple[int, int], images: int) -> list[int]:
     return [i for i in range(images) if part[0] <= i % PARTS[-1][1] < part[1]]
-
-
-def _features(
-    captioner: Captioner, held: Captions, folder: Path, path: Path, progress: bool
-) -> np.ndarray:
-    """(images, D): read from features.h5 if that is of these images, or computed and kept there."""
-    from tqdm import tqdm
-
-    source = f"{captioner.architecture[1]['body']} {held.images}"
-    if path.exists():
-        kept = HDF5Dataset(path)
-        if kept.source == source and len(kept) == len(held.images):
-            return np.asarray(kept.batch(range(len(kept)))[0])
-    found = []
-    rows = range(0, len(held.images), LOOKED_AT)
-    for start in tqdm(rows, "looking", leave=False, disable=None if progress else True):
-        names = held.images[start : start + LOOKED_AT]
-        pictures = [captioner.photograph(read_image(folder / name)) for name in names]
-        found.append(captioner.look(np.stack(pictures)))
-    features = np.concatenate(found).astype(np.float32)
-    with HDF5Writer(path, features.shape[1:], "float32", overwrite=True, source=source) as writer:
-        writer.add(features, np.arange(len(features)))
-    return features
 
 
 class _Said(Dataset):
@@ -156,8 +149,10 @@ class _Said(Dataset):
         self, images: Sequence[int], words: Sequence[Sequence[list[str]]], vocabulary: Vocabulary
     ) -> None:
         self.items = [
-            (image, vocabulary.numbers(each[:LONGEST])) for image in images for each in words[image]
-        ]
+            # Cut after it is numbered: where a caption is cut isn't its end
+            (image, vocabulary.numbers(each)[: LONGEST + 2])
+            for image in images for each in words[image]
+        ]  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.items)

@@ -1,0 +1,76 @@
+"""What a captioner's body sees in images: computed once, and kept in a file."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minidl.apps.caption.networks import Captioner
+from minidl.data import HDF5Dataset, HDF5Writer, read_image
+from minidl.errors import ArgumentError, FileFormatError
+
+__all__ = ["check_images", "fingerprint", "kept_features", "look_at"]
+
+AT_A_TIME = 32  # images
+
+
+def fingerprint(captioner: Captioner, files: Sequence[Path]) -> str:
+    """Return a SHA-256 of all that features depend on: the body, and the bytes of the images."""
+    made = captioner.architecture[1]
+    about = [made["body"], made["arguments"], captioner.image_format]
+    found = hashlib.sha256(repr(about).encode())
+    for name, array in captioner.features.state_dict().items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    for file in files:
+        with open(file, "rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()
+
+
+def kept_features(path: str | os.PathLike[str], source: str) -> np.ndarray | None:
+    """Return the features (N, D) in a file, or None where they aren't those of `source`."""
+    if not os.path.exists(path):
+        return None
+    try:
+        with HDF5Dataset(path) as kept:
+            return kept.batch(range(len(kept)))[0] if kept.source == source else None
+    except FileFormatError:  # what is damaged is computed anew
+        return None
+
+
+def check_images(files: Sequence[Path], progress: bool) -> None:
+    """Raise FileFormatError where images can't be read, before time is spent on the others."""
+    from tqdm import tqdm
+
+    bad = []
+    for file in tqdm(files, "reading", leave=False, disable=None if progress else True):
+        try:
+            read_image(file)
+        except FileFormatError as error:
+            bad.append(str(error))
+    if bad:
+        raise FileFormatError(
+            f"{len(bad):,} of {len(files):,} images can't be read, such as {bad[0]}"
+        )
+
+
+def look_at(
+    captioner: Captioner, files: Sequence[Path], path: Path, source: str, progress: bool
+) -> np.ndarray:
+    """Return the features (N, D) of images, and keep them in a file as those of `source`."""
+    from tqdm import tqdm
+
+    found = []
+    rows = range(0, len(files), AT_A_TIME)
+    for start in tqdm(rows, "looking", leave=False, disable=None if progress else True):
+        pictures = [captioner.photograph(file) for file in files[start : start + AT_A_TIME]]
+        found.append(captioner.look(np.stack(pictures)))
+    features = np.concatenate(found).astype(np.float32)
+    if not np.isfinite(features).all():
+        raise ArgumentError("train_captioner: what the body sees is NaN or infinite: its weights?")
+    with HDF5Writer(path, features.shape[1:], "float32", overwrite=True, source=source) as writer:
+        writer.add(features, np.arange(len(features)))
+    return features
