@@ -1,7 +1,9 @@
 """Options that commands share, and how options become the arguments of functions."""
 
 import argparse
+import errno
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -15,8 +17,8 @@ from minidl.errors import ArgumentError, FileFormatError
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
     "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_strict",
-    "add_threads", "amount", "configured", "keywords", "names", "numbers", "rate", "set_threads",
-    "whole", "with_options",
+    "add_threads", "amount", "configured", "image_files", "keywords", "names", "numbers", "rate",
+    "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -84,6 +86,24 @@ def _arguments(text: str) -> dict[str, Any]:
 def keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that were given as keyword arguments of the command's function."""
     return {name: value for name, value in vars(options).items() if name not in OWN}
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the image files that are named, and those in folders that are.
+
+    Raises FileNotFoundError for what isn't there, ArgumentError for a folder without images.
+    """
+    from minidl.data.scanning import images_in
+
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        inside = images_in(path) if path.is_dir() else [path]
+        if not inside:
+            raise ArgumentError(f"{path}: there is no image in the folder")
+        found += inside
+    return found
 
 
 def with_options(message: str, command: argparse.ArgumentParser) -> str:

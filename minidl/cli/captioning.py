@@ -1,12 +1,21 @@
 """`minidl caption`: the command of `apps.caption`."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.arguments import add_threads, keywords, set_threads, whole
+from minidl.cli.arguments import (
+    INTERRUPTED,
+    add_threads,
+    image_files,
+    keywords,
+    set_threads,
+    whole,
+)  # fmt: skip
 from minidl.cli.figures import check_figures, save_figures
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, FileFormatError
+from minidl.text import printable
 
 __all__ = ["add_caption"]
 
@@ -93,11 +102,17 @@ def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -
 
     folder = given.pop("output", Path("runs") / f"caption-{captions.resolve().stem}")
     images = given.pop("images_in", captions.parent)
-    found = train_captioner(captions, images, folder, given.pop("weights"), **given)
+    try:
+        found = train_captioner(captions, images, folder, given.pop("weights"), **given)
+    except KeyboardInterrupt:
+        if not (folder / "captioner.h5").exists():
+            raise
+        print(f"interrupted: {folder / 'captioner.h5'} is of the best epoch so far")
+        return INTERRUPTED
     told = ", ".join(f"BLEU-{n} {100 * score:.1f}" for n, score in enumerate(found.bleu, 1))
     print(f"of {found.images} images: {told}, CIDEr {found.cider:.3f}")
     print(f"{found.distinct} different captions")
-    if found.distinct < found.images / 10:
+    if found.distinct <= max(1, found.images / 10) < found.images:
         print("  it says nearly the same of all: train longer, or on more images")
     save_figures(options, found._asdict())
     print(f"saved {folder / 'captioner.h5'}")
@@ -106,17 +121,18 @@ def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -
 
 def _say(paths: list[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
     from minidl.apps.caption import describe, load_captioner
-    from minidl.data.scanning import images_in
 
+    files = image_files(paths)
     captioner = load_captioner(given.pop("weights"))
-    rows = []
-    for path in paths:
-        files = images_in(path) if path.is_dir() else [path]
-        if not files:
-            raise ArgumentError(f"{path}: there is no image in the folder")
-        for file in files:
-            text = describe(captioner, file, **given)
-            print(f"{file}: {text}", flush=True)
-            rows.append({"image": str(file), "caption": text})
-    save_figures(options, {"images": rows})
-    return 0
+    rows, skipped = [], []
+    for file in files:
+        try:
+            text = printable(describe(captioner, file, **given))
+        except FileFormatError as error:
+            print(f"minidl caption: {error}", file=sys.stderr)
+            skipped.append({"image": str(file), "reason": str(error)})
+            continue
+        print(f"{file}: {text}", flush=True)
+        rows.append({"image": str(file), "caption": text})
+    save_figures(options, {"images": rows, "skipped": skipped})
+    return 0 if not skipped else 1 if rows else 2

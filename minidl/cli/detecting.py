@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import minidl as md
-from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
+from minidl.cli.arguments import (
+    INTERRUPTED,
+    add_threads,
+    image_files,
+    keywords,
+    set_threads,
+    whole,
+)  # fmt: skip
 from minidl.cli.figures import check_figures, check_folder, save_figures
 from minidl.errors import ArgumentError
 
@@ -200,7 +207,7 @@ def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namesp
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    files = _files(paths)
+    files = image_files(paths)
     drawings = [f"{file.stem}-boxes.png" for file in files]
     if output is not None and len(set(drawings)) < len(drawings):
         twice = max(drawings, key=drawings.count)
@@ -222,22 +229,6 @@ def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namesp
     if "csv" in given:
         _save_table(given["csv"], rows)
     return 0
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files that are named, and those in folders that are."""
-    from minidl.data.scanning import images_in
-
-    files = []
-    for path in paths:
-        if path.is_dir():
-            inside = images_in(path)
-            if not inside:
-                raise ArgumentError(f"{path}: there is no image in the folder")
-            files += inside
-        else:
-            files.append(path)
-    return files
 
 
 def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
