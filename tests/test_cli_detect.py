@@ -173,6 +173,12 @@ def test_what_is_refused(here, arguments, said):
     assert said in done.err.splitlines()[-1]
 
 
+def test_no_folder_is_made_where_an_image_is_missing(here):
+    done = minidl("detect", "missing.png", "--weights", "run/detector.h5", "-o", "none")
+    assert done.status == 2
+    assert not (here / "none").exists()
+
+
 def test_faces(shared_data, tmp_path):
     """By MTCNN, with points, and by face-api.js's network, as their READMEs tell."""
     folder, found = shared_data / "mtcnn_caffe", tmp_path / "found.json"

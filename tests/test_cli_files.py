@@ -372,13 +372,14 @@ def test_inspect_of_a_model_that_is_one_layer(tmp_path, capsys):
 def test_what_a_converted_file_no_longer_tells(tmp_path, capsys):
     model = models.lenet5(num_classes=3)
     model.classes, model.task = ["car", "tree", "water"], "labels"
+    model.image_format = models.ImageFormat(32, "RGB", 255.0, (0.5,), (0.5,))
     source, there = tmp_path / "labels.h5", tmp_path / "labels.safetensors"
     md.save_weights(model, source)
     status, out, _ = run(capsys, "convert", source, there)
     assert status == 0
     assert out.splitlines()[1] == (
-        "weights alone: it doesn't tell which network they are of, the names of its classes and "
-        f"that it is for labels, not classes, as {source} does"
+        "weights alone: it doesn't tell which network they are of, what images it takes, the names "
+        f"of its classes and that it is for labels, not classes, as {source} does"
     )
     again = ("convert", source, tmp_path / "x.weights.h5")
     assert "weights alone" in run(capsys, *again)[1]

@@ -202,16 +202,15 @@ def _opened(path: Path, threshold: float | None) -> tuple[Any, dict[str, Any]]:
 
 
 def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
-    detector, settings = _opened(given["weights"], given.get("score_threshold"))
-    output = given.get("output")
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    files = image_files(paths)
+    files, output = image_files(paths), given.get("output")
     drawings = [f"{file.stem}-boxes.png" for file in files]
     if output is not None and len(set(drawings)) < len(drawings):
         twice = max(drawings, key=drawings.count)
         raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
+    detector, settings = _opened(given["weights"], given.get("score_threshold"))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
     with _bar(len(files)) as done:
         for number, (file, drawing) in enumerate(zip(files, drawings, strict=True), 1):
             found = detector.detect(file, **settings)

@@ -103,6 +103,7 @@ def _lost(source: Path, target: Path) -> str:
         return ""
     known = read_architecture(source)
     lost = ["which network they are of"]
+    lost += ["what images it takes"] if known.image_format else []
     lost += ["the names of its classes"] if known.classes else []
     lost += [f"that it is for {known.task}, not classes"] if known.task != CLASSES else []
     return ", ".join(lost[:-1]) + " and " * (len(lost) > 1) + lost[-1]

@@ -251,10 +251,12 @@ def test_an_older_captioner_is_not_taken_for_a_new_one(material, tmp_path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(md.train.Trainer, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(material, tmp_path, epochs=2)
-    assert not (tmp_path / "captioner.h5").exists()
-    assert not (tmp_path / "results.json").exists()
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            train(material, tmp_path, epochs=2, resume=resume)
+        assert not (tmp_path / "captioner.h5").exists()
+        assert not (tmp_path / "results.json").exists()
+        (tmp_path / "captioner.h5").touch()
 
 
 def test_a_cut_is_no_end():

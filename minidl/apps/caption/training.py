@@ -28,6 +28,7 @@ from minidl.train.resuming import CHECKPOINTS, begin_folder, resume_trainer
 __all__ = ["Scores", "score_captioner", "train_captioner"]
 
 WEIGHTS, FEATURES, RESULTS = "captioner.h5", "features.h5", "results.json"
+BEST = "best.h5"  # of the checkpoints
 LONGEST = 24  # words of a caption that are learned, and what comes after them
 CLIP = 5.0  # the most for the norm of all gradients
 PARTS = ((0, 8), (8, 9), (9, 10))  # of ten images in turn: to train, to choose the epoch, to test
@@ -102,7 +103,7 @@ def train_captioner(
     if features is None:
         check_images(files, progress)
     begin_folder(folder, settings, resume, who)
-    if not resume:  # those of an older training would be taken for this one's
+    if not (folder / CHECKPOINTS / BEST).exists():  # an older training's would be taken for this's
         for name in (WEIGHTS, RESULTS):
             (folder / name).unlink(missing_ok=True)
     if features is None:
@@ -119,7 +120,7 @@ def train_captioner(
     try:
         trainer.fit(loaders[0], epochs, loaders[1], progress=progress)
     finally:  # also after Ctrl-C
-        best = folder / CHECKPOINTS / "best.h5"
+        best = folder / CHECKPOINTS / BEST
         if best.exists():
             md.load_weights(taught, best)
             md.save_weights(captioner.eval(), folder / WEIGHTS)
