@@ -121,6 +121,7 @@ def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -
 
 def _say(paths: list[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
     from minidl.apps.caption import describe, load_captioner
+    from minidl.data.folder import reason_of
 
     files = image_files(paths)
     captioner = load_captioner(given.pop("weights"))
@@ -128,9 +129,9 @@ def _say(paths: list[Path], given: dict[str, Any], options: argparse.Namespace) 
     for file in files:
         try:
             text = printable(describe(captioner, file, **given))
-        except FileFormatError as error:
-            print(f"minidl caption: {error}", file=sys.stderr)
-            skipped.append({"image": str(file), "reason": str(error)})
+        except (FileFormatError, OSError) as error:
+            skipped.append({"file": str(file), "reason": reason_of(error, file)})
+            print(f"minidl caption: {file}: {skipped[-1]['reason']}", file=sys.stderr)
             continue
         print(f"{file}: {text}", flush=True)
         rows.append({"image": str(file), "caption": text})

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +313,7 @@ def test_many_words(tmp_path):
         ({"arguments": {"width": 4.0}}, "more numbers than"),
         ({"arguments": {"weights": "/etc/passwd"}}, "where weights are"),
         ({"body": "none"}, "no network 'none'"),
+        ({}, "images of 65,536 pixels"),
         (
             {"body": "plain_cnn", "arguments": {"input_size": 4096, "m": 1, "hidden": 1}},
             "images of 4,096 pixels",
@@ -321,6 +323,8 @@ def test_many_words(tmp_path):
 def test_files_that_ask_for_too_much(arguments, message, tmp_path):
     made = caption.Captioner(body(), caption.Vocabulary(["dog"]), embedding=4, hidden=6)
     made.architecture = made.architecture[0], made.architecture[1] | arguments
+    if not arguments:
+        made.image_format = replace(made.image_format, size=2**16)
     md.save_weights(made, tmp_path / "c.h5")
     with pytest.raises(FileFormatError, match=message):
         caption.load_captioner(tmp_path / "c.h5")

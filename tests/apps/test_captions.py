@@ -123,6 +123,10 @@ def test_words():
     assert found == ["a", "man's", "t-shirt", "isn't", "it", "red", "in", "1999"]
     assert caption.words_of(" . ! ") == []
     assert caption.words_of("re\u0301sume\u0301") == ["r\u00e9sum\u00e9"]  # as a Mac may write it
+    assert caption.words_of("\u0928\u092e\u0938\u094d\u0924\u0947!") == [
+        "\u0928\u092e\u0938\u094d\u0924\u0947"
+    ]
+    assert caption.words_of("a \u2764\ufe0f dog") == ["a", "dog"]
 
 
 def test_vocabulary():

@@ -135,26 +135,28 @@ def pooled(maps: np.ndarray) -> np.ndarray:
 def load_captioner(path: str | os.PathLike[str]) -> Captioner:
     """Return the captioner in a file, in evaluation mode.
 
-    Raises FileFormatError for files of other networks, and damaged ones.
+    Raises FileFormatError for files of other networks, and damaged ones; StateError where its words
+    and its numbers don't go together.
     """
     shown, found = os.fspath(path), read_architecture(path)
-    if found.name != NAME or found.classes is None:
+    if found.name != NAME:
         raise FileFormatError(
             f"{shown}: expected a captioner of `minidl caption train`, found {found.name!r:.80}"
         )
     try:
-        captioner = _made(found, Vocabulary(found.classes), count_numbers(path))
+        captioner = _made(found, count_numbers(path))
     except (MinidlError, TypeError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise FileFormatError(f"{shown}: a captioner can't be made of it: {error}") from error
     load_weights(captioner, path)
     return captioner.eval()
 
 
-def _made(found: Architecture, vocabulary: Vocabulary, stored: int) -> Captioner:
+def _made(found: Architecture, stored: int) -> Captioner:
     """Return the captioner that a file describes, its weights not set yet.
 
     stored: how many numbers the file holds. What has more is refused before memory is touched.
     """
+    vocabulary = Vocabulary(found.classes or ())
     arguments: dict[str, Any] = dict(found.arguments)
     body, made = arguments.pop("body"), arguments.pop("arguments")
     if "weights" in made:
@@ -165,7 +167,8 @@ def _made(found: Architecture, vocabulary: Vocabulary, stored: int) -> Captioner
         network = models.create(body, **made)
         if least + network.features.num_parameters > stored:
             raise ValueError(f"it would have more numbers than the {stored:,} in the file")
-        if max(network.input_shape) > MOST_PIXELS:
-            raise ValueError(f"its body takes images of {network.input_shape[0]:,} pixels")
         network.image_format = models.ImageFormat(**(found.image_format or {}))
+        size = max(network.image_format.size, *network.input_shape)
+        if size > MOST_PIXELS:
+            raise ValueError(f"its body takes images of {size:,} pixels")
         return Captioner(network, vocabulary, **arguments)

@@ -15,7 +15,10 @@ __all__ = ["END", "PAD", "START", "UNKNOWN", "Vocabulary", "words_of"]
 # The first four numbers: what fills a batch up, what begins and ends a caption, any other word
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+# A letter or digit, with the marks that Hindi, Thai and others write above, below and beside it
+_MARKS = "".join(c for c in map(chr, range(0x300, 0x2000)) if unicodedata.category(c)[0] == "M")
+_PART = rf"\w[\w{_MARKS}]*"
+_WORD = re.compile(rf"{_PART}(?:['\u2019-]{_PART})*")
 
 
 def words_of(text: str) -> list[str]:
