@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from minidl import nn
+from minidl import models, nn
 from minidl.models.sources import IMAGENET, ImageFormat
 from minidl.random import manual_seed
 
-__all__ = ["body", "photo"]
+__all__ = ["body", "mobilenet", "photo"]
 
 
 class Small(nn.Module):
@@ -27,6 +27,14 @@ def body(images=IMAGENET):
     manual_seed(3)
     network = Small()
     network.image_format = images
+    return network
+
+
+def mobilenet():
+    """A network of minidl.models, for images of 32 x 32 pixels."""
+    manual_seed(1)
+    network = models.create("mobilenet_v1", width=0.25)
+    network.image_format = ImageFormat(32, "RGB", 127.5, (1.0,) * 3, (1.0,) * 3)
     return network
 
 

@@ -1,59 +1,17 @@
-"""A captioner: its decoder against one written out in NumPy, search, training, files."""
+"""A captioner: its decoder against one written out in NumPy, search, files."""
 
-import json
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from command import minidl
-from PIL import Image
+from small_bodies import mobilenet
 
 import minidl as md
 from minidl import models
 from minidl.apps import caption
 from minidl.apps.caption.networks import Decoder
-from minidl.apps.caption.training import LONGEST, _Said
 from minidl.apps.caption.vocabulary import END, PAD, START, UNKNOWN
-from minidl.data import HDF5Dataset
-from minidl.errors import ArgumentError, FileFormatError, StateError
-
-COLORS = {"red": (255, 0, 0), "white": (255, 255, 255), "black": (0, 0, 0)}
-SHORT = {"least": 1, "hidden": 32, "batch_size": 16, "progress": False, "lr": 0.01}
-
-
-def body():
-    md.manual_seed(1)
-    network = models.create("mobilenet_v1", width=0.25)
-    network.image_format = models.ImageFormat(32, "RGB", 127.5, (1.0,) * 3, (1.0,) * 3)
-    return network
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory):
-    """Thirty plain pictures, what is said of them, and a body."""
-    folder = tmp_path_factory.mktemp("captions")
-    rows = ["image,caption"]
-    for i in range(30):
-        color = [*COLORS][(i * 7) % 3]
-        Image.new("RGB", (40, 32), COLORS[color]).save(folder / f"{i}.png")
-        rows += [f"{i}.png,all is {color} here", f"{i}.png,everything is {color}"]
-    (folder / "captions.csv").write_text("\n".join(rows))
-    md.save_weights(body(), folder / "body.h5")
-    return folder
-
-
-def train(material, folder, **settings):
-    return caption.train_captioner(
-        material / "captions.csv", material, folder, material / "body.h5", **SHORT | settings
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(material, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    return folder, train(material, folder, epochs=60)
+from minidl.errors import ArgumentError, FileFormatError
 
 
 def decoder():
@@ -156,119 +114,6 @@ def test_search_at_its_limits():
         caption.search(made, features * np.nan)
 
 
-def test_training(trained, material):
-    folder, found = trained
-    assert (found.images, found.distinct) == (3, 3)
-    assert found.bleu[0] > 0.99
-    captioner = caption.load_captioner(folder / "captioner.h5")
-    for i in (9, 19, 29):
-        color = [*COLORS][(i * 7) % 3]
-        assert color in caption.describe(captioner, material / f"{i}.png").split()
-    kept = json.loads((folder / "results.json").read_text())
-    assert kept["bleu"] == list(found.bleu)
-
-
-def test_resumed_training_is_the_same(material, tmp_path, monkeypatch):
-    whole = train(material, tmp_path / "whole", epochs=3)
-    fit = md.train.Trainer.fit
-
-    def interrupted(self, loader, epochs, *rest, **more):
-        fit(self, loader, 2, *rest, **more)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(md.train.Trainer, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(material, tmp_path / "parts", epochs=3)
-    monkeypatch.undo()
-    assert (tmp_path / "parts" / "captioner.h5").exists()
-    with pytest.raises(StateError, match=r"lr=0\.01, not 0\.02"):
-        train(material, tmp_path / "parts", epochs=3, lr=0.02, resume=True)
-    assert train(material, tmp_path / "parts", epochs=3, resume=True) == whole
-    states = [
-        caption.load_captioner(tmp_path / name / "captioner.h5").state_dict()
-        for name in ("whole", "parts")
-    ]
-    for name, array in states[0].items():
-        np.testing.assert_array_equal(array, states[1][name])
-
-
-@pytest.fixture
-def copied(material, tmp_path):
-    """A copy of the material, to be changed."""
-    return Path(shutil.copytree(material, tmp_path / "copy"))
-
-
-def test_features_are_of_the_body_and_the_images(copied, tmp_path):
-    """Features and checkpoints of another body, other images or captions aren't taken."""
-
-    def looked(folder):
-        with HDF5Dataset(folder / "features.h5") as kept:
-            return kept.batch(range(len(kept)))[0]
-
-    run = tmp_path / "run"
-    train(copied, run, epochs=1)
-    before = looked(run)
-    other = body()
-    other.features.load_state_dict({k: v * 1.5 for k, v in other.features.state_dict().items()})
-    md.save_weights(other, copied / "body.h5")
-    with pytest.raises(StateError, match="body and images="):
-        train(copied, run, epochs=1, resume=True)
-    train(copied, run, epochs=1)
-    train(copied, tmp_path / "fresh", epochs=1)
-    assert np.abs(looked(run) - before).max() > 1e-3
-    np.testing.assert_array_equal(looked(run), looked(tmp_path / "fresh"))
-    Image.new("RGB", (40, 32), (0, 255, 0)).save(copied / "3.png")
-    with pytest.raises(StateError, match="body and images="):
-        train(copied, run, epochs=1, resume=True)
-    train(copied, run, epochs=1)
-    changed = np.flatnonzero((looked(run) != looked(tmp_path / "fresh")).any(axis=1))
-    assert changed.tolist() == [3]
-    (run / "features.h5").write_bytes(b"damaged")
-    train(copied, run, epochs=1, resume=True)
-    assert len(looked(run)) == 30
-    said = (copied / "captions.csv").read_text()
-    (copied / "captions.csv").write_text(said.replace("all is", "is all"))
-    with pytest.raises(StateError, match="captions="):
-        train(copied, run, epochs=1, resume=True)
-
-
-def test_damaged_images_are_named_first(copied, tmp_path, monkeypatch):
-    """Before the body looks at any, and before older checkpoints are removed."""
-    train(copied, tmp_path / "run", epochs=1)
-    for i in (28, 29):
-        (copied / f"{i}.png").write_bytes((copied / f"{i}.png").read_bytes()[:60])
-    monkeypatch.setattr("minidl.apps.caption.training.look_at", None)
-    with pytest.raises(FileFormatError, match=r"2 of 30 images can't be read, such as .*28\.png: "):
-        train(copied, tmp_path / "run", epochs=1)
-    assert (tmp_path / "run" / "captioner.h5").exists()
-    assert (tmp_path / "run" / "checkpoints" / "best.h5").exists()
-
-
-def test_an_older_captioner_is_not_taken_for_a_new_one(material, tmp_path, monkeypatch):
-    """Where Ctrl-C comes in the first epoch, there is none."""
-    train(material, tmp_path, epochs=1)
-
-    def interrupted(*arguments, **more):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(md.train.Trainer, "fit", interrupted)
-    for resume in (False, True):
-        with pytest.raises(KeyboardInterrupt):
-            train(material, tmp_path, epochs=2, resume=resume)
-        assert not (tmp_path / "captioner.h5").exists()
-        assert not (tmp_path / "results.json").exists()
-        (tmp_path / "captioner.h5").touch()
-
-
-def test_a_cut_is_no_end():
-    """Of a caption that is longer than what is learned; others have their end."""
-    vocabulary = caption.Vocabulary(["dog"])
-    long, full = ["dog"] * (LONGEST + 9), ["dog"] * LONGEST
-    x, y = _Said([0], [[long, full]], vocabulary).batch([0, 1])
-    assert y.tolist() == [[4] * (LONGEST + 1), [4] * LONGEST + [END]]
-    assert x[:, 1].tolist() == [START, START]
-
-
 def test_a_body_for_grey_images_and_one_that_no_file_names():
     network = models.create("lenet5")
     size = network.input_shape[0]
@@ -298,7 +143,7 @@ def test_pictures_are_prepared_as_the_body_wants():
 def test_many_words(tmp_path):
     """More than 64 KiB of them, as COCO has."""
     words = [f"word{i}" for i in range(9000)]
-    made = caption.Captioner(body(), caption.Vocabulary(words), embedding=2, hidden=2)
+    made = caption.Captioner(mobilenet(), caption.Vocabulary(words), embedding=2, hidden=2)
     md.save_weights(made, tmp_path / "c.h5")
     assert caption.load_captioner(tmp_path / "c.h5").classes == words
 
@@ -321,79 +166,10 @@ def test_many_words(tmp_path):
     ],
 )
 def test_files_that_ask_for_too_much(arguments, message, tmp_path):
-    made = caption.Captioner(body(), caption.Vocabulary(["dog"]), embedding=4, hidden=6)
+    made = caption.Captioner(mobilenet(), caption.Vocabulary(["dog"]), embedding=4, hidden=6)
     made.architecture = made.architecture[0], made.architecture[1] | arguments
     if not arguments:
         made.image_format = replace(made.image_format, size=2**16)
     md.save_weights(made, tmp_path / "c.h5")
     with pytest.raises(FileFormatError, match=message):
         caption.load_captioner(tmp_path / "c.h5")
-
-
-def test_other_files_and_settings(material, tmp_path):
-    with pytest.raises(FileFormatError, match="a captioner of `minidl caption train`, found 'mob"):
-        caption.load_captioner(material / "body.h5")
-    for settings in ({"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}, {"beams": 0}):
-        with pytest.raises(ArgumentError):
-            train(material, tmp_path / "none", **settings)
-    assert not (tmp_path / "none").exists()
-    (tmp_path / "few.csv").write_text("image,caption\n0.png,red\n")
-    with pytest.raises(ArgumentError, match="ten images or more, got 1"):
-        caption.train_captioner(tmp_path / "few.csv", material, tmp_path, material / "body.h5")
-
-
-def test_command(trained, material, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    weights = ["--weights", trained[0] / "captioner.h5"]
-    done = minidl("caption", material / "9.png", *weights, "--json", "said.json")
-    assert (done.status, done.err) == (0, "")
-    (row,) = json.loads((tmp_path / "said.json").read_text())["images"]
-    assert done.out == f"{row['image']}: {row['caption']}\n"
-    done = minidl(
-        "caption", "train", material / "captions.csv", "--weights", material / "body.h5",
-        "--epochs", 1, "--least", 1, "--hidden", 8, "-o", "run",
-    )  # fmt: skip
-    assert done.status == 0, done.err
-    assert "of 3 images: BLEU-1 " in done.out
-    assert done.out.endswith(f"saved {'run/captioner.h5'}\n")
-    for given, message in (
-        (["a.png"], "--weights FILE is missing"),
-        (["train", *weights], "expected one file"),
-        (["a.png", "--epochs", 3, *weights], "--epochs goes with train"),
-        ([material, "none.png", *weights], "none.png"),
-        ([tmp_path / "run" / "checkpoints", *weights], "there is no image in the folder"),
-    ):
-        done = minidl("caption", *given)
-        assert (done.status, done.out) == (2, "")
-        assert message in done.err
-
-
-def test_the_command_goes_on_after_a_damaged_image(trained, copied):
-    (copied / "0.png").write_text("no image")
-    weights = ["--weights", trained[0] / "captioner.h5", "--json", copied / "said.json"]
-    done = minidl("caption", copied, *weights)
-    assert done.status == 1
-    assert done.err.startswith(f"minidl caption: {copied / '0.png'}: expected an image")
-    assert len(done.out.splitlines()) == 29
-    kept = json.loads((copied / "said.json").read_text())
-    assert (len(kept["images"]), len(kept["skipped"])) == (29, 1)
-    assert minidl("caption", copied / "0.png", *weights).status == 2
-
-
-def test_one_caption_for_all_is_told(material, tmp_path, monkeypatch):
-    """Also of a few images, and that Ctrl-C kept the best epoch, if one was done."""
-    module, line = "minidl.apps.caption.train_captioner", ["--weights", "b.h5", "-o", tmp_path]
-    for images, distinct, told in ((10, 1, True), (3, 1, True), (100, 11, False), (1, 1, False)):
-        scores = caption.Scores([0.0] * 4, 0.0, distinct, images)
-        monkeypatch.setattr(module, lambda *given, found=scores, **more: found)
-        done = minidl("caption", "train", material / "captions.csv", *line)
-        assert ("nearly the same" in done.out) == told
-
-    def interrupted(*given, **more):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, interrupted)
-    assert minidl("caption", "train", material / "captions.csv", *line).out == ""
-    (tmp_path / "captioner.h5").touch()
-    done = minidl("caption", "train", material / "captions.csv", *line)
-    assert (done.status, done.out[:12]) == (130, "interrupted:")
