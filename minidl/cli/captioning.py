@@ -67,7 +67,10 @@ def add_caption(commands: Any) -> None:
         "--model", metavar="NAME", help="what the weights are of, if they don't tell"
     )
     group.add_argument(
-        "--least", type=whole, metavar="N", help="how often a word is there, to be learned (3)"
+        "--least",
+        type=whole,
+        metavar="N",
+        help="learn words that are there N times or more (default: 3)",
     )
     group.add_argument("--hidden", type=whole, metavar="N", help="units of the LSTM (default: 512)")
     group.add_argument("--epochs", type=whole, metavar="N", help="(default: 15)")

@@ -135,6 +135,14 @@ def test_damaged_images_are_named_first(copied, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "checkpoints" / "best.h5").exists()
 
 
+def test_a_body_whose_features_are_not_numbers(copied, tmp_path):
+    network = mobilenet()
+    next(network.features.parameters()).data[...] = np.nan
+    md.save_weights(network, copied / "body.h5")
+    with pytest.raises(ArgumentError, match="the body's features are NaN or infinite"):
+        train(copied, tmp_path / "run", epochs=1)
+
+
 def test_an_older_captioner_is_not_taken_for_a_new_one(material, tmp_path, monkeypatch):
     """Where Ctrl-C comes in the first epoch, there is none."""
     train(material, tmp_path, epochs=1)

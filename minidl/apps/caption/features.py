@@ -60,7 +60,10 @@ def check_images(files: Sequence[Path], progress: bool) -> None:
 def look_at(
     captioner: Captioner, files: Sequence[Path], path: Path, source: str, progress: bool
 ) -> np.ndarray:
-    """Return the features (N, D) of images, and keep them in a file as those of `source`."""
+    """Return the features (N, D) of images, and keep them in a file as those of `source`.
+
+    Raises ArgumentError where they are NaN or infinite.
+    """
     from tqdm import tqdm
 
     found = []
@@ -68,9 +71,11 @@ def look_at(
     for start in tqdm(rows, "looking", leave=False, disable=None if progress else True):
         pictures = [captioner.photograph(file) for file in files[start : start + AT_A_TIME]]
         found.append(captioner.look(np.stack(pictures)))
+        if not np.isfinite(found[-1]).all():
+            raise ArgumentError(
+                "train_captioner: the body's features are NaN or infinite: are its weights damaged?"
+            )
     features = np.concatenate(found).astype(np.float32)
-    if not np.isfinite(features).all():
-        raise ArgumentError("train_captioner: what the body sees is NaN or infinite: its weights?")
     with HDF5Writer(path, features.shape[1:], "float32", overwrite=True, source=source) as writer:
         writer.add(features, np.arange(len(features)))
     return features
