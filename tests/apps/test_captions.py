@@ -73,6 +73,7 @@ BROKEN = {
     'image,caption\na,dogs\nb,"two\ncats"\nc,"dogs\nd,cats\n': "line 5: the table is broken: unexp",
     f'image,caption\na,"{"dogs " * 30_000}"\n': "line 2: the table is broken: field larger than",
     'image,caption\na,"two\ndogs"\nb\n': "line 4: expected 2 cells, got 1",
+    "image,caption\na.jpg,A dog, running\n": "line 2: expected 2 cells, got 3: a caption with ','",
     "image,caption\na.jpg, . !\n": "line 2: an empty caption of a.jpg",
     f"image,caption\n\x1b{'a' * 999},.\n": r"an empty caption of \?a{30,90}\.\.\.a{30,90}$",
 }

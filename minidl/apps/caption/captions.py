@@ -140,8 +140,11 @@ def _of_table(path: Path, text: str, between: str) -> Rows:
             place, begun = f"{path}, line {begun}", reader.line_num + 1
             if not any(row):
                 continue
-            if len(row) <= max(image, caption):
-                raise FileFormatError(f"{place}: expected {len(head)} cells, got {len(row)}")
+            if len(row) <= max(image, caption) or any(row[len(head) :]):
+                raise FileFormatError(
+                    f"{place}: expected {len(head)} cells, got {len(row)}: a caption with "
+                    f"{between!r} in it stands in quotes"
+                )
             yield place, row[image].strip(), row[caption]
     except csv.Error as error:
         raise FileFormatError(f"{path}, line {begun}: the table is broken: {error}") from error
