@@ -29,7 +29,7 @@ __all__ = ["Scores", "score_captioner", "train_captioner"]
 
 WEIGHTS, FEATURES, RESULTS = "captioner.h5", "features.h5", "results.json"
 BEST = "best.h5"  # of the checkpoints
-LONGEST = 24  # words of a caption that are learned, and what comes after them
+LONGEST = 24  # words of a caption that are learned, then its end or one word more
 CLIP = 5.0  # the most for the norm of all gradients
 PARTS = ((0, 8), (8, 9), (9, 10))  # of ten images in turn: to train, to choose the epoch, to test
 
