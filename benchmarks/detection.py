@@ -70,12 +70,12 @@ def frozen(detector: detect.SSD) -> detect.SSD:
     return detector
 
 
-def batch() -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
-    """Return images (N, H, W, 3) as the body takes them, and targets."""
+def batch(size: tuple[int, int] = (SIZE, SIZE)) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """Return images (N, *size, 3) as the body takes them, and targets."""
     random = np.random.default_rng(0)
-    images = random.uniform(-1, 1, (BATCH, SIZE, SIZE, 3)).astype(np.float32)
+    images = random.uniform(-1, 1, (BATCH, *size, 3)).astype(np.float32)
     targets = [
-        {"boxes": boxes(i, OBJECTS, (SIZE, SIZE)), "labels": random.integers(0, CLASSES, OBJECTS)}
+        {"boxes": boxes(i, OBJECTS, size[::-1]), "labels": random.integers(0, CLASSES, OBJECTS)}
         for i in range(BATCH)
     ]
     return images, targets
@@ -207,7 +207,9 @@ def trained(job: dict[str, Any]) -> dict[str, Any]:
         md.manual_seed(job["seed"])
         network = pretrained(job["weights"], None, None, None)
         detector = frozen(detect.SSD(network, len(held.classes), SMALL))
-        found = detection_torch.train(detector, held, job["epochs"], job["seed"])
+        model = detection_torch.SSD(detector)
+        check(detection_torch.differences(detector, model, *batch(SMALL)))
+        found = detection_torch.train(model, detector, held, job["epochs"], job["seed"])
         figures = found.pop("test")
     seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     classes = {each.name: each.ap_voc for each in figures.by_class}

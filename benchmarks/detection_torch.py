@@ -234,15 +234,17 @@ def _kept(
 # Training
 
 
-def train(detector: detect.SSD, held: data.Detection, epochs: int, seed: int) -> dict[str, Any]:
+def train(
+    model: SSD, detector: detect.SSD, held: data.Detection, epochs: int, seed: int
+) -> dict[str, Any]:
     """Train as `train_detector` does, from the same numbers with the same batches.
 
-    detector: minidl's, made after `md.manual_seed(seed)`.
+    detector: minidl's that the model was made of, after `md.manual_seed(seed)`.
     Returns {"epoch", "validation", "test"}: the best epoch, its mAP by VOC's rules, and the figures
     of the test part with its weights.
     """
     training, validation, test = (held.part(name) for name in ("train", "validation", "test"))
-    model = SSD(detector).to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
     loader = data.DataLoader(
         training, 8, True, seed=seed, drop_last=True, workers=1,
         transform=augmentation(detector.size), augment=True,
