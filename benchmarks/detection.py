@@ -38,7 +38,7 @@ from minidl.apps import detect
 from minidl.apps.detect.training import BODY, WEIGHT_DECAY
 from minidl.bench.measure import QUIET, measure, warm_up
 from minidl.config import config
-from minidl.errors import StateError
+from minidl.errors import MinidlError, StateError
 from minidl.text import table
 from minidl.train.pretrained import pretrained
 
@@ -303,15 +303,19 @@ def main(arguments: list[str] | None = None) -> int:
     add("--sides", nargs="+", choices=TRAINED, default=[*TRAINED], help="who trains")
     add("--one", nargs=2, help=argparse.SUPPRESS)  # WORK and its job as JSON, in this process
     options = parser.parse_args(arguments)
-    if options.one:
-        print(json.dumps(WORK[options.one[0]](json.loads(options.one[1]))))
-        return 0
     if unknown := [case for case in options.cases if case not in CASES]:
         parser.error(f"there is no case {unknown[0]}, only {', '.join(CASES)}")
     if (options.train is None) != (options.weights is None):
         parser.error("--train and --weights go together")
-    before = os.getloadavg()[0]
-    lines = trainings(options) if options.train else speeds(options)
+    try:
+        if options.one:
+            print(json.dumps(WORK[options.one[0]](json.loads(options.one[1]))))
+            return 0
+        before = os.getloadavg()[0]
+        lines = trainings(options) if options.train else speeds(options)
+    except (MinidlError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
     print("\n".join(lines))
     print(f"load average: {before:.2f} before, {os.getloadavg()[0]:.2f} after")
     return 0

@@ -60,6 +60,12 @@ def test_the_table_of_trainings(monkeypatch, capsys):
     assert rows[-1][:2] == ["load", "average:"]
 
 
+def test_what_fails_apart_is_told(capsys):
+    job = '{"side": "minidl", "data": "nothing.csv"}'
+    assert detection.main(["--one", "train", job]) == 2
+    assert "nothing.csv" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
