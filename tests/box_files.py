@@ -12,6 +12,10 @@ BOXES = {
     "c.png": [],
 }
 HEAD = "image,xmin,ymin,xmax,ymax,label"
+YAMLS = [
+    "names: [cat, 'dog']\n", "nc: 2\nnames:\n- cat\n- dog\n", "names:\n  0: cat\n  1: dog\nnc: 2\n",
+    "train: images\nnames: ['cat',\n  \"dog\"]  # two\n", "names: {0: cat, 1: dog}\n",
+]  # fmt: skip
 
 
 def pictures(folder, names=("a.png", "b.png", "c.png"), size=(20, 30)):

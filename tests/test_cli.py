@@ -14,9 +14,10 @@ from minidl import cli, data
 from minidl.train import Trainer, training
 
 COMMANDS = [
-    "bench", "build", "convert", "detect", "doctor", "draw", "dream", "evaluate", "explain",
-    "fast-style", "find-issues", "find-lr", "finetune", "gan", "go", "inspect", "landmarks",
-    "models", "predict", "report", "runs", "style", "summary", "train", "upscale", "vae", "warmup",
+    "bench", "build", "caption", "convert", "detect", "doctor", "draw", "dream", "evaluate",
+    "explain", "fast-style", "find-issues", "find-lr", "finetune", "gan", "go", "inspect",
+    "landmarks", "models", "predict", "report", "runs", "style", "summary", "train", "upscale",
+    "vae", "warmup",
 ]  # fmt: skip
 
 

@@ -107,6 +107,34 @@ def test_finding(here):
         assert np.asarray(drawn).shape[2] == 3
 
 
+def test_two_drawings_of_one_name(here, tmp_path):
+    (tmp_path / "0.png").write_bytes((here / "0.png").read_bytes())
+    done = minidl("detect", "0.png", tmp_path, "--weights", "run/detector.h5", "-o", "twice")
+    assert done.status == 2
+    assert f"would be drawn as {Path('twice') / '0-boxes.png'}" in done.err
+
+
+def test_an_interrupted_run_tells_the_best_of_all_epochs(here, monkeypatch):
+    from minidl.apps.detect import training
+
+    line = (
+        "detect", "train", "boxes.csv", "--weights", "body.h5", "--epochs", 2, "--size", "64x96",
+        "--batch-size", 2, "-o", "cut",
+    )  # fmt: skip
+    epoch = training._Run.epoch
+
+    def once(self, progress):
+        if self.history:
+            raise KeyboardInterrupt
+        return epoch(self, progress)
+
+    monkeypatch.setattr(training._Run, "epoch", once)
+    for more in ((), ("--resume",)):  # the second time, nothing is trained
+        done = minidl(*line, *more)
+        assert done.status == 130
+        assert f"interrupted: {Path('cut') / 'detector.h5'} is of epoch 1, the best" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -143,3 +171,21 @@ def test_what_is_refused(here, arguments, said):
     done = minidl("detect", *arguments)
     assert done.status == 2
     assert said in done.err.splitlines()[-1]
+
+
+def test_faces(shared_data, tmp_path):
+    """By MTCNN, with points, and by face-api.js's network, as their READMEs tell."""
+    folder, found = shared_data / "mtcnn_caffe", tmp_path / "found.json"
+    weights = ["--weights", folder, "--score-threshold", 0.9]
+    done = minidl("detect", folder, *weights, "--json", found, "-o", tmp_path / "drawn")
+    assert (done.status, done.err) == (0, "")
+    assert [line.split(": ")[1] for line in done.out.splitlines()] == ["face 2", "face 1"]
+    faces = [face for image in json.loads(found.read_text())["images"] for face in image["objects"]]
+    for face in faces:
+        x1, y1, x2, y2 = face["box"]
+        assert len(face["points"]) == 5
+        assert all(x1 < x < x2 and y1 < y < y2 for x, y in face["points"])
+    assert len([*(tmp_path / "drawn").iterdir()]) == 2
+    (weights,) = (shared_data / "faceapi").glob("ssd*.json")
+    done = minidl("detect", folder / "test1.jpg", "--weights", weights)
+    assert done.out.endswith("test1.jpg: face 2\n")

@@ -41,11 +41,11 @@ def trained(here):
 def test_training(trained):
     settings = read_json(trained.parent / "settings.json")
     assert (settings["epochs"], settings["pictures"], settings["batch_size"]) == (2, 10, 3)
-    assert settings["architecture"][1]["size"] == 32
+    assert settings["size"] == 32
     more = ["landmarks", "train", "spots.csv", "--size", 32, "--resume", "-o", "run"]
     done = minidl(*more)
     assert done.status == 2
-    assert "run holds a training begun with architecture=" in done.err
+    assert "run holds a training begun with body='plain_cnn', not" in done.err
 
 
 def test_measuring(trained):

@@ -51,7 +51,7 @@ def test_its_code_runs(name, tmp_path, monkeypatch):
             exec(compile(block, f"{name}, block {number}", "exec"), names)
 
 
-@pytest.mark.parametrize("name", [*PAGES, "go.md", "landmarks.md"])
+@pytest.mark.parametrize("name", [*PAGES, "captions.md", "go.md", "landmarks.md"])
 def test_its_commands_parse(name):
     found = commands(page(name))
     in_blocks = re.findall(r"^minidl ", page(name), re.M)

@@ -168,6 +168,14 @@ def check_go(out):
     assert "23,897 parameters" in out
 
 
+def check_captions(out):
+    assert "known: a, cats, dog, on, sofa, the" in out
+    assert "['cats', 'on', 'a', 'red', 'sofa'] is [1, 5, 7, 4, 3, 8, 2]" in out
+    assert "scores of each next word: (1, 6, 10)" in out
+    # 5 of 6 words, 3 of 5 pairs, 1 of 4 triples, no four in a row
+    assert "BLEU-1 to 4: 83.3, 70.7, 50.0, 0.0" in out
+
+
 # Script -> arguments that make it short, and what to look for in its output
 EXAMPLES = {
     "01_autograd.py": ([], check_autograd),
@@ -183,6 +191,7 @@ EXAMPLES = {
     "11_detection.py": ([], check_detection),
     "12_faces.py": ([], check_faces),
     "13_landmarks.py": ([], check_landmarks),
+    "14_captions.py": ([], check_captions),
     "15_go.py": ([], check_go),
 }
 

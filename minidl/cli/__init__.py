@@ -6,6 +6,7 @@ import sys
 import minidl as md
 from minidl.cli.arguments import INTERRUPTED, configured, with_options
 from minidl.cli.building import add_build
+from minidl.cli.captioning import add_caption
 from minidl.cli.catalog import add_models
 from minidl.cli.detecting import add_detect
 from minidl.cli.drawing import add_gan, add_vae
@@ -88,6 +89,7 @@ def _parser() -> Parser:
     add_gan(commands)
     add_vae(commands)
     add_go(commands)
+    add_caption(commands)
     add_landmarks(commands)
     add_runs(commands)
     add_report(commands)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import minidl as md
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
 from minidl.cli.figures import check_figures, check_folder, save_figures
 from minidl.errors import ArgumentError
@@ -49,7 +50,8 @@ def add_detect(commands: Any) -> None:
     )  # fmt: skip
     detect.add_argument(
         "--weights", type=Path, metavar="FILE",
-        help="the detector, as `train` saved it; with train, a network of ImageNet's to begin with",
+        help="the detector, as `train` saved it, or of faces: MTCNN's folder, face-api.js's "
+        "manifest (.json); with train, a network of ImageNet's to begin with",
     )  # fmt: skip
     detect.add_argument(
         "-o", "--output", type=Path, metavar="PATH",
@@ -129,7 +131,7 @@ def _train(images: Path, given: dict[str, Any]) -> int:
     from minidl.apps.detect import train_detector
 
     folder = given.pop("output", Path("runs") / f"detect-{images.resolve().stem}")
-    rows: list[dict[str, float]] = []
+    rows = _earlier(folder) if given.get("resume") else []
 
     def told(row: dict[str, float]) -> None:
         rows.append(row)
@@ -146,6 +148,15 @@ def _train(images: Path, given: dict[str, Any]) -> int:
     best = max(found.history, key=lambda row: row["map"])
     print(f"saved {folder / 'detector.h5'}: epoch {best['epoch']}, mAP {best['map']:.4f}")
     return 0
+
+
+def _earlier(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of the epochs that a training in the folder has done, to resume it."""
+    from minidl.apps.detect.training import CHECKPOINT
+
+    path = folder / CHECKPOINT
+    extra = md.load_checkpoint(path) if path.exists() else None
+    return list(extra["history"]) if isinstance(extra, dict) and "history" in extra else []
 
 
 def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) -> int:
@@ -170,21 +181,36 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
     return 0
 
 
-def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
+def _opened(path: Path, threshold: float | None) -> tuple[Any, dict[str, Any]]:
+    """Return a detector, or one of faces in a folder or manifest, and settings of `detect`."""
     from minidl.apps import detect
 
-    detector, output = detect.load(given["weights"]), given.get("output")
+    settings: dict[str, Any] = {} if threshold is None else {"score_threshold": threshold}
+    if (path / "det1.caffemodel").exists():
+        given = {} if threshold is None else {"thresholds": (0.6, 0.7, threshold)}
+        return detect.MTCNN.load(path), given
+    if path.suffix.lower() == ".json":
+        return detect.FaceSSD.load(path), settings
+    return detect.load(path), settings
+
+
+def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
+    detector, settings = _opened(given["weights"], given.get("score_threshold"))
+    output = given.get("output")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    settings = {name: given[name] for name in ("score_threshold",) if name in given}
     rows: list[dict[str, Any]] = []
     files = _files(paths)
+    drawings = [f"{file.stem}-boxes.png" for file in files]
+    if output is not None and len(set(drawings)) < len(drawings):
+        twice = max(drawings, key=drawings.count)
+        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
     with _bar(len(files)) as done:
-        for number, file in enumerate(files, 1):
+        for number, (file, drawing) in enumerate(zip(files, drawings, strict=True), 1):
             found = detector.detect(file, **settings)
             rows.append({"image": str(file), "objects": _objects(detector, found)})
             if output is not None:
-                _draw(detector, file, found, output)
+                _draw(detector, file, found, output / drawing)
             done(number)
     for row in rows:
         counts: dict[str, int] = {}
@@ -200,12 +226,12 @@ def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namesp
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """Return the image files that are named, and those in folders that are."""
-    from minidl.data.images import SUFFIXES
+    from minidl.data.scanning import images_in
 
     files = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = images_in(path)
             if not inside:
                 raise ArgumentError(f"{path}: there is no image in the folder")
             files += inside
@@ -216,20 +242,23 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
     names = detector.classes or [str(label) for label in range(detector.num_classes)]
-    return [
+    rows: list[dict[str, Any]] = [
         {"label": names[label], "score": round(float(score), 4),
          "box": [round(float(edge), 2) for edge in box]}
         for box, label, score in zip(found["boxes"], found["labels"], found["scores"], strict=True)
     ]  # fmt: skip
+    for row, points in zip(rows, found.get("points", ()), strict=False):
+        row["points"] = [[round(float(x), 2), round(float(y), 2)] for x, y in points]
+    return rows
 
 
-def _draw(detector: Any, file: Path, found: dict[str, Any], folder: Path) -> None:
+def _draw(detector: Any, file: Path, found: dict[str, Any], path: Path) -> None:
     from minidl.apps import detect
     from minidl.apps.pictures import save_png
     from minidl.data import read_image
 
     picture = detect.draw_boxes(read_image(file), found, detector.classes)
-    save_png(folder / f"{file.stem}-boxes.png", picture, {"picture": file})
+    save_png(path, picture, {"picture": file})
 
 
 def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from minidl.io.guarded import MAX_BYTES
 __all__ = ["read_tfjs"]
 
 MOST_JSON, MOST_WEIGHTS, MOST_AXES, MOST_NAME = 2**24, 100_000, 32, 1000
+MOST_NUMBERS = 2**40  # of an array; lengths of 0 count as 1, as NumPy counts them
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 QUANTIZED: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
 
@@ -44,7 +45,8 @@ def read_tfjs(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dict[
 
     Nothing is read before the files are known to have the bytes that the manifest tells of, and
     files are sought in its folder alone.
-    Raises FileFormatError for what is no manifest, is damaged, or takes more than `max_bytes`.
+    Raises FileFormatError for what is no manifest, is damaged, holds NaN or infinity, or takes more
+    than `max_bytes`.
     """
     where = os.fspath(path)
     groups = [_group(each, where) for each in _read_json(path, where)]
@@ -97,6 +99,8 @@ def _weight(found: Any, where: str) -> _Weight:
         raise FileFormatError(f"{where}: expected a shape, whole numbers, found {shape!r:.80}")
     if min(shape, default=0) < 0:
         raise FileFormatError(f"{where}: a negative length in the shape {shape!r:.80}")
+    if math.prod(max(1, side) for side in shape) > MOST_NUMBERS:
+        raise FileFormatError(f"{where}: the shape {shape!r:.80} has too many numbers")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise FileFormatError(f"{where}: expected {' or '.join(DTYPES)}, found {dtype!r:.80}")
     sides = tuple(shape)
@@ -113,18 +117,27 @@ def _weight(found: Any, where: str) -> _Weight:
             f"min, found {told!r:.80}"
         )
     scale, minimum = (float(n) for n in numbers if n is not None)
-    return _Weight(name, sides, DTYPES[dtype], QUANTIZED[str(stored)], scale, minimum)
+    weight = _Weight(name, sides, DTYPES[dtype], QUANTIZED[str(stored)], scale, minimum)
+    last = np.iinfo(weight.stored).max * scale + minimum
+    if not -_largest(weight.dtype) <= last <= _largest(weight.dtype):
+        raise FileFormatError(f"{where}: numbers up to {last:g} don't fit in {dtype}")
+    return weight
 
 
 def _finite(value: Any) -> bool:
     """Whether it is a number that float32 holds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= np.finfo(np.float32).max
+    return number and abs(value) <= _largest(DTYPES["float32"])
+
+
+def _largest(dtype: np.dtype[Any]) -> float:
+    return float(np.iinfo(dtype).max if dtype.kind == "i" else np.finfo(dtype).max)
 
 
 def _inside(manifest: Path, name: Any) -> Path:
     """The file `name` in the manifest's folder."""
-    plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0:")
+    plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:")
+    plain = plain and name.isprintable()
     path = manifest.parent / name if plain else manifest
     if not plain or path.resolve().parent != manifest.parent.resolve():
         raise FileFormatError(
@@ -146,6 +159,8 @@ def _read_group(files: list[Path], weights: list[_Weight], where: str) -> dict[s
     for weight in weights:
         numbers = np.frombuffer(content, weight.stored, weight.numbers, at)
         at += numbers.nbytes
+        if weight.stored.kind == "f" and not np.isfinite(numbers).all():
+            raise FileFormatError(f"{where}: {weight.name!r:.80} holds NaN or infinity")
         arrays[weight.name] = _restored(numbers, weight).reshape(weight.shape)
     return arrays
 

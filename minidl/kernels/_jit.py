@@ -52,7 +52,10 @@ def _njit(function: Callable[..., Any], flags: frozenset[str] = FAST_MATH, **opt
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Decorator: a function that kernels call."""
+    """Decorator: a function that kernels call.
+
+    It can't call itself: in code that was kept on the disk, that call would lead nowhere.
+    """
     return _njit(function)
 
 

@@ -92,6 +92,9 @@ class FeaturePyramid(Module):
             if x.ndim != 4 or 0 in x.shape[1:3]:
                 raise ShapeError(f"FeaturePyramid expected maps (N, H, W, C), got {x.shape}")
             check_channels("FeaturePyramid", x, channels)
+        if len({x.shape[0] for x in maps}) > 1:
+            counts = [x.shape[0] for x in maps]
+            raise ShapeError(f"FeaturePyramid expected maps of the same images, got {counts}")
         sizes = [x.shape[1:3] for x in maps]
         if any(a[0] < b[0] or a[1] < b[1] for a, b in itertools.pairwise(sizes)):
             raise ShapeError(f"FeaturePyramid expected the largest map first, got sizes {sizes}")

@@ -33,7 +33,16 @@ def _regions(who: str, boxes: Any, images: int, scale: float, dtype: Any) -> Any
             f"{who}: boxes must be image number, x1, y1, x2, y2, with image numbers from 0 to "
             f"{images - 1} for {images} images, got {boxes[row].tolist()} in row {row}"
         )
-    return numbers, boxes[:, 1:] * dtype.type(scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners = boxes[:, 1:] * dtype.type(scale)
+        sides = corners[:, 2:] - corners[:, :2]
+    if not np.isfinite(sides).all():
+        row = int(np.flatnonzero(~np.isfinite(sides).all(axis=1))[0])
+        raise ArgumentError(
+            f"{who}: boxes times spatial_scale must fit in {dtype}, got {boxes[row, 1:].tolist()} "
+            f"times {scale:g} in row {row}"
+        )
+    return numbers, corners
 
 
 def _bins(
@@ -377,4 +386,5 @@ def _(draw: Draw) -> Iterator[ErrorInput]:
     yield ErrorInput(sample(x, boxes.astype(bool), 2), DTypeError, "boxes, got bool")
     yield ErrorInput(sample(x, boxes, 0), ArgumentError, "output_size must be")
     yield ErrorInput(sample(x, boxes, 2, 0.0), ArgumentError, "spatial_scale must be larger")
+    yield ErrorInput(sample(x, boxes, 2, 1e308), ArgumentError, "times spatial_scale must fit in")
     yield ErrorInput(sample(np.ones((1, 2, 2, 1), int), boxes, 2), DTypeError, "got int64")

@@ -119,14 +119,63 @@ def test_outputs_that_are_not_finite_stop_it(model, tmp_path):
         detect.train_detector(squares(), tmp_path, small_body(), model=model, lr=1e30, **SHORT)
 
 
+@pytest.mark.parametrize("model", ["ssd", "faster_rcnn"])
+def test_batches_without_an_object(model, tmp_path):
+    held = squares(8)
+    targets = [dict(target) for target in held.targets]
+    for target in targets[1:-1]:
+        target |= {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+    bare = data.Detection([held[i][0] for i in range(8)], targets, CLASSES, parts=held.parts)
+    trained = detect.train_detector(
+        bare, tmp_path, small_body(), model=model, **{**SHORT, "epochs": 1}
+    )
+    assert np.isfinite(trained.history[0]["loss"])
+    detector = trained.detector.train()
+    parts = detector.loss(detector.prepare([held[1][0]] * 2), targets[1:3])
+    assert {name: part.item() for name, part in parts.items() if name in ("box", "proposal")} == {
+        name: 0.0 for name in parts if name in ("box", "proposal")
+    }
+    sum(parts.values()).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is None or np.isfinite(parameter.grad).all(), name
+
+
+def test_a_network_that_is_given_is_left_as_it_is(tmp_path):
+    body = small_body()
+    before = {name: array.copy() for name, array in body.state_dict().items()}
+    detect.train_detector(squares(), tmp_path, body, **{**SHORT, "epochs": 1})
+    for name, array in body.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all(parameter.requires_grad for parameter in body.parameters())
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_history(tmp_path):
+    short = {**SHORT, "epochs": 1}
+    whole = detect.train_detector(squares(), tmp_path, small_body(), **short)
+    (tmp_path / "history.json").unlink()
+    detect.train_detector(squares(), tmp_path, small_body(), resume=True, **short)
+    assert json.loads((tmp_path / "history.json").read_text())["epochs"] == whole.history
+
+
 def test_another_trainings_checkpoint_is_refused(tmp_path):
     with pytest.raises(StopError):
         detect.train_detector(squares(), tmp_path, small_body(), on_epoch=stop, **SHORT)
-    for held, settings in ((squares(), {"lr": 0.01}), (squares(seed=1), {})):
-        with pytest.raises(StateError, match=r"of a training with another (lr|images)"):
+    for held, settings, what in (
+        (squares(), {"lr": 0.01}, "lr"),
+        (squares(), {"size": 64}, "size"),
+        (squares(seed=1), {}, "images"),
+    ):
+        with pytest.raises(StateError, match=f"of a training with another {what}: give the same"):
             detect.train_detector(
                 held, tmp_path, small_body(), resume=True, **{**SHORT, **settings}
             )
+    with pytest.raises(StateError, match="of a training with another model"):
+        detect.train_detector(
+            squares(), tmp_path, small_body(), model="faster_rcnn", resume=True, **SHORT
+        )
+    md.save_checkpoint(tmp_path / "checkpoint.h5", nn.Linear(2, 2))
+    with pytest.raises(StateError, match="is no checkpoint of a detector's training"):
+        detect.train_detector(squares(), tmp_path, small_body(), resume=True, **SHORT)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +214,21 @@ def test_a_class_without_a_box_is_named(tmp_path):
     )
     with pytest.raises(ArgumentError, match="no training image has a box of blue"):
         detect.train_detector(more, tmp_path, small_body(), **SHORT)
+
+
+@pytest.mark.parametrize("aside", [None, "crowd", "difficult"])
+def test_validation_images_have_boxes(aside, tmp_path):
+    """Else no epoch is the best, and there is nothing to save in the end."""
+    held = squares()
+    targets = [dict(target) for target in held.targets]
+    for target in targets[-2:]:
+        if aside is None:
+            target |= {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+        else:
+            target[aside] = np.ones(2, bool)
+    bare = data.Detection([held[i][0] for i in range(6)], targets, CLASSES, parts=held.parts)
+    with pytest.raises(ArgumentError, match="no validation image has a box that counts"):
+        detect.train_detector(bare, tmp_path, small_body(), **SHORT)
 
 
 def test_measuring_wants_the_detectors_classes():

@@ -9,7 +9,7 @@ from minidl import models, nn, optim
 from minidl.apps import detect
 from minidl.apps.detect import faster_rcnn, proposals
 from minidl.apps.detect.backbone import L2Norm
-from minidl.errors import ArgumentError, FileFormatError, StateError
+from minidl.errors import ArgumentError, FileFormatError, GradError, StateError
 from minidl.nn import init
 
 SIZE = (64, 96)
@@ -270,6 +270,7 @@ def test_other_files_are_refused(tmp_path):
         {"body": "resnet19"}, {"num_classes": 3}, {"size": [0, 0]}, {"what": 1},
         {"body_arguments": {"width": 50.0}}, {"body_arguments": {"weights": "body.h5"}},
         {"body_arguments": [1]}, {"body": ["mobilenet_v1"]}, {"scales": 3},
+        {"num_classes": 10**12},
     ):  # fmt: skip
         detector.architecture = ("ssd", {**detector.architecture[1], **arguments})
         md.save_weights(detector, tmp_path / "odd.h5")
@@ -325,5 +326,25 @@ def test_arguments_of_detect():
             detector.detect(image, **wrong)
     with pytest.raises(ValueError, match="detect: image= must be a picture"):
         detector.detect(image[0, 0])
+    assert detector.detect_all([]) == []
+    grey, clear = image[..., 0], np.concatenate([image, image[..., :1]], axis=2)
+    for found, like in zip(
+        detector.detect_all([grey, clear]), [np.stack([grey] * 3, axis=2), image], strict=True
+    ):
+        wanted = detector.detect_all([like])[0]
+        np.testing.assert_allclose(found["scores"], wanted["scores"], rtol=1e-4)
+    detector.score_heads[0].bias.data[:] = np.nan
+    with pytest.raises(GradError, match="SSD: its outputs aren't finite"):
+        detector.detect(image)
     with pytest.raises(ArgumentError, match="SSD: scales must be 7 rising numbers"):
         detect.SSD(small_body(), 2, SIZE, scales=(0.1, 0.2))
+    with pytest.raises(ArgumentError, match="SSD: scales must be a list of numbers, got 3"):
+        detect.SSD(small_body(), 2, SIZE, scales=3)
+
+
+def test_the_smallest_images_for_vgg16():
+    body = models.create("vgg16", num_classes=1)
+    body.image_format = small_body().image_format
+    with pytest.raises(ArgumentError, match=r"at least 268 pixels.* for vgg16.*\(267, 300\)"):
+        detect.SSD(body, 1, (267, 300))
+    assert detect.SSD(body, 1, 268).eval().detect(squares(2)[0][0])["boxes"].shape[1] == 4

@@ -28,7 +28,14 @@ from minidl.apps.landmarks import (
 )  # fmt: skip
 from minidl.apps.landmarks.networks import DirectHead, HeatmapHead
 from minidl.apps.landmarks.sets import moved
-from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
+from minidl.errors import (
+    ArgumentError,
+    DTypeError,
+    FileFormatError,
+    GradError,
+    ShapeError,
+    StateError,
+)  # fmt: skip
 from minidl.nn.calling import gradcheck
 
 RNG = np.random.default_rng(0)
@@ -99,6 +106,12 @@ def test_measures_refuse():
     for eyes in ((0, 3), (1, 1), (0,), "01"):
         with pytest.raises(ArgumentError, match="eyes must be two numbers of points, from 0 to 2"):
             nme(points, points, eyes)
+    found = points * (1, np.nan)
+    for measured in (rmse, nme, measure_points):
+        with pytest.raises(ArgumentError, match="all coordinates must be finite"):
+            measured(found, points)
+    with pytest.raises(ShapeError, match="expected the errors of faces"):
+        cumulative_errors(np.zeros(0), np.array([0.1]))
 
 
 def test_the_curve_is_drawn():
@@ -257,6 +270,14 @@ def test_resuming_to_the_bit(train, tmp_path, monkeypatch):
             other, tmp_path / "part", model="plain_cnn", arguments={"m": 3, "n": 1, "k": 0},
             epochs=3, batch_size=8, resume=True,
         )  # fmt: skip
+    with pytest.raises(StateError, match="begun with head='heatmap', not 'direct': give the same"):
+        train("part", epochs=3, head="direct", resume=True)
+    settings = tmp_path / "part/settings.json"
+    known = settings.read_text()
+    settings.write_text("[]")
+    with pytest.raises(StateError, match="holds a training begun with body=None, not"):
+        train("part", epochs=3, resume=True)
+    settings.write_text(known)
     again = train("part", epochs=3, resume=True)
     assert state(again) == state(whole)
     losses = [[row["loss"] for row in each.history] for each in (again, whole)]
@@ -272,8 +293,19 @@ def test_settings(train):
     ]:
         with pytest.raises(ArgumentError, match=said):
             train(**settings)
+    with pytest.raises(ArgumentError, match=r"a network of minidl\.models as body, got str"):
+        LandmarkNetwork("mobilenet_v1", 2)
     with pytest.raises(ArgumentError, match="expected 4 pictures or more"):
         train_landmarks(spots(3), "unused")
+
+
+def test_no_epoch_with_a_finite_loss(tmp_path):
+    with pytest.raises(GradError, match="the loss on the pictures held out finite: lower lr=1e"):
+        train_landmarks(
+            spots(6), tmp_path / "run", model="plain_cnn", arguments={"m": 3, "n": 1, "k": 0},
+            epochs=1, lr=1e30, progress=False,
+        )  # fmt: skip
+    assert not (tmp_path / "run/landmarks.h5").exists()
 
 
 def test_other_files(tmp_path):
@@ -312,6 +344,16 @@ def test_locating_in_squares():
     )
     with pytest.raises(ShapeError, match=r"expected pictures \(N, 32, 32, 3\), got shape \(50,"):
         find_points(network, image)
+    with pytest.raises(DTypeError, match="expected pictures of uint8, got float32"):
+        find_points(network, crops.astype(np.float32))
+    for wrong, error, said in [
+        (squares.astype(float), DTypeError, "whole pixels, got float64"),
+        (squares.tolist(), DTypeError, "whole pixels, got list"),
+        (squares[0], ShapeError, r"squares \(n, 4\), got shape \(4,\)"),
+        (squares[:, [0, 1, 0, 3]], ArgumentError, r"got \[10, 5, 10, 37\] in row 0"),
+    ]:
+        with pytest.raises(error, match=said):
+            locate(network, image, wrong)
 
 
 def test_squares_of_faces(shared_data):
@@ -376,8 +418,11 @@ def test_reading_a_table(folder):
         ("file,x1,y1,x2\na.png,1,2,3", "expected the columns file,x1,y1,x2,y2 and so on"),
         ("file,y1,x1\na.png,1,2", "expected the columns file,x1,y1"),
         ("file,x1,y1", "and 0 rows"),
-        ("", "expected a table with a line of names"),
-        ("file,x1,y1\ntest/0.png,1", "row 1 below the names"),
+        ("", "found '' and 0 rows"),
+        ("file,x1,y1\ntest/0.png,1", "row 1 below the names: expected 2 numbers, found 1"),
+        ("file,x1,y1\ntest/0.png,1,2\ntest/0.png,3,4", "row 2 below .*: test/0.png is row 1 too"),
+        ("file,x1,y1\n,1,2", "row 1 below the names: there is no file"),
+        ("file,x1,y1\ntest/1.png,5,41", r"test/1.png: a point lies at \[5.0, 41.0\], far outside"),
         ("file,x1,y1\ntest/0.png,1,a", "row 1 below the names: could not convert"),
         ("file,x1,y1\ntest/1.png,5,nan", "test/1.png: a point isn't finite"),
         ("file,x1,y1\ntest/1.png,0.5,0.7", "give pixels, not shares of the size"),

@@ -8,6 +8,7 @@ from minidl.apps.detect.crops import Crops
 from minidl.apps.detect.mtcnn import _distinct, _levels, _squares
 from minidl.data import read_image
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError
+from minidl.io.caffe import read_caffemodel
 
 RNG = np.random.default_rng(0)
 
@@ -123,6 +124,8 @@ def test_settings():
         ({"thresholds": 0.5}, "thresholds must be three numbers"),
         ({"thresholds": (0.5, 0.5, 2)}, "thresholds must be between 0 and 1"),
         ({"thresholds": (0.5, 0.5, float("nan"))}, "thresholds must be a finite number"),
+        ({"min_size": 1e-200}, "too large for min_size=1e-200: a min_size of 1 would do"),
+        ({"min_size": 5e-324}, "too large for min_size="),
         ({"min_size": 1e-3}, "an image of 20 x 20 pixels is too large for min_size=0.001: a min"),
     ]
     for settings, said in wrong:
@@ -159,3 +162,16 @@ def test_files_of_other_networks(tmp_path, shared_data):
         MTCNN.load(tmp_path)
     with pytest.raises(FileNotFoundError):
         MTCNN.load(tmp_path / "none")
+
+
+def test_weights_that_are_no_numbers(tmp_path, shared_data):
+    folder = shared_data / "mtcnn_caffe"
+    arrays = read_caffemodel(folder / "det1.caffemodel")
+    first = arrays[0].blobs[1].tobytes()
+    content = (folder / "det1.caffemodel").read_bytes()
+    assert content.count(first) == 1
+    (tmp_path / "det1.caffemodel").write_bytes(
+        content.replace(first, np.full(10, np.nan, np.float32).tobytes())
+    )
+    with pytest.raises(FileFormatError, match=r"det1\.caffemodel: .* NaNs or infinities"):
+        MTCNN.load(tmp_path)

@@ -76,12 +76,26 @@ def with_weight(**changed):
         (with_weight(shape=[True]), "whole numbers"),
         (with_weight(shape=[1] * 40), "expected a shape"),
         (with_weight(dtype="float64"), "expected float32 or int32, found 'float64'"),
-        (with_weight(shape=[2**62, 2**62]), "more than .* max_bytes="),
+        (with_weight(shape=[2**36]), "more than .* max_bytes="),
+        (with_weight(shape=[2**62, 2**62]), "too many numbers"),
+        (with_weight(shape=[0, 10**30]), "too many numbers"),
+        (with_weight(shape=[10**4000, 10**4000]), "too many numbers"),
         (with_weight(shape=[10**6]), "should have 4,000,000 bytes, but has 24"),
         (with_weight(shape=[1]), "should have 4 bytes, but has 24"),
         (with_weight(quantization={"dtype": "int8", "scale": 1, "min": 0}), "a quantization of"),
         (with_weight(quantization={"dtype": "uint8", "scale": 1e999, "min": 0}), "finite"),
         (with_weight(quantization={"dtype": "uint8", "scale": 1}), "finite"),
+        (with_weight(quantization={"dtype": "uint8", "scale": 10**400, "min": 0}), "finite"),
+        (
+            with_weight(shape=[24], quantization={"dtype": "uint8", "scale": 3e38, "min": 0}),
+            r"numbers up to 7\.65e\+40 don't fit in float32",
+        ),
+        (
+            with_weight(
+                shape=[24], dtype="int32", quantization={"dtype": "uint8", "scale": 1e9, "min": 0}
+            ),
+            r"numbers up to 2\.55e\+11 don't fit in int32",
+        ),
         (with_weight(quantization=3), "a quantization of"),
         (with_weight(quantization={"dtype": {}, "scale": 1, "min": 0}), "a quantization of"),
         (with_weight(dtype=[]), r"expected float32 or int32, found \[\]"),
@@ -90,6 +104,7 @@ def with_weight(**changed):
         ([{**GROUP, "paths": ["/etc/passwd"]}], "the name of a file beside it"),
         ([{**GROUP, "paths": ["link.bin"]}], "the name of a file beside it, found 'link.bin'"),
         ([{**GROUP, "paths": [".."]}], "the name of a file beside it"),
+        ([{**GROUP, "paths": ["w\ud800.bin"]}], "the name of a file beside it"),
         ([{**GROUP, "paths": [5]}], "the name of a file beside it"),
     ],
 )
@@ -102,6 +117,13 @@ def test_what_is_refused(tmp_path, manifest, said):
     path = folder / "manifest.json"
     path.write_text(manifest if isinstance(manifest, str) else json.dumps(manifest))
     with pytest.raises(FileFormatError, match=said):
+        read_tfjs(path)
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_numbers_that_are_none(tmp_path, number):
+    path = written(tmp_path, [weight()], np.float32([1, 2, 3, 4, 5, number]).tobytes())
+    with pytest.raises(FileFormatError, match="'w' holds NaN or infinity"):
         read_tfjs(path)
 
 

@@ -8,6 +8,7 @@ from box_cases import maps
 
 import minidl as md
 from minidl import nn
+from minidl.errors import ShapeError
 
 RECORDED = np.load(Path(__file__).parents[1] / "ops" / "torchvision_outputs.npz")
 
@@ -28,3 +29,9 @@ def test_pyramid_is_torchvisions(extra, tmp_path):
     for i, y in enumerate(found):
         expected = RECORDED[f"pyramid/{extra}/{i}"]
         np.testing.assert_allclose(y.data, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_maps_are_of_the_same_images():
+    pyramid = nn.FeaturePyramid((3, 5), 4)
+    with pytest.raises(ShapeError, match=r"maps of the same images, got \[1, 2\]"):
+        pyramid(np.ones((1, 4, 4, 3), np.float32), np.ones((2, 2, 2, 5), np.float32))

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
-import minidl as md
 from minidl import models, nn, ops
 from minidl.apps.detect.backbone import Backbone, backbone_of
-from minidl.apps.pictures import open_picture
+from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.checks import lengths, positive, real
 from minidl.constants.tasks import CLASSES
 from minidl.data.transforms.geometry import resize_into
 from minidl.errors import ArgumentError, GradError
+from minidl.nn import functional
+from minidl.nn.modes import evaluating
 
-__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "check_finite", "objects_of"]
+__all__ = ["SMALLEST", "Detector", "Prediction", "Target", "box_loss", "check_finite", "objects_of"]
 
 Target = dict[str, np.ndarray]
 Prediction = dict[str, np.ndarray]
@@ -80,42 +81,39 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def detect(
-        self, image: Any, *, score_threshold: float = 0.5, iou_threshold: float = 0.45
+        self, image: Picture, *, score_threshold: float = 0.5, iou_threshold: float = 0.45
     ) -> Prediction:
         """Find objects in an image of any size.
 
-        image: (H, W, 3) uint8, or a file.
+        image: a file, or an array of uint8, (H, W), (H, W, 3) or (H, W, 4).
         score_threshold: the least probability of a box.
         iou_threshold: of two boxes of a class that overlap more, the one with less is dropped.
         Returns {"boxes" (n, 4), "labels" (n,), "scores" (n,)} by falling score, in the pixels of
         the image; at most 200.
         """
-        picture = np.rint(open_picture("detect", "image", image) * 255).astype(np.uint8)
         return self.detect_all(
-            [picture], score_threshold=score_threshold, iou_threshold=iou_threshold
+            [image], score_threshold=score_threshold, iou_threshold=iou_threshold
         )[0]
 
     def detect_all(
         self,
-        images: Sequence[np.ndarray],
+        images: Sequence[Picture],
         *,
         score_threshold: float = 0.01,
         iou_threshold: float = 0.45,
     ) -> list[Prediction]:
-        """Return what `detect` does for each of several images (H, W, 3) uint8, as one batch."""
+        """Return what `detect` does for each of several images, as one batch."""
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 <= real("detect", name, value) <= 1:
                 raise ArgumentError(f"detect: {name} must be from 0 to 1, got {value}")
-        training = self.training
-        self.eval()
-        try:
-            with md.no_grad():
-                found = self.raw(md.tensor(self.prepare(images)))
-        finally:
-            self.train(training)
+        pictures = [rgb_pixels("detect", "image", image) for image in images]
+        if not pictures:
+            return []
+        with evaluating(self):
+            found = self.raw(self.prepare(pictures))
         return [
-            self._kept(*each, image.shape, score_threshold, iou_threshold)
-            for each, image in zip(found, images, strict=True)
+            self._kept(*each, picture.shape, score_threshold, iou_threshold)
+            for each, picture in zip(found, pictures, strict=True)
         ]
 
     def _kept(
@@ -151,12 +149,19 @@ def objects_of(target: Target) -> tuple[np.ndarray, np.ndarray]:
     return boxes[single], labels[single]
 
 
+def box_loss(codes: Any, wanted: np.ndarray, beta: float = 1.0) -> Any:
+    """Return the sum of the smooth L1 loss of codes (n, 4): 0 where no box is to be learned."""
+    if not len(wanted):
+        return codes.sum()
+    return functional.smooth_l1_loss(codes, wanted, beta=beta, reduction="sum")
+
+
 def check_finite(who: str, *outputs: Any) -> None:
     """Raise GradError where a network's outputs hold NaN or infinity."""
     if not all(np.isfinite(output.data).all() for output in outputs):
         raise GradError(
-            f"{who}: its outputs aren't finite any more: lower lr=, the learning rate; the file of "
-            "the best epoch so far is kept"
+            f"{who}: its outputs aren't finite any more: lower lr=, the learning rate of its "
+            "training; the file of the best epoch so far is kept"
         )
 
 

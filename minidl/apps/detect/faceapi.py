@@ -86,7 +86,7 @@ class FaceSSD(Module):
         arrays = read_tfjs(path)
         try:
             made.load_state_dict(_translated(arrays))
-        except (KeyError, ValueError) as error:
+        except (KeyError, IndexError, ValueError) as error:
             raise FileFormatError(
                 f"{os.fspath(path)}: expected face-api.js's SSD-MobileNet: {error}"
             ) from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl import nn, ops
 from minidl.apps.detect.backbone import Backbone, backbone_of
-from minidl.apps.detect.detector import Detector, Target, objects_of
+from minidl.apps.detect.detector import Detector, Target, box_loss, objects_of
 from minidl.apps.detect.proposals import RegionProposals, sampled
 from minidl.checks import flag
 from minidl.nn import functional, init
@@ -83,9 +83,7 @@ class FasterRCNN(Detector):
         numbers = np.repeat(np.arange(len(chosen)), [len(each[0]) for each in chosen])
         scores, found = self.heads(maps, strides, boxes, numbers)
         rows = np.flatnonzero(labels > BACKGROUND)
-        box = functional.smooth_l1_loss(
-            found[rows, labels[rows] - 1], codes[rows], beta=BETA, reduction="sum"
-        )
+        box = box_loss(found[rows, labels[rows] - 1], codes[rows], BETA)
         of_class = functional.cross_entropy(scores, labels)
         return {**parts, "class": of_class, "box": box / max(1, len(labels))}
 

@@ -278,14 +278,13 @@ def _settings(
 def _levels(size: tuple[int, ...], least: float, factor: float) -> list[tuple[int, int]]:
     """Heights and widths of the pyramid, on which faces from `least` pixels fill P-Net's view."""
     height, width = size
-    scale = CELL / least
-    if (pixels := height * width * scale**2) > LARGEST:
-        fits = math.ceil(least * (pixels / LARGEST) ** 0.5)
+    fits = math.sqrt(height * width / LARGEST) * CELL  # the smallest min_size
+    if least < fits:
         raise ArgumentError(
             f"MTCNN.detect: an image of {width} x {height} pixels is too large for "
-            f"min_size={least:g}: a min_size of {fits} would do"
+            f"min_size={least:g}: a min_size of {math.ceil(fits)} would do"
         )
-    found = []
+    found, scale = [], CELL / least
     while min(height, width) * scale >= CELL:
         found.append((math.ceil(height * scale), math.ceil(width * scale)))
         scale *= factor
@@ -296,7 +295,10 @@ def _load(network: Module, layers: list[CaffeLayer], path: str) -> None:
     """Load a network with Caffe's layers, in their order."""
     try:
         names = [name for name, _ in network.named_parameters()]
-        network.load_state_dict(dict(zip(names, _turned(layers), strict=True)))
+        arrays = dict(zip(names, _turned(layers), strict=True))
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("there are NaNs or infinities among the weights")
+        network.load_state_dict(arrays)
     except ValueError as error:
         raise FileFormatError(
             f"{path}: expected the layers of MTCNN's {type(network).__name__}, found "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import nn, ops, random
-from minidl.apps.detect.detector import check_finite
+from minidl.apps.detect.detector import box_loss, check_finite
 from minidl.models.blocks import conv_relu
 from minidl.nn import functional, init
 
@@ -92,9 +92,7 @@ class RegionProposals(nn.Module):
         objectness = functional.binary_cross_entropy_with_logits(scores.reshape(-1)[row], truth)
         parts = {"objectness": objectness}
         target = np.concatenate([np.zeros((0, 4), np.float32), *wanted])
-        box = functional.smooth_l1_loss(
-            codes.reshape(-1, 4)[of_object], target, beta=BETA, reduction="sum"
-        )
+        box = box_loss(codes.reshape(-1, 4)[of_object], target, BETA)
         parts["proposal"] = box / max(1, len(row))
         return self._best(scores, codes, anchors, size), parts
 

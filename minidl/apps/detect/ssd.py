@@ -11,7 +11,7 @@ import numpy as np
 import minidl as md
 from minidl import nn, ops
 from minidl.apps.detect.backbone import Backbone, VGGBackbone, check_network
-from minidl.apps.detect.detector import Detector, Target, check_finite, objects_of
+from minidl.apps.detect.detector import Detector, Target, box_loss, check_finite, objects_of
 from minidl.checks import real
 from minidl.errors import ArgumentError
 from minidl.models.blocks import ConvBlock, conv_relu
@@ -24,6 +24,7 @@ __all__ = ["SSD"]
 SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
 RATIOS = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
 # Channels of the layers after VGG, in the middle and at the end; the last two pad nothing
+LEAST_VGG = 268  # pixels of a side, from which there is a map for the last of them
 PAPER = ((256, 512), (128, 256), (128, 256), (128, 256))
 MIDDLE, END = 128, 256  # of those after other bodies
 MATCHED = 0.5  # IoU from which a prior is an object's
@@ -55,6 +56,11 @@ class SSD(Detector):
         self.scales = _scales(scales)
         super().__init__(network, num_classes, size, scales=list(self.scales))
         paper = isinstance(self.body, VGGBackbone)
+        if paper and min(self.size) < LEAST_VGG:
+            raise ArgumentError(
+                f"SSD: size must be at least {LEAST_VGG} pixels, high and wide, for vgg16, whose "
+                f"last layers don't pad, got {self.size}"
+            )
         channels = list(self.body.channels)[-len(RATIOS) :]
         count = len(RATIOS) - len(channels)
         make = _paper_layers if paper else _halving_layers
@@ -115,12 +121,15 @@ class SSD(Detector):
             each.reshape(shape), positive.reshape(shape), ratio=NEGATIVES
         ).reshape(-1)
         objects, used = np.flatnonzero(positive), np.flatnonzero(positive | negative)
-        box = functional.smooth_l1_loss(codes[objects], wanted[objects], reduction="sum")
+        box = box_loss(codes[objects], wanted[objects])
+        if not len(used):  # no image has an object: the loss is 0, as the paper says
+            return {"class": scores[used].sum(), "box": box}
         of_class = functional.cross_entropy(scores[used], labels[used], reduction="sum")
         return {"class": of_class / count, "box": box / count}
 
     def raw(self, x: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         scores, codes, priors = self(x)
+        check_finite("SSD", scores, codes)
         probabilities = functional.softmax(scores).data[..., 1:]
         return [
             (ops.decode_boxes(code, priors)[:, None], each)
@@ -129,6 +138,8 @@ class SSD(Detector):
 
 
 def _scales(scales: Any) -> tuple[float, ...]:
+    if not isinstance(scales, list | tuple):
+        raise ArgumentError(f"SSD: scales must be a list of numbers, got {scales!r:.60}")
     found = tuple(real("SSD", "scales", scale) for scale in scales)
     if len(found) != len(SCALES) or not all(
         a < b for a, b in zip((0.0, *found), found, strict=False)

@@ -1,5 +1,6 @@
 """`train_detector`: SSD and Faster R-CNN trained on images with boxes."""
 
+import copy
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -70,7 +71,8 @@ def train_detector(
     images: a `data.Detection`, or what `data.read_boxes` takes. Its part "validation" chooses the
         best epoch; where it isn't split, a fifth of the images does. "test" isn't looked at.
     output: a folder. It gets detector.h5, history.json, and checkpoint.h5 after each epoch.
-    weights: of the body: a file, or a `models.Network`. Its batch normalizations stay frozen.
+    weights: of the body: a file, or a `models.Network`, which is left as it is. Batch
+        normalizations stay frozen.
     model: "ssd" or "faster_rcnn".  body: the name of the network that a file is of, where it
         doesn't tell.
     size: (H, W) that images are resized to; None takes the median of the training images' sizes,
@@ -91,7 +93,7 @@ def train_detector(
     detector = DETECTORS[settings["model"]](network, len(training.classes), size)
     detector.classes = list(training.classes)
     settings |= {
-        "architecture": detector.architecture[1], "classes": detector.classes,
+        **detector.architecture[1], "classes": detector.classes,
         "images": [_fingerprint(training), _fingerprint(validation)],
     }  # fmt: skip
     run = _Run(detector, training, validation, settings, Path(output))
@@ -183,6 +185,9 @@ class _Run:
             self.folder / CHECKPOINT, self.detector, self.optimizer, self.scheduler,
             loader=self.loader, extra={"settings": self.settings, "history": self.history},
         )  # fmt: skip
+        self.save_history()
+
+    def save_history(self) -> None:
         content = {"settings": self.settings, "epochs": self.history}
         save_json(self.folder / "history.json", content, "train_detector")
 
@@ -191,16 +196,20 @@ class _Run:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        extra = md.load_checkpoint(
-            path, self.detector, self.optimizer, self.scheduler, loader=self.loader
-        )
-        known = extra["settings"]
+        extra = md.load_checkpoint(path)
+        known = extra.get("settings") if isinstance(extra, dict) else None
+        if not isinstance(known, dict) or "history" not in extra:
+            raise StateError(
+                f"{path} is no checkpoint of a detector's training: give another output"
+            )
         if other := [name for name, value in self.settings.items() if known.get(name) != value]:
             raise StateError(
                 f"{path} is of a training with another {', '.join(other)}: give the same "
                 "arguments and images, or another output"
             )
+        md.load_checkpoint(path, self.detector, self.optimizer, self.scheduler, loader=self.loader)
         self.history = list(extra["history"])
+        self.save_history()  # it may have been stopped after the checkpoint
 
 
 def _checked(model: str, epochs: int, batch_size: int, lr: float, seed: int) -> dict[str, Any]:
@@ -218,7 +227,9 @@ def _checked(model: str, epochs: int, batch_size: int, lr: float, seed: int) -> 
 def _network(weights: Any, body: str | None) -> Network:
     if weights is None:
         raise ArgumentError(NO_WEIGHTS)
-    return weights if isinstance(weights, Network) else pretrained(weights, body, None, None)
+    if isinstance(weights, Network):
+        return copy.deepcopy(weights)
+    return pretrained(weights, body, None, None)
 
 
 def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
@@ -231,6 +242,23 @@ def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
     else:
         first, second = data.split(training, (1 - HELD_OUT, HELD_OUT), seed, stratify=False)
         training, validation = training.subset(first.indices), training.subset(second.indices)
+    _check_classes(training)
+    if not any(map(_counted, validation.targets)):
+        raise ArgumentError(
+            "train_detector: no validation image has a box that counts, to tell which epoch is "
+            "best: split the images otherwise"
+        )
+    return training, validation
+
+
+def _counted(target: Target) -> int:
+    """Return how many boxes VOC's rules count: neither difficult ones nor crowds."""
+    none = np.zeros(len(target["labels"]), bool)
+    return int((~(target.get("difficult", none) | target.get("crowd", none))).sum())
+
+
+def _check_classes(training: data.Detection) -> None:
+    """Raise ArgumentError where the training images have no box of a class."""
     if missing := [
         name for name, count in zip(training.classes, training.counts(), strict=True) if not count
     ]:
@@ -238,7 +266,6 @@ def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:
             f"train_detector: no training image has a box of {', '.join(missing)}: leave the class "
             "out, or split the images otherwise"
         )
-    return training, validation
 
 
 def _size_of(training: data.Detection) -> tuple[int, int]:

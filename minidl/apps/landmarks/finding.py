@@ -1,5 +1,7 @@
 """Points found in pictures, and drawn."""
 
+from typing import Any
+
 import numpy as np
 
 from minidl.apps.detect.crops import Crops
@@ -7,7 +9,7 @@ from minidl.apps.landmarks.faceapi import FacePoints
 from minidl.apps.landmarks.networks import LandmarkNetwork
 from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.data.images import fit_pixels
-from minidl.errors import ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.nn.modes import evaluating
 
 __all__ = ["draw_points", "face_squares", "find_points", "locate"]
@@ -24,9 +26,12 @@ DOT, RIM = (80, 255, 80), (0, 0, 0)
 def find_points(network: LandmarkNetwork | FacePoints, images: np.ndarray) -> np.ndarray:
     """Return the points in pictures (N, size, size, 3) uint8: (N, P, 2) float32, in pixels.
 
-    Raises ShapeError for pictures of another size than the network's.
+    Raises ShapeError for pictures of another size than the network's, DTypeError for other numbers.
     """
     size = network.size
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        got = getattr(images, "dtype", type(images).__name__)
+        raise DTypeError(f"find_points expected pictures of uint8, got {got}")
     if images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise ShapeError(
             f"find_points expected pictures (N, {size}, {size}, 3), got shape {images.shape}: "
@@ -50,6 +55,7 @@ def locate(
     picture: a file, or an array of uint8, (H, W), (H, W, 3) or (H, W, 4).
     squares: where to look, (n, 4) whole pixels x1, y1, x2, y2, as `face_squares` gives; None: in
         the whole picture.
+    Raises ShapeError, DTypeError and ArgumentError for squares that aren't such.
     """
     pixels = rgb_pixels("locate", "picture", picture)
     size = network.size
@@ -57,10 +63,26 @@ def locate(
         crops = fit_pixels(pixels, (size, size), "stretch")[np.newaxis]
         squares = np.array([[0, 0, pixels.shape[1], pixels.shape[0]]])
     else:
+        _check_squares(squares)
         crops = np.rint(Crops(pixels)(squares, (size, size))).astype(np.uint8)
     sides = (squares[:, np.newaxis, 2:] - squares[:, np.newaxis, :2]).astype(np.float32)
     found: np.ndarray = squares[:, np.newaxis, :2] + find_points(network, crops) / size * sides
     return found.astype(np.float32)
+
+
+def _check_squares(squares: Any) -> None:
+    if not isinstance(squares, np.ndarray) or squares.dtype.kind not in "iu":
+        got = getattr(squares, "dtype", type(squares).__name__)
+        raise DTypeError(f"locate expected squares of whole pixels, got {got}: np.rint rounds them")
+    if squares.ndim != 2 or squares.shape[1] != 4:
+        raise ShapeError(f"locate expected squares (n, 4), got shape {squares.shape}")
+    wrong = (squares[:, 2:] <= squares[:, :2]).any(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ArgumentError(
+            f"locate: squares must be x1, y1, x2, y2 with x2 > x1 and y2 > y1, got "
+            f"{squares[row].tolist()} in row {row}"
+        )
 
 
 def face_squares(points: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ def nme(found: np.ndarray, truth: np.ndarray, eyes: tuple[int, int] = EYES) -> n
 
     The mean distance of its points from the true ones, over that between two true points.
     found, truth: (N, P, 2).  eyes: the numbers of those two points.
-    Raises ArgumentError where they lie in one place, ShapeError for points of other shapes.
+    Raises ArgumentError where they lie in one place, and for NaN and infinities; ShapeError for
+    points of other shapes.
     Source: Sagonas et al. 2016, "300 faces in-the-wild challenge: database and results", section 4.
     """
     a, b = _pair("nme", found, truth)
@@ -58,7 +59,10 @@ def cumulative_errors(each: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Return the share of faces whose error is at most each of `errors`.
 
     each: (N,), as of `nme`.
+    Raises ShapeError where it has no faces.
     """
+    if not len(each):
+        raise ShapeError("cumulative_errors expected the errors of faces (N,), got none")
     ordered = np.sort(np.asarray(each, np.float64))
     found: np.ndarray = np.searchsorted(ordered, errors, side="right") / len(ordered)
     return found
@@ -128,4 +132,6 @@ def _pair(who: str, found: Any, truth: Any) -> tuple[np.ndarray, np.ndarray]:
             f"{who} expected two arrays of points (N, P, 2) of one shape, got {a.shape} and "
             f"{b.shape}"
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ArgumentError(f"{who}: all coordinates must be finite, got NaN or infinity")
     return a, b

@@ -112,7 +112,11 @@ class LandmarkNetwork(Module):
         self, body: Network, points: int, *, head: str = "heatmap", size: int = 96
     ) -> None:
         who = "LandmarkNetwork"
-        if head not in HEADS:
+        if not isinstance(body, Network):
+            raise ArgumentError(
+                f"{who} expected a network of minidl.models as body, got {type(body).__name__}"
+            )
+        if not isinstance(head, str) or head not in HEADS:
             raise ArgumentError(f"{who}: head must be one of {', '.join(HEADS)}, got {head!r}")
         self.points, self.size = positive(who, "points", points), positive(who, "size", size)
         features = _features(body)

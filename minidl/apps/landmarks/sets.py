@@ -81,6 +81,20 @@ def _check_pixels(points: np.ndarray) -> None:
         )
 
 
+def _check_inside(name: str, points: np.ndarray, size: Sequence[int]) -> None:
+    """Raise ArgumentError for points that can't be of a picture of this size (width, height).
+
+    Those that are cut off or hidden may lie outside of it, by no more than its size.
+    """
+    limits = np.array(size)
+    wrong = ((points < -limits) | (points > 2 * limits)).any(axis=1)
+    if wrong.any():
+        raise ArgumentError(
+            f"{name}: a point lies at {points[int(wrong.argmax())].tolist()}, far outside of its "
+            f"{size[0]} x {size[1]} pixels"
+        )
+
+
 def read_points(path: str | os.PathLike[str], part: str = "train", *, size: int = 96) -> PointSet:
     """Read pictures with points.
 
@@ -100,6 +114,7 @@ def read_points(path: str | os.PathLike[str], part: str = "train", *, size: int 
     try:
         _check_pixels(points)
         for i, picture in enumerate(pictures):
+            _check_inside(names[i], points[i], picture.shape[1::-1])
             images[i] = fit_pixels(picture, (size, size), "stretch")
             scales[i, 0] = size / picture.shape[1], size / picture.shape[0]
         return PointSet(images, points * scales, names)
@@ -169,9 +184,10 @@ def _in_archive(archive: Path, names: list[str]) -> Iterator[np.ndarray]:
 def _of_table(path: Path) -> Opened:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            head, *rows = [row for row in csv.reader(file) if row]
+            lines = [row for row in csv.reader(file) if row]
     except (ValueError, csv.Error) as error:
         raise FileFormatError(f"{path}: expected a table with a line of names: {error}") from error
+    head, rows = lines[0] if lines else [], lines[1:]
     count = (len(head) - 1) // 2
     wanted = ["file", *(f"{axis}{i}" for i in range(1, count + 1) for axis in "xy")]
     if not count or [name.strip().lower() for name in head] != wanted or not rows:
@@ -180,13 +196,20 @@ def _of_table(path: Path) -> Opened:
             f"{','.join(head)!r:.80} and {len(rows)} rows"
         )
     points = np.empty((len(rows), count, 2), np.float32)
-    for i, (_, *numbers) in enumerate(rows):
+    names: dict[str, int] = {}
+    for i, (name, *numbers) in enumerate(rows):
+        where, name = f"{path}: row {i + 1} below the names", name.strip()
+        if len(numbers) != 2 * count:
+            raise FileFormatError(f"{where}: expected {2 * count} numbers, found {len(numbers)}")
+        if not name or name in names:
+            what = f"{name} is row {names[name] + 1} too" if name else "there is no file"
+            raise FileFormatError(f"{where}: {what}")
+        names[name] = i
         try:
             points[i] = np.reshape([float(n) for n in numbers], (count, 2))
         except ValueError as error:
-            raise FileFormatError(f"{path}: row {i + 1} below the names: {error}") from error
-    files = [path.parent / row[0].strip() for row in rows]
-    return [row[0] for row in rows], points, map(read_image, files)
+            raise FileFormatError(f"{where}: {error}") from error
+    return list(names), points, map(read_image, [path.parent / name for name in names])
 
 
 def _mirror_of_68() -> np.ndarray:

@@ -13,7 +13,7 @@ from minidl.apps.landmarks.networks import LandmarkNetwork
 from minidl.apps.landmarks.sets import MIRROR, PointSet, moved
 from minidl.checks import positive, real, whole
 from minidl.data import ArrayDataset, DataLoader
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, GradError
 from minidl.io.plain_json import save_json
 from minidl.train import Callback, Checkpoint, Trainer
 from minidl.train.pretrained import pretrained
@@ -70,7 +70,7 @@ def train_landmarks(
     resume: continue after the last epoch that the folder has a checkpoint of.
     Ctrl-C keeps the best epoch so far in landmarks.h5, and raises KeyboardInterrupt.
     Raises ArgumentError for other settings and too few pictures, StateError for a folder with the
-    checkpoints of another training.
+    checkpoints of another training, GradError where no epoch's loss is finite.
     """
     who = "train_landmarks"
     epochs, batch_size = positive(who, "epochs", epochs), positive(who, "batch_size", batch_size)
@@ -84,7 +84,7 @@ def train_landmarks(
         _body(weights, model, arguments), pictures.points.shape[1], head=head, size=pictures.size
     )
     settings = {
-        "architecture": list(network.architecture), "weights": weights, "epochs": epochs,
+        **network.architecture[1], "weights": weights, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "mirror": table, "seed": seed,
         "pictures": len(pictures), "checksum": pictures.checksum(), "moves": MOVES,
     }  # fmt: skip
@@ -105,6 +105,10 @@ def train_landmarks(
         trainer.fit(loader, epochs, validation, progress=progress)
     finally:  # also after Ctrl-C
         _keep_best(network, folder, trainer)
+    if not (folder / BEST).exists():
+        raise GradError(
+            f"{who}: in no epoch was the loss on the pictures held out finite: lower lr={lr:g}"
+        )
     return Trained(network, list(trainer.history))
 
 
