@@ -27,7 +27,7 @@ def _tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
     return [torch.from_numpy(x) for x in arrays]
 
 
-def _iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     low, high = torch.max(a[:, None, :2], b[:, :2]), torch.min(a[:, None, 2:], b[:, 2:])
     common = (high - low).clamp(min=0).prod(2)
     areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (a, b)]
@@ -38,7 +38,7 @@ def _nms(b: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
     rest, kept = s.argsort(descending=True, stable=True), []
     while len(rest):
         kept.append(rest[0])
-        rest = rest[1:][_iou(b[rest[:1]], b[rest[1:]])[0] <= IOU]
+        rest = rest[1:][iou(b[rest[:1]], b[rest[1:]])[0] <= IOU]
     return torch.stack(kept)
 
 
@@ -59,16 +59,16 @@ def batched_nms() -> Call:
 
 def box_iou() -> Call:
     a, b = _tensors(*pairs())
-    return lambda: _iou(a, b)
+    return lambda: iou(a, b)
 
 
-def _encoded(b: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+def encoded(b: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     sizes, own = b[:, 2:] - b[:, :2], anchors[:, 2:] - anchors[:, :2]
     apart = (b[:, :2] + 0.5 * sizes) - (anchors[:, :2] + 0.5 * own)
     return torch.cat([10 * apart / own, 5 * torch.log(sizes / own)], 1)
 
 
-def _decoded(code: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+def decoded(code: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     sizes = anchors[:, 2:] - anchors[:, :2]
     centers = code[:, :2] / 10 * sizes + anchors[:, :2] + 0.5 * sizes
     halves = 0.5 * torch.exp((code[:, 2:] / 5).clamp(max=4.135)) * sizes
@@ -77,12 +77,12 @@ def _decoded(code: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 def encode() -> Call:
     b, anchors = _tensors(boxes(), boxes(1))
-    return lambda: _encoded(b, anchors)
+    return lambda: encoded(b, anchors)
 
 
 def decode() -> Call:
     code, anchors = _tensors(codes(), boxes(1))
-    return lambda: _decoded(code, anchors)
+    return lambda: decoded(code, anchors)
 
 
 def _aligned(x: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:

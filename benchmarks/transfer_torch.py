@@ -28,7 +28,7 @@ from torch import nn
 from benchmarks.transfer import Part, enlarged
 from minidl.models import Network
 
-__all__ = ["RECIPES", "body_of", "run"]
+__all__ = ["RECIPES", "block_of", "body_of", "run", "tensor"]
 
 BIT_STEPS, BIT_BATCH, BIT_RATE = 500, 32, 0.003  # the rate of a batch of 512
 EPOCHS, BATCH, RATE = 6, 16, 2e-3  # fastai's: those of `train.Transfer`, and fastai's own rate
@@ -39,36 +39,39 @@ EPOCHS, BATCH, RATE = 6, 16, 2e-3  # fastai's: those of `train.Transfer`, and fa
 
 def body_of(network: Network) -> nn.Sequential:
     """Return the body of a MobileNet of minidl's, (N, 3, H, W) -> (N, C, H', W')."""
-    return nn.Sequential(*map(_block, network.features))
+    return nn.Sequential(*map(block_of, network.features))
 
 
-def _block(block: Any) -> nn.Sequential:
-    """A ConvBlock, or several in a row."""
+def block_of(block: Any) -> nn.Sequential:
+    """Return a ConvBlock of minidl's, or the two of a separable layer, with its numbers."""
     if not hasattr(block, "conv"):
-        return nn.Sequential(_block(block.depthwise), _block(block.pointwise))
+        return nn.Sequential(block_of(block.depthwise), block_of(block.pointwise))
     weight, norm = block.conv.weight.data, block.norm
     one_a_channel = type(block.conv).__name__ == "DepthwiseConv2d"
     # (kh, kw, in, out), or (kh, kw, C, 1), to PyTorch's (out, in, kh, kw)
     weight = weight.transpose(2, 3, 0, 1) if one_a_channel else weight.transpose(3, 2, 0, 1)
     out, kernel, stride = len(weight), weight.shape[2], _one(block.conv.stride)
     below_only = stride == 2 and block.conv.padding not in (1, (1, 1), ((1, 1), (1, 1)))
-    around = (0, 1, 0, 1) if below_only else (kernel // 2,) * 4
+    padding = 0 if below_only else kernel // 2
     conv = nn.Conv2d(
-        block.conv.weight.shape[2], out, kernel, stride, groups=out if one_a_channel else 1,
-        bias=False,
+        block.conv.weight.shape[2], out, kernel, stride, padding,
+        groups=out if one_a_channel else 1, bias=False,
     )  # fmt: skip
-    conv.weight.data = _tensor(weight)
+    conv.weight.data = tensor(weight)
     batch_norm = nn.BatchNorm2d(out, norm.eps)
     for name in ("weight", "bias", "running_mean", "running_var"):
-        getattr(batch_norm, name).data = _tensor(getattr(norm, name).data)
-    return nn.Sequential(nn.ZeroPad2d(around), conv, batch_norm, nn.ReLU6())
+        getattr(batch_norm, name).data = tensor(getattr(norm, name).data)
+    activation = {"relu": nn.ReLU, "relu6": nn.ReLU6}[norm.activation](inplace=True)
+    around = [nn.ZeroPad2d((0, 1, 0, 1))] if below_only else []
+    return nn.Sequential(*around, conv, batch_norm, activation)
 
 
 def _one(pair: Any) -> int:
     return pair if isinstance(pair, int) else pair[0]
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def tensor(array: np.ndarray) -> torch.Tensor:
+    """Return a copy of an array, in float32."""
     return torch.from_numpy(np.array(array, np.float32, order="C"))
 
 
