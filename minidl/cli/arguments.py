@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from minidl.errors import ArgumentError, FileFormatError
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
     "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_strict",
-    "add_threads", "amount", "configured", "image_files", "keywords", "names", "numbers", "rate",
-    "set_threads", "whole", "with_options",
+    "add_threads", "amount", "check_goes_with", "configured", "image_files", "keywords", "names",
+    "numbers", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -86,6 +86,23 @@ def _arguments(text: str) -> dict[str, Any]:
 def keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that were given as keyword arguments of the command's function."""
     return {name: value for name, value in vars(options).items() if name not in OWN}
+
+
+def check_goes_with(
+    given: Iterable[str],
+    what: str,
+    options: Mapping[str, Sequence[str]],
+    always: Sequence[str] = (),
+) -> None:
+    """Raise ArgumentError for an option that isn't for what a command is to do.
+
+    given: names of options.  what: a key of `options`, which has what goes with each.
+    always: what goes with all.
+    """
+    for name in given:
+        if name not in (*options[what], *always):
+            goes = next(other for other, names in options.items() if name in names)
+            raise ArgumentError(f"--{name.replace('_', '-')} goes with {goes}")
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

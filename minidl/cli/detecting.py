@@ -11,6 +11,7 @@ import minidl as md
 from minidl.cli.arguments import (
     INTERRUPTED,
     add_threads,
+    check_goes_with,
     image_files,
     keywords,
     set_threads,
@@ -116,10 +117,7 @@ def _detect(options: argparse.Namespace) -> int:
     given = keywords(options) | files
     words = given.pop("images")
     what = words[0] if words[0] in (TRAIN, EVALUATE) else "IMAGE"
-    for name in given:
-        if name not in (*OPTIONS[what], "weights", "output"):
-            goes = next(other for other, names in OPTIONS.items() if name in names)
-            raise ArgumentError(f"--{name.replace('_', '-')} goes with {goes}")
+    check_goes_with(given, what, OPTIONS, ("weights", "output"))
     if what != "IMAGE" and len(words) != 2:
         raise ArgumentError(f"expected one DATA: minidl detect {what} DATA --weights FILE")
     if "weights" not in given:

@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
+from minidl.cli.arguments import (
+    INTERRUPTED,
+    add_threads,
+    check_goes_with,
+    keywords,
+    set_threads,
+    whole,
+)  # fmt: skip
 from minidl.cli.figures import check_folder
 from minidl.constants.go import PASS
 from minidl.errors import ArgumentError
@@ -72,9 +79,7 @@ def _go(options: argparse.Namespace) -> int:
     count, known = ACTIONS[action]
     if len(words) != count:
         raise ArgumentError(f"minidl go {action} expected {WORDS[count]}, got {' '.join(words)!r}")
-    if unknown := [name for name in given if name not in known]:
-        goes = next(other for other, (_, names) in ACTIONS.items() if unknown[0] in names)
-        raise ArgumentError(f"--{unknown[0].replace('_', '-')} goes with {goes}")
+    check_goes_with(given, action, {name: names for name, (_, names) in ACTIONS.items()})
     if "weights" in known and "weights" not in given:
         raise ArgumentError("--weights FILE is missing: a network of `minidl go train`")
     if action == "train":

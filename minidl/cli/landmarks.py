@@ -10,6 +10,7 @@ from minidl.cli.arguments import (
     INTERRUPTED,
     add_arguments,
     add_threads,
+    check_goes_with,
     keywords,
     rate,
     set_threads,
@@ -121,10 +122,7 @@ def _landmarks(options: argparse.Namespace) -> int:
     words = given.pop("images")
     what = words[0] if words[0] in (TRAIN, EVALUATE) else FIND
     files = [name for name in ("json", "csv") if name in options]  # no arguments of functions
-    for name in (*given, *files):
-        if name not in (*OPTIONS[what], "weights", "output"):
-            goes = next(other for other, names in OPTIONS.items() if name in names)
-            raise ArgumentError(f"--{name.replace('_', '-')} goes with {goes}")
+    check_goes_with((*given, *files), what, OPTIONS, ("weights", "output"))
     if what != FIND and len(words) != 2:
         raise ArgumentError(f"expected one DATA: minidl landmarks {what} DATA")
     if what != TRAIN and "weights" not in given:

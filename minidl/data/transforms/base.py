@@ -17,7 +17,27 @@ Samples = Sequence[dict[str, Any]]
 Errors = Sequence[tuple[dict[str, Any], str]]
 
 
-class Transform(Advising):
+class Described(Advising):
+    """Base of all transforms: what a transform was made with, and how it is shown."""
+
+    samples: ClassVar[Samples]  # settings that the tests make it with
+    errors: ClassVar[Errors] = ()  # wrong settings, and what the error says
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"{self._who}({settings})"
+
+    @property
+    def _who(self) -> str:
+        return type(self).__name__
+
+
+class Transform(Described):
     """A change to batches of images: `transform(images, rng)` -> images.
 
     images: (N, H, W, C), uint8 or float32; they aren't changed, but may come back as they are.
@@ -33,8 +53,6 @@ class Transform(Advising):
     gives: ClassVar[type | None] = None  # the dtype of the result; None: that of the images
     views: ClassVar[int] = 1  # images made of one
     takes_channels: tuple[int, ...] = ()  # the numbers of channels that it takes; (): any
-    samples: ClassVar[Samples]  # settings that the tests make it with
-    errors: ClassVar[Errors] = ()  # wrong settings, and what the error says
 
     def __call__(self, images: np.ndarray, rng: Generator | None = None) -> np.ndarray:
         self._check(images)
@@ -43,19 +61,6 @@ class Transform(Advising):
     def apply(self, images: np.ndarray) -> np.ndarray:
         """The change, to checked images."""
         raise NotImplementedError(f"{self._who} must define apply")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What it was made with, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"{self._who}({settings})"
-
-    @property
-    def _who(self) -> str:
-        return type(self).__name__
 
     def _check(self, images: Any) -> None:
         if not isinstance(images, np.ndarray):

@@ -1,6 +1,5 @@
 """What transforms of an image and its boxes are."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -8,9 +7,8 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.data.transforms import blur, colour, erasing, normalize, tone
-from minidl.data.transforms.base import Errors, Samples, Transform
+from minidl.data.transforms.base import Described, Transform
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.foreign import Advising
 
 __all__ = ["BoxTransform"]
 
@@ -30,7 +28,7 @@ INSTEAD = {
 }  # fmt: skip
 
 
-class BoxTransform(Advising):
+class BoxTransform(Described):
     """A change to an image and its target: `transform(image, target, generator)` -> both, new.
 
     image: (H, W, C), uint8 or float32.
@@ -42,8 +40,6 @@ class BoxTransform(Advising):
     Raises DTypeError or ShapeError for other images and targets.
     """
 
-    samples: ClassVar[Samples]  # settings that the tests make it with
-    errors: ClassVar[Errors] = ()  # wrong settings, and what the error says
     random: ClassVar[bool] = True
 
     def __call__(
@@ -62,19 +58,6 @@ class BoxTransform(Advising):
     def apply(self, image: np.ndarray, target: Target, generator: Any) -> Item:
         """The change, to what is checked; `target` may be changed, its arrays may not."""
         raise NotImplementedError(f"{self._who} must define apply")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What it was made with, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"{self._who}({settings})"
-
-    @property
-    def _who(self) -> str:
-        return type(self).__name__
 
     def _check(self, image: Any, target: Any) -> None:
         if not isinstance(target, dict) or "boxes" not in target:
