@@ -130,7 +130,8 @@ def _trace(who: str, network: Any) -> tuple[list[int], list[int]]:
     twin: Any = shadow(network, hooks=False).eval()
     x: Any = np.zeros((1, PROBE, PROBE, 3), np.float32)
     try:
-        with md.no_grad():
+        # Weights that are yet to be read hold anything, and only shapes are asked for.
+        with md.no_grad(), np.errstate(all="ignore"):
             for layer in twin.features:
                 x = layer(x)
                 sizes.append(int(x.shape[1]))
