@@ -126,7 +126,7 @@ def norm_arguments():
         "update_running": (weight, np.abs(bias), mean, var, 0.1, 8 * ROWS),
         "folded": (weight, bias, mean, var, 1e-5),
         "scale_shift": (x, weight, bias, residual, "relu6"),
-        "channel_window_sum": (x, 2, 3),
+        "scale_shift_grad": (residual, x, x, weight, "relu6", (True, True, True, True)),
     }  # fmt: skip
 
 
@@ -310,6 +310,7 @@ CASES = {
     "grouped": [grouped_arguments()],
     "pool": [pool_arguments()],
     "norm": [norm_arguments()],
+    "window_sum": [{"channel_window_sum": (normal(8 * ROWS, COLUMNS), 2, 3)}],
     "gemm": matmul_arguments(),
 }
 

@@ -15,6 +15,7 @@ __all__ = [
     "CHANNELS_A_PART",
     "PIVOT_ROWS",
     "column_grads",
+    "column_sums",
     "fold",
     "move",
     "pivot_of",
@@ -95,6 +96,15 @@ def column_grads(part, found, var, rows, eps, mean_dy, along, dweight, dbias):
         inv_std = 1 / math.sqrt(var[k] + eps)
         mean_dy[k], along[k] = total / rows, product * (inv_std * inv_std) / rows
         dweight[k], dbias[k] = product * inv_std, total
+
+
+@exact
+def column_sums(part, found, first_sums, second_sums):
+    """The two sums over all rows, from those over their parts."""
+    first, last = _channels(part, len(first_sums))
+    totals = _totals(found, first, last)
+    for k in range(first, last):
+        first_sums[k], second_sums[k] = totals[0, k - first], totals[1, k - first]
 
 
 @plain

@@ -5,6 +5,7 @@ are float32 over parts of ROWS_A_PART, then float64 over the parts, in an array 
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from minidl.kernels._norm_columns import (
     CHANNELS_A_PART,
     PIVOT_ROWS,
     column_grads,
+    column_sums,
     fold,
     move,
     pivot_of,
@@ -211,16 +213,49 @@ def _input_grad(vectors, lanes, ragged, activation):
     return input_grad
 
 
-@kernel
-def _window_sum(part, x, before, after, y):
-    rows, columns = x.shape
-    for r in range(part * ROWS_A_PART, min(rows, (part + 1) * ROWS_A_PART)):
-        for c in range(columns):
-            total = x[r, c]
-            for k in range(max(0, c - before), min(columns, c + after + 1)):
-                if k != c:
-                    total += x[r, k]
-            y[r, c] = total
+@functools.cache
+def _scaled_grad(vectors, lanes, ragged, activation, summed):
+    width = vectors * lanes
+
+    @kernel
+    def scaled_grad(part, dy, x, y, scale, passed_dy, dx, found, channels):
+        """passed_dy = dy where the activation of y lets it through; dx = passed_dy * scale.
+
+        summed: found[part] = the sums of passed_dy and of passed_dy * x over the rows of a part.
+        What isn't asked for is an empty array.
+        """
+        rows = dy.size // channels
+        last = min(rows, (part + 1) * ROWS_A_PART)
+        zero = zeros(dy, 1, vectors, lanes)
+        here = np.zeros(2 * channels if summed else 0, dy.dtype)
+        at_once = rows_at_once(channels, width)
+        for start in range(part * ROWS_A_PART, last, at_once):
+            for c in range(0, channels, width):
+                count = channels - c
+                s = read(scale, c, zero, count, ragged)
+                if summed:
+                    total = read(here, c, zero, count, ragged)
+                    along = read(here, channels + c, zero, count, ragged)
+                for row in range(start, min(last, start + at_once)):
+                    at = row * channels + c
+                    g = read(dy, at, zero, count, ragged)
+                    if activation > 0:
+                        g = passed(g, read(y, at, zero, count, ragged), activation)
+                    if passed_dy.size > 0:
+                        write(g, passed_dy, at, count, ragged)
+                    if dx.size > 0:
+                        write(g * s, dx, at, count, ragged)
+                    if summed:
+                        total = total + g
+                        along = fma(g, read(x, at, zero, count, ragged), along)
+                if summed:
+                    write(total, here, c, count, ragged)
+                    write(along, here, channels + c, count, ragged)
+        if summed:
+            for k in range(channels):
+                found[part, 0, k], found[part, 1, k] = here[k], here[channels + k]
+
+    return scaled_grad
 
 
 def _parts(x: Array) -> int:
@@ -330,9 +365,27 @@ def scale_shift(
     return y
 
 
-def channel_window_sum(x: Array, before: int, after: int) -> Array:
-    """y[r, c] = sum of x[r, c - before : c + after + 1].  x: (R, C)."""
-    x = contiguous(x)
-    y = empty(x.shape, x.dtype)
-    _window_sum(_parts(x), x, before, after, y)
-    return y
+def scale_shift_grad(
+    dy: Array, x: Array, y: Optional, scale: Array, activation: str | None, needs: Sequence[bool]
+) -> tuple[Optional, Optional, Optional, Optional]:
+    """Return the gradients of scale_shift for x, scale, shift and the residual that are needed.
+
+    y, the output, is asked for only where there is an activation.
+    """
+    dy, c = contiguous(dy), dy.shape[1]
+    code, summed = ACTIVATIONS[activation], needs[1] or needs[2]
+    dx = empty(dy.shape, dy.dtype) if needs[0] else None
+    kept = empty(dy.shape, dy.dtype) if needs[3] and code else None
+    found = empty((_parts(dy), 2, c), np.float64) if summed else np.empty((0, 2, c))
+    if summed or dx is not None or kept is not None:
+        _scaled_grad(*_blocks(c, dy.dtype), code, summed)(
+            _parts(dy), dy.reshape(-1), _flat(x if summed else None, dy),
+            _flat(y if code else None, dy), _flat(scale, dy), _flat(kept, dy), _flat(dx, dy),
+            found, c,
+        )  # fmt: skip
+    dscale, dshift = _columns(dy, 2) if summed else (None, None)
+    if summed:
+        column_sums(_blocks_of(dy, found.size), found, dshift, dscale)
+    dresidual = kept if code else dy
+    found_all = (dx, dscale, dshift, dresidual)
+    return tuple(g if need else None for g, need in zip(found_all, needs, strict=True))

@@ -23,7 +23,7 @@ __all__ = ["local_response_norm"]
 def local_response_norm_sum(x, *, before, after):
     """Return for each channel (last axis) the sum from `before` before it to `after` after it."""
     rows = x.reshape(-1, x.shape[-1])  # (N*H*W, C)
-    return kernels.use("norm").channel_window_sum(rows, before, after).reshape(x.shape)
+    return kernels.use("window_sum").channel_window_sum(rows, before, after).reshape(x.shape)
 
 
 # A channel is in the window of those that see it: the same window, mirrored.

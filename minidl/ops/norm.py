@@ -16,13 +16,12 @@ from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import (
     FUSED,
     activate,
-    activation_gradient,
     check_activation,
     torch_activate,
 )
 from minidl.ops.elementwise import add, multiply, negative, sqrt
 from minidl.ops.moments import var as variance
-from minidl.ops.reduce import mean, sum
+from minidl.ops.reduce import mean
 from minidl.recording import again, owns
 
 __all__ = ["batch_norm", "layer_norm"]
@@ -132,15 +131,11 @@ def scale_shift(x, scale, shift, residual=None, *, activation=None):
 
 @scale_shift.vjp("x", "scale", "shift", "residual")
 def _(g, x, scale, output, needs, activation):
-    if activation is not None:
-        g = activation_gradient(g, output, activation=activation)
-    rows = _rows(g)
-    return (
-        g * scale if needs[0] else None,
-        sum(rows * _rows(x), axis=0) if needs[1] else None,
-        sum(rows, axis=0) if needs[2] else None,
-        g if needs[3] else None,
+    dx, dscale, dshift, dresidual = kernels.use("norm").scale_shift_grad(
+        _rows(g), _rows(x), _rows(output), scale, activation, needs
     )
+    dx = None if dx is None else dx.reshape(x.shape)
+    return dx, dscale, dshift, None if dresidual is None else dresidual.reshape(x.shape)
 
 
 def _array(x: Any) -> Any:

@@ -4,6 +4,8 @@ Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) over rows: x (R, C), w
 an image batch; weight, bias, mean and var (C,); residual as x, added before the activation.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minidl.reference.activation import activate, activation_grad
@@ -67,12 +69,14 @@ def scale_shift(
     return activate(y if residual is None else y + residual, activation)
 
 
-def channel_window_sum(x: np.ndarray, before: int, after: int) -> np.ndarray:
-    """y[r, c] = sum of x[r, c - before : c + after + 1].  x: (R, C)."""
-    c = x.shape[1]
-    y = np.zeros_like(x)
-    for offset in range(-before, after + 1):
-        first, last = max(0, -offset), min(c, c - offset)
-        if first < last:
-            y[:, first:last] += x[:, first + offset : last + offset]
-    return y
+def scale_shift_grad(
+    dy: Array, x: Array, y: Optional, scale: Array, activation: str | None, needs: Sequence[bool]
+) -> tuple[Optional, Optional, Optional, Optional]:
+    """Return the gradients of scale_shift for x, scale, shift and the residual that are needed.
+
+    y, the output, is asked for only where there is an activation.
+    """
+    if activation is not None:
+        dy = activation_grad(dy, y, activation)
+    found = (dy * scale, (dy * x).sum(axis=0), dy.sum(axis=0), dy)
+    return tuple(g if need else None for g, need in zip(found, needs, strict=True))

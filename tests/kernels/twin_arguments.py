@@ -102,8 +102,6 @@ def norm_arguments(draw, name):
     rows, c = draw(st.sampled_from([2, 3, 255, 256, 257, 600])), draw(st.integers(1, 9))
     c = draw(st.sampled_from([c, 16, 35, 48, 64, 80]))
     x = numbers(rows, c) + numbers.dtype(3)
-    if name == "channel_window_sum":
-        return x, draw(st.integers(0, 12)), draw(st.integers(0, 12))
     residual, activation = numbers(rows, c) if draw(st.booleans()) else None, draw(ACTIVATIONS)
     weight, bias = numbers(c), numbers(c)
     if name == "update_running":
@@ -116,6 +114,9 @@ def norm_arguments(draw, name):
         return x, weight, bias, residual, activation, 1e-5
     if name == "scale_shift":
         return x, weight, bias, residual, activation
+    if name == "scale_shift_grad":
+        needs = tuple(draw(st.booleans()) for _ in range(4))
+        return numbers(rows, c), x, numbers(rows, c), weight, activation, needs
     from minidl.reference.norm import batch_norm
 
     y, mean, var = batch_norm(x, weight, bias, residual, activation, 1e-5)
@@ -123,6 +124,13 @@ def norm_arguments(draw, name):
     if residual is None:  # at a kink either side is right, and rounding decides
         dy[(np.abs(y) < 1e-4) | (np.abs(y - 6) < 1e-4)] = 0
     return dy, x, None if residual is None else y, weight, bias, mean, var, activation, 1e-5
+
+
+@st.composite
+def window_sum_arguments(draw, name):
+    numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
+    x = numbers(draw(st.sampled_from([2, 255, 257, 600])), draw(st.integers(1, 35)))
+    return x, draw(st.integers(0, 12)), draw(st.integers(0, 12))
 
 
 @st.composite
@@ -321,6 +329,7 @@ ARGUMENTS = {
     "gemm": gemm_arguments,
     "nms": nms_arguments,
     "norm": norm_arguments,
+    "window_sum": window_sum_arguments,
     "roi": roi_arguments,
     "pool": pool_arguments,
 }
