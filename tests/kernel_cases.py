@@ -196,7 +196,11 @@ def elementwise_cases():
     indices = np.zeros((IMAGES, SIZE[0] // 2, SIZE[1] // 2, OUTPUTS), np.uint8)
     labels = np.arange(ROWS) % COLUMNS
     return {
-        "activation": [{"activate": (x, "relu"), "activation_grad": (x, y, "relu6")}],
+        "activation": [
+            {"activate": (x, "relu"), "activation_grad": (x, y, "relu6")},
+            {"prelu": (x, y[0]), "prelu_grad": (x, y, y[0])},
+            {"prelu": (x, y[0, :1]), "prelu_grad": (x, y, y[0, :1])},
+        ],
         "dropout": [{"dropout": (x, np.array([2**63 + 1], np.uint64), 0.3)}],
         "warp": [{"warp": (normal(3, 40, 50, 3), normal(3, 2, 3), None)}],
         "loss": [

@@ -131,11 +131,12 @@ def _writable(x: np.ndarray) -> np.ndarray:
 
 
 def altered(x: np.ndarray) -> np.ndarray:
-    """Other floats of the same kind: those of x backwards or, where these are alike, not quite the
-    same. Whole numbers stay: they may be places in memory."""
+    """Other floats of the same kind: those of x backwards and somewhat smaller, so that neither a
+    sum nor a quotient of them is what it was. Whole numbers stay: they may be places in memory."""
     if x.dtype.kind != "f":
         return x.copy()
-    other = x.reshape(-1)[::-1].reshape(x.shape).copy()
+    # x backwards alone would have the same sum, and x smaller alone the same normalization
+    other = np.asarray(x.reshape(-1)[::-1].reshape(x.shape) * x.dtype.type(0.875))
     if same_bits(other, x):
         other = np.asarray(x * x.dtype.type(1.25) + x.dtype.type(0.125))
     return other

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minidl.kernels._jit import PART, kernel, sized
+from minidl.kernels._jit import PART, inlined, kernel, sized
 from minidl.kernels.copy import contiguous
 from minidl.kernels.memory import empty
 
@@ -31,6 +31,46 @@ def _pass(part, dy, y, ceiling, dx):
         target[i] = nothing if flat else g[i]
 
 
+@inlined
+def rows_of(part, size, channels):
+    """First and last of the rows of a part, about PART numbers."""
+    count = max(1, PART // channels)
+    return part * count, min(size // channels, (part + 1) * count)
+
+
+@kernel
+def _leak(part, x, weight, y):
+    """y = x, times the weight of its channel where x isn't more than 0."""
+    channels, nothing = weight.size, x.dtype.type(0)
+    first, last = rows_of(part, x.size, channels)
+    if channels == 1:
+        for i in range(first, last):
+            y[i] = x[i] if x[i] > nothing else x[i] * weight[0]
+        return
+    for row in range(first, last):
+        source = x[row * channels : (row + 1) * channels]
+        target = y[row * channels : (row + 1) * channels]
+        for c in range(channels):
+            target[c] = source[c] if source[c] > nothing else source[c] * weight[c]
+
+
+@kernel
+def _leak_grad(part, dy, x, weight, dx):
+    """dx = dy, times the weight of its channel where x isn't more than 0."""
+    channels, nothing = weight.size, x.dtype.type(0)
+    first, last = rows_of(part, x.size, channels)
+    if channels == 1:
+        for i in range(first, last):
+            dx[i] = dy[i] if x[i] > nothing else dy[i] * weight[0]
+        return
+    for row in range(first, last):
+        source = x[row * channels : (row + 1) * channels]
+        g = dy[row * channels : (row + 1) * channels]
+        target = dx[row * channels : (row + 1) * channels]
+        for c in range(channels):
+            target[c] = g[c] if source[c] > nothing else g[c] * weight[c]
+
+
 def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
     """x, or relu(x), or relu6(x)."""
     if activation is None:
@@ -51,3 +91,24 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
     parts = sized(-(-y.size // PART), y.size)
     _pass(parts, dy.reshape(-1), y.reshape(-1), CEILINGS[activation], dx.reshape(-1))
     return dx
+
+
+def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x, times the weight of its channel, (C,), or of all, (1,), where x isn't more than 0."""
+    x = contiguous(x)
+    y = empty(x.shape, x.dtype)
+    _leak(_parts(x, weight), x.reshape(-1), contiguous(weight), y.reshape(-1))
+    return y
+
+
+def prelu_grad(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the gradient of `prelu` for x."""
+    dy, x = contiguous(dy), contiguous(x)
+    dx = empty(x.shape, x.dtype)
+    _leak_grad(_parts(x, weight), dy.reshape(-1), x.reshape(-1), contiguous(weight), dx.reshape(-1))
+    return dx
+
+
+def _parts(x: np.ndarray, weight: np.ndarray) -> int:
+    rows = x.size // weight.size
+    return sized(-(-rows // max(1, PART // weight.size)), x.size)

@@ -12,7 +12,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.checks import real
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.ops.comparison import each, where
+from minidl.ops.comparison import each, greater, where
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import sum_to
 from minidl.ops.smooth import (
@@ -87,12 +87,13 @@ def _(g, output):
 )
 def leaky_relu(x, *, negative_slope=0.01):
     """Return x, multiplied by `negative_slope` where negative.  Source: Maas et al. 2013."""
-    return np.where(x > 0, x, x * real("leaky_relu", "negative_slope", negative_slope))
+    slope = real("leaky_relu", "negative_slope", negative_slope)
+    return kernels.use("activation").prelu(x, np.full(1, slope, x.dtype))
 
 
 @leaky_relu.vjp("x")
 def _(g, x, negative_slope):
-    return where(x > 0, g, g * negative_slope)
+    return prelu_grad(g, _constant(x), np.full(1, negative_slope, x.dtype))
 
 
 @primitive(flops=each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
@@ -107,6 +108,22 @@ def _(g, x, alpha):
     # at 0 a constant, whose derivative is that of the flat side; no exp of a large x; a NaN stays
     falling = g * (alpha * exp(where(x >= 0, 0.0, x)))
     return where(x > 0, g, where(x == 0, g * alpha, falling))
+
+
+@primitive(
+    flops=each,
+    oracle=lambda torch, dy, x, weight: torch.where(torch.as_tensor(x) > 0, dy, dy * weight),
+    labels=("x",),
+)
+def prelu_grad(dy, x, weight):
+    """Return the gradient of prelu for x: dy, multiplied by `weight` where x is negative."""
+    return kernels.use("activation").prelu_grad(dy, x, weight)
+
+
+prelu_grad.vjp("dy")(lambda g, x, weight: prelu_grad(g, x, weight))
+prelu_grad.vjp("weight")(
+    lambda g, dy, x, weight_shape: sum_to(where(greater(x, 0.0), 0.0, g * dy), shape=weight_shape)
+)
 
 
 def _torch_prelu(torch: Any, x: Any, weight: Any) -> Any:
@@ -125,10 +142,10 @@ def prelu(x, weight):
             f"prelu expected a weight of shape (1,) or {x.shape[-1:]}, one for each channel (the "
             f"last axis of x, {x.shape}), got {weight.shape}"
         )
-    return np.where(x > 0, x, x * weight)
+    return kernels.use("activation").prelu(x, weight)
 
 
-prelu.vjp("x")(lambda g, x, weight: where(x > 0, g, g * weight))
+prelu.vjp("x")(lambda g, x, weight: prelu_grad(g, _constant(x), weight))
 prelu.vjp("weight")(lambda g, x, weight_shape: sum_to(where(x > 0, 0.0, g * x), shape=weight_shape))
 
 
@@ -175,6 +192,12 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(3, 4))
     yield sample(draw.nonzero(2, 3, 3, 2) * 4)
     yield sample(draw.nonzero(0, 3))
+
+
+@prelu_grad.samples
+def _(draw: Draw) -> Iterator[Sample]:
+    yield sample(draw.normal(3, 4), draw.nonzero(3, 4), draw.normal(4))
+    yield sample(draw.normal(2, 3, 3, 2), draw.nonzero(2, 3, 3, 2), draw.normal(1))
 
 
 @prelu.samples

@@ -17,3 +17,13 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
         return dy
     flat = (y <= 0) if activation == "relu" else (y <= 0) | (y >= 6)
     return np.where(flat, dy.dtype.type(0), dy)
+
+
+def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x, times the weight of its channel, (C,), or of all, (1,), where x isn't more than 0."""
+    return np.where(x > 0, x, x * weight)
+
+
+def prelu_grad(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the gradient of `prelu` for x."""
+    return np.where(x > 0, dy, dy * weight)

@@ -146,3 +146,23 @@ def test_gradients_of_gradients_and_functions_of_them():
         found = [*(y.data for y in compiled(x)), model[0].weight.grad]
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_units_are_proved_on_numbers_with_another_sum():
+    """A rule that sums over all of its input, after a step that no kernel does."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, 3, 3, 2)).astype(np.float32)
+    for _ in range(20):  # backwards, most sums have other bits, but not all
+        weight = md.tensor(random.standard_normal(1).astype(np.float32), requires_grad=True)
+
+        def call(g, weight=weight):
+            weight.grad = None
+            total = (md.ops.prelu(md.from_numpy(x), weight) * g).sum()
+            total.backward()
+            return total
+
+        compiled = md.compile(call)
+        for _ in range(3):
+            g = random.standard_normal(x.shape).astype(np.float32)
+            compiled(g)
+            np.testing.assert_allclose(weight.grad, (g * np.minimum(x, 0)).sum(), rtol=1e-4)

@@ -29,6 +29,9 @@ def activation_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
     shape = draw(st.sampled_from([(0, 3), (7,), (5, 9, 3), (129, 257)]))
     x, activation = numbers(*shape) * numbers.dtype(5), draw(ACTIVATIONS)
+    if name.startswith("prelu"):
+        weight = numbers(draw(st.sampled_from([1, shape[-1]])))
+        return (x, weight) if name == "prelu" else (numbers(*shape), x, weight)
     if name == "activate":
         return x, activation
     from minidl.reference.activation import activate

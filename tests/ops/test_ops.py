@@ -26,7 +26,7 @@ NO_ERRORS = {
     "depthwise_conv2d_input_grad", "depthwise_conv2d_weight_grad", "dropout_forward", "equal",
     "gelu_grad", "greater", "greater_equal", "hardswish_grad", "isnan", "less", "less_equal",
     "linear_forward", "linear_weight_grad", "local_response_norm_sum", "matmul_forward",
-    "max_pool2d_forward", "max_pool2d_gather", "max_pool2d_scatter", "not_equal",
+    "max_pool2d_forward", "max_pool2d_gather", "max_pool2d_scatter", "not_equal", "prelu_grad",
     "roi_align_forward", "roi_align_grad", "roi_pool_forward", "roi_pool_gather",
     "roi_pool_scatter", "scale_shift",
     "silu_grad", "upsample_rows", "upsample_rows_grad", "where",
