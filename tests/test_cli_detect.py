@@ -179,6 +179,19 @@ def test_no_folder_is_made_where_an_image_is_missing(here):
     assert not (here / "none").exists()
 
 
+def test_a_damaged_image_does_not_end_the_others(here):
+    (here / "damaged.png").write_bytes(b"no picture")
+    done = minidl(
+        "detect", "damaged.png", "0.png", "--weights", "run/detector.h5", "--json", "found.json"
+    )
+    assert done.status == 1
+    assert "minidl detect: damaged.png: " in done.err
+    found = json.loads((here / "found.json").read_text())
+    assert [row["image"] for row in found["images"]] == ["0.png"]
+    assert [row["file"] for row in found["skipped"]] == ["damaged.png"]
+    (here / "damaged.png").unlink()
+
+
 def test_faces(shared_data, tmp_path):
     """By MTCNN, with points, and by face-api.js's network, as their READMEs tell."""
     folder, found = shared_data / "mtcnn_caffe", tmp_path / "found.json"

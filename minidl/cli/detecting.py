@@ -200,32 +200,37 @@ def _opened(path: Path, threshold: float | None) -> tuple[Any, dict[str, Any]]:
 
 
 def _find(paths: Sequence[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
-    files, output = image_files(paths), given.get("output")
-    drawings = [f"{file.stem}-boxes.png" for file in files]
-    if output is not None and len(set(drawings)) < len(drawings):
-        twice = max(drawings, key=drawings.count)
-        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
+    from minidl.apps.detect import draw_boxes
+    from minidl.apps.pictures import save_png
+    from minidl.cli.pictures import drawing_of, read_pictures, tell_skipped
+
+    files = image_files(paths)
     detector, settings = _opened(given["weights"], given.get("score_threshold"))
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+    drawings = drawing_of(files, given.get("output"), "boxes")
     rows: list[dict[str, Any]] = []
-    with _bar(len(files)) as done:
-        for number, (file, drawing) in enumerate(zip(files, drawings, strict=True), 1):
-            found = detector.detect(file, **settings)
-            rows.append({"image": str(file), "objects": _objects(detector, found)})
-            if output is not None:
-                _draw(detector, file, found, output / drawing)
-            done(number)
+    skipped: list[dict[str, str]] = []
+    for file, picture in read_pictures(files, skipped):
+        found = detector.detect(picture, **settings)
+        rows.append({"image": str(file), "objects": _objects(detector, found)})
+        if drawings:
+            drawn = draw_boxes(picture, found, detector.classes)
+            save_png(drawings[file], drawn, {"picture": file})
+    _tell(rows)
+    status = tell_skipped("detect", skipped, len(rows))
+    save_figures(options, {"images": rows, "skipped": skipped})
+    if "csv" in given:
+        _save_table(given["csv"], rows)
+    return status
+
+
+def _tell(rows: Sequence[dict[str, Any]]) -> None:
+    """Print what was found in each image."""
     for row in rows:
         counts: dict[str, int] = {}
         for each in row["objects"]:
             counts[each["label"]] = counts.get(each["label"], 0) + 1
         told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         print(f"{row['image']}: {told or 'nothing'}")
-    save_figures(options, {"images": rows})
-    if "csv" in given:
-        _save_table(given["csv"], rows)
-    return 0
 
 
 def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -238,15 +243,6 @@ def _objects(detector: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
     for row, points in zip(rows, found.get("points", ()), strict=False):
         row["points"] = [[round(float(x), 2), round(float(y), 2)] for x, y in points]
     return rows
-
-
-def _draw(detector: Any, file: Path, found: dict[str, Any], path: Path) -> None:
-    from minidl.apps import detect
-    from minidl.apps.pictures import save_png
-    from minidl.data import read_image
-
-    picture = detect.draw_boxes(read_image(file), found, detector.classes)
-    save_png(path, picture, {"picture": file})
 
 
 def _save_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from minidl.cli.arguments import (
     add_arguments,
     add_threads,
     check_goes_with,
+    image_files,
     keywords,
     rate,
     set_threads,
@@ -165,6 +165,8 @@ def _evaluate(path: Path, given: dict[str, Any], options: argparse.Namespace) ->
     output = given.get("output")
     if output is not None:
         check_picture(output)
+    if "part" in given and path.is_file():
+        raise ArgumentError(f"{path} has no parts: leave out --part, all its rows are measured")
     network = landmarks.load_landmarks(given["weights"])
     pictures = landmarks.read_points(path, given.get("part", "test"), size=network.size)
     if pictures.points.shape[1] != network.points:
@@ -194,50 +196,32 @@ def _find(paths: list[Path], given: dict[str, Any], options: argparse.Namespace)
     from minidl.apps import landmarks
     from minidl.apps.detect import MTCNN
     from minidl.apps.pictures import save_png
-    from minidl.data import read_image
+    from minidl.cli.pictures import drawing_of, read_pictures, tell_skipped
 
     network = landmarks.load_landmarks(given["weights"])
     mtcnn = MTCNN.load(given["faces"]) if "faces" in given else None
-    output = given.get("output")
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    files = _files(paths)
-    drawings = [f"{file.stem}-points.png" for file in files]
-    if output is not None and len(set(drawings)) < len(drawings):
-        twice = max(drawings, key=drawings.count)
-        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
+    files = image_files(paths)
+    drawings = drawing_of(files, given.get("output"), "points")
     rows: list[dict[str, Any]] = []
-    for file, drawing in zip(_shown(files), drawings, strict=True):
-        picture, squares = read_image(file), None
+    skipped: list[dict[str, str]] = []
+    for file, picture in read_pictures(files, skipped):
+        squares = None
         if mtcnn is not None:
             squares = landmarks.face_squares(mtcnn.detect(picture)["points"])
         points = landmarks.locate(network, picture, squares)
         rows.append({"image": str(file), "faces": points.astype(float).round(DIGITS).tolist()})
-        if output is not None:
+        if drawings:
             drawn = landmarks.draw_points(picture, points)
-            save_png(output / drawing, drawn, {"picture": file})
+            save_png(drawings[file], drawn, {"picture": file})
     for row in rows:
         count = len(row["faces"])
         faces = f"{count} face{'s' * (count != 1)}, " if mtcnn is not None else ""
         print(f"{row['image']}: {faces}{count * network.points} points")
-    save_figures(options, {"weights": given["weights"], "images": rows})
+    status = tell_skipped("landmarks", skipped, len(rows))
+    save_figures(options, {"weights": given["weights"], "images": rows, "skipped": skipped})
     if "csv" in options:
         _save_table(options.csv, rows, network.points)
-    return 0
-
-
-def _files(paths: list[Path]) -> list[Path]:
-    """The image files that are named, and those in folders that are."""
-    from minidl.apps.upscale.measuring import pictures_in
-
-    return [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
-
-
-def _shown(files: list[Path]) -> Iterator[Path]:
-    """Files with a progress bar."""
-    from tqdm import tqdm
-
-    yield from tqdm(files, unit="image", leave=False, disable=None)
+    return status
 
 
 def _save_table(path: Path, rows: list[dict[str, Any]], points: int) -> None:

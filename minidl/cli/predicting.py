@@ -2,12 +2,12 @@
 
 import argparse
 import csv
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import add_inference, keywords, set_threads, whole
 from minidl.cli.figures import check_figures, save_figures
+from minidl.cli.pictures import tell_skipped
 
 if TYPE_CHECKING:
     from minidl.train import Prediction
@@ -72,8 +72,7 @@ def _predict(options: argparse.Namespace) -> int:
         if not each.classes:
             print("  none of the labels")
         found.append({"image": str(each.image), "classes": each.classes})
-    for row in skipped:
-        print(f"minidl predict: {row['file']}: {row['reason']}", file=sys.stderr)
+    status = tell_skipped("predict", skipped, len(found))
     about = {
         "weights": list(map(str, options.weights)),
         "how": "vote" if "vote" in options else "average",
@@ -82,7 +81,7 @@ def _predict(options: argparse.Namespace) -> int:
     save_figures(options, about | {"predictions": found, "skipped": skipped})
     if "csv" in options:
         _save_csv(options.csv, every)
-    return 0 if not skipped else 1 if found else 2
+    return status
 
 
 def _save_csv(path: Path, predictions: "list[Prediction]") -> None:

@@ -367,7 +367,7 @@ def scale_shift(
 
 def scale_shift_grad(
     dy: Array, x: Array, y: Optional, scale: Array, activation: str | None, needs: Sequence[bool]
-) -> tuple[Optional, Optional, Optional, Optional]:
+) -> tuple[Optional, ...]:
     """Return the gradients of scale_shift for x, scale, shift and the residual that are needed.
 
     y, the output, is asked for only where there is an activation.

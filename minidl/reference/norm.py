@@ -71,12 +71,12 @@ def scale_shift(
 
 def scale_shift_grad(
     dy: Array, x: Array, y: Optional, scale: Array, activation: str | None, needs: Sequence[bool]
-) -> tuple[Optional, Optional, Optional, Optional]:
+) -> tuple[Optional, ...]:
     """Return the gradients of scale_shift for x, scale, shift and the residual that are needed.
 
     y, the output, is asked for only where there is an activation.
     """
-    if activation is not None:
+    if y is not None:
         dy = activation_grad(dy, y, activation)
     found = (dy * scale, (dy * x).sum(axis=0), dy.sum(axis=0), dy)
     return tuple(g if need else None for g, need in zip(found, needs, strict=True))
