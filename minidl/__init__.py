@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         optim,
         train,
     )
-    from minidl.analysis import summary
+    from minidl.analysis import profile, summary
     from minidl.capture import compile
     from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
     from minidl.nn.calling import functional_call, gradcheck
@@ -93,6 +93,7 @@ __all__ = [
     "ones",
     "ops",
     "optim",
+    "profile",
     "rand",
     "randn",
     "register_op_hook",
@@ -131,8 +132,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("minidl.nn.calling"), name)
     if name == "compile":
         return importlib.import_module("minidl.capture").compile
-    if name == "summary":
-        return importlib.import_module("minidl.analysis").summary
+    if name in ("profile", "summary"):
+        return getattr(importlib.import_module("minidl.analysis"), name)
     if name in _PACKAGES:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
-    "Before", "Recorder", "again", "before", "changed", "changes", "here", "owns", "paused",
-    "refuse", "step", "undone",
+    "Before", "Profiler", "Recorder", "again", "before", "changed", "changes", "here", "owns",
+    "paused", "refuse", "step", "undone",
 ]  # fmt: skip
 
 
@@ -52,8 +52,16 @@ class Recorder(Protocol):
     def refused(self, why: str) -> None: ...
 
 
+class Profiler(Protocol):
+    """Who is told how long things took in one thread. start: what `time.perf_counter` said."""
+
+    def ran(self, op: Any, arrays: Any, settings: Any, output: Any, start: float) -> None: ...
+    def did(self, kind: str, name: str, start: float) -> None: ...
+
+
 class _Here(threading.local):
     recorder: Recorder | None = None
+    profiler: Profiler | None = None
     keeps_weights = False  # while a model is recorded for inference, also where it is proved
 
 

@@ -7,6 +7,7 @@ from minidl.analysis.plots import (
     plot_receptive_fields,
     plot_saliency,
 )
+from minidl.analysis.profile import Profile, profile
 from minidl.analysis.report import report
 from minidl.analysis.receptive import ReceptiveField, receptive_fields
 from minidl.analysis.saliency import grad_cam, guided_saliency, occlusion
@@ -15,6 +16,7 @@ from minidl.analysis.trace import Node, trace
 
 __all__ = [
     "Node",
+    "Profile",
     "ReceptiveField",
     "Row",
     "Summary",
@@ -26,6 +28,7 @@ __all__ = [
     "plot_filters",
     "plot_receptive_fields",
     "plot_saliency",
+    "profile",
     "receptive_fields",
     "report",
     "summary",

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -76,10 +77,14 @@ class Call(Holding):
             positions = rule.positions if not self.op.variadic else range(len(needs))
             if any(needs[i] for i in positions):
                 wanted = {name: self._want(name, kept, needs) for name in rule.wants}
+                profiler = here.profiler
+                start = 0.0 if profiler is None else perf_counter()
                 if here.recorder is None or on_tensors:
                     parts = rule.function(g, **wanted)
                 else:
                     parts = self._recorded(rule.function, g, wanted)
+                if profiler is not None:
+                    profiler.did("backward", self.op.name, start)
                 for i, part in zip(positions, self._parts(rule, parts, len(needs)), strict=True):
                     if needs[i] and part is not None:
                         gradients[i] = self._finish(part, i)

@@ -25,6 +25,7 @@ on Tensors when the gradient itself is to be differentiated.
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ class Primitive(Op):
         arrays, with_tensors = as_arrays(self, inputs, self._any_dtype)
         if self.is_yours or op_hooks:
             self.expose(arrays)
+        profiler = here.profiler
+        start = 0.0 if profiler is None else perf_counter()
         try:
             if here.recorder is None:
                 result = self.function(*arrays, **settings)
@@ -115,6 +118,8 @@ class Primitive(Op):
         saved = ()
         if self.saves:
             result, *saved = result
+        if profiler is not None:
+            profiler.ran(self, arrays, settings, result, start)
         several = isinstance(result, tuple)
         output: Any
         if several:

@@ -10,6 +10,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,11 @@ class Compiled:
             if not program.proved:
                 return alone(functools.partial(self._again, program, key, arguments))
             with together():
+                profiler = here.profiler
+                start = 0.0 if profiler is None else perf_counter()
                 program.replay(arrays)
+                if profiler is not None:
+                    profiler.did("replay", _name(self._function), start)
                 return _given(program.outputs)
 
     def _found(self, key: Any) -> Program | None:
@@ -192,6 +197,11 @@ class CompiledModel(Compiled):
     def _recorded(self, arguments: Any) -> tuple[Program, Any]:
         program = record_model(self._function, arguments)  # type: ignore[arg-type]
         return program, program.outputs
+
+
+def _name(function: Any) -> str:
+    """Return what a function, or a model, is called."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _given(outputs: Any) -> Any:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from minidl.checks import positive, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import ArgumentError, DTypeError, StateError
 from minidl.foreign import Advising
+from minidl.recording import here
 
 __all__ = ["DataLoader"]
 
@@ -135,11 +137,15 @@ class DataLoader(Advising):
 
         Once another pass has begun, an older one still gives its batches but counts no more.
         """
+        start = perf_counter()
         with contextlib.closing(self._batches(rest)) as batches:
             for batch in batches:
                 if self._running is this_pass:
                     self._position += 1
+                if here.profiler is not None:
+                    here.profiler.did("data", "DataLoader", start)
                 yield batch
+                start = perf_counter()
         if self._running is this_pass:
             self._begin(self._epoch + 1)
 

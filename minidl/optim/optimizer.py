@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -199,6 +200,8 @@ class Optimizer(Advising):
         setting out of range or read-only data, StateError for a parameter whose dtype was changed;
         nothing is then updated.
         """
+        profiler = here.profiler
+        start = 0.0 if profiler is None else perf_counter()
         due = self._due()
         self._advance(due)
         for each in due:
@@ -206,6 +209,8 @@ class Optimizer(Advising):
             written(each.p.data, f"{self._who}.step()")
             owns(each.p.data, *(a for a in each.state.values() if isinstance(a, np.ndarray)))
         before(Counting(self, due))
+        if profiler is not None:
+            profiler.did("optimizer", self._who, start)
 
     def _due(self) -> list[Due]:
         """Return what a step would update now, all of it checked."""
