@@ -1,6 +1,6 @@
 """What a network is made of, and what a run gave: summaries, drawings, plots, reports."""
 
-from minidl.analysis.drawing import draw
+from minidl.analysis.drawing import TapeDrawing, draw, draw_tape
 from minidl.analysis.plots import (
     plot_activations,
     plot_filters,
@@ -20,7 +20,9 @@ __all__ = [
     "ReceptiveField",
     "Row",
     "Summary",
+    "TapeDrawing",
     "draw",
+    "draw_tape",
     "grad_cam",
     "guided_saliency",
     "occlusion",

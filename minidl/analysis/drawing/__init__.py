@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minidl.analysis.drawing.dot import to_dot
 from minidl.analysis.drawing.page import to_html
+from minidl.analysis.drawing.tape import TapeDrawing, draw_tape
 from minidl.analysis.summaries import example, title
 from minidl.analysis.drawing.svg import to_svg
 from minidl.analysis.trace import trace
@@ -13,7 +14,7 @@ from minidl.errors import ArgumentError
 from minidl.io.atomic import atomic_write
 from minidl.nn import Module
 
-__all__ = ["draw"]
+__all__ = ["TapeDrawing", "draw", "draw_tape"]
 
 WRITERS = {".html": to_html, ".svg": to_svg, ".dot": to_dot}
 

@@ -196,10 +196,10 @@ def drawing(nodes: list[Node], plan: Layout) -> str:
     return "\n".join(parts)
 
 
-def _header(nodes: list[Node], title: str, width: float) -> str:
+def _header(nodes: list[Node], title: str, about: str, width: float) -> str:
     parts = [
         _text(14, 28, escape(fitted(visible(title), 18, width - 28)), "title start"),
-        _text(14, 47, escape(totals(nodes)), "faint start"),
+        _text(14, 47, escape(about), "faint start"),
     ]
     x = 14.0
     for name in families_of(nodes):
@@ -209,14 +209,15 @@ def _header(nodes: list[Node], title: str, width: float) -> str:
     return "\n".join(parts)
 
 
-def to_svg(nodes: list[Node], title: str) -> str:
+def to_svg(nodes: list[Node], title: str, about: str | None = None) -> str:
     """One SVG file: title, totals, a legend and the graph; light or dark as the reader's system.
 
-    The same graph gives the same text.
+    about: in place of the totals.  The same graph gives the same text.
     """
     plan = layout(nodes)
+    about = totals(nodes) if about is None else about
     legend = sum(31 + text_width(name, 12) for name in families_of(nodes))
-    width = max(plan.width, legend + 14, text_width(totals(nodes), 12) + 28)
+    width = max(plan.width, legend + 14, text_width(about, 12) + 28)
     height = plan.height + HEADER
     size = f'width="{number(width)}" height="{number(height)}"'
     return "\n".join([
@@ -224,7 +225,7 @@ def to_svg(nodes: list[Node], title: str) -> str:
         f'viewBox="0 0 {number(width)} {number(height)}" aria-label="{escape(visible(title))}">',
         f"<style>{STYLE}</style>",
         '<rect class="paper" width="100%" height="100%"/>',
-        _header(nodes, title, width),
+        _header(nodes, title, about, width),
         f'<g transform="translate({number((width - plan.width) / 2)} {number(HEADER)})">',
         drawing(nodes, plan),
         "</g>",
