@@ -7,7 +7,7 @@ from minidl.analysis.plots import (
     plot_receptive_fields,
     plot_saliency,
 )
-from minidl.analysis.profile import Profile, profile
+from minidl.analysis.profiling import Profile, profile
 from minidl.analysis.report import report
 from minidl.analysis.receptive import ReceptiveField, receptive_fields
 from minidl.analysis.saliency import grad_cam, guided_saliency, occlusion

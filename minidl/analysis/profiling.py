@@ -120,8 +120,10 @@ class Profile:
                     kinds[i] = BACKWARD  # an op that a gradient rule called
             open_ones.append(i)
         return [
-            Event(kind, name, start - begun, end - start, max(0.0, mine), *rest)
-            for kind, mine, (_, name, start, end, *rest) in zip(kinds, own, told, strict=True)
+            Event(kind, name, start - begun, end - start, max(0.0, mine), flops, size, shape)
+            for kind, mine, (_, name, start, end, flops, size, shape) in zip(
+                kinds, own, told, strict=True
+            )
         ]
 
     def rows(self) -> list[Row]:
