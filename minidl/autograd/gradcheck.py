@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import engine
+from minidl.autograd.by_hand import by_hand
+from minidl.autograd.diagnosis import diagnosis, of_backward
 from minidl.autograd.grads import grad
 from minidl.autograd.tensor import Tensor
 from minidl.errors import ArgumentError, DTypeError, GradError
@@ -15,6 +17,8 @@ __all__ = ["gradcheck"]
 
 FULL_JACOBIAN = 4096  # up to so many entries each is checked; beyond, random directions are
 DIRECTIONS = 8
+MOST_LOOKED_AT = 512  # entries of an input whose errors are looked at for a pattern
+KINK = 1e-2  # of a slope: by so much those on both sides differ at a kink
 
 
 def gradcheck(
@@ -25,6 +29,7 @@ def gradcheck(
     rtol: float = 1e-5,
     order: int = 1,
     *,
+    backward: Callable[..., Any] | None = None,
     names: Sequence[str] | None = None,
 ) -> bool:
     """Compare the gradients of `fn` with central differences; True if they agree.
@@ -34,9 +39,11 @@ def gradcheck(
         require a gradient are checked. Integer arrays are handed through.
     eps: the step of the differences.  atol, rtol: |difference| <= atol + rtol * |numerical|.
     order: 2 also checks the gradient of the gradient.
+    backward: of a function of arrays: see `by_hand`.
     names: what errors call the inputs; left out, by their numbers and the names that fn gives them.
     Small functions have every entry of their Jacobian checked, large ones random directions.
-    Raises GradError naming the worst entry, DTypeError for float32, whose differences are noise.
+    Raises GradError naming the worst entry, and what the errors look like; DTypeError for float32,
+    whose differences are noise.
     """
     if order not in (1, 2):
         raise ArgumentError(f"gradcheck: order must be 1 or 2, got {order!r}")
@@ -48,8 +55,12 @@ def gradcheck(
     if not checked:
         raise ArgumentError("gradcheck expected an input that requires a gradient, got none")
     names = _names(fn, len(tensors)) if names is None else list(names)
+    if backward is not None:
+        if order == 2:
+            raise ArgumentError("gradcheck: a backward of arrays has no gradient: order must be 1")
+        fn = by_hand(fn, backward)
     with engine.enable_grad():
-        _check(fn, tensors, checked, names, eps, atol, rtol, "gradcheck")
+        _check(fn, tensors, checked, names, eps, atol, rtol, "gradcheck", backward)
         if order == 2:
             _check_second(fn, tensors, checked, names, eps, atol, rtol)
     return True
@@ -95,7 +106,7 @@ def _outputs(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
 
 def _check(
     fn: Callable[..., Any], tensors: list[Any], checked: list[int], names: list[str],
-    eps: float, atol: float, rtol: float, who: str,
+    eps: float, atol: float, rtol: float, who: str, backward: Callable[..., Any] | None = None,
 ) -> None:  # fmt: skip
     outputs = _outputs(fn, tensors)
     again = _outputs(fn, tensors)
@@ -110,12 +121,71 @@ def _check(
     for error, numerical, analytical, where in compare(fn, tensors, checked, names, outputs, eps):
         excess = error - (atol + rtol * abs(numerical))
         if excess > worst[0] or not np.isfinite(error):
-            text = f"numerically {numerical:.9g}, by the tape {analytical:.9g}, at {where}"
+            source = "the tape" if backward is None else "backward"
+            text = f"numerically {numerical:.9g}, by {source} {analytical:.9g}, at {where}"
             if not np.isfinite(error):
                 raise GradError(f"{who}: a gradient is not finite: {text}")
             worst = (excess, text)
     if worst[1]:
-        raise GradError(f"{who}: gradients disagree, worst {worst[1]} (atol={atol}, rtol={rtol})")
+        text = f"{who}: gradients disagree, worst {worst[1]} (atol={atol}, rtol={rtol})"
+        raise GradError(
+            "\n".join([text, *_patterns(fn, tensors, checked, names, outputs, eps, backward)])
+        )
+
+
+def _patterns(fn, tensors, checked, names, outputs, eps, backward):
+    """Yield what the errors of each input that has some look like, in a line each."""
+    random = np.random.default_rng(2)
+    starts = [np.asarray(random.standard_normal(out.shape)) for out in outputs]
+    inputs = [tensors[i] for i in checked]
+    sizes = {
+        f"the length of axis {axis} of input {names[i]}": n
+        for i in checked
+        for axis, n in enumerate(tensors[i].shape)
+    }
+    sizes |= {f"the numbers of input {names[i]}": tensors[i].size for i in checked}
+    for i, computed in zip(checked, _gradients(outputs, starts, inputs), strict=True):
+        if tensors[i].size > MOST_LOOKED_AT:
+            continue
+        numerical, kink = np.zeros(tensors[i].shape), []
+        for at in np.ndindex(tensors[i].shape):
+            step = np.zeros(tensors[i].shape)
+            step[at] = eps
+            slopes = _slopes(fn, tensors, {i: step}, eps, outputs, starts)
+            numerical[at] = sum(slopes) / 2
+            if abs(slopes[0] - slopes[1]) > KINK * max(map(abs, slopes)):
+                kink.append(at)
+        wrong = np.abs(numerical - computed) > np.abs(numerical).max() * 1e-4
+        if not wrong.any():
+            continue
+        if kink and all(at in kink for at in zip(*np.nonzero(wrong), strict=True)):
+            at = list(map(int, kink[0]))
+            yield (
+                f"input {names[i]}: the function has a kink or a jump there, such as at {at}: "
+                "check it at other numbers"
+            )
+            continue
+        text = diagnosis(numerical, computed, sizes)
+        if not text and backward is not None:
+            several = isinstance(outputs[0].edge, engine.Output)
+            g = tuple(starts) if several else starts[0]
+            arrays = [x.data if isinstance(x, Tensor) else x for x in tensors]
+            text = of_backward(numerical, i, backward, g, arrays, names)
+        if text:
+            yield f"the gradient of input {names[i]}: {text}"
+
+
+def _slopes(fn, tensors, steps, eps, outputs, starts):
+    """The slopes of starts . fn to the left and to the right of where it is."""
+    found = []
+    for sign in (1, -1):
+        moved = [
+            Tensor(np.asarray(x.data + sign * steps[k]), requires_grad=True) if k in steps else x
+            for k, x in enumerate(tensors)
+        ]
+        pairs = zip(_outputs(fn, moved), outputs, starts, strict=True)
+        found.append(sign * sum(float((v * (a.data - b.data)).sum()) for a, b, v in pairs) / eps)
+    return found
 
 
 def _gradients(outputs: list[Tensor], starts: list[Any], inputs: list[Tensor]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.autograd import gradcheck as gradcheck_function
 from minidl.autograd.tensor import Tensor
-from minidl.errors import DTypeError, ShapeError, StateError
+from minidl.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minidl.nn.modes import shadow
 from minidl.nn.module import Module
 
@@ -53,6 +53,8 @@ def gradcheck(
     atol: float = 1e-6,
     rtol: float = 1e-5,
     order: int = 1,
+    *,
+    backward: Callable[..., Any] | None = None,
 ) -> bool:
     """Compare the gradients of a function, or of a module and its parameters, with differences.
 
@@ -62,12 +64,18 @@ def gradcheck(
         require a gradient are checked. Integer arrays are handed through.
     eps: the step of the differences.  atol, rtol: |difference| <= atol + rtol * |numerical|.
     order: 2 also checks the gradient of the gradient.
+    backward: checked in place of the tape, for a function of arrays, of any origin:
+        backward(g, *inputs) takes the gradient of fn's output, a tuple if there are several, and
+        returns that of each input, or None for one that has none.
     Small functions have every entry of their Jacobian checked, large ones random directions.
-    Returns True. Raises GradError naming the worst entry, DTypeError for float32, whose
-    differences are noise (`module.astype(np.float64)`).
+    Returns True. Raises GradError naming the worst entry, and what the pattern of the errors
+    suggests; ShapeError for a gradient of another shape than its input; DTypeError for float32,
+    whose differences are noise (`module.astype(np.float64)`).
     """
     if not isinstance(fn, Module):
-        return gradcheck_function(fn, inputs, eps, atol, rtol, order)
+        return gradcheck_function(fn, inputs, eps, atol, rtol, order, backward=backward)
+    if backward is not None:
+        raise ArgumentError("gradcheck: backward= is for functions of arrays, not for modules")
     given = [inputs] if isinstance(inputs, Tensor | np.ndarray) else list(inputs)
     trained = {name: p for name, p in fn.named_parameters() if p.requires_grad}
     if short := [name for name, p in trained.items() if p.dtype != np.float64]:
