@@ -1,4 +1,4 @@
-"""What stands in docs/transfer.md and docs/data.md: code that runs, commands that there are."""
+"""What stands in the pages of docs: code that runs, commands that there are."""
 
 import contextlib
 import inspect
@@ -49,6 +49,18 @@ def test_its_code_runs(name, tmp_path, monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()):
         for number, block in enumerate(found, 1):
             exec(compile(block, f"{name}, block {number}", "exec"), names)
+
+
+def test_bugs_are_named_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, out = {"__name__": "gradients.md"}, []
+    for block in blocks(page("gradients.md"), "python"):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(block, "gradients.md", "exec"), names)
+        out.append(printed.getvalue())
+    (said,) = blocks(page("gradients.md"), "text")
+    assert out[1] == said
+    assert (tmp_path / "tape.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("name", [*PAGES, "captions.md", "go.md", "landmarks.md"])

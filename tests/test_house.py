@@ -24,7 +24,7 @@ FLOORS = [
     {"optim", "io", "data", "models", "capture"},
     {"train", "analysis"},
     {"apps"},
-    {"bench", "cli", "doctor", "warmup", "__main__"},
+    {"bench", "cli", "doctor", "testing", "warmup", "__main__"},
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -159,9 +159,9 @@ def _patterns(fn, tensors, checked, names, outputs, eps, backward):
         if not wrong.any():
             continue
         if kink and all(at in kink for at in zip(*np.nonzero(wrong), strict=True)):
-            at = list(map(int, kink[0]))
+            where = list(map(int, kink[0]))
             yield (
-                f"input {names[i]}: the function has a kink or a jump there, such as at {at}: "
+                f"input {names[i]}: the function has a kink or a jump there, such as at {where}: "
                 "check it at other numbers"
             )
             continue

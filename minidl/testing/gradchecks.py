@@ -1,0 +1,127 @@
+"""`gradchecks`: a test of a function's gradients, for pytest."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import minidl as md
+from minidl.errors import ArgumentError, GradError
+
+__all__ = ["gradchecks"]
+
+Shapes = Sequence[tuple[int, ...]]
+LOOSE = 1e-3  # of the largest entry, between gradients in float32 and float64
+
+
+def gradchecks(
+    *,
+    shapes: Shapes | Sequence[Shapes],
+    dtypes: Sequence[Any] = (np.float64,),
+    backward: Callable[..., Any] | None = None,
+    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None,
+    seed: int = 0,
+    eps: float = 1e-6,
+    atol: float = 1e-6,
+    rtol: float = 1e-5,
+) -> Callable[[Callable[..., Any]], Callable[[Any], None]]:
+    """Decorator: a function of arrays becomes a pytest test of its gradients.
+
+        @gradchecks(shapes=[(4, 3), (3, 2)], backward=lambda g, x, w: (g @ w.T, x.T @ g))
+        def test_product(x, w):
+            return x @ w
+
+    The function takes minidl's Tensors, whose gradients the tape knows, or with `backward` plain
+    arrays: see `md.gradcheck`.
+    shapes: of its arrays; or a list of such lists, each a test of its own.
+    dtypes: float64 is compared with finite differences. float32 is too short for these: its
+        gradients must be float32, and those of float64 to a thousandth of the largest entry.
+    draw: makes an array of a shape from a NumPy generator; left out, it has normal numbers.
+    Raises ArgumentError where shapes and arguments don't fit.
+    """
+    sets = _sets(shapes)
+    kinds = [np.dtype(dtype) for dtype in dtypes]
+    if wrong := [str(kind) for kind in kinds if kind not in (np.float32, np.float64)]:
+        raise ArgumentError(f"gradchecks: dtypes must be float32 or float64, got {wrong[0]}")
+
+    def decorate(function: Callable[..., Any]) -> Callable[[Any], None]:
+        import pytest
+
+        count = len(inspect.signature(function).parameters)
+        for each in sets:
+            if len(each) != count:
+                raise ArgumentError(
+                    f"gradchecks: {function.__name__} takes {count} arrays, got {len(each)} shapes,"
+                    f" {list(each)}"
+                )
+
+        def test(gradcheck_case: tuple[Shapes, np.dtype[Any]]) -> None:
+            each, kind = gradcheck_case
+            generator = np.random.default_rng(seed)
+            arrays = [_drawn(draw, generator, shape) for shape in each]
+            if kind == np.float64:
+                md.gradcheck(function, arrays, eps, atol, rtol, backward=backward)
+            else:
+                _check_float32(function, backward, arrays)
+
+        cases = [pytest.param((each, kind), id=_title(each, kind)) for each in sets
+                 for kind in kinds]  # fmt: skip
+        test.__name__, test.__doc__ = function.__name__, function.__doc__
+        test.__module__, test.__qualname__ = function.__module__, function.__qualname__
+        marked: Callable[[Any], None] = pytest.mark.parametrize("gradcheck_case", cases)(test)
+        return marked
+
+    return decorate
+
+
+def _sets(shapes: Any) -> list[tuple[tuple[int, ...], ...]]:
+    """The lists of shapes."""
+    given = list(shapes)
+    if given and all(isinstance(n, int) for shape in given for n in shape):
+        given = [given]
+    return [tuple(tuple(shape) for shape in each) for each in given]
+
+
+def _drawn(draw: Any, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    array = generator.standard_normal(shape) if draw is None else draw(generator, shape)
+    array = np.asarray(array, np.float64)
+    if array.shape != shape:
+        raise ArgumentError(f"gradchecks: draw made an array of shape {array.shape} for {shape}")
+    return array
+
+
+def _title(shapes: Shapes, kind: np.dtype[Any]) -> str:
+    return "-".join("x".join(map(str, shape)) or "scalar" for shape in shapes) + f"-{kind}"
+
+
+def _check_float32(function: Any, backward: Any, arrays: list[np.ndarray]) -> None:
+    """Raise GradError unless gradients in float32 are float32, and near those in float64."""
+    exact = _gradients(function, backward, arrays)
+    short = _gradients(function, backward, [x.astype(np.float32) for x in arrays])
+    for i, (a, b) in enumerate(zip(exact, short, strict=True)):
+        if a is None or b is None:
+            continue
+        if b.dtype != np.float32:
+            raise GradError(f"gradchecks: the gradient of input {i} in float32 is {b.dtype}")
+        apart = float(np.abs(a - b).max(initial=0.0))
+        if not apart <= LOOSE * float(np.abs(a).max(initial=0.0)) + 1e-6:
+            raise GradError(
+                f"gradchecks: the gradient of input {i} in float32 is up to {apart:.3g} away from "
+                "that in float64"
+            )
+
+
+def _gradients(function: Any, backward: Any, arrays: list[np.ndarray]) -> list[Any]:
+    """The gradients of the sum of all outputs."""
+    if backward is not None:
+        found = function(*arrays)
+        several = isinstance(found, tuple | list)
+        starts = tuple(np.ones_like(y) for y in (found if several else (found,)))
+        made = backward(starts if several else starts[0], *arrays)
+        return list(made) if isinstance(made, tuple | list) else [made]
+    tensors = [md.tensor(x, requires_grad=True) for x in arrays]
+    found = function(*tensors)
+    outputs = list(found) if isinstance(found, tuple | list) else [found]
+    made = md.grad([y.sum() for y in outputs], tensors)
+    return [None if g is None else g.data for g in made]
