@@ -67,6 +67,28 @@ def test_ssd300_on_vgg16_is_as_in_the_paper():
     assert layers.count(nn.Conv2d) == 10  # up to conv4_3
 
 
+def test_vgg16s_linear_layers_become_convolutions():
+    """Every fourth unit stays, and of fc6 every third pixel."""
+    with init.skipped():
+        network = models.create("vgg16")
+        network.image_format = small_body().image_format
+        hidden = [m for m in network.classifier.modules() if isinstance(m, nn.Linear)][:2]
+        for layer in hidden:
+            layer.weight.data[...] = 0
+            layer.bias.data[...] = np.arange(4096)
+        hidden[0].weight.data.reshape(7, 7, 512, 4096)[3, 6, 5, 8] = 2.0
+        hidden[0].weight.data.reshape(7, 7, 512, 4096)[3, 5, 5, 8] = 7.0  # a pixel that is left out
+        hidden[1].weight.data[8, 12] = 3.0
+        body = detect.SSD(network, 2, (300, 300)).body
+    *_, fc6, fc7 = body.stages[1]
+    assert fc6.weight.data[1, 2, 5, 2] == 2.0
+    assert np.count_nonzero(fc6.weight.data) == 1
+    np.testing.assert_array_equal(fc6.bias.data, np.arange(0, 4096, 4))
+    found = dict(fc7.named_parameters())["weight"].data
+    assert found[0, 0, 2, 3] == 3.0
+    assert np.count_nonzero(found) == 1
+
+
 def test_vgg16s_maps_at_300_pixels():
     md.manual_seed(0)
     with init.skipped():

@@ -57,7 +57,10 @@ class VGGBackbone(Backbone):
     """VGG-16 as in SSD's paper: conv4_3, normalized, and fc7 as a dilated convolution.
 
     The third pooling rounds up, so that 300 pixels give 38 x 38; the fifth keeps the size.
-    Source: Liu et al. 2016, "SSD: Single Shot MultiBox Detector", section 3.
+    fc6 and fc7 start as every fourth unit of the classifier's, fc6 at every third pixel, where the
+    network has those for maps of 7 x 7.
+    Source: Liu et al. 2016, "SSD: Single Shot MultiBox Detector", section 3; which weights are
+    kept: Chen et al. 2015, "Semantic image segmentation with deep convolutional nets", section 3.1.
     """
 
     def __init__(self, network: models.Network) -> None:
@@ -67,8 +70,9 @@ class VGGBackbone(Backbone):
         for i, block in enumerate(convolutions[:3]):
             first += [*block, nn.MaxPool2d(2, ceil_mode=i == 2)]
         fc6 = nn.Conv2d(512, 1024, 3, padding=6, dilation=6, activation="relu")
-        fc = [fc6, conv_relu(1024, 1024, 1)]
-        second = [nn.MaxPool2d(2), *convolutions[4], nn.MaxPool2d(3, 1, padding=1), *fc]
+        fc7 = conv_relu(1024, 1024, 1)
+        _subsample(network, fc6, fc7)
+        second = [nn.MaxPool2d(2), *convolutions[4], nn.MaxPool2d(3, 1, padding=1), fc6, fc7]
         super().__init__(
             [nn.Sequential(*first, *convolutions[3]), nn.Sequential(*second)],
             (512, 1024), (8, 16),
@@ -78,6 +82,22 @@ class VGGBackbone(Backbone):
     def forward(self, x: Any) -> list[Any]:
         conv4_3, fc7 = super().forward(x)
         return [self.norm(conv4_3), fc7]
+
+
+def _subsample(network: models.Network, fc6: nn.Conv2d, fc7: nn.Module) -> None:
+    """Start the two convolutions with a part of the weights of VGG's hidden linear layers."""
+    hidden = [layer for layer in network.classifier.modules() if isinstance(layer, nn.Linear)]
+    if [layer.weight.shape for layer in hidden[:2]] != [(7 * 7 * 512, 4096), (4096, 4096)]:
+        return  # it was made for images of another size, or with another head
+    # (7 * 7 * 512, 4096) -> (7, 7, 512, 4096) -> (3, 3, 512, 1024)
+    first = hidden[0].weight.data.reshape(7, 7, 512, 4096)[::3, ::3, :, ::4]
+    # (4096, 4096) -> (1, 1, 1024, 1024)
+    second = hidden[1].weight.data[np.newaxis, np.newaxis, ::4, ::4]
+    for source, weight, target in zip(hidden, (first, second), (fc6, fc7), strict=False):
+        parameters = dict(target.named_parameters())
+        parameters["weight"].data[...] = weight
+        if source.bias is not None:
+            parameters["bias"].data[...] = source.bias.data[::4]
 
 
 def backbone_of(who: str, network: Any, even: bool = False) -> Backbone:
