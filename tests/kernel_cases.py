@@ -247,12 +247,13 @@ def go_arguments():
 
 
 def recurrent_cases():
-    """Sequences of different lengths, in both directions."""
+    """Sequences of different lengths, in both directions, and gradients of a table."""
     n, steps, size = 40, 5, 70
     lengths, y = 1 + np.arange(n) % steps, normal(n, steps, size)
     weight, h, wide = normal(size, 4 * size) / 8, normal(n, size), normal(n, steps, 4 * size)
     few, gates = (weight[:, : 3 * size], weight[:, :size]), np.abs(np.tanh(wide))
     return {
+        "scatter": [{"added_rows": (normal(400, 300), np.arange(400) ** 2 % 90, 90)}],
         "recurrent": [{"entering": (y, h, lengths, True)}],
         "lstm": [
             {

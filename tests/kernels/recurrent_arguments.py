@@ -1,4 +1,4 @@
-"""Arguments to compare kernels of recurrent layers with their twins on."""
+"""Arguments to compare kernels of recurrent layers and embeddings with their twins on."""
 
 from hypothesis import strategies as st
 from window_arguments import Numbers, dtypes
@@ -64,9 +64,18 @@ def rnn_arguments(draw, name):
     return numbers(n, steps, size), dh, outputs, weight, lengths, nonlinearity, reverse, end
 
 
+@st.composite
+def scatter_arguments(draw, name):
+    """With columns for more than one part."""
+    numbers, columns = Numbers(draw(dtypes), draw(st.integers(0, 99))), st.sampled_from([0, 3, 5000])
+    count, size = draw(st.sampled_from([1, 7, 40])), draw(st.sampled_from([0, 1, 60]))
+    return numbers(size, draw(columns)), numbers.random.integers(0, count, size), count
+
+
 RECURRENT = {
     "gru": gru_arguments,
     "lstm": lstm_arguments,
     "recurrent": entering_arguments,
     "rnn": rnn_arguments,
+    "scatter": scatter_arguments,
 }
