@@ -67,12 +67,10 @@ def rnn_arguments(draw, name):
 @st.composite
 def scatter_arguments(draw, name):
     """With columns for more than one part."""
-    numbers, columns = (
-        Numbers(draw(dtypes), draw(st.integers(0, 99))),
-        st.sampled_from([0, 3, 5000]),
-    )
+    numbers, columns = Numbers(draw(dtypes), draw(st.integers(0, 99))), [0, 3, 5000]
     count, size = draw(st.sampled_from([1, 7, 40])), draw(st.sampled_from([0, 1, 60]))
-    return numbers(size, draw(columns)), numbers.random.integers(0, count, size), count
+    rows = numbers.random.integers(0, count, size)
+    return numbers(size, draw(st.sampled_from(columns))), rows, count
 
 
 RECURRENT = {
