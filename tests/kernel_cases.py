@@ -250,6 +250,36 @@ def go_arguments():
     }
 
 
+def recurrent_cases():
+    """Sequences of different lengths, in both directions, and gradients of a table."""
+    n, steps, size = 40, 5, 70
+    lengths, y = 1 + np.arange(n) % steps, normal(n, steps, size)
+    weight, h, wide = normal(size, 4 * size) / 8, normal(n, size), normal(n, steps, 4 * size)
+    few, gates = (weight[:, : 3 * size], weight[:, :size]), np.abs(np.tanh(wide))
+    return {
+        "scatter": [{"added_rows": (normal(400, 300), np.arange(400) ** 2 % 90, 90)}],
+        "recurrent": [{"entering": (y, h, lengths, True)}],
+        "lstm": [
+            {
+                "lstm": (wide, weight, h, h, lengths, True, True),
+                "lstm_grad": (y, h, h, gates, y, h, weight, lengths, False, True),
+            }
+        ],
+        "gru": [
+            {
+                "gru": (wide[..., : 3 * size], few[0], normal(3 * size), h, lengths, False, True),
+                "gru_grad": (y, h, gates, np.tanh(y), h, few[0], lengths, True, True),
+            }
+        ],
+        "rnn": [
+            {
+                "rnn": (y, few[1], h, None, "tanh", True),
+                "rnn_grad": (y, h, np.tanh(y), few[1], lengths, "relu", False, True),
+            }
+        ],
+    }
+
+
 def copy_arguments():
     x = normal(60, 70, 20)
     return {
@@ -308,6 +338,7 @@ CASES = {
         {"column_sums": (normal(3, ROWS, COLUMNS),)},
     ],
     **elementwise_cases(),
+    **recurrent_cases(),
     "depthwise": [depthwise_arguments(1), depthwise_arguments(2)],
     "gate": [gate_arguments()],
     "go": [go_arguments()],

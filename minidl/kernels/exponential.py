@@ -1,4 +1,4 @@
-"""e^x of tiles: as many numbers at a time as a vector holds."""
+"""e^x and e^x - 1 of tiles: as many numbers at a time as a vector holds."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from numba.core import cgutils
 
 from minidl.kernels.simd import intrinsic
 
-__all__ = ["exponential"]
+__all__ = ["exponential", "exponential_minus_1"]
 
 # By the bits of a number: those of its fraction; ln 2 in two parts, of which the first has so few
 # digits that its multiples are exact; the degree at which the series of e^r, |r| <= ln(2) / 2,
@@ -19,13 +19,12 @@ DEGREE = {32: 7, 64: 13}
 FARTHEST = {32: 110.0, 64: 760.0}
 
 
-@intrinsic
-def exponential(typing, x):
-    """e^x; a NaN stays.
+def _generator(x: Any, minus_1: bool) -> Any:
+    """Return a code generator of e^x of a tile, or of e^x - 1.
 
-    With x = n ln(2) + r it is 2^n e^r: e^r by its series, and 2^n by writing n where a number
+    With x = n ln(2) + r, e^x is 2^n e^r: e^r by its series, and 2^n by writing n where a number
     keeps its exponent, in two halves, so that what is too large becomes infinite and what is too
-    small 0.
+    small 0. Then e^x - 1 is 2^n (e^r - 1) + (2^n - 1), which loses no digits near 0.
     """
     bits = x.dtype.bitwidth
     whole = ir.VectorType(ir.IntType(bits), x.lanes)
@@ -36,14 +35,14 @@ def exponential(typing, x):
     def integer(value: int) -> Any:
         return whole([whole.element(value)] * x.lanes)
 
-    def operation(builder, v):
-        def fma(*factors):
+    def operation(builder: Any, v: Any) -> Any:
+        def fma(*factors: Any) -> Any:
             kind = ir.FunctionType(x.vector, [x.vector] * 3)
             name = f"llvm.fmuladd.{x.suffix()}"
             function = cgutils.get_or_insert_function(builder.module, kind, name)
             return builder.call(function, factors)
 
-        def power_of_two(n):
+        def power_of_two(n: Any) -> Any:
             shifted = builder.add(n, integer(2 ** (bits - FRACTION[bits] - 2) - 1))
             return builder.bitcast(builder.shl(shifted, integer(FRACTION[bits])), x.vector)
 
@@ -56,16 +55,31 @@ def exponential(typing, x):
         n = builder.call(nearest, [builder.fmul(v, number(1 / math.log(2)))])
         r = fma(n, number(-LN_2[bits][1]), fma(n, number(-LN_2[bits][0]), v))
         series = number(1 / math.factorial(DEGREE[bits]))
-        for k in reversed(range(DEGREE[bits])):
+        for k in reversed(range(minus_1, DEGREE[bits])):
             series = fma(series, r, number(1 / math.factorial(k)))
         known = builder.select(builder.fcmp_ordered("ord", n, n), n, number(0.0))
         n = builder.fptosi(known, whole)
         half = builder.ashr(n, integer(1))
-        scaled = builder.fmul(series, power_of_two(half))
-        return builder.fmul(scaled, power_of_two(builder.sub(n, half)))
+        first, second = power_of_two(half), power_of_two(builder.sub(n, half))
+        if not minus_1:
+            return builder.fmul(builder.fmul(series, first), second)
+        power = builder.fmul(first, second)
+        return fma(builder.fmul(series, r), power, builder.fsub(power, number(1.0)))
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors = [builder.extract_value(arguments[0], i) for i in range(x.rows * x.vectors)]
         return x.pack(builder, [operation(builder, vector) for vector in vectors])
 
-    return x(x), generate
+    return generate
+
+
+@intrinsic
+def exponential(typing, x):
+    """e^x; a NaN stays."""
+    return x(x), _generator(x, minus_1=False)
+
+
+@intrinsic
+def exponential_minus_1(typing, x):
+    """e^x - 1, for an x whose e^x is finite; a NaN stays."""
+    return x(x), _generator(x, minus_1=True)

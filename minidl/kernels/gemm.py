@@ -27,7 +27,7 @@ from minidl.kernels.offsets import clipped, steps
 from minidl.kernels.packing import filled
 from minidl.kernels.reduce import column_sums, sum_axis
 from minidl.kernels.simd import LANES, MANY_REGISTERS, load, load_part, store, zeros
-from minidl.kernels.transpose import transposed
+from minidl.kernels.transpose import transposed, turned
 
 DEPTH = 256  # of a panel
 PANEL_COLUMNS = 128  # with DEPTH 128 kB of float32: it stays in the L2 cache
@@ -37,6 +37,7 @@ DEPTH_A_CHUNK = 1024
 ROWS_A_PART = 768
 LONGEST = 32 * 1024  # sum that one chunk adds up: longer ones lose digits
 FEWEST_PARTS = 8
+MANY = 256  # rows and columns of a product whose `a`, if turned, is copied once, not in strips
 FEW_ROWS = 8  # of a product for which copying b would cost more than multiplying
 FEWEST_COLUMNS = 256  # of b, in a part of such a product: runs of 1 kB are read at full speed
 ROWS_AT_ONCE = 8  # of b, that are read side by side
@@ -44,7 +45,7 @@ NUMBERS_A_WORK = 2  # of b, that take as long as handling a number does elsewher
 
 
 @helper
-def _pack(b, row_step, column_step, first, depth, column, count, panel, width, lines, square):
+def pack(b, row_step, column_step, first, depth, column, count, panel, width, lines, square):
     """panel[j, k, i] = b[first + k, column + j*width + i], 0 from `count` columns on.
 
     b lies by rows (column_step 1) or by columns (row_step 1). lines, square: tiles of some rows of
@@ -124,7 +125,7 @@ def _product(rows, vectors, lanes, turned):
         line = zeros(c, 1, strip_vectors, lanes)
         for k in range(first, stop, DEPTH):
             size = min(DEPTH, stop - k)
-            _pack(
+            pack(
                 b, b_row, b_column, k, size, column, columns, panel, width, lines, square,
             )  # fmt: skip
             for tile in range((last_row - row + rows - 1) // rows):
@@ -256,13 +257,15 @@ def product(
         )  # fmt: skip
         return _added_up(c)
     shape = tile_shape(n, a.itemsize)
+    if min(m, n) >= MANY and a.T.flags.c_contiguous and depth > 1:
+        a = turned(a.T[np.newaxis, np.newaxis])[0, 0]
     (flat_a, row_step, k_step), (flat_b, b_row, b_column) = _flat(a), _flat(b)
-    turned = k_step > 1 and depth > 1
-    sizes = _sizes(m, depth, n, shape, turned, divisible)
+    in_strips = k_step > 1 and depth > 1
+    sizes = _sizes(m, depth, n, shape, in_strips, divisible)
     chunks = sizes[7]
     c = empty((chunks, m, n), a.dtype)
     parts = sized(sizes[5] * sizes[6] * chunks, m * n * depth // WORK_A_NUMBER)
-    _product(*shape, turned)(
+    _product(*shape, in_strips)(
         parts, flat_a, row_step, k_step, flat_b, b_row, b_column,
         filled(bias, 1, -(-n // shape.width) * shape.width, a.dtype), ACTIVATIONS[activation],
         c.reshape(-1), sizes,

@@ -11,12 +11,14 @@ from minidl.ops.cross_entropy import *
 from minidl.ops.depthwise import *
 from minidl.ops.dropout import *
 from minidl.ops.group_norm import *
+from minidl.ops.gru import *
 from minidl.ops.local_response_norm import *
 from minidl.ops.loss import *
+from minidl.ops.lstm import *
 from minidl.ops.norm import *
 from minidl.ops.pixels import *
 from minidl.ops.pool import *
-from minidl.ops.recurrent import *
+from minidl.ops.rnn import *
 from minidl.ops.roi import *
 from minidl.ops.smooth import *
 from minidl.ops.softmax import *

@@ -8,6 +8,10 @@ Parameters: weight_ih (input_size, gates*H), weight_hh (H, gates*H), bias. With 
 directions their names end in _l0, _l0_reverse, _l1, ..., as in PyTorch, and weight_ih of the layers
 after the first is (directions*H, gates*H). A state is then (num_layers*directions, N, H), in the
 order of these names.
+lengths=: in a call, how many steps of each row count, whole numbers (N,), for a batch of sequences
+    filled up to one length. The outputs after a row's length are 0, its last state is that after
+    its own last step, and the reversed direction starts there: what PyTorch does with
+    `pack_padded_sequence`, in any order of lengths.
 """
 
 from typing import Any
@@ -19,7 +23,7 @@ from minidl.nn import init
 from minidl.nn.checks import check_array
 from minidl.nn.module import Module, Parameter, new_parameter
 from minidl.nn.stored import Stored
-from minidl.ops.recurrent import check_nonlinearity
+from minidl.ops.rnn import check_nonlinearity
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -92,11 +96,11 @@ class _Recurrent(Module):
         """What the op takes besides arrays."""
         return {}
 
-    def _run(self, x: Any, *state: Any) -> tuple[Any, ...]:
+    def _run(self, x: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:
         """The outputs, and each part of the last state. state: its parts, or None for zeros."""
         suffixes = self._suffixes()
         if suffixes == [("",)]:
-            return self._one(x, "", state)
+            return self._one(x, "", state, lengths)
         starts = self._split(x, state)
         last: list[tuple[Any, ...]] = []
         for number, ends in enumerate(suffixes):
@@ -104,19 +108,19 @@ class _Recurrent(Module):
                 x = ops.dropout(x, self.dropout, self.training)
             outputs = []
             for end in ends:
-                back = end.endswith("_reverse")
-                y, *parts = self._one(x[:, ::-1] if back else x, end, starts[len(last)])
-                outputs.append(y[:, ::-1] if back else y)
+                y, *parts = self._one(x, end, starts[len(last)], lengths)
+                outputs.append(y)
                 last.append(tuple(parts))
             x = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
         # each part (layers*directions, N, H)
         return (x, *(ops.stack(part, axis=0) for part in zip(*last, strict=True)))
 
-    def _one(self, x: Any, suffix: str, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _one(self, x: Any, suffix: str, state: tuple[Any, ...], lengths: Any) -> tuple[Any, ...]:
         """One layer in one direction."""
         names = (f"weight_ih{suffix}", f"weight_hh{suffix}", f"bias{suffix}")
         weights = (getattr(self, name) for name in names)
-        return self.function(x, *weights, *state, **self._settings())
+        settings = {"reverse": suffix.endswith("_reverse"), **self._settings()}
+        return self.function(x, *weights, *state, lengths, **settings)
 
     def _split(self, x: Any, state: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The state of each layer and direction."""
@@ -178,8 +182,8 @@ class RNN(_Recurrent):
     def _settings(self) -> dict[str, Any]:
         return {"nonlinearity": self.nonlinearity}
 
-    def forward(self, x: Any, state: Any = None) -> Any:
-        return self._run(x, state)
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
+        return self._run(x, lengths, state)
 
     def extra_repr(self) -> str:
         end = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"
@@ -205,12 +209,12 @@ class LSTM(_Recurrent):
         init.zeros(bias)
         bias.data[self.hidden_size : 2 * self.hidden_size] = 1
 
-    def forward(self, x: Any, state: Any = None) -> Any:
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
         if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
             got = getattr(state, "shape", None) or type(state).__name__
             raise ArgumentError(f"LSTM expected a state (h, c), each (N, H), got {got}")
         h, c = (None, None) if state is None else state
-        outputs, h, c = self._run(x, h, c)
+        outputs, h, c = self._run(x, lengths, h, c)
         return outputs, (h, c)
 
 
@@ -231,5 +235,5 @@ class GRU(_Recurrent):
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, self.gates * self.hidden_size)
 
-    def forward(self, x: Any, state: Any = None) -> Any:
-        return self._run(x, state)
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
+        return self._run(x, lengths, state)

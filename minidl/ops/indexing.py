@@ -1,9 +1,11 @@
 """Indexing, its transpose, and lookup tables."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.autograd.op import check_arrays, composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
@@ -78,6 +80,12 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
 def scatter_add(x, *, key, shape):
     """Return zeros of `shape` with x added at [key]: the transpose of x[key]."""
     key, shape = _ndarray_key(key), lengths("scatter_add", "shape", shape)
+    if _names_rows(x, key, shape):
+        rows = np.where(key < 0, key + shape[0], key).astype(np.int64).reshape(-1)
+        columns = math.prod(shape[1:])
+        # (*key.shape, ...) -> (rows, columns)
+        found = kernels.use("scatter").added_rows(x.reshape(rows.size, columns), rows, shape[0])
+        return found.reshape(shape)
     once = is_basic(key)
     # the same element may be named many times: long sums of float32 lose digits
     long = not once and x.dtype.kind == "f" and x.size > MANY
@@ -95,6 +103,15 @@ def scatter_add(x, *, key, shape):
             f"[{_spelt(key)}]: {error}"
         ) from None
     return output.astype(x.dtype, copy=False)
+
+
+def _names_rows(x: np.ndarray, key: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether an index is an array of numbers of rows, all of them there, of floats."""
+    if not isinstance(key, np.ndarray) or key.dtype.kind not in "iu" or not key.ndim or not shape:
+        return False
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or x.shape != (*key.shape, *shape[1:]):
+        return False
+    return key.size > 0 and -shape[0] <= int(key.min()) and int(key.max()) < shape[0]
 
 
 scatter_add.vjp("x")(lambda g, key: g[key])

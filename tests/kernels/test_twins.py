@@ -58,7 +58,7 @@ def pairs():
 
 
 def test_families_are_the_same():
-    slow = {m.name for m in pkgutil.iter_modules(reference.__path__)}
+    slow = {m.name for m in pkgutil.iter_modules(reference.__path__) if not m.name.startswith("_")}
     assert slow == {TWINS.get(family, family) for family in FAMILIES}
 
 

@@ -5,6 +5,7 @@ A strategy takes the name of a kernel in its family. A family that isn't in ARGU
 
 import numpy as np
 from hypothesis import strategies as st
+from recurrent_arguments import RECURRENT
 from window_arguments import (
     ACTIVATIONS,
     Numbers,
@@ -139,7 +140,7 @@ def window_sum_arguments(draw, name):
 @st.composite
 def gemm_arguments(draw, name):
     numbers = Numbers(draw(dtypes), draw(st.integers(0, 99)))
-    lengths = st.sampled_from([0, 1, 2, 3, 5, 31, 32, 33, 64, 70])
+    lengths = st.sampled_from([0, 1, 2, 3, 5, 31, 32, 33, 64, 70, 257])
     rows, depth, columns = (
         draw(lengths),
         draw(st.sampled_from([1, 3, 4, 9, 255, 256, 262])),
@@ -335,4 +336,5 @@ ARGUMENTS = {
     "window_sum": window_sum_arguments,
     "roi": roi_arguments,
     "pool": pool_arguments,
+    **RECURRENT,
 }

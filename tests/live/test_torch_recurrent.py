@@ -6,6 +6,9 @@ from torch_compare import Carry, both_dtypes, compare, fill, torch, torch_dtype
 
 from minidl import nn
 
+pack_padded_sequence = torch.nn.utils.rnn.pack_padded_sequence
+pad_packed_sequence = torch.nn.utils.rnn.pad_packed_sequence
+
 
 def gates(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     """Parts of the last axis in another order."""
@@ -24,9 +27,15 @@ KINDS = {"RNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}  # torch's gates a
     [*((kind, form) for kind in KINDS for form in FORMS), ("RNN", {"nonlinearity": "relu"})],
 )
 @pytest.mark.parametrize("with_state", [True, False])
-@pytest.mark.parametrize(("n", "t", "c", "h"), [(3, 5, 4, 6), (1, 1, 1, 2), (2, 20, 3, 1)])
-def test_recurrent(kind, settings, with_state, n, t, c, h, dtype):
-    """torch has two biases, of inputs and of state; ours is their sum, but for the GRU's."""
+@pytest.mark.parametrize(
+    ("n", "t", "c", "h", "lengths"),
+    [(3, 5, 4, 6, None), (1, 1, 1, 2, None), (2, 20, 3, 1, None), (4, 6, 3, 5, [4, 6, 1, 4])],
+)
+def test_recurrent(kind, settings, with_state, n, t, c, h, lengths, dtype):
+    """torch has two biases, of inputs and of state; ours is their sum, but for the GRU's.
+
+    lengths: beside torch's packed sequences.
+    """
     random, order = np.random.default_rng(8), KINDS[kind]
     layer = getattr(nn, kind)(c, h, **settings).astype(dtype)
     fill(layer, random, 0.5)
@@ -45,7 +54,11 @@ def test_recurrent(kind, settings, with_state, n, t, c, h, dtype):
         weights = {name: part() for name, part in parts.items()}
         start = tuple(s[None] if plain else s for s in state)
         start = () if not state else (start,) if kind == "LSTM" else start
+        if lengths is not None:
+            x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         outputs, last = torch.func.functional_call(module, weights, (x, *start))
+        if lengths is not None:
+            outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=t)
         last = last if kind == "LSTM" else (last,)
         return (outputs, *(s[0] if plain else s for s in last))
 
@@ -56,7 +69,8 @@ def test_recurrent(kind, settings, with_state, n, t, c, h, dtype):
             vars(self).update(vars(layer))
 
         def forward(self, x, *state):
-            outputs, last = layer(x, state if kind == "LSTM" else state[0]) if state else layer(x)
+            start = None if not state else state if kind == "LSTM" else state[0]
+            outputs, last = layer(x, start, lengths=lengths)
             return (outputs, *last) if kind == "LSTM" else (outputs, last)
 
     states = 2 if kind == "LSTM" else 1
