@@ -153,6 +153,7 @@ class RNN(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
     nonlinearity: "tanh" or "relu".
     Source: Elman 1990.
     """
@@ -196,6 +197,7 @@ class LSTM(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
     Source: Hochreiter and Schmidhuber 1997; both directions: Graves and Schmidhuber 2005.
     """
@@ -224,6 +226,7 @@ class GRU(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
     Source: Cho et al. 2014, the form that resets after the product.
     """
 
