@@ -153,7 +153,8 @@ class RNN(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
-    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     nonlinearity: "tanh" or "relu".
     Source: Elman 1990.
     """
@@ -197,7 +198,8 @@ class LSTM(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
-    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
     Source: Hochreiter and Schmidhuber 1997; both directions: Graves and Schmidhuber 2005.
     """
@@ -226,7 +228,8 @@ class GRU(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
-    lengths: in a call, how many steps of each row count, (N,): see the top of this file.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     Source: Cho et al. 2014, the form that resets after the product.
     """
 
