@@ -8,7 +8,7 @@ without an optimizer, forward and backward for the parameters; "input": for the 
 all layers but the first; "lengths": sequences of 1 to 20 steps, packed in PyTorch. "embedding": the
 gradient of a table of 10,000 x 512 of which 64 x 20 rows were looked up. "compiled" is minidl's
 step by `md.compile`. In each round every side runs once, in a process of its own; printed are the
-medians of milliseconds a call, how many times as long PyTorch takes as minidl, and the load.
+medians of milliseconds a call, how many times as long PyTorch takes, and the load average.
 """
 
 import argparse

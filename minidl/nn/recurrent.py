@@ -153,6 +153,8 @@ class RNN(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     nonlinearity: "tanh" or "relu".
     Source: Elman 1990.
     """
@@ -196,6 +198,8 @@ class LSTM(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
     Source: Hochreiter and Schmidhuber 1997; both directions: Graves and Schmidhuber 2005.
     """
@@ -224,6 +228,8 @@ class GRU(_Recurrent):
     dropout: between layers, in training. With several layers or `bidirectional`, parameters are
     called weight_ih_l0, weight_ih_l0_reverse, ... and each part of the state is
     (num_layers*directions, N, H), as in PyTorch.
+    lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
+    last state is that of a row's own last step.
     Source: Cho et al. 2014, the form that resets after the product.
     """
 

@@ -52,6 +52,23 @@ def test_each_row_is_as_if_alone(layer, settings):
         np.testing.assert_allclose(part, total, rtol=1e-9, atol=1e-12)
 
 
+def test_a_loss_that_leaves_padding_out():
+    """cross_entropy(ignore_index=) over (N, T, V) is that of the words alone, one after another."""
+    random, words = np.random.default_rng(2), 7
+    logits = random.standard_normal((N, T, words))
+    target = random.integers(1, words, (N, T))
+    counted = np.arange(T) < LENGTHS[:, None]
+    target[~counted] = 0
+    padded, alone = (md.tensor(x, requires_grad=True) for x in (logits, logits[counted]))
+    loss = nn.CrossEntropyLoss(ignore_index=0)(padded, target)
+    expected = nn.functional.cross_entropy(alone, target[counted])
+    loss.backward()
+    expected.backward()
+    np.testing.assert_allclose(loss.data, expected.data, rtol=1e-12)
+    np.testing.assert_allclose(padded.grad[counted], alone.grad, rtol=1e-12)
+    assert (padded.grad[~counted] == 0).all()
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_padding_is_not_looked_at(layer):
     built, x = make(layer, bidirectional=True)
