@@ -35,6 +35,8 @@ class LivePage(Callback):
     A page that can't be written is told once, and the training goes on.
     """
 
+    one_rank = True
+
     def __init__(self, run: Run, tell: Tell) -> None:
         self.run, self.tell = run, tell
         self.way: str | None = None  # of the approaches, the one that is under way
