@@ -11,6 +11,7 @@ __all__ = ["end_together", "fail", "silence", "without_mpi"]
 GRACE = 1.0  # seconds that a rank waits for those before it to fail, and tell, first
 STEP = 0.25  # seconds more for each rank
 LONGEST = 20.0
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 _stderr: list[Any] = []  # what errors are told on, where `silence` has closed the other
 
@@ -55,7 +56,7 @@ def end_together(ranks: Any) -> None:
     sys.excepthook = told if before is sys.__excepthook__ else before
 
 
-def interrupted(text: str = "interrupted", status: int = 130) -> NoReturn:
+def interrupted(text: str = "interrupted", status: int = INTERRUPTED) -> NoReturn:
     """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first."""
     from minidl.distributed.world import world
 

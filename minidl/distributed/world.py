@@ -14,7 +14,7 @@ from minidl.distributed.order import Node, bounds, nodes_within, total
 from minidl.distributed.watch import Watch
 from minidl.errors import ArgumentError, DTypeError
 
-__all__ = ["World", "world"]
+__all__ = ["World", "alone", "world"]
 
 SPIN = 2e-4  # seconds of asking again at once; then with pauses, which leave the core to others
 PAUSE = 5e-5
@@ -186,8 +186,19 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 @functools.cache
 def world() -> World:
     """Return the ranks of this run; the first call enters MPI, if a launcher started this."""
-    if not is_launched():
-        return World()
+    return World() if _alone or not is_launched() else _enter()
+
+
+def alone() -> None:
+    """From here on, let this process be the only rank: for work that isn't shared."""
+    _alone.append(True)
+    world.cache_clear()
+
+
+_alone: list[bool] = []
+
+
+def _enter() -> World:
     from minidl.distributed.faults import end_together, without_mpi
 
     os.environ[MARK] = str(os.getpid())

@@ -18,7 +18,7 @@ from minidl.train.metrics import measured
 from minidl.train.progress import pair
 from minidl.train.sums import Sums
 
-__all__ = ["Sharding", "sharding_of"]
+__all__ = ["Sharding", "sharding_of", "shards_of"]
 
 SHARDS = 8  # under an MPI launcher, unless Trainer is told otherwise
 
@@ -31,9 +31,13 @@ def sharding_of(shards: int | None, loss: Any) -> "Sharding | None":
     Raises ArgumentError for what is no number of shards, for fewer than there are ranks, and for a
     loss that isn't a mean.
     """
-    if shards is None and not is_launched():
-        return None
-    return Sharding(SHARDS if shards is None else positive("Trainer", "shards", shards), loss)
+    count = shards_of(shards)
+    return None if count is None else Sharding(positive("Trainer", "shards", count), loss)
+
+
+def shards_of(shards: int | None) -> int | None:
+    """Return how many shards a Trainer cuts a batch into that is given so many."""
+    return SHARDS if shards is None and is_launched() else shards
 
 
 class Sharding:
@@ -56,7 +60,7 @@ class Sharding:
         self._sums = Sums(count)
 
     def batches(self, loader: Any, listeners: Sequence[Callback]) -> Iterable[Any]:
-        """Return the batches of an epoch: this rank's shards of them or, to be cut here, whole ones.
+        """Return the batches of an epoch: this rank's shards of them or, to be cut, whole ones.
 
         Listeners that replace batches need whole ones. They are put together from shards, so that
         augmentation has given them the same random numbers.
@@ -95,8 +99,7 @@ class Sharding:
         world().fill(table)
         self._check(trainer, table, shards, listeners)
         total = float(_sum(table[:, 0]))
-        flags: np.ndarray = np.any(table[:, 2 + len(names) :], axis=0)
-        sums.finish(total, self._rows, flags)
+        sums.finish(total, self._rows, [any(column) for column in table[:, 2 + len(names) :].T])
         found = [
             (int(rows), dict(zip(names, means[: len(names)])))
             for weight, rows, *means in table.tolist()

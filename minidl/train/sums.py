@@ -91,7 +91,7 @@ class Sums:
         for dtype, vector in self._vectors.items():
             vector.add(number, taken[dtype])
 
-    def finish(self, weight: float, rows: int, flags: np.ndarray) -> None:
+    def finish(self, weight: float, rows: int, flags: list[bool]) -> None:
         """Give the parameters the mean gradients and the buffers their means, of all ranks' shards.
 
         weight, rows: of the whole batch.  flags: which any shard has reached.
