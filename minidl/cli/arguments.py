@@ -17,8 +17,8 @@ from minidl.errors import ArgumentError, FileFormatError
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
     "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_shards",
-    "add_strict", "add_threads", "amount", "check_goes_with", "configured", "image_files", "keywords", "names",
-    "numbers", "rate", "set_threads", "whole", "with_options",
+    "add_strict", "add_threads", "amount", "check_goes_with", "configured", "image_files",
+    "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended

@@ -118,9 +118,9 @@ def finetune(
     check_arguments("train.finetune", arguments)
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
-        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, shards=shards, lr=lr,
-        mirror=mirror, mixup=mixup, cutmix=cutmix, class_weights=class_weights, scratch=scratch,
-        seed=seed, seeds=seeds, resume=resume,
+        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size,
+        shards=shards, lr=lr, mirror=mirror, mixup=mixup, cutmix=cutmix,
+        class_weights=class_weights, scratch=scratch, seed=seed, seeds=seeds, resume=resume,
     )  # fmt: skip
     task = given["task"] = choice("train.finetune", "task=", task, TASKS)
     if task != CLASSES and class_weights:

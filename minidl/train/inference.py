@@ -237,8 +237,8 @@ def log_probabilities(
     loader = DataLoader(images, max(1, batch_size // each), seed=0, workers=2, transform=views)
     found = []
     with evaluating(network), tqdm(
-        total=len(images), unit="image", desc=name, leave=False, disable=None if verbose and world().rank == 0 else True,
-        dynamic_ncols=True,
+        total=len(images), unit="image", desc=name, leave=False,
+        disable=None if verbose and world().rank == 0 else True, dynamic_ncols=True,
     ) as bar:  # fmt: skip
         for batch, *_ in own_batches(loader):
             scores = network(batch).data.astype(np.float64)

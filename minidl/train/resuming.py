@@ -20,13 +20,14 @@ CHECKPOINTS = "checkpoints"
 DECISIVE = {
     "train": (
         "model", "arguments", "weights", "data", "size", "file_column", "label_column", "epochs",
-        "batch_size", "optimizer", "schedule", "accumulate", "shards", "patience", "label_smoothing",
-        "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
+        "batch_size", "optimizer", "schedule", "accumulate", "shards", "patience",
+        "label_smoothing", "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix",
+        "seed",
     ),
     "finetune": (
         "model", "arguments", "weights", "data", "size", "file_column", "label_column", "task",
-        "epochs", "batch_size", "shards", "lr", "freeze", "mirror", "mixup", "cutmix", "class_weights",
-        "seed",
+        "epochs", "batch_size", "shards", "lr", "freeze", "mirror", "mixup", "cutmix",
+        "class_weights", "seed",
     ),
 }  # fmt: skip
 

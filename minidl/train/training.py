@@ -21,8 +21,8 @@ from minidl.train.recipe import RECIPES, best_weights, recipe_of, trainer_of
 from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
-from minidl.train.sharding import shards_of
 from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.sharding import shards_of
 from minidl.train.showing import LivePage, data_shown, save_report, training_share
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
