@@ -6,7 +6,7 @@ from minidl.distributed.launch import is_launched
 
 __all__ = ["end", "join_ranks", "shares"]
 
-SHARED = ("train", "finetune", "evaluate", "bench")  # whose work the ranks share
+SHARED = ("train", "finetune", "evaluate")  # whose work the ranks share
 
 
 def join_ranks() -> None:
