@@ -1,4 +1,4 @@
-"""What stands in docs/transfer.md, data.md and distributed.md: code that runs, commands that there are."""
+"""What stands in docs/transfer.md, data.md and distributed.md: code that runs, and commands."""
 
 import contextlib
 import inspect

@@ -1,14 +1,16 @@
 """Batches in shards, which the ranks of an MPI run share: the same bits for any number of ranks."""
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl import random
-from minidl.checks import positive
+from minidl.checks import flag, positive
 from minidl.data import DataLoader
 from minidl.distributed.launch import is_launched
+from minidl.distributed.meeting import Meeting
 from minidl.distributed.order import bounds
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, DTypeError, GradError
@@ -22,17 +24,21 @@ __all__ = ["Sharding", "sharding_of", "shards_of"]
 
 SHARDS = 8  # under an MPI launcher, unless Trainer is told otherwise
 
+Shard = tuple[int, tuple[Any, Any]]  # its number, and (x, target)
+Computed = tuple[int, tuple[Any, Any], Any]  # and (outputs, loss), or None where nothing counts
 Measured = tuple[int, dict[str, float]]  # how many rows count, and the means over them
 
 
-def sharding_of(shards: int | None, loss: Any) -> "Sharding | None":
+def sharding_of(shards: int | None, loss: Any, sync: bool) -> "Sharding | None":
     """Return how a Trainer cuts its batches; None for whole ones.
 
     Raises ArgumentError for what is no number of shards, for fewer than there are ranks, and for a
     loss that isn't a mean.
     """
     count = shards_of(shards)
-    return None if count is None else Sharding(positive("Trainer", "shards", count), loss)
+    if flag("Trainer", "sync", sync) and count is None:
+        raise ArgumentError("Trainer: sync=True is for batches in shards: give shards= as well")
+    return None if count is None else Sharding(positive("Trainer", "shards", count), loss, sync)
 
 
 def shards_of(shards: int | None) -> int | None:
@@ -45,11 +51,13 @@ class Sharding:
 
     A shard weighs as much as its loss's mean is over. Random numbers, such as dropout's, are drawn
     from a stream of the shard's own. Buffers, such as running statistics, become the mean of what
-    the shards make of them, by rows. All is summed in the order of `distributed.order`.
+    the shards make of them, by rows. With sync, shards run side by side, and batch normalization
+    takes its statistics over all of them: see `distributed.meeting`. All is summed in the order of
+    `distributed.order`.
     """
 
-    def __init__(self, count: int, loss: Any) -> None:
-        self.count = count
+    def __init__(self, count: int, loss: Any, sync: bool) -> None:
+        self.count, self.sync = count, sync
         check_reduction("shards=", loss)
         if world().size > count:
             raise ArgumentError(
@@ -86,16 +94,16 @@ class Sharding:
         key = int(random.generator().integers(2**63))
         names = ["loss", *trainer.metrics]
         table = np.zeros((self.count, 2 + len(names) + sums.flags))  # exact up to 2**53 rows
-        for number, (x, target) in shards:
-            weight = weight_of(trainer.loss, x, target) if len(x) else 0.0
-            sums.reset()
-            if weight:
-                with random.stream(key, number):
-                    outputs, loss = trainer.gradients(x, target)
+        weights = {i: weight_of(trainer.loss, x, t) if len(x) else 0.0 for i, (x, t) in shards}
+        compute = self._together if self.sync else self._one_by_one
+        for number, (x, target), found in compute(trainer, shards, weights, key):
+            weight = weights[number]
+            if found is not None:
+                outputs, loss = found
                 rows, means = measured(trainer.loss, trainer.metrics, x, outputs, target, loss)
                 flags = sums.reached()
                 table[number] = [weight, rows, *(means[name] for name in names), *flags]
-            sums.add(number, weight, len(x))
+            sums.add(number, float(weight > 0) if self.sync else weight, len(x))
         world().fill(table)
         self._check(trainer, table, shards, listeners)
         total = float(_sum(table[:, 0]))
@@ -107,9 +115,49 @@ class Sharding:
         ]
         return found, total
 
-    def _shards(
-        self, trainer: Any, batch: Any, listeners: Sequence[Callback]
-    ) -> list[tuple[int, tuple[Any, Any]]]:
+    def _one_by_one(
+        self, trainer: Any, shards: Sequence[Shard], weights: dict[int, float], key: int
+    ) -> Iterator[Computed]:
+        """Yield each shard with its outputs and loss, parameters and buffers as it left them."""
+        for number, (x, target) in shards:
+            self._sums.reset()
+            found = None
+            if weights[number]:
+                with random.stream(key, number):
+                    found = trainer.gradients(x, target)
+            yield number, (x, target), found
+
+    def _together(
+        self, trainer: Any, shards: Sequence[Shard], weights: dict[int, float], key: int
+    ) -> Iterator[Computed]:
+        """`_one_by_one` for shards that meet; the gradients are times the shards' weights."""
+        rows, sums = np.zeros(self.count), self._sums
+        for number, (x, _) in shards:
+            rows[number] = len(x) if weights[number] else 0
+        world().fill(rows)
+
+        def job(number: int, x: Any, target: Any) -> Any:
+            sums.reset()
+            random.set_state(random.state_of(key, number))
+            return trainer.weighted_gradients(x, target, weights[number])
+
+        def save() -> Any:
+            return random.get_state(), sums.save()
+
+        def restore(state: Any) -> None:
+            random.set_state(state[0])
+            sums.restore(state[1])
+
+        jobs = {i: functools.partial(job, i, *shard) for i, shard in shards if weights[i]}
+        with random.restored():
+            found = Meeting(rows, save, restore).run(jobs) if rows.any() else {}
+        for number, shard in shards:
+            sums.reset()
+            if number in found:
+                sums.restore(found[number][1][1])
+            yield number, shard, found[number][0] if number in found else None
+
+    def _shards(self, trainer: Any, batch: Any, listeners: Sequence[Callback]) -> list[Shard]:
         """Return this rank's shards, by number."""
         if isinstance(batch, _Shards):
             self._rows = batch.rows

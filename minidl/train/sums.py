@@ -62,6 +62,17 @@ class Sums:
         for p in self._params:
             p.grad = None
 
+    def save(self) -> Any:
+        """Return the gradients and buffers of now, for `restore`."""
+        return [p.grad for p in self._params], [b.data.copy() for b in self._buffers]
+
+    def restore(self, state: Any) -> None:
+        """Put back the gradients and buffers that `save` has returned."""
+        for p, grad in zip(self._params, state[0], strict=True):
+            p.grad = grad
+        for b, data in zip(self._buffers, state[1], strict=True):
+            b.data[...] = data
+
     def reached(self) -> list[bool]:
         """Return which parameters have a gradient, and which buffers have changed, by a shard."""
         changed = [

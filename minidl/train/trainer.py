@@ -63,6 +63,7 @@ class Trainer(Advising):
         and random numbers of their own, and summed in one order: so the ranks of an MPI run, which
         share them, give the bits that one process gives. None: 8 under mpiexec, otherwise none.
         See docs/distributed.md.
+    sync: whether batch normalization, in shards, takes its statistics over the whole batch.
     Raises DTypeError for parts of the wrong type and ArgumentError for what would train nothing, or
     silently something else: an optimizer that doesn't hold exactly what is to be trained, a
     scheduler of another optimizer, hooks of callbacks that are never called.
@@ -81,6 +82,7 @@ class Trainer(Advising):
         monitor: str | None = None,
         accumulate: int = 1,
         shards: int | None = None,
+        sync: bool = False,
     ) -> None:
         check_parts(model, optimizer, scheduler, ema)
         if monitor is not None:  # whether one is needed depends on what `fit` measures
@@ -96,7 +98,7 @@ class Trainer(Advising):
         self.accumulation = Accumulation(
             accumulate, self.loss, functools.partial(named_parameters, model, self.loss)
         )
-        self.sharding = None if optimizer is None else sharding_of(shards, self.loss)
+        self.sharding = None if optimizer is None else sharding_of(shards, self.loss, sync)
         if optimizer is not None:  # what is frozen, and needn't be in it, shows when `fit` begins
             check_held("Trainer", model, optimizer, self.loss)
         self.progress = Progress()
@@ -178,7 +180,8 @@ class Trainer(Advising):
         """Raise ArgumentError if an epoch would not train all that isn't frozen, or fail at its
         end. Callbacks may have changed what is frozen, so each epoch begins with this."""
         check_optimizer("fit", self.model, self.optimizer, self.loss)
-        shards = 1 if self.sharding is None else self.sharding.count
+        cut = self.sharding is not None and not self.sharding.sync
+        shards = self.sharding.count if self.sharding is not None and cut else 1
         check_normalization("fit", self.running, loader, shards)
 
     @property
@@ -323,9 +326,12 @@ class Trainer(Advising):
         """The outputs of a batch and its loss, with its gradients in the parameters."""
         capture = is_own(self.running) and is_own(self.loss)
         find = self._gradients if capture else self._find_gradients
-        outputs, loss = find(x, target, self._parts())
-        main = outputs[0] if isinstance(outputs, tuple) else outputs
-        return main.data, float(loss)
+        return _plain(*find(x, target, self._parts()))
+
+    def weighted_gradients(self, x: Any, target: Any, weight: float) -> tuple[np.ndarray, float]:
+        """`gradients` times a weight, never captured: for shards that meet others on the way."""
+        dtype = next(p.dtype for p in self.running.parameters())
+        return _plain(*self._find_gradients(x, target, weight=np.asarray(weight, dtype)))
 
     def refuse_loss(self, x: Any, target: Any, loss: float, listeners: Sequence[Callback]) -> None:
         """Raise GradError for a loss that isn't finite."""
@@ -337,12 +343,14 @@ class Trainer(Advising):
             "see which op it comes from"
         )
 
-    def _find_gradients(self, x: Any, target: Any, parts: Any) -> tuple[Any, Any]:
-        """The outputs and the loss, and the gradients in the parameters."""
+    def _find_gradients(
+        self, x: Any, target: Any, parts: Any = None, weight: np.ndarray | None = None
+    ) -> tuple[Any, Any]:
+        """The outputs and the loss, and the gradients, times a weight, in the parameters."""
         self.optimizer.zero_grad()
         outputs = self.running(x)
         loss = self.loss(outputs, target)
-        loss.backward()
+        loss.backward(weight)
         return outputs, loss
 
     def _move(self, parts: Any) -> None:
@@ -375,3 +383,8 @@ class Trainer(Advising):
         if id(module) not in self._forwards:
             self._forwards[id(module)] = Compiled(module, refuse=False)
         return self._forwards[id(module)](x)
+
+
+def _plain(outputs: Any, loss: Any) -> tuple[np.ndarray, float]:
+    main = outputs[0] if isinstance(outputs, tuple) else outputs
+    return main.data, float(loss)

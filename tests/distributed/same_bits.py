@@ -108,6 +108,9 @@ def cases():
             settings = {"lr": 0.01} if "lr" in kind.settings else {}
             yield kind.__name__, trained(a_trainer(model, kind(model.parameters(), **settings)), 1)
     yield "everything", all_of_it()
+    first, *rest = a_network()
+    deep = nn.Sequential(first, nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1), *rest)
+    yield "sync", trained(a_trainer(deep, optim.Adam(deep.parameters()), sync=True))
     yield "float64", trained(a_trainer(a_network(np.float64)), 1, a_loader(np.float64))
     yield "accumulated", trained(a_trainer(a_network(), accumulate=2))
     plain, model = a_loader(augment=False), Branch()

@@ -94,6 +94,57 @@ def test_running_statistics_are_the_mean_of_the_shards():
     np.testing.assert_allclose(model[0].running_var.data, var, rtol=1e-5)
 
 
+def a_normalized_network(dtype):
+    md.manual_seed(3)
+    return nn.Sequential(
+        nn.Linear(FEATURES, 6), nn.BatchNorm1d(6, activation="relu"), nn.Linear(6, 6),
+        nn.BatchNorm1d(6), nn.Linear(6, CLASSES),
+    ).astype(dtype)  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", [LOSSES["mean"], LOSSES["weights of classes"]])
+@pytest.mark.parametrize("shards", [1, 3, 11])
+def test_sync_is_batch_normalization_of_the_whole_batch(shards, loss):
+    """In float64, so that only a wrong formula can be seen; also with shards of one row."""
+    x, labels = arrays(11)
+    states = []
+    for settings in ({}, {"shards": shards, "sync": True}):
+        model = a_normalized_network(np.float64)
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        trainer = Trainer(model, optimizer, loss, **settings)
+        trainer.fit([(x.astype(np.float64), labels)], 4, progress=False)
+        states.append(model.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_allclose(states[1][name], array, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def test_sync_refuses_shards_that_run_other_layers():
+    class Net(nn.Module):
+        def __init__(self):
+            self.norm, self.linear = nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, CLASSES)
+
+        def forward(self, x):
+            return self.linear(self.norm(x) if x[0, 0] > 0 else x)
+
+    x, labels = arrays(8)
+    x[:, 0] = [1] * 4 + [-1] * 4
+    trainer = trainer_of(Net(), shards=2, sync=True)
+    with pytest.raises(StateError, match="must run the same layers"):
+        trainer.fit([(x, labels)], 1, progress=False)
+
+
+def test_an_error_of_a_shard_that_meets_others():
+    x, labels = arrays(8)
+    model = a_normalized_network(np.float32)
+    with model[4].register_forward_hook(lambda *_: 1 / 0), pytest.raises(ZeroDivisionError):
+        trainer_of(model, shards=2, sync=True).fit([(x, labels)], 1, progress=False)
+
+
+def test_sync_needs_shards():
+    with pytest.raises(ArgumentError, match="sync=True is for batches in shards"):
+        trainer_of(sync=True)
+
+
 def test_captured_steps_give_the_same_bits():
     states = []
     for capture in (True, False):
