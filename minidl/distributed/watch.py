@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["Watch"]
 
 ASK = 4.0  # seconds of waiting before the others are asked whether they live, and between questions
-SILENT = 8.0  # seconds without an answer: stopped, or gone
+SILENT = 10.0  # seconds without an answer: stopped, or gone
 IDLE = 60.0  # seconds in which a rank that others wait for has computed nothing
 BEAT = 0.2  # seconds between two looks at whether one is asked
 LITTLE = 0.02  # of a core: what a process that waits uses for it

@@ -15,8 +15,8 @@ from minidl.errors import ArgumentError, FileFormatError
 from minidl.models import Network
 from minidl.nn.modes import evaluating
 from minidl.text import printable
-from minidl.train.measuring import joined, own_batches
 from minidl.train.task import TASKS
+from minidl.train.turns import joined, own_batches
 
 __all__ = ["Members", "class_numbers", "load_members", "log_probabilities"]
 

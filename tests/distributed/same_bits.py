@@ -3,13 +3,14 @@
 import hashlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from optimizers import OPTIMIZERS
 
 import minidl as md
-from minidl import data, nn, optim
+from minidl import data, models, nn, optim, train
 from minidl.data import transforms
 from minidl.train import Callback, Checkpoint, MixUp, Trainer
 
@@ -118,6 +119,7 @@ def cases():
     model.none.freeze()
     optimizer = optim.Adam([p for part in parts for p in part.parameters()])
     yield "a branch", trained(a_trainer(model, optimizer), 1, plain)
+    yield "features", features()
     frozen = a_network()
     frozen[1].freeze()
     yield "frozen", trained(a_trainer(frozen, optim.Adam(frozen.parameters())), 1)
@@ -128,6 +130,34 @@ def cases():
     made = optim.SGD(model.parameters(), lr=0.1)
     trainer = Trainer(model, made, weighted, ["accuracy"], shards=SHARDS)
     yield "ignored rows, and batches of fewer rows than shards", trained(trainer, 1, few)
+
+
+def features():
+    """A network whose frozen body runs once for each image, and features in memory and a file."""
+    md.manual_seed(5)
+    model = models.create("lenet5", num_classes=CLASSES)
+    model.features.freeze()
+    images = np.repeat(np.repeat(IMAGES, 5, axis=1), 5, axis=2)[:, :28, :28]
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))).astype(np.float32) / 255
+    loader = data.DataLoader(data.ArrayDataset(images, LABELS), 16, True, seed=5)
+    optimizer = optim.Adam(p for p in model.parameters() if p.requires_grad)
+    trainer = a_trainer(model, optimizer)
+    trainer.fit(loader, 2, progress=False)
+    found = hashlib.sha256()
+    feed(found, model.state_dict())
+    loader = data.DataLoader(data.ArrayDataset(images, LABELS), 8)
+    kept = train.extract_features(model, "features", loader)
+    with tempfile.TemporaryDirectory() as folder:
+        # the ranks of these tests are on one machine; rank 0's folder is that of all
+        name = np.zeros(200, np.uint8)
+        name[: len(folder)] = list(folder.encode())
+        md.distributed.broadcast(name)
+        path = Path(bytes(name).rstrip(b"\0").decode()) / "features.h5"
+        stored = train.extract_features(model, "features", loader, path)
+        for made in (kept, stored):
+            feed(found, list(made.batch(range(len(LABELS)))))
+        md.distributed.barrier()
+    return found.hexdigest()[:16]
 
 
 def plain_rows(count):
