@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 import traceback
 from typing import Any, NoReturn
@@ -40,6 +41,9 @@ def fail(text: str, status: int = 1) -> NoReturn:
         text = f"rank {ranks.rank} of {ranks.size}: {text}"
     sys.stdout.flush()
     print(text, file=_stderr[0] if _stderr else sys.stderr, flush=True)
+    last = threading.Timer(LONGEST / 4, os._exit, [status])  # should MPI itself be stuck
+    last.daemon = True
+    last.start()
     ranks.abort(status)
     os._exit(status)  # a rank alone
 
