@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import is_whole
+from minidl.distributed.launch import cores_of_this_rank
 from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["config", "set_num_threads"]
@@ -72,7 +73,7 @@ class Config:
         self._kernels = "fast"
         self._convolution = "auto"
         self._capture = self._fuse = self._keep_features = True
-        self._num_threads = _cores()
+        self._num_threads = cores_of_this_rank(_cores())
 
     @property
     def default_dtype(self) -> np.dtype[Any]:

@@ -14,7 +14,14 @@ from minidl.errors import MinidlError
 __all__ = ["examine"]
 
 CORE = ("numpy", "numba", "llvmlite", "h5py", "tqdm")
-EXTRAS = ("images", "plots", "interop", "logs", "examples")  # the others are for developers
+EXTRAS = (
+    "images",
+    "plots",
+    "interop",
+    "logs",
+    "distributed",
+    "examples",
+)  # the others are for developers
 VECTORS = {64: "AVX-512", 32: "AVX2", 16: "plain, half of AVX2's speed or less"}
 CLOSE = 1e-5  # how far float32 kernels may be from their twins, relative to the largest number
 

@@ -14,7 +14,10 @@ from minidl.checks import whole
 from minidl.errors import StateError
 from minidl.recording import before
 
-__all__ = ["drawn", "manual_seed", "generator", "get_state", "restored", "seed", "set_state"]
+__all__ = [
+    "drawn", "manual_seed", "generator", "get_state", "restored", "seed", "set_state",
+    "state_of", "stream",
+]  # fmt: skip
 
 _generator = np.random.Generator(np.random.PCG64())
 
@@ -53,6 +56,20 @@ def restored() -> Iterator[None]:
         yield
     finally:
         set_state(state)
+
+
+@contextmanager
+def stream(*key: int) -> Iterator[None]:
+    """Inside, all is drawn from a stream of its own, which whole numbers tell from others; at the
+    end the state is what it was."""
+    with restored():
+        set_state(state_of(*key))
+        yield
+
+
+def state_of(*key: int) -> dict[str, Any]:
+    """Return where the stream of these numbers begins, for `set_state`."""
+    return dict(np.random.PCG64(np.random.SeedSequence(key)).state)
 
 
 def drawn(draw: Callable[[np.random.Generator], Any]) -> np.ndarray:

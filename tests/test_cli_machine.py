@@ -294,9 +294,11 @@ def test_a_check_that_fails_itself_does_not_hide_the_others(monkeypatch):
 def test_extras_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(doctor, "_installed", lambda name: name.lower() != "matplotlib")
     assert doctor._extras() == (
-        "images, plots (lacks matplotlib), interop, logs, examples; "
+        "images, plots (lacks matplotlib), interop, logs, distributed, examples; "
         "pip install 'minidl[EXTRA]' brings what lacks"
     )
     monkeypatch.setattr(doctor, "_installed", lambda name: name not in ("matplotlib", "Jinja2"))
-    expected = "plots (lacks matplotlib, Jinja2), interop, logs, examples (lacks Jinja2)"
+    expected = (
+        "plots (lacks matplotlib, Jinja2), interop, logs, distributed, examples (lacks Jinja2)"
+    )
     assert expected in doctor._extras()

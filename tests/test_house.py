@@ -16,7 +16,7 @@ ROOT = Path(minidl.__file__).parent
 # From the ground up; rooms of one set stand on one floor.
 FLOORS = [
     {"checks", "errors", "foreign", "text", "version"},
-    {"config", "constants", "random", "geometry", "recording", "exposed"},
+    {"config", "constants", "random", "geometry", "recording", "exposed", "distributed"},
     {"reference", "kernels"},
     {"autograd"},
     {"ops"},

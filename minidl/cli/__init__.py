@@ -23,6 +23,7 @@ from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
 from minidl.cli.parser import Parser
 from minidl.cli.predicting import add_predict
+from minidl.cli.ranks import end, join_ranks, shares
 from minidl.cli.rate_finding import add_find_lr
 from minidl.cli.reporting import add_report
 from minidl.cli.runs import add_runs
@@ -36,20 +37,24 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    try:
+        join_ranks()
+    except ImportError as error:
+        print(f"minidl: {error}", file=sys.stderr)
+        return 2
     parser = _parser()
     options = parser.parse_args(arguments)
+    if not shares(options.command):
+        return 0
     try:
         options = configured(options, parser, arguments)
         return int(options.run(options))
     except (MinidlError, ImportError, OSError) as error:
-        print(f"minidl {options.command}: {_sentence(error, options)}", file=sys.stderr)
-        return 2
+        return end(f"minidl {options.command}: {_sentence(error, options)}", 2)
     except MemoryError as error:
-        print(f"minidl {options.command}: not enough memory: {error}", file=sys.stderr)
-        return 2
+        return end(f"minidl {options.command}: not enough memory: {error}", 2)
     except KeyboardInterrupt:
-        print(f"minidl {options.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return end(f"minidl {options.command}: interrupted", INTERRUPTED)
 
 
 def _sentence(error: Exception, options: argparse.Namespace) -> str:

@@ -16,9 +16,9 @@ from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
-    "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_strict",
-    "add_threads", "amount", "check_goes_with", "configured", "image_files", "keywords", "names",
-    "numbers", "rate", "set_threads", "whole", "with_options",
+    "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_shards",
+    "add_strict", "add_threads", "amount", "check_goes_with", "configured", "image_files",
+    "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -231,6 +231,15 @@ def add_material(command: Any) -> None:
     command.add_argument(
         "--batch-size", type=whole, metavar="N", help="images a step (default: by data set)"
     )
+
+
+def add_shards(command: Any) -> None:
+    """Add --shards."""
+    command.add_argument(
+        "--shards", type=whole, metavar="N",
+        help="cut each batch in N, which the ranks of an MPI run share (default: 8 under mpiexec, "
+        "otherwise none)",
+    )  # fmt: skip
 
 
 def add_threads(command: Any) -> None:

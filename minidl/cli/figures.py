@@ -5,6 +5,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import minidl as md
 from minidl.errors import ArgumentError
 
 __all__ = ["check_figures", "check_folder", "check_weights_file", "save_figures"]
@@ -37,9 +38,12 @@ def check_weights_file(path: Path) -> None:
 
 
 def save_figures(options: argparse.Namespace, content: dict[str, Any]) -> None:
-    """Write figures to the file that --json names, if it was given, whole or not at all."""
+    """Write figures to the file that --json names, if it was given, whole or not at all.
+
+    Of an MPI run, rank 0 does.
+    """
     from minidl.io.plain_json import save_json
 
     path: Path | None = getattr(options, "json", None)
-    if path is not None:
+    if path is not None and md.distributed.rank == 0:
         save_json(path, content, options.command)

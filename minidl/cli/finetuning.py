@@ -11,6 +11,7 @@ from minidl.cli.arguments import (
     add_config,
     add_mixing,
     add_no_mirror,
+    add_shards,
     add_strict,
     add_threads,
     keywords,
@@ -92,6 +93,7 @@ def _add_recipe(finetune: argparse.ArgumentParser) -> None:
         help="passes over the training images in fine-tuning (default: 6)",
     )  # fmt: skip
     finetune.add_argument("--batch-size", type=whole, metavar="N", help="(default: 16)")
+    add_shards(finetune)
     finetune.add_argument(
         "--lr", type=rate, metavar="X",
         help="largest learning rate of fine-tuning (default: found on images held out)",

@@ -68,6 +68,11 @@ def _add_bench(commands: Any) -> None:
         "--compare", type=Path, nargs=2, metavar=("A", "B"),
         help="measure nothing: a table of two files that --json made",
     )  # fmt: skip
+    bench.add_argument(
+        "--distributed", action="store_true",
+        help="instead measure training over 1, 2, 4, ... ranks of one thread, as many as --threads "
+        "says, and tell by a model how it scales to 256 machines; needs mpiexec",
+    )  # fmt: skip
 
 
 def _warmup(options: argparse.Namespace) -> int:
@@ -112,18 +117,25 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from minidl.bench import machines, short
+    from minidl.bench import machines, scaling, short
     from minidl.io.plain_json import save_json, to_json
 
     if options.compare:
         print(machines.render(*options.compare))
         return 0
     md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
-    result = short.compare(options.threads, tell=lambda text: print(text, file=sys.stderr))
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if options.distributed:
+        result, shown = scaling.measure(options.threads, tell), scaling.render
+    else:
+        result, shown = short.compare(options.threads, tell), short.render
     if options.json == STDOUT:
         print(to_json(result, "bench"))
         return 0
-    print(short.render(result))
+    print(shown(result))
     if options.json:
         save_json(options.json, result, "bench")
     return 0

@@ -10,6 +10,7 @@ from minidl.cli.arguments import (
     add_material,
     add_mixing,
     add_no_mirror,
+    add_shards,
     add_threads,
     amount,
     keywords,
@@ -105,6 +106,7 @@ def _add_recipe(train: argparse.ArgumentParser) -> None:
         "--accumulate", type=whole, metavar="N",
         help="batches whose mean gradient is one step (default: 1)",
     )  # fmt: skip
+    add_shards(train)
     train.add_argument(
         "--patience", type=whole, metavar="N",
         help="stop after N epochs without a lower validation loss (default: never)",

@@ -13,6 +13,7 @@ import numpy as np
 from minidl import random
 from minidl.checks import positive, whole
 from minidl.data.dataset import Dataset
+from minidl.distributed.order import bounds
 from minidl.errors import ArgumentError, DTypeError, StateError
 from minidl.foreign import Advising
 from minidl.recording import here
@@ -86,10 +87,42 @@ class DataLoader(Advising):
         return full if self.drop_last or not rest else full + 1
 
     def __iter__(self) -> Iterator[Batch]:
+        return self._begin_pass(self._batch)
+
+    def every(self, step: int, start: int) -> Iterator[Batch]:
+        """Iterate over one epoch as `iter` does, but make only the batches start, start + step, ...
+
+        For measuring: until the pass ends, the loader's position is of no use.
+        """
+        return self._begin_pass(self._batch, slice(start, None, step))
+
+    def in_shards(self, count: int, own: Sequence[int]) -> Iterator[tuple[int, list[Batch]]]:
+        """Iterate over one epoch as `iter` does, with each batch cut in `count` shards of its rows.
+
+        own: the numbers of those that are made; nothing is read of the others.
+        Random transforms draw from `seed`, the epoch, the batch and the shard's number.
+        Yields (rows of the whole batch, the shards of `own`); shard i is rows n * i // count to
+        n * (i + 1) // count of n.
+        """
+
+        def make(indices: np.ndarray, seed: tuple[int, ...]) -> tuple[int, list[Batch]]:
+            edges = bounds(len(indices), count)
+            shards = [
+                self._batch(indices[edges[i] : edges[i + 1]], (*seed, 1 + i))
+                if edges[i] < edges[i + 1]
+                else ()
+                for i in own
+            ]
+            return len(indices), shards
+
+        return self._begin_pass(make)
+
+    def _begin_pass(self, make: Callable[..., Any], chosen: slice = slice(None)) -> Iterator[Any]:
+        """Return an iterator over what `make` makes of this epoch's jobs."""
         if self._running is not None:  # the last pass was left before its end
             self._begin(self._epoch + 1)
         self._running = this_pass = object()
-        return self._pass(this_pass, self._jobs()[self._position :])
+        return self._pass(this_pass, self._jobs()[self._position :][chosen], make)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows; no batch is made."""
@@ -132,13 +165,15 @@ class DataLoader(Advising):
     def _begin(self, epoch: int, position: int = 0) -> None:
         self._epoch, self._position, self._running = epoch, position, None
 
-    def _pass(self, this_pass: object, rest: Sequence[Job]) -> Iterator[Batch]:
-        """Yield the batches of the jobs `rest`; keeps the loader's position.
+    def _pass(
+        self, this_pass: object, rest: Sequence[Job], make: Callable[..., Any]
+    ) -> Iterator[Any]:
+        """Yield what is made of the jobs `rest`; keeps the loader's position.
 
         Once another pass has begun, an older one still gives its batches but counts no more.
         """
         start = perf_counter()
-        with contextlib.closing(self._batches(rest)) as batches:
+        with contextlib.closing(_made(rest, make, self.workers)) as batches:
             for batch in batches:
                 if self._running is this_pass:
                     self._position += 1
@@ -168,24 +203,28 @@ class DataLoader(Advising):
         rng = np.random.default_rng(seed) if self.augment else None
         return self.dataset.prepared(indices, self.transform, rng)
 
-    def _batches(self, rest: Sequence[Job]) -> Generator[Batch, None, None]:
-        if not self.workers:
-            for job in rest:
-                yield self._batch(*job)
-            return
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-loader")
-        try:
-            todo = iter(rest)
-            # Bounded look-ahead: a batch being made for each worker, and one waiting.
-            ahead: deque[Future[Batch]] = deque(
-                pool.submit(self._batch, *job) for job in islice(todo, 2 * self.workers)
-            )
-            while ahead:
-                batch = ahead.popleft().result()
-                ahead.extend(pool.submit(self._batch, *job) for job in islice(todo, 1))
-                yield batch
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+
+def _made(
+    jobs: Sequence[Job], make: Callable[..., Any], workers: int
+) -> Generator[Any, None, None]:
+    """Yield what is made of each job, in order, by so many threads ahead."""
+    if not workers:
+        for job in jobs:
+            yield make(*job)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-loader")
+    try:
+        todo = iter(jobs)
+        # Bounded look-ahead: a batch being made for each worker, and one waiting.
+        ahead: deque[Future[Any]] = deque(
+            pool.submit(make, *job) for job in islice(todo, 2 * workers)
+        )
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(pool.submit(make, *job) for job in islice(todo, 1))
+            yield batch
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _transforms(given: Any) -> list[Transform]:

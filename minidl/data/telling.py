@@ -9,6 +9,7 @@ import numpy as np
 from minidl.data.duplicates import Duplicate, exact_duplicates
 from minidl.data.scanning import kinds
 from minidl.data.splits import labels_of, name_of
+from minidl.distributed.world import world
 from minidl.text import printable, shortened, table
 
 __all__ = [
@@ -24,6 +25,8 @@ Tell = Callable[[str], None]
 
 def teller(verbose: bool) -> Tell:
     """Return a function that prints a text at once or, unless `verbose`, does nothing."""
+    if world().rank > 0:
+        return _leave_to_rank_0
     return _print if verbose else _ignore
 
 
@@ -33,6 +36,10 @@ def _print(text: str) -> None:
 
 
 def _ignore(text: str) -> None:
+    pass
+
+
+def _leave_to_rank_0(text: str) -> None:
     pass
 
 

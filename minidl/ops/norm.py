@@ -12,6 +12,7 @@ from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, Sample, sample
 from minidl.autograd.tensor import Tensor
 from minidl.checks import flag, lengths, real
+from minidl.distributed.meeting import here
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops.activation import (
     FUSED,
@@ -20,6 +21,7 @@ from minidl.ops.activation import (
     torch_activate,
 )
 from minidl.ops.elementwise import add, multiply, negative, sqrt
+from minidl.ops.joint_norm import joint_batch_norm
 from minidl.ops.moments import var as variance
 from minidl.ops.reduce import mean
 from minidl.recording import again, owns
@@ -233,6 +235,10 @@ def batch_norm(
         y = scale_shift(x, scale, shift, residual, activation=within)
         return y if fused else activate(y, activation)
     _check_running(running_mean, running_var)
+    if here.meeting is not None:
+        return joint_batch_norm(
+            x, running_mean, running_var, weight, bias, momentum, eps, residual, activation
+        )
     values = int(np.prod(x.shape[:-1]))
     if values < 2:
         raise ShapeError(

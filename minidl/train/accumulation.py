@@ -13,7 +13,7 @@ from minidl.models import AuxiliaryLoss
 from minidl.nn import CrossEntropyLoss, NLLLoss
 from minidl.optim._checks import alike
 
-__all__ = ["Accumulation"]
+__all__ = ["Accumulation", "check_reduction", "weight_of"]
 
 
 class Accumulation:
@@ -28,7 +28,7 @@ class Accumulation:
     def __init__(self, every: int, loss: Any, named: Callable[[], Mapping[str, Tensor]]) -> None:
         self.every, self._named = positive("Trainer", "accumulate", every), named
         if every > 1:
-            _check_reduction(loss)
+            check_reduction("accumulate=", loss)
         self._means: dict[Tensor, np.ndarray] = {}  # the same arrays each time, for capture
         self.clear()
 
@@ -42,9 +42,8 @@ class Accumulation:
         each = -(-batches // self.every)
         return each * epochs - (each if done == batches else done // self.every)
 
-    def add(self, params: Iterable[Tensor], loss: Any, x: Any, target: Any) -> None:
-        """Take the gradients of one more batch into the mean."""
-        weight = _weight(loss, x, target)
+    def add(self, params: Iterable[Tensor], weight: float) -> None:
+        """Take the gradients of one more batch, which weighs `weight_of` it, into the mean."""
         self.batches += 1
         self._weight += weight
         share = weight / self._weight
@@ -95,18 +94,18 @@ class Accumulation:
         self._reached = set(self._means)
 
 
-def _check_reduction(loss: Any) -> None:
+def check_reduction(argument: str, loss: Any) -> None:
     """Raise ArgumentError for a loss that isn't a mean, and so would be weighted wrongly."""
     reduction = getattr(_main(loss), "reduction", "mean")
     if reduction != "mean":
         raise ArgumentError(
-            f"Trainer: accumulate= takes the mean over batches, the loss has reduction="
-            f'{reduction!r}: give it reduction="mean"'
+            f"Trainer: {argument} takes the mean over the parts of a batch, the loss has "
+            f'reduction={reduction!r}: give it reduction="mean"'
         )
 
 
-def _weight(loss: Any, x: Any, target: Any) -> float:
-    """How much the mean of a batch's loss is over: numbers of targets, or weights of labels.
+def weight_of(loss: Any, x: Any, target: Any) -> float:
+    """Return how much the mean of a batch's loss is over: numbers of targets, or weights of labels.
 
     A function of one's own is taken to be a mean over all of its targets.
     """

@@ -10,13 +10,14 @@ from typing import Any
 
 from tqdm import tqdm  # tqdm.auto warns in notebooks without ipywidgets
 
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError
 from minidl.kernels import _notice
 from minidl.train.history import describe
 
 __all__ = [
     "Callback", "ProgressBar", "changes_batches", "check_direction", "checked_mode", "monitored",
-    "telling",
+    "of_this_rank", "telling",
 ]  # fmt: skip
 
 
@@ -28,9 +29,12 @@ class Callback:
 
     columns: the names of what it adds to the rows of the history in `on_epoch_end`, for callbacks
         after it to monitor.
+    one_rank: whether it only prints or writes what the ranks of an MPI run all have, so that rank 0
+        alone runs it.
     """
 
     columns: Sequence[str] = ()
+    one_rank = False
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
         """Training begins, with `batches` batches to go."""
@@ -69,10 +73,13 @@ class ProgressBar(Callback):
     Kernels are compiled once, so the time that takes is no part of the speed.
     """
 
+    one_rank = True
+
     def __getstate__(self) -> dict[str, Any]:
         return {}  # copies begin with `on_fit_begin`; the bar on the terminal isn't theirs
 
     def on_fit_begin(self, trainer: Any, batches: int) -> None:
+        self._began = time.perf_counter(), world().spent
         self._pause = 0.1 if sys.stderr.isatty() else 10  # seconds; few updates in a log file
         self._bar = _Bar(total=batches, unit="batch", dynamic_ncols=True, mininterval=self._pause)
         self._told = -math.inf
@@ -94,6 +101,12 @@ class ProgressBar(Callback):
         self._listen_no_more()
         if trainer.stopped is not None:
             self._bar.write(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
+        if world().size > 1:
+            seconds = time.perf_counter() - self._began[0]
+            spent = world().spent - self._began[1]
+            self._bar.write(
+                f"{world().size} ranks: of {seconds:.1f} s, {spent:.1f} s in communication"
+            )
         self._bar.close()
 
     def _tell_of_compiling(self, name: str) -> None:
@@ -165,6 +178,11 @@ def changes_batches(callback: Callback) -> bool:
     """Whether a callback, or this one object of its class, may replace batches of images."""
     own = "on_batch_begin" in vars(callback)
     return own or getattr(type(callback), "on_batch_begin", None) is not Callback.on_batch_begin
+
+
+def of_this_rank(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return those that this rank runs."""
+    return [each for each in callbacks if not each.one_rank or world().rank == 0]
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ class Checkpoint(Callback):
     mode: whether less ("min") or more ("max") of it is better; None is "min", for losses only.
     """
 
+    one_rank = True
+
     def __init__(
         self,
         folder: str | os.PathLike[str],

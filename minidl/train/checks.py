@@ -14,12 +14,14 @@ from minidl.nn.modes import shadow
 from minidl.optim import EMA, Optimizer
 from minidl.optim.lr_scheduler import LinearWarmup, LRScheduler
 from minidl.train.callbacks import Callback, check_direction
+from minidl.train.checkpoint import Checkpoint
 from minidl.train.progress import pair
+from minidl.train.stopping import EarlyStopping
 
 __all__ = [
-    "check_callbacks", "check_held", "check_loader", "check_loss", "check_monitor",
-    "check_normalization", "check_optimizer", "check_parts", "check_plain", "check_steps",
-    "check_watched", "named_parameters",
+    "check_callbacks", "check_columns", "check_held", "check_loader", "check_loss",
+    "check_monitor", "check_normalization", "check_optimizer", "check_parts", "check_plain",
+    "check_steps", "named_parameters",
 ]  # fmt: skip
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
@@ -230,7 +232,22 @@ def check_steps(scheduler: Any, steps: int) -> None:
             )
 
 
-def check_watched(who: str, monitor: str | None, columns: Sequence[str]) -> None:
+def check_columns(trainer: Any, listeners: Sequence[Callback], validation: bool) -> None:
+    """Raise ArgumentError where something monitors what isn't measured."""
+    check_monitor(trainer.scheduler, trainer.monitor)
+    measured = ["loss", *trainer.metrics]
+    if validation:
+        measured += [f"val_{name}" for name in measured]
+    _check_watched("Trainer", trainer.monitor, measured)
+    columns = ["epoch", "lr", *measured, "seconds"]
+    for callback in listeners:
+        if isinstance(callback, Checkpoint | EarlyStopping):
+            _check_watched(type(callback).__name__, callback.monitor, columns)
+        added = callback.columns
+        columns += [added] if isinstance(added, str) else added
+
+
+def _check_watched(who: str, monitor: str | None, columns: Sequence[str]) -> None:
     """Raise ArgumentError for a column that no epoch will have."""
     if monitor is not None and monitor not in columns:
         validation = any(name.startswith("val_") for name in columns)
@@ -272,14 +289,38 @@ def check_plain(who: str, loader: Any) -> None:
         )
 
 
-def check_normalization(who: str, model: Module, loader: Any) -> None:
-    """Raise ArgumentError if batch normalization will get one value a channel in a last batch."""
+def check_normalization(who: str, model: Module, loader: Any, shards: int = 1) -> None:
+    """Raise ArgumentError if batch normalization will get one value a channel in a last batch, or
+    in a shard of a batch."""
     norms = [m for m in model.modules() if _normalizes(m) and not m.frozen]
-    alone, mend = _one_row(loader) if norms else (None, "")
+    if norms and shards > 1:
+        _check_shards(who, model, loader, shards)
+    alone, mend = _one_row(loader) if norms and shards == 1 else (None, "")
     if alone is not None and (name := _starved(model, alone)) is not None:
         raise ArgumentError(
             f"{who}: the last batch of an epoch has one row, from which {name} can't compute a "
             f"variance: {mend}"
+        )
+
+
+def _check_shards(who: str, model: Module, loader: Any, shards: int) -> None:
+    """Raise ArgumentError if batch normalization will get a shard of one value a channel."""
+    if isinstance(loader, DataLoader):
+        size = loader.batch_size
+        whole, rest = divmod(len(loader.dataset), size)
+        counts = [size] * bool(whole) + [rest] * bool(rest and not loader.drop_last)
+        mend = f"{len(loader.dataset)} rows in batches of {size}: give larger batches, or drop_last"
+        x = loader.last_batch()[0][:1] if min(counts) < 2 * shards else None
+    elif type(loader) in (list, tuple):
+        counts, mend = [len(x) for x, _ in loader], "give larger batches"
+        x = loader[0][0][:1]
+    else:
+        return
+    small = min(counts)
+    if small < 2 * shards and (name := _starved(model, x)) is not None:
+        raise ArgumentError(
+            f"{who}: a batch of {small} rows in shards={shards} has shards of one row, from which "
+            f"{name} can't compute a variance: give fewer shards ({mend})"
         )
 
 

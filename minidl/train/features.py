@@ -9,10 +9,12 @@ import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.data import ArrayDataset, DataLoader, Dataset, HDF5Dataset, HDF5Writer
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
 from minidl.train.progress import pair
+from minidl.train.turns import in_rounds, own_batches
 
 __all__ = ["extract_features", "features_of"]
 
@@ -33,6 +35,7 @@ def extract_features(
     out: an HDF5 file to write, batch by batch; None keeps all in memory.
     overwrite: whether an older file may be replaced.
     pool: average maps (N, H, W, C) over their pixels, to (N, C).
+    The ranks of an MPI run take turns with the batches, and rank 0 writes the file.
     Returns the data set of (features, label): an ArrayDataset or, of the file, an HDF5Dataset.
     Raises ArgumentError for an unknown layer and for one that isn't run.
     """
@@ -47,16 +50,20 @@ def extract_features(
     writer = None
     try:
         for features, labels in batches:
+            if world().rank > 0:
+                continue
             if writer is None:
                 writer = HDF5Writer(out, features.shape[1:], "float32", classes, overwrite)
             writer.add(features, labels)
-        if writer is None:
+        if writer is not None:
+            writer.close()
+        elif world().rank == 0:
             raise ArgumentError("extract_features: the loader has no batches")
-        writer.close()
     except BaseException:
         if writer is not None:
             writer.discard()  # what is half extracted can't be gone on with
         raise
+    world().barrier()
     return HDF5Dataset(out)
 
 
@@ -67,10 +74,18 @@ class _ReachedError(Exception):
 def features_of(
     model: Module, layer: str, loader: Iterable[Any], pool: bool = True, *, before: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(features, labels) of each batch. See `extract_features`.
+    """(features, labels) of each batch or, of an MPI run, of one a rank. See `extract_features`.
 
     before: take what goes into the layer, not what comes out of it.
     """
+    made = _own_features(model, layer, loader, pool, before)
+    return in_rounds(made)  # type: ignore[return-value]
+
+
+def _own_features(
+    model: Module, layer: str, loader: Iterable[Any], pool: bool, before: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(features, labels) of this rank's batches."""
     modules = dict(model.named_modules())
     if layer not in modules or not layer:
         near = ", ".join(name for name in modules if name and name.count(".") <= 1)
@@ -84,7 +99,7 @@ def features_of(
         raise _ReachedError
 
     part = dict(twin.named_modules())[layer]
-    for batch in loader:
+    for batch in own_batches(loader):
         x, labels = pair(batch, "extract_features")
         with no_grad(), part.register_forward_hook(reached), contextlib.suppress(_ReachedError):
             twin(x)

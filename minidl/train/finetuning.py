@@ -38,6 +38,7 @@ from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, check_begun
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings, choice
+from minidl.train.sharding import shards_of
 from minidl.train.showing import LivePage, data_shown, save_report, training_share
 from minidl.train.stopwatch import Stopwatch
 from minidl.train.task import Task
@@ -59,6 +60,7 @@ def finetune(
     size: int | None = None,
     epochs: int = 6,
     batch_size: int = 16,
+    shards: int | None = None,
     lr: float | None = None,
     freeze: str | None = None,
     mirror: bool = True,
@@ -91,6 +93,8 @@ def finetune(
     size: height and width of the images, in pixels, for networks that take any; None: those of
         the images that the weights are of.
     epochs: of fine-tuning; training from scratch takes three times as many.
+    shards: into how many a batch is cut, which the ranks of an MPI run share, as `Trainer` takes
+        them; None: 8 under mpiexec, otherwise none.
     lr: the largest of fine-tuning; None: the best of several for images held out.
     freeze: the layer up to which the body isn't trained; None: all is.
     mirror: whether photographs may be mirrored; grey images never are, and images of which numbers
@@ -114,9 +118,9 @@ def finetune(
     check_arguments("train.finetune", arguments)
     check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
     check_settings(
-        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size, lr=lr,
-        mirror=mirror, mixup=mixup, cutmix=cutmix, class_weights=class_weights, scratch=scratch,
-        seed=seed, seeds=seeds, resume=resume,
+        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size,
+        shards=shards, lr=lr, mirror=mirror, mixup=mixup, cutmix=cutmix,
+        class_weights=class_weights, scratch=scratch, seed=seed, seeds=seeds, resume=resume,
     )  # fmt: skip
     task = given["task"] = choice("train.finetune", "task=", task, TASKS)
     if task != CLASSES and class_weights:
@@ -130,6 +134,7 @@ def finetune(
     recipe: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "shards": shards_of(shards),
         "lr": lr,
         "freeze": freeze,
         # Photographs may be mirrored; what is grey and small is mostly text. Numbers may be of what
@@ -171,7 +176,7 @@ def finetune(
     run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings, watch)
     if resume:
         check_begun(run, images=[len(parts.training), len(parts.validation)])
-        transfer.checkpoints = run.folder / CHECKPOINTS
+        transfer.checkpoints = run.home / CHECKPOINTS
     tell = teller(verbose)
     _tell_before(tell, network, parts, name, seed, task)
     again = replace(transfer, network=copy.deepcopy(network), scratch=None)

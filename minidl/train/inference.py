@@ -10,11 +10,13 @@ from tqdm import tqdm
 
 from minidl import models
 from minidl.data import DataLoader, Dataset, transforms
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.models import Network
 from minidl.nn.modes import evaluating
 from minidl.text import printable
 from minidl.train.task import TASKS
+from minidl.train.turns import joined, own_batches
 
 __all__ = ["Members", "class_numbers", "load_members", "log_probabilities"]
 
@@ -235,17 +237,19 @@ def log_probabilities(
     loader = DataLoader(images, max(1, batch_size // each), seed=0, workers=2, transform=views)
     found = []
     with evaluating(network), tqdm(
-        total=len(images), unit="image", desc=name, leave=False, disable=None if verbose else True,
-        dynamic_ncols=True,
+        total=len(images), unit="image", desc=name, leave=False,
+        disable=None if verbose and world().rank == 0 else True, dynamic_ncols=True,
     ) as bar:  # fmt: skip
-        for batch, *_ in loader:
+        for batch, *_ in own_batches(loader):
             scores = network(batch).data.astype(np.float64)
             if not np.isfinite(scores.max(axis=1)).all():  # NaN is a maximum as well
                 raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
             scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)
             found.append(TASKS[network.task].joined(scores))
-            bar.update(len(scores))
-    return np.concatenate(found)
+            bar.update(min(len(scores) * world().size, len(images) - bar.n))
+    scores = joined(found)
+    assert scores is not None
+    return scores
 
 
 def _views(network: Network, ten_crop: bool) -> tuple[int, list[Any]]:

@@ -24,6 +24,8 @@ class CSVLog(Callback):
     Raises OSError, naming the file, where the system refuses to write.
     """
 
+    one_rank = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
@@ -49,6 +51,8 @@ class TensorBoardLog(Callback):
         training wrote there, TensorBoard hides the epochs that are trained anew.
     Raises ImportError without tensorboardX (extra `logs`), when `fit` begins.
     """
+
+    one_rank = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)

@@ -25,6 +25,8 @@ class TrainingMonitor(Callback):
     system refuses to write.
     """
 
+    one_rank = True
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 

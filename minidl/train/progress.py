@@ -1,10 +1,11 @@
 """How far a training has come, and how it is saved and gone on from."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, StateError
 from minidl.io import load_checkpoint, save_checkpoint
 from minidl.io.checkpoint import all_or_nothing, generators
@@ -53,17 +54,18 @@ class Progress:
         # that is then overwritten, doesn't count.
         generators.load_state_dict(generators_)
 
-    def rest(self, loader: Any) -> Iterator[tuple[Any, Any]]:
-        """The batches of this epoch that are still to come."""
+    def rest(self, loader: Any, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches of this epoch that are still to come; batches: the loader, or those of it
+        in another form."""
         if self.batch == 0:
             self.means = Means()
         # A minidl loader knows its position; of another, what was done is passed over.
         has_state = hasattr(loader, "load_state_dict")
         skip = 0 if has_state else self.batch
-        for i, batch in enumerate(islice(loader, skip, None)):
+        for i, batch in enumerate(islice(batches, skip, None)):
             if has_state and i == 0:
                 self._pass = loader.state_dict()
-            yield pair(batch, "fit")
+            yield batch
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         self.history.rows.append(row)
@@ -121,12 +123,15 @@ def pair(batch: Any, who: str) -> tuple[Any, Any]:
 
 
 def save_progress(trainer: Any, path: str | os.PathLike[str]) -> None:
-    """`Trainer.save`."""
+    """`Trainer.save`; of an MPI run, rank 0 writes."""
+    if world().rank > 0:
+        return
     states = [[type(each).__name__, each.state_dict()] for each in _with_state(trainer)]
     extra = {
         "trainer": trainer.progress.state_dict(),
         "callbacks": states,
         "accumulated": trainer.accumulation.state_dict(),
+        "shards": None if trainer.sharding is None else trainer.sharding.count,
     }
     save_checkpoint(path, **_parts(trainer), extra=extra)
 
@@ -142,6 +147,7 @@ def load_progress(trainer: Any, path: str | os.PathLike[str], strict: bool) -> N
                 f"{os.fspath(path)}: the checkpoint isn't a Trainer's: load it with "
                 "md.load_checkpoint"
             )
+        _check_shards(trainer, extra.get("shards"))
         trainer.accumulation.load_state_dict(extra["accumulated"])
         states = list(extra["callbacks"])
         for each in callbacks:  # the first state of its class; a new callback has none
@@ -150,6 +156,16 @@ def load_progress(trainer: Any, path: str | os.PathLike[str], strict: bool) -> N
                 states.remove(found)
                 each.load_state_dict(found[1])
         trainer.progress.load_state_dict(extra["trainer"])
+
+
+def _check_shards(trainer: Any, begun: int | None) -> None:
+    """Raise StateError where the training was begun with other shards, and gives other numbers."""
+    now = None if trainer.sharding is None else trainer.sharding.count
+    if trainer.optimizer is not None and begun != now:
+        raise StateError(
+            f"the checkpoint is of a training with shards={begun}, not {now}: give Trainer "
+            f"shards={begun}" + ("" if begun else ", which means without mpiexec")
+        )
 
 
 def _with_state(trainer: Any) -> list[Any]:

@@ -92,6 +92,7 @@ def trainer_of(
         scheduler=_schedule(settings["schedule"], optimizer, settings["epochs"], steps),
         callbacks=[*mixing(settings["mixup"], settings["cutmix"], classes), *callbacks],
         accumulate=settings["accumulate"],
+        shards=settings["shards"],
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.data.telling import Tell
+from minidl.distributed.world import world
 from minidl.errors import FileFormatError, StateError
 from minidl.io.atomic import atomic_write
 from minidl.io.plain_json import save_json, to_json
@@ -19,13 +20,14 @@ CHECKPOINTS = "checkpoints"
 DECISIVE = {
     "train": (
         "model", "arguments", "weights", "data", "size", "file_column", "label_column", "epochs",
-        "batch_size", "optimizer", "schedule", "accumulate", "patience", "label_smoothing",
-        "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix", "seed",
+        "batch_size", "optimizer", "schedule", "accumulate", "shards", "patience",
+        "label_smoothing", "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix",
+        "seed",
     ),
     "finetune": (
         "model", "arguments", "weights", "data", "size", "file_column", "label_column", "task",
-        "epochs", "batch_size", "lr", "freeze", "mirror", "mixup", "cutmix", "class_weights",
-        "seed",
+        "epochs", "batch_size", "shards", "lr", "freeze", "mirror", "mixup", "cutmix",
+        "class_weights", "seed",
     ),
 }  # fmt: skip
 
@@ -33,7 +35,7 @@ DECISIVE = {
 def resume_run(trainer: Trainer, run: Run, tell: Tell) -> None:
     """Resume the training whose checkpoints are in the run's folder, if there are any."""
     check_begun(run)
-    last = resume_trainer(trainer, run.folder / CHECKPOINTS)
+    last = resume_trainer(trainer, run.home / CHECKPOINTS)
     if last is not None:
         tell(f"going on after epoch {trainer.epoch}, from {last}")
 
@@ -44,6 +46,8 @@ def check_begun(run: Run, **more: Any) -> None:
     more: what else decides it, such as how many images there are, beside the run's settings.
     Its settings stand beside them; where there are none yet, they are written.
     """
+    if world().rank > 0:
+        return
     folder, decisive = run.folder / CHECKPOINTS, DECISIVE[run.settings["command"]]
     beside = folder / "settings.json"
     plain = json.loads(to_json(run.settings, "Run: settings"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.io.atomic import atomic_write
 from minidl.io.plain_json import save_json, to_json
@@ -35,6 +36,8 @@ class Run:
     settings: all that decides the result, plain values. `run.settings` has them, the versions of
         minidl, Python, NumPy, Numba and h5py, and the time of the start; nothing is written yet.
     watch: what times the run, from before it if it is given.
+    home: the folder that was given. Of an MPI run rank 0 writes there; the others' `folder` is a
+        temporary one, so that they do the same and leave nothing.
     results: what results.json holds.  report: the path of report.html. None until they are written.
     Raises OSError where the folder can't be made or written in.
     """
@@ -45,7 +48,8 @@ class Run:
         settings: dict[str, Any],
         watch: Stopwatch | None = None,
     ) -> None:
-        self.folder, self.watch = Path(folder), watch or Stopwatch()
+        self.home, self.watch = Path(folder), watch or Stopwatch()
+        self.folder = self.home if world().rank == 0 else _elsewhere()
         self.settings: dict[str, Any] = {
             **settings,
             "minidl": __version__,
@@ -99,6 +103,16 @@ class Run:
             if old and f"{kind}/{path.name}" not in names:
                 path.unlink()
         return names
+
+
+def _elsewhere() -> Path:
+    """Return a folder that is removed at the end."""
+    made = tempfile.TemporaryDirectory(prefix="minidl-rank-")
+    _kept.append(made)
+    return Path(made.name)
+
+
+_kept: list[Any] = []
 
 
 def _make(folder: Path) -> None:

@@ -39,6 +39,7 @@ RULES = {
     "patience": positive,
     "label_smoothing": _share,
     "accumulate": positive,
+    "shards": positive,
     "workers": _from_zero,
     "rand_augment": positive,
     "mixup": _amount,

@@ -10,6 +10,7 @@ from minidl.analysis import grad_cam, report
 from minidl.data import DataLoader, Subset
 from minidl.data.splits import labels_in, labels_of
 from minidl.data.telling import Tell
+from minidl.distributed.world import world
 from minidl.errors import MinidlError
 from minidl.nn import Module
 from minidl.train.callbacks import Callback
@@ -35,11 +36,13 @@ class LivePage(Callback):
     A page that can't be written is told once, and the training goes on.
     """
 
+    one_rank = True
+
     def __init__(self, run: Run, tell: Tell) -> None:
         self.run, self.tell = run, tell
         self.way: str | None = None  # of the approaches, the one that is under way
         self._next = 0.0  # when the next page is due, by the clock of `time.perf_counter`
-        self._failed = False
+        self._failed = world().rank > 0  # which have no page
 
     def of(self, way: str) -> "LivePage":
         """From here on the history is that of an approach, in results.json, not history.json."""
@@ -126,6 +129,8 @@ def _augmented(run: Run, images: Any, augment: Sequence[Any], seed: int, tell: T
 
 def thumbnails(run: Run, images: Sequence[np.ndarray], kind: str, tell: Tell) -> list[str]:
     """Return the names of pictures in the run's folder; none without Pillow, which is told."""
+    if world().rank > 0:
+        return []
     try:
         return run.thumbnails(images, kind)
     except ImportError as error:  # minidl itself trains without Pillow
@@ -172,6 +177,8 @@ def _over(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 def save_report(run: Run, tell: Tell) -> None:
     """Write how long it all took, and report.html, unless a package that it needs is missing."""
     run.watch.lap("measuring and saving")
+    if world().rank > 0:
+        return
     if run.results is not None:
         run.results["time"] = run.watch.seconds
         run.write("results", run.results)

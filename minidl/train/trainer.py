@@ -1,11 +1,10 @@
 """Trainer: the training loop."""
 
-import contextlib
 import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from minidl.config import config
 from minidl.errors import ArgumentError, GradError
 from minidl.foreign import Advising, advised
 from minidl.nn import CrossEntropyLoss, Module
-from minidl.nn.modes import evaluating
-from minidl.train.accumulation import Accumulation
-from minidl.train.callbacks import Callback, ProgressBar, changes_batches, telling
+from minidl.train import measuring
+from minidl.train.accumulation import Accumulation, weight_of
+from minidl.train.agreement import check_alike, check_weights
+from minidl.train.callbacks import Callback, ProgressBar, changes_batches, of_this_rank, telling
 from minidl.train.checkpoint import Checkpoint
 from minidl.train.checks import (
     check_callbacks,
+    check_columns,
     check_held,
     check_loader,
     check_loss,
@@ -31,14 +32,13 @@ from minidl.train.checks import (
     check_parts,
     check_plain,
     check_steps,
-    check_watched,
     named_parameters,
 )  # fmt: skip
-from minidl.train.frozen_body import HeadOnly, gives_features, head_only
+from minidl.train.frozen_body import HeadOnly, head_only
 from minidl.train.history import History
-from minidl.train.metrics import Means, Metric, by_name, measured
+from minidl.train.metrics import Metric, by_name, measured
 from minidl.train.progress import Progress, load_progress, pair, save_progress
-from minidl.train.stopping import EarlyStopping
+from minidl.train.sharding import Measured, sharding_of
 
 __all__ = ["Trainer"]
 
@@ -59,6 +59,11 @@ class Trainer(Advising):
     accumulate: of how many batches a step of the optimizer takes the mean gradient, that of all
         their rows; at the end of an epoch they may be fewer. But for batch normalization, whose
         statistics are a batch's own, that is training on batches so many times as large.
+    shards: cut each batch into so many, whose gradients are computed one by one, with statistics
+        and random numbers of their own, and summed in one order: so the ranks of an MPI run, which
+        share them, give the bits that one process gives. None: 8 under mpiexec, otherwise none.
+        See docs/distributed.md.
+    sync: whether batch normalization, in shards, takes its statistics over the whole batch.
     Raises DTypeError for parts of the wrong type and ArgumentError for what would train nothing, or
     silently something else: an optimizer that doesn't hold exactly what is to be trained, a
     scheduler of another optimizer, hooks of callbacks that are never called.
@@ -76,6 +81,8 @@ class Trainer(Advising):
         *,
         monitor: str | None = None,
         accumulate: int = 1,
+        shards: int | None = None,
+        sync: bool = False,
     ) -> None:
         check_parts(model, optimizer, scheduler, ema)
         if monitor is not None:  # whether one is needed depends on what `fit` measures
@@ -91,6 +98,7 @@ class Trainer(Advising):
         self.accumulation = Accumulation(
             accumulate, self.loss, functools.partial(named_parameters, model, self.loss)
         )
+        self.sharding = None if optimizer is None else sharding_of(shards, self.loss, sync)
         if optimizer is not None:  # what is frozen, and needn't be in it, shows when `fit` begins
             check_held("Trainer", model, optimizer, self.loss)
         self.progress = Progress()
@@ -133,13 +141,14 @@ class Trainer(Advising):
         listeners = sorted(
             check_callbacks(self.callbacks), key=lambda each: isinstance(each, Checkpoint)
         )
-        self._check_columns(listeners, validation)
+        check_columns(self, listeners, validation is not None)
+        check_alike(self, loader, epochs)
         self.stopped = None
         done = self.progress.begin(loader) if self.epoch < epochs else 0
         if done == 0:
             self.accumulation.clear()
         check_steps(self.scheduler, self.accumulation.steps(batches, epochs - self.epoch, done))
-        shown = [*listeners, ProgressBar()] if progress else listeners
+        shown = of_this_rank([*listeners, ProgressBar()] if progress else listeners)
         told = telling(shown, self, max(0, batches * (epochs - self.epoch) - done))
         with told:
             try:
@@ -171,21 +180,9 @@ class Trainer(Advising):
         """Raise ArgumentError if an epoch would not train all that isn't frozen, or fail at its
         end. Callbacks may have changed what is frozen, so each epoch begins with this."""
         check_optimizer("fit", self.model, self.optimizer, self.loss)
-        check_normalization("fit", self.running, loader)
-
-    def _check_columns(self, listeners: Sequence[Callback], validation: Any) -> None:
-        """Raise ArgumentError where something monitors what isn't measured."""
-        check_monitor(self.scheduler, self.monitor)
-        measured = ["loss", *self.metrics]
-        if validation is not None:
-            measured += [f"val_{name}" for name in measured]
-        check_watched("Trainer", self.monitor, measured)
-        columns = ["epoch", "lr", *measured, "seconds"]
-        for callback in listeners:
-            if isinstance(callback, Checkpoint | EarlyStopping):
-                check_watched(type(callback).__name__, callback.monitor, columns)
-            added = callback.columns
-            columns += [added] if isinstance(added, str) else added
+        cut = self.sharding is not None and not self.sharding.sync
+        shards = self.sharding.count if self.sharding is not None and cut else 1
+        check_normalization("fit", self.running, loader, shards)
 
     @property
     def running(self) -> Module:
@@ -234,6 +231,7 @@ class Trainer(Advising):
         self._step_scheduler(row)
         row["seconds"] = time.perf_counter() - start
         self.progress.end_epoch(row)
+        check_weights(self)
         for listener in listeners:
             listener.on_epoch_end(self, row)
 
@@ -256,12 +254,13 @@ class Trainer(Advising):
     def _train_epoch(self, loader: Any, listeners: Sequence[Callback]) -> dict[str, float]:
         self.model.train()
         progress = self.progress
-        for batch in progress.rest(loader):
-            x, target = self._begin_batch(batch, listeners)
-            outputs, loss = self._train_batch(x, target, listeners)
-            if self._gathered(x, target, last=progress.batch + 1 == len(loader)):
+        batches = loader if self.sharding is None else self.sharding.batches(loader, self.callbacks)
+        for batch in progress.rest(loader, batches):
+            found, weight = self._train_batch(batch, listeners)
+            if self._gathered(weight, last=progress.batch + 1 == len(loader)):
                 self._step(listeners)
-            progress.means.add(*measured(self.loss, self.metrics, x, outputs, target, loss))
+            for each in found:
+                progress.means.add(*each)
             progress.batch += 1
             for listener in listeners:
                 listener.on_batch_end(self, progress.means.result())
@@ -270,13 +269,13 @@ class Trainer(Advising):
             self._step(listeners)
         return progress.means.result()
 
-    def _gathered(self, x: Any, target: Any, last: bool) -> bool:
+    def _gathered(self, weight: float, last: bool) -> bool:
         """Whether the gradients are those of a step: of as many batches as it takes."""
         gathered = self.accumulation
         if gathered.every == 1:
             return True
         params = (p for group in self.optimizer.param_groups for p in group["params"])
-        gathered.add(params, self.loss, x, target)
+        gathered.add(params, weight)
         return gathered.finish() if last or gathered.batches == gathered.every else False
 
     def _step(self, listeners: Sequence[Callback]) -> None:
@@ -294,7 +293,7 @@ class Trainer(Advising):
         """What isn't an argument of a captured call must be the same, or it is another call."""
         return id(self.running), id(self.loss), id(self.optimizer), id(self.ema)
 
-    def _begin_batch(self, batch: tuple[Any, Any], listeners: Sequence[Callback]) -> Any:
+    def begin_batch(self, batch: tuple[Any, Any], listeners: Sequence[Callback]) -> Any:
         """The batch, or what the listeners make of it, one after the other."""
         for listener in listeners:
             replaced = listener.on_batch_begin(self, *batch)
@@ -308,30 +307,50 @@ class Trainer(Advising):
         return batch
 
     def _train_batch(
-        self, x: Any, target: Any, listeners: Sequence[Callback]
-    ) -> tuple[np.ndarray, float]:
+        self, batch: Any, listeners: Sequence[Callback]
+    ) -> tuple[list[Measured], float]:
+        """What was measured of a batch, or each of its shards, and what the batch weighs.
+
+        The parameters then have its gradients.
+        """
+        if self.sharding is not None:
+            return self.sharding.train(self, batch, listeners)
+        x, target = self.begin_batch(pair(batch, "fit"), listeners)
+        outputs, loss = self.gradients(x, target)
+        if not math.isfinite(loss):
+            self.refuse_loss(x, target, loss, listeners)
+        weight = weight_of(self.loss, x, target) if self.accumulation.every > 1 else 1.0
+        return [measured(self.loss, self.metrics, x, outputs, target, loss)], weight
+
+    def gradients(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
         """The outputs of a batch and its loss, with its gradients in the parameters."""
         capture = is_own(self.running) and is_own(self.loss)
         find = self._gradients if capture else self._find_gradients
-        outputs, loss = find(x, target, self._parts())
-        value = float(loss)
-        if not math.isfinite(value):
-            for listener in listeners:
-                listener.on_bad_loss(self, x, target, value)
-            raise GradError(
-                f"the loss is {value} at epoch {self.epoch + 1}, batch {self.progress.batch + 1}: "
-                "lower the learning rate, look for bad data, or run under md.detect_anomaly() to "
-                "see which op it comes from"
-            )
-        main = outputs[0] if isinstance(outputs, tuple) else outputs
-        return main.data, value
+        return _plain(*find(x, target, self._parts()))
 
-    def _find_gradients(self, x: Any, target: Any, parts: Any) -> tuple[Any, Any]:
-        """The outputs and the loss, and the gradients in the parameters."""
+    def weighted_gradients(self, x: Any, target: Any, weight: float) -> tuple[np.ndarray, float]:
+        """`gradients` times a weight, never captured: for shards that meet others on the way."""
+        dtype = next(p.dtype for p in self.running.parameters())
+        return _plain(*self._find_gradients(x, target, weight=np.asarray(weight, dtype)))
+
+    def refuse_loss(self, x: Any, target: Any, loss: float, listeners: Sequence[Callback]) -> None:
+        """Raise GradError for a loss that isn't finite."""
+        for listener in listeners:
+            listener.on_bad_loss(self, x, target, loss)
+        raise GradError(
+            f"the loss is {loss} at epoch {self.epoch + 1}, batch {self.progress.batch + 1}: "
+            "lower the learning rate, look for bad data, or run under md.detect_anomaly() to "
+            "see which op it comes from"
+        )
+
+    def _find_gradients(
+        self, x: Any, target: Any, parts: Any = None, weight: np.ndarray | None = None
+    ) -> tuple[Any, Any]:
+        """The outputs and the loss, and the gradients, times a weight, in the parameters."""
         self.optimizer.zero_grad()
         outputs = self.running(x)
         loss = self.loss(outputs, target)
-        loss.backward()
+        loss.backward(weight)
         return outputs, loss
 
     def _move(self, parts: Any) -> None:
@@ -351,45 +370,21 @@ class Trainer(Advising):
 
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over a loader of (x, target), in evaluation mode."""
-        check_loader("evaluate", loader)
-        check_plain("evaluate: the loader", loader)
-        means, module = Means(), self._taker(loader)
-        with self._evaluating():
-            for batch in loader:
-                x, target = pair(batch, "evaluate")
-                outputs = self._outputs_of(module, x)
-                loss = float(self.loss(outputs, target))
-                means.add(*measured(self.loss, self.metrics, x, outputs.data, target, loss))
-        if not means.result():
-            raise ArgumentError("evaluate: the loader has no batches")
-        return means.result()
+        return measuring.evaluate(self, loader)
 
     def predict(self, loader: Any) -> np.ndarray:
         """The outputs (N, ...) for a loader of x, (x,) or (x, target), in evaluation mode."""
-        check_plain("predict: the loader", loader)
-        outputs, module = [], self._taker(loader)
-        with self._evaluating():
-            for batch in loader:
-                x = batch[0] if isinstance(batch, tuple | list) else batch
-                outputs.append(self._outputs_of(module, x).data)
-        if not outputs:
-            raise ArgumentError("predict: the loader has no batches")
-        return np.concatenate(outputs)
+        return measuring.predict(self, loader)
 
-    def _outputs_of(self, module: Module, x: Any) -> Any:
+    def outputs_of(self, module: Module, x: Any) -> Any:
+        """What a module gives for a batch, captured where it can be."""
         if self.ema is not None or not is_own(module):  # averages are other arrays each time
             return module(x)
         if id(module) not in self._forwards:
             self._forwards[id(module)] = Compiled(module, refuse=False)
         return self._forwards[id(module)](x)
 
-    def _taker(self, loader: Any) -> Module:
-        """What takes a loader's batches: the head alone where they are features."""
-        return self.running if gives_features(loader) else self.model
 
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode with the averaged weights, if there are any; then all as it was."""
-        averaged = contextlib.nullcontext() if self.ema is None else self.ema.average_parameters()
-        with evaluating(self.model), averaged:
-            yield
+def _plain(outputs: Any, loss: Any) -> tuple[np.ndarray, float]:
+    main = outputs[0] if isinstance(outputs, tuple) else outputs
+    return main.data, float(loss)

@@ -22,6 +22,7 @@ from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, resume_run
 from minidl.train.run import Run
 from minidl.train.settings import check_arguments, check_paths, check_settings
+from minidl.train.sharding import shards_of
 from minidl.train.showing import LivePage, data_shown, save_report, training_share
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
@@ -58,6 +59,7 @@ def train(
     patience: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,
+    shards: int | None = None,
     optimizer: str = "sgd",
     lr: float | None = None,
     weight_decay: float | None = None,
@@ -92,6 +94,8 @@ def train(
     epochs, batch_size: None: what suits the data (`RECIPES`).
     patience: stop after so many epochs without a lower validation loss; None: never.
     accumulate: of how many batches a step takes the mean gradient.
+    shards: into how many a batch is cut, which the ranks of an MPI run share, as `Trainer` takes
+        them; None: 8 under mpiexec, otherwise none.
     optimizer: the name of one in `minidl.optim`, such as "sgd", with momentum 0.9, or "adamw".
     lr, weight_decay: None: for SGD what suits the data (`RECIPES`), for others their own defaults.
     schedule: of the learning rate: "cosine" falls to 0, "onecycle" rises before and falls, after
@@ -143,7 +147,7 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     check_paths(who, data=data, **optional)
     named = (
         "download", "size", "augment", "mirror", "rand_augment", "mixup", "cutmix",
-        "label_smoothing", "class_weights", "patience", "batch_size", "accumulate", "lr",
+        "label_smoothing", "class_weights", "patience", "batch_size", "accumulate", "shards", "lr",
         "weight_decay", "workers", "seed", "resume",
     )  # fmt: skip
     check_settings(who, **{name: given[name] for name in named})
@@ -161,6 +165,7 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         **{n: given[n] for n in ("data", "data_dir", "size", "file_column", "label_column")},
         **recipe,
         **{n: given[n] for n in ("augment", "mirror", "rand_augment", "seed")},
+        "shards": shards_of(given["shards"]),
     }
     return settings, checked_logs(who, given["log"])
 

@@ -85,6 +85,7 @@ class Transfer:
     augment: those that come before, in training only.
     mirror: whether a mirrored image is as good as the image. Then the probe learns from both, and
         what is measured is the mean over both.
+    shards: into how many a batch is cut, as `Trainer` takes them.
     epochs: how often fine-tuning sees the training images; training from scratch, three times that.
     lr: the largest of fine-tuning; None: that of `RATES` which is best for images held out.
     freeze: the layer up to which fine-tuning leaves the body as it is; None: it trains all layers.
@@ -107,6 +108,7 @@ class Transfer:
     augment: Sequence[Any] = ()
     mirror: bool = False
     batch_size: int = 16
+    shards: int | None = None
     epochs: int = 6
     lr: float | None = None
     freeze: str | None = None
@@ -274,6 +276,7 @@ class Transfer:
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
             callbacks=self._callbacks(name, kept),
+            shards=self.shards,
         )
         if kept is not None:
             resume_trainer(trainer, kept)

@@ -1,0 +1,84 @@
+"""How all ranks end when one of them can't go on: together, within seconds, with one message."""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import Any, NoReturn
+
+__all__ = ["end_together", "fail", "silence", "without_mpi"]
+
+GRACE = 1.0  # seconds that a rank waits for those before it to fail, and tell, first
+STEP = 0.25  # seconds more for each rank
+LONGEST = 20.0
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
+_stderr: list[Any] = []  # what errors are told on, where `silence` has closed the other
+
+
+def silence() -> None:
+    """Let this rank print nothing but errors that it alone has."""
+    if not _stderr:
+        _stderr.append(os.fdopen(os.dup(2), "w", buffering=1))
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            stream.flush()
+            os.dup2(nowhere, number)
+
+
+def fail(text: str, status: int = 1) -> NoReturn:
+    """Print a text and end all ranks with that status; called by several, the first one's counts.
+
+    Rank 0 does so at once. Another first gives the ranks before it the time to do the same: an
+    error that all have is told once, and one that a single rank has by that one.
+    """
+    from minidl.distributed.world import world
+
+    ranks = world()
+    if ranks.rank > 0:
+        time.sleep(min(GRACE + STEP * ranks.rank, LONGEST))
+        text = f"rank {ranks.rank} of {ranks.size}: {text}"
+    sys.stdout.flush()
+    print(text, file=_stderr[0] if _stderr else sys.stderr, flush=True)
+    last = threading.Timer(LONGEST / 4, os._exit, [status])  # should MPI itself be stuck
+    last.daemon = True
+    last.start()
+    ranks.abort(status)
+    os._exit(status)  # a rank alone
+
+
+def end_together(ranks: Any) -> None:
+    """Let an exception that nobody catches end all ranks, which otherwise wait for this one."""
+    before = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):  # all have got it; rank 0 may have much to save
+            interrupted()
+        fail("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+    sys.excepthook = told if before is sys.__excepthook__ else before
+
+
+def interrupted(text: str = "interrupted", status: int = INTERRUPTED) -> NoReturn:
+    """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first."""
+    from minidl.distributed.world import world
+
+    if world().rank > 0:
+        time.sleep(LONGEST)
+    fail(text, status)
+
+
+def without_mpi(error: Exception) -> NoReturn:
+    """End: an MPI launcher started this, and mpi4py isn't there. One rank says so."""
+    from minidl.distributed.launch import RANKS
+
+    ranks = [os.environ[name] for name in RANKS if name in os.environ]
+    if ranks and ranks[0] != "0":
+        time.sleep(GRACE)
+        os._exit(1)
+    kind = f"{type(error).__name__}: {error}"
+    raise ImportError(
+        "this was started by mpiexec, but MPI can't be used: pip install 'minidl[distributed]' "
+        f"(mpi4py and MPICH; with another MPI, mpi4py alone). {kind}"
+    ) from error

@@ -1,0 +1,219 @@
+"""The ranks of an MPI run, and what they do together: in fixed orders, and never for ever."""
+
+import atexit
+import functools
+import itertools
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from minidl.distributed.launch import MARK, is_launched
+from minidl.distributed.order import Node, bounds, nodes_within, total
+from minidl.distributed.watch import Watch
+from minidl.errors import ArgumentError, DTypeError
+
+__all__ = ["World", "alone", "world"]
+
+SPIN = 2e-4  # seconds of asking again at once; then with pauses, which leave the core to others
+PAUSE = 5e-5
+
+
+class World:
+    """All ranks. One that isn't started by an MPI launcher is alone, and needs no MPI.
+
+    rank: this process's number, from 0.  size: how many there are.
+    spent: seconds in communication so far, waiting for others included.
+    """
+
+    def __init__(self, mpi: Any = None) -> None:
+        self._mpi = mpi
+        self.rank, self.size, self.spent = 0, 1, 0.0
+        if mpi is None:
+            return
+        self._comm = mpi.COMM_WORLD.Dup()
+        self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
+        self._watch = Watch(mpi, self.rank, self.size)
+
+    def abort(self, status: int) -> None:
+        """End all ranks now."""
+        if self._mpi is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI adds nothing to what was told
+            self._mpi.COMM_WORLD.Abort(status)
+
+    # What users call
+
+    def all_reduce(self, array: np.ndarray) -> None:
+        """See `minidl.distributed.all_reduce`."""
+        flat = _flat("all_reduce", array)
+        if array.dtype.kind not in "iufc":
+            raise DTypeError(f"all_reduce sums numbers, got an array of {array.dtype}")
+        if self.size > 1:
+            self.sum_parts(self.size, {Node(self.rank, self.rank + 1): flat})
+
+    def broadcast(self, array: np.ndarray, root: int = 0) -> None:
+        """See `minidl.distributed.broadcast`."""
+        flat = _flat("broadcast", array)
+        if not 0 <= root < self.size:
+            raise ArgumentError(f"broadcast: root must be a rank, 0 to {self.size - 1}, got {root}")
+        if self.size > 1:
+            self._wait(self._comm.Ibcast(_bytes(flat), root), "broadcast")
+
+    def barrier(self) -> None:
+        """See `minidl.distributed.barrier`."""
+        if self.size > 1:
+            self._wait(self._comm.Ibarrier(), "barrier")
+
+    # What minidl builds on
+
+    def share(self, count: int) -> range:
+        """Return which of `count` things, in a row, are this rank's."""
+        edges = bounds(count, self.size)
+        return range(edges[self.rank], edges[self.rank + 1])
+
+    def sum_parts(self, parts: int, sums: dict[Node, np.ndarray]) -> np.ndarray:
+        """Sum vectors (n,) over all `parts`, in the order of `order`; on every rank, the same bits.
+
+        sums: of this rank's parts, `share(parts)`: the largest nodes that they make up. The arrays
+        are written to, and the first of them is the result.
+        Each rank adds up one stretch of the vectors, then all hand theirs to all: where the parts
+        are a power of two and the ranks as well, a rank sends twice the vector's bytes, whatever
+        their number, which no sum over all ranks does with less.
+        """
+        whole = Node(0, parts)
+        if self.size == 1:
+            return total(sums, whole)
+        result = next(iter(sums.values()))
+        edges = bounds(len(result), self.size)
+        mine = slice(edges[self.rank], edges[self.rank + 1])
+        stretch = total(self._exchanged(parts, sums, edges), whole)
+        result[mine] = stretch
+        size = result.itemsize
+        counts = [(b - a) * size for a, b in itertools.pairwise(edges)]
+        placed = [_bytes(result), counts, [a * size for a in edges[:-1]], self._mpi.BYTE]
+        self._wait(self._comm.Iallgatherv(self._mpi.IN_PLACE, placed), "sum")
+        return result
+
+    def _exchanged(
+        self, parts: int, sums: dict[Node, np.ndarray], edges: list[int]
+    ) -> dict[Node, np.ndarray]:
+        """Return this rank's stretch of every node that any rank has summed."""
+        ranks = bounds(parts, self.size)
+        held = [list(nodes_within(*pair, Node(0, parts))) for pair in itertools.pairwise(ranks)]
+        own, result = held[self.rank], next(iter(sums.values()))
+        size, length = result.itemsize, edges[self.rank + 1] - edges[self.rank]
+        lengths = [(b - a) * size for a, b in itertools.pairwise(edges)]
+        starts = [a * size for a in edges[:-1]]
+        found: dict[Node, np.ndarray] = {}
+        for turn in range(max(map(len, held))):
+            senders = [rank for rank, nodes in enumerate(held) if turn < len(nodes)]
+            taken = np.empty((len(senders), length), result.dtype)
+            counts = [length * size * (rank in senders) for rank in range(self.size)]
+            places = [sum(counts[:rank]) for rank in range(self.size)]
+            sends = self.rank in senders
+            given = sums[own[turn]] if sends else result[:0]
+            sent = [_bytes(given), lengths if sends else [0] * self.size, starts, self._mpi.BYTE]
+            got = [_bytes(taken), counts, places, self._mpi.BYTE]
+            self._wait(self._comm.Ialltoallv(sent, got), "sum")
+            found |= {held[rank][turn]: taken[i] for i, rank in enumerate(senders)}
+        return found
+
+    def fill(self, table: np.ndarray) -> None:
+        """Complete an array, in place, of which each rank has written some entries, no two the same
+        one, and left the others 0."""
+        if self.size > 1:
+            self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, table, self._mpi.SUM), "table")
+
+    def texts(self, text: str) -> list[str]:
+        """Return every rank's text, by rank."""
+        if self.size == 1:
+            return [text]
+        mine = np.frombuffer(text.encode(), np.uint8)
+        counts = np.zeros(self.size, np.int64)
+        counts[self.rank] = len(mine)
+        self.fill(counts)
+        taken = np.empty(int(counts.sum()), np.uint8)
+        places = (np.cumsum(counts) - counts).tolist()
+        got = [taken, counts.tolist(), places, self._mpi.BYTE]
+        self._wait(self._comm.Iallgatherv([mine, len(mine), self._mpi.BYTE], got), "texts")
+        return [taken[a : a + n].tobytes().decode() for a, n in zip(places, counts.tolist())]
+
+    def rows(self, mine: np.ndarray, counts: list[int]) -> np.ndarray:
+        """Return the rows of all ranks, one rank's after another's: (sum of counts, ...).
+
+        mine: this rank's (counts[rank], ...); of one dtype and shape of a row on all of them.
+        """
+        if self.size == 1:
+            return mine
+        taken = np.empty((sum(counts), *mine.shape[1:]), mine.dtype)
+        size = mine.itemsize * int(np.prod(mine.shape[1:]))
+        places = [sum(counts[:rank]) * size for rank in range(self.size)]
+        got = [_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
+        sent = [_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
+        self._wait(self._comm.Iallgatherv(sent, got), "rows")
+        return taken
+
+    def _wait(self, request: Any, what: str) -> None:
+        """Return when the ranks are done with it; end all where one of them is lost."""
+        start = now = time.perf_counter()
+        self._watch.together(what)
+        while not request.Test():
+            now = time.perf_counter()
+            if now - start > SPIN:
+                time.sleep(PAUSE)
+                self._watch.look(now - start)
+        self.spent += time.perf_counter() - start
+
+
+def _flat(who: str, array: Any) -> np.ndarray:
+    """Return a view (n,) of an array that can be changed in place; raise for others."""
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(
+            f"{who} expected an ndarray, which it changes in place, got {type(array).__name__}"
+        )
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        raise ArgumentError(
+            f"{who} changes the array in place, and needs one that is contiguous and not "
+            "read-only: give it a copy, and use that afterwards"
+        )
+    return array.reshape(-1)
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
+
+
+@functools.cache
+def world() -> World:
+    """Return the ranks of this run; the first call enters MPI, if a launcher started this."""
+    return World() if _alone or not is_launched() else _enter()
+
+
+def alone() -> None:
+    """From here on, let this process be the only rank: for work that isn't shared."""
+    _alone.append(True)
+    world.cache_clear()
+
+
+_alone: list[bool] = []
+
+
+def _enter() -> World:
+    from minidl.distributed.faults import end_together, without_mpi
+
+    os.environ[MARK] = str(os.getpid())
+    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # errors are told by minidl
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # the latter: no MPI library that it can load
+        without_mpi(error)
+    found = World(MPI)
+    if found.size > 1:
+        atexit.register(found._watch.stop)  # runs before mpi4py leaves MPI
+        end_together(found)
+    return found
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=world.cache_clear)  # a forked child is no rank
