@@ -31,11 +31,11 @@ print(words[1][1], "is", vocabulary.numbers(words[1][1]).tolist())
 # It reads the image's features, then word after word, and gives a score for each next word.
 
 md.manual_seed(0)
-decoder = caption.Decoder(features=8, words=len(vocabulary), embedding=16, hidden=32).eval()
+decoder = caption.ShowAndTell(features=8, words=len(vocabulary), embedding=16, hidden=32).eval()
 features = np.ones((1, 8), np.float32)
 logits = decoder(md.tensor(features), vocabulary.numbers(words[1][1])[None, :-1])
 print(f"{decoder.num_parameters:,} parameters; scores of each next word: {logits.shape}")
-numbers, score = caption.search(decoder, features[0], beams=3, longest=5)
+numbers, score, _ = caption.search(decoder, features[0], beams=3, longest=5)
 print(f"untrained, it says {' '.join(vocabulary.text(numbers))!r}, with the score {score:.2f}")
 
 # 3. How good a caption is -----------------------------------------------------------------------
