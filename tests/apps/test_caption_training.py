@@ -59,8 +59,30 @@ def test_training(trained, material):
     assert kept["bleu"] == list(found.bleu)
 
 
-def test_resumed_training_is_the_same(material, tmp_path, monkeypatch):
-    whole = train(material, tmp_path / "whole", epochs=3)
+OTHERS = {"decoder": "attend", "scheduled_sampling": 0.5}
+
+
+def test_training_to_attend(material, tmp_path):
+    """It learns, and where it looks is drawn."""
+    found = train(material, tmp_path, epochs=30, decoder="attend")
+    assert (found.images, found.distinct) == (3, 3)
+    assert found.bleu[0] > 0.99
+    with HDF5Dataset(tmp_path / "features.h5") as kept:
+        assert len(kept.shape) == 3  # a map
+    weights = ["--weights", tmp_path / "captioner.h5", "-o", tmp_path / "looked"]
+    done = minidl("caption", material / "9.png", material / "19.png", *weights)
+    assert (done.status, done.err) == (0, "")
+    names = [path.name for path in sorted((tmp_path / "looked").iterdir())]
+    assert names == ["19-attention.png", "9-attention.png"]
+    with Image.open(tmp_path / "looked" / names[0]) as picture:
+        assert json.loads(picture.text["minidl"])["caption"] in done.out
+    done = minidl("caption", material, material / "9.png", *weights)
+    assert "two images would be drawn as" in done.err
+
+
+@pytest.mark.parametrize("settings", [{}, OTHERS], ids=["show-and-tell", "attend"])
+def test_resumed_training_is_the_same(settings, material, tmp_path, monkeypatch):
+    whole = train(material, tmp_path / "whole", epochs=3, **settings)
     fit = md.train.Trainer.fit
 
     def interrupted(self, loader, epochs, *rest, **more):
@@ -69,18 +91,58 @@ def test_resumed_training_is_the_same(material, tmp_path, monkeypatch):
 
     monkeypatch.setattr(md.train.Trainer, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(material, tmp_path / "parts", epochs=3)
+        train(material, tmp_path / "parts", epochs=3, **settings)
     monkeypatch.undo()
     assert (tmp_path / "parts" / "captioner.h5").exists()
     with pytest.raises(StateError, match=r"lr=0\.01, not 0\.02"):
-        train(material, tmp_path / "parts", epochs=3, lr=0.02, resume=True)
-    assert train(material, tmp_path / "parts", epochs=3, resume=True) == whole
+        train(material, tmp_path / "parts", epochs=3, resume=True, **settings | {"lr": 0.02})
+    assert train(material, tmp_path / "parts", epochs=3, resume=True, **settings) == whole
     states = [
         caption.load_captioner(tmp_path / name / "captioner.h5").state_dict()
         for name in ("whole", "parts")
     ]
     for name, array in states[0].items():
         np.testing.assert_array_equal(array, states[1][name])
+
+
+def test_scheduled_sampling_rises(material, tmp_path, monkeypatch):
+    """From never in the first epoch to as often as told in the last; and it changes the weights."""
+    seen = []
+    forward = caption.Decoder.forward
+
+    def watched(self, *given):
+        if self.training:
+            seen.append(self.sampling)
+        return forward(self, *given)
+
+    monkeypatch.setattr(caption.Decoder, "forward", watched)
+    train(material, tmp_path / "sampled", epochs=3, scheduled_sampling=0.5)
+    assert sorted(set(seen)) == [0, 0.25, 0.5]
+    assert seen == sorted(seen)
+    train(material, tmp_path / "not", epochs=3)
+    losses = [
+        json.loads((tmp_path / name / "history.json").read_text())["epochs"]
+        for name in ("sampled", "not")
+    ]
+    assert losses[0][0]["loss"] == losses[1][0]["loss"]
+    assert losses[0][2]["loss"] != losses[1][2]["loss"]
+
+
+def test_the_epoch_is_chosen_by_scores(material, tmp_path, monkeypatch):
+    """With images enough; otherwise by the loss, as scores of a few are chance."""
+    monkeypatch.setattr("minidl.apps.caption.training.ENOUGH", 3)
+    train(material, tmp_path, epochs=6)
+    rows = json.loads((tmp_path / "history.json").read_text())["epochs"]
+    best = max(rows, key=lambda row: row["val_cider"])  # the first of equals
+    assert 0 <= best["val_bleu4"] <= best["val_bleu1"] <= 1
+    kept = caption.load_captioner(tmp_path / "captioner.h5")
+    with HDF5Dataset(tmp_path / "features.h5") as held:
+        features = held.batch([8, 18, 28])[0]
+    held = caption.read_captions(material / "captions.csv")
+    said = [[caption.words_of(t) for t in held.captions[i]] for i in (8, 18, 28)]
+    found = caption.score_captioner(kept, features, said)
+    assert found.cider == pytest.approx(best["val_cider"], abs=1e-12)
+    assert found.distinct == best["val_distinct"]
 
 
 @pytest.fixture
@@ -171,7 +233,10 @@ def test_a_cut_is_no_end():
 def test_other_files_and_settings(material, tmp_path):
     with pytest.raises(FileFormatError, match="a captioner of `minidl caption train`, found 'mob"):
         caption.load_captioner(material / "body.h5")
-    for settings in ({"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}, {"beams": 0}):
+    for settings in (
+        {"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}, {"beams": 0},
+        {"decoder": "tell"}, {"scheduled_sampling": 1.5}, {"doubly_stochastic": -1},
+    ):  # fmt: skip
         with pytest.raises(ArgumentError):
             train(material, tmp_path / "none", **settings)
     assert not (tmp_path / "none").exists()
@@ -198,6 +263,8 @@ def test_command(trained, material, tmp_path, monkeypatch):
         (["a.png"], "--weights FILE is missing"),
         (["train", *weights], "expected one file"),
         (["a.png", "--epochs", 3, *weights], "--epochs goes with train"),
+        (["a.png", "--images", "photos", *weights], "--images goes with train"),
+        ([material / "9.png", "-o", "drawn", *weights], "a ShowAndTell looks at the whole image"),
         ([material, "none.png", *weights], "none.png"),
         ([tmp_path / "run" / "checkpoints", *weights], "there is no image in the folder"),
     ):

@@ -108,16 +108,17 @@ class Decoder(Module):
 
     def _read_own(self, numbers: Any, state: Any) -> tuple[Any, Any]:
         """Read words one after the other, of which some are drawn from what was to come."""
-        own = numbers[:, 0]
+        true = np.asarray(numbers)  # what is read next follows from the numbers drawn
+        own = true[:, 0]
         outputs, looks = [], []
-        for t in range(numbers.shape[1]):
+        for t in range(true.shape[1]):
             found, state, weights = self._read(self._embedded(own[:, np.newaxis]), state)
             outputs.append(found)
             looks.append(weights)
-            if t + 1 < numbers.shape[1]:
+            if t + 1 < true.shape[1]:
                 with md.no_grad():
                     logits = self.speak(found[:, 0]).data
-                own = _either(numbers[:, t + 1], logits, self.sampling)
+                own = _either(true[:, t + 1], logits, self.sampling)
         weights = None if looks[0] is None else ops.concatenate(*looks, axis=1)
         return ops.concatenate(*outputs, axis=1), weights
 
