@@ -7,6 +7,7 @@ from typing import Any
 
 from minidl.cli.arguments import (
     INTERRUPTED,
+    add_no_mirror,
     add_threads,
     amount,
     check_goes_with,
@@ -27,7 +28,7 @@ ALWAYS = ("weights", "output", "beams", "json")  # what goes with both
 OPTIONS = {
     TRAIN: (
         "images", "model", "decoder", "least", "hidden", "epochs", "batch_size", "lr",
-        "doubly_stochastic", "scheduled_sampling", "seed", "resume",
+        "doubly_stochastic", "scheduled_sampling", "mirror", "seed", "resume",
     ),
     SAY: (),
 }  # fmt: skip
@@ -59,7 +60,7 @@ def add_caption(commands: Any) -> None:
         help="the captioner, as `train` saved it; with train, a network of ImageNet's to look with",
     )  # fmt: skip
     caption.add_argument(
-        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 3)"
+        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 5)"
     )
     caption.add_argument("--json", type=Path, metavar="FILE", help="also save what is said here")
     caption.add_argument(
@@ -103,6 +104,7 @@ def _add_training(caption: Any) -> None:
         help="how often, in the last epoch, to read a word that the decoder drew itself "
         "(default: 0)",
     )  # fmt: skip
+    add_no_mirror(group)
     group.add_argument("--seed", type=int, metavar="N", help="of random numbers (default: 0)")
     group.add_argument(
         "--resume", action="store_true", help="continue after the last epoch in the folder"

@@ -58,7 +58,7 @@ def written_out(made, features, numbers):
 
 def test_decoder_by_the_equations():
     made, features = attend(), maps()
-    made.fit_to(3 + 2 * maps(50))
+    made.fit_to(3 + 2 * maps(50), range(50))
     numbers = np.random.default_rng(3).integers(0, WORDS, (3, 4))
     logits, looks = written_out(made, features, numbers)
     np.testing.assert_allclose(made(md.tensor(features), numbers).data, logits, atol=1e-5)
@@ -77,7 +77,7 @@ def test_decoder_by_the_equations():
 
 def test_features_are_brought_to_mean_0_and_deviation_1():
     made, features = attend(), 3 + 2 * maps(50)
-    made.fit_to(features)
+    made.fit_to(features, range(50))
     exact = features.astype(np.float64)
     np.testing.assert_allclose(made.mean.data, exact.mean(axis=(0, 1, 2)), rtol=1e-5)
     spread = (exact - exact.mean(axis=(0, 1, 2))).std()
@@ -113,13 +113,19 @@ def test_places_that_are_alike_are_looked_at_alike():
 
 
 def test_doubly_stochastic_loss_by_hand():
-    """Places of the padded step don't count; one place looked at 1.5 times, the other 0.5."""
+    """Places of the padded step don't count; one place looked at 1.5 times, the other 0.5.
+
+    The loss of words is a sum, and both are means over captions.
+    """
     weights = np.array([[[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]], np.float32)
     logits, target = np.zeros((1, 3, WORDS), np.float32), np.array([[4, 5, PAD]])
     plain = caption.CaptionLoss()((md.tensor(logits), md.tensor(weights)), target).item()
-    assert plain == pytest.approx(np.log(WORDS), abs=1e-6)
+    assert plain == pytest.approx(2 * np.log(WORDS), abs=1e-6)
     found = caption.CaptionLoss(doubly=2.0)((md.tensor(logits), md.tensor(weights)), target)
-    assert found.item() == pytest.approx(plain + 2 * (0.5**2 + 0.5**2) / 2, abs=1e-6)
+    assert found.item() == pytest.approx(plain + 2 * (0.5**2 + 0.5**2), abs=1e-6)
+    twice = [np.repeat(each, 2, axis=0) for each in (logits, weights, target)]
+    both = caption.CaptionLoss(doubly=2.0)(tuple(map(md.tensor, twice[:2])), twice[2])
+    assert both.item() == pytest.approx(found.item(), abs=1e-6)
     assert caption.CaptionLoss(doubly=2.0)(md.tensor(logits), target).item() == plain
 
 

@@ -12,7 +12,7 @@ from small_bodies import mobilenet
 
 import minidl as md
 from minidl.apps import caption
-from minidl.apps.caption.training import LONGEST, _Said
+from minidl.apps.caption.training import LONGEST, Taught, _Said
 from minidl.apps.caption.vocabulary import END, START
 from minidl.data import HDF5Dataset
 from minidl.errors import ArgumentError, FileFormatError, StateError
@@ -175,10 +175,10 @@ def test_features_are_of_the_body_and_the_images(copied, tmp_path):
         train(copied, run, epochs=1, resume=True)
     train(copied, run, epochs=1)
     changed = np.flatnonzero((looked(run) != looked(tmp_path / "fresh")).any(axis=1))
-    assert changed.tolist() == [3]
+    assert changed.tolist() == [3, 33]  # the image, and in a mirror
     (run / "features.h5").write_bytes(b"damaged")
     train(copied, run, epochs=1, resume=True)
-    assert len(looked(run)) == 30
+    assert len(looked(run)) == 30 + 24
     said = (copied / "captions.csv").read_text()
     (copied / "captions.csv").write_text(said.replace("all is", "is all"))
     with pytest.raises(StateError, match="captions="):
@@ -221,13 +221,60 @@ def test_an_older_captioner_is_not_taken_for_a_new_one(material, tmp_path, monke
         (tmp_path / "captioner.h5").touch()
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_mirror_images(mirror, copied, tmp_path):
+    """Those of training images come after all images, and are seen half of the time."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(copied / "10.png")  # the ninth to train on
+    train(copied, tmp_path, epochs=1, mirror=mirror)
+    with HDF5Dataset(tmp_path / "features.h5") as kept:
+        features = kept.batch(range(len(kept)))[0]
+    assert len(features) == (54 if mirror else 30)
+    captioner = caption.load_captioner(tmp_path / "captioner.h5")
+    seen = captioner.photograph(pixels)
+    wanted = captioner.look(np.stack([seen, seen[:, ::-1]]))
+    np.testing.assert_allclose(features[10], wanted[0], rtol=1e-5, atol=1e-6)
+    parts = [i for i in range(30) if i % 10 < 8]
+    taught, seen = Taught(captioner.decoder, features, 30, parts), []
+    captioner.decoder.forward = lambda features, numbers: seen.append(features.data)
+    rows = np.full((400, 2), 10)
+    for training in (True, False):
+        taught.train(training)(rows)
+    as_it_is = [(each == features[10]).all(axis=1).mean() for each in seen]
+    assert as_it_is[1] == 1
+    if mirror:
+        np.testing.assert_allclose(features[38], wanted[1], rtol=1e-5, atol=1e-6)
+        assert 0.4 < as_it_is[0] < 0.6
+        assert (seen[0] == features[38]).all(axis=1).mean() == pytest.approx(1 - as_it_is[0])
+    else:
+        assert as_it_is[0] == 1
+
+
 def test_a_cut_is_no_end():
     """Of a caption that is longer than what is learned; others have their end."""
     vocabulary = caption.Vocabulary(["dog"])
     long, full = ["dog"] * (LONGEST + 9), ["dog"] * LONGEST
-    x, y = _Said([0], [[long, full]], vocabulary).batch([0, 1])
-    assert y.tolist() == [[4] * (LONGEST + 1), [4] * LONGEST + [END]]
+    x, y = _Said([0], [[long, full]], vocabulary, 2).batch([0, 1])
+    assert sorted(y.tolist()) == [[4] * LONGEST + [END], [4] * (LONGEST + 1)]
     assert x[:, 1].tolist() == [START, START]
+
+
+def test_batches_are_of_captions_of_about_one_length():
+    """Each caption is in one; what doesn't fill a batch comes last, and the order is random."""
+    random = np.random.default_rng(0)
+    words = [[["dog"] * n for n in random.integers(1, 20, 5)] for _ in range(21)]
+    said = _Said(range(21), words, caption.Vocabulary(["dog"]), 10)
+    assert len(said) == 105
+    orders = [said.order(np.random.default_rng(seed)) for seed in (0, 1)]
+    assert (orders[0] != orders[1]).any()
+    for order in orders:
+        assert sorted(order) == list(range(105))
+        lengths = np.array([len(said.items[i][1]) for i in order])
+        batches = lengths[:100].reshape(10, 10)
+        assert np.ptp(batches, axis=1).sum() <= np.ptp(lengths)  # no two overlap
+        assert (np.diff(batches[:, 0]) < 0).any()
+        y = said.batch(order[:10])[1]
+        assert y.shape[1] == batches[0].max() - 1
 
 
 def test_other_files_and_settings(material, tmp_path):

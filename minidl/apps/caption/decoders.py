@@ -1,6 +1,7 @@
 """The networks that speak: Show and Tell, and one that attends to parts of the image."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,12 +53,14 @@ class Decoder(Module):
         self._add(words, embedding, hidden)
         self.sampling = 0.0
 
-    def fit_to(self, features: np.ndarray) -> None:
-        """Take mean and standard deviation from those of training images, (N, ..., D)."""
-        axes = tuple(range(features.ndim - 1))
-        self.mean.data[...] = features.mean(axis=axes, dtype=np.float64)
-        total = sum(float(((each - self.mean.data) ** 2).sum()) for each in features)
-        self.deviation.data[...] = max((total / features.size) ** 0.5, 1e-12)
+    def fit_to(self, features: np.ndarray, rows: Sequence[int]) -> None:
+        """Take mean and standard deviation from rows of features, (N, ..., D)."""
+        flat = [features[i].reshape(-1, features.shape[-1]) for i in rows]  # (places, D)
+        self.mean.data[...] = np.mean(
+            [each.mean(axis=0, dtype=np.float64) for each in flat], axis=0
+        )
+        squares = [np.square(each - self.mean.data).mean(dtype=np.float64) for each in flat]
+        self.deviation.data[...] = max(float(np.mean(squares)) ** 0.5, 1e-12)
 
     def forward(self, features: Any, numbers: Any) -> Any:
         state = self._start(features)
@@ -212,27 +215,27 @@ class Attend(Decoder):
 
 
 class CaptionLoss(Module):
-    """Cross-entropy of words, padding left out, and how unevenly places were looked at.
+    """Cross-entropy of captions, and how unevenly places were looked at, in the mean of captions.
 
-    smoothing: of labels.  doubly: the weight of the mean over captions and places of
-    (1 - sum_t weights_t)^2, which a network adds that returns its weights.
-    Source: Xu et al. 2015, section 4.2.1, "doubly stochastic attention".
+    The sum over a caption's words, without padding, plus, for a network that returns its weights,
+    doubly * sum_places (1 - sum_words weights)^2.  smoothing: of labels.
+    Source: Xu et al. 2015, equation 14 and section 4.2.1, "doubly stochastic attention".
     """
 
     def __init__(self, smoothing: float = 0.0, doubly: float = 0.0) -> None:
-        self.words = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=smoothing)
+        self.words = nn.CrossEntropyLoss(
+            ignore_index=PAD, label_smoothing=smoothing, reduction="sum"
+        )
         self.doubly = doubly
 
     def forward(self, outputs: Any, target: Any) -> Any:
-        if not isinstance(outputs, tuple):
-            return self.words(outputs, target)
-        logits, weights = outputs
+        logits, weights = outputs if isinstance(outputs, tuple) else (outputs, None)
         loss = self.words(logits, target)
-        if not self.doubly:
-            return loss
-        there = (np.asarray(target) != PAD).astype(weights.dtype)[:, :, np.newaxis]  # (N, T, 1)
-        missing = 1 - (weights * there).sum(axis=1)  # (N, places)
-        return loss + self.doubly * (missing * missing).mean()
+        if self.doubly and weights is not None:
+            there = (np.asarray(target) != PAD).astype(weights.dtype)[:, :, np.newaxis]  # (N, T, 1)
+            missing = 1 - (weights * there).sum(axis=1)  # (N, places)
+            loss = loss + self.doubly * (missing * missing).sum()
+        return loss / len(target)
 
 
 NETWORKS: dict[str, type[Decoder]] = {"show-and-tell": ShowAndTell, "attend": Attend}

@@ -24,7 +24,7 @@ class Scores(NamedTuple):
 
 
 def score_captioner(
-    captioner: Captioner, features: np.ndarray, references: References, *, beams: int = 3
+    captioner: Captioner, features: np.ndarray, references: References, *, beams: int = 5
 ) -> Scores:
     """Return how good a captioner's captions are.
 

@@ -56,10 +56,11 @@ class Captioner(Module):
         if network.any_size:
             size = min(LARGEST, network.image_format.size)
         self._maps = NETWORKS[decoder].takes_maps
-        seen = self.look(np.zeros((1, size, size, 3), np.uint8)).shape
-        if self._maps and len(seen) != 4:
+        seen = self.look(np.zeros((1, size, size, 3), np.uint8)).shape[1:]
+        if self._maps and len(seen) != 3:
             raise ArgumentError(
-                f"{who}: {decoder!r} looks at places of a map, and this body gives {seen[1:]}"
+                f"{who}: {decoder!r} looks at places of a map (h, w, channels), and this body "
+                f"gives {seen}"
             )
         self.decoder = NETWORKS[decoder](
             seen[-1], len(vocabulary), positive(who, "embedding", embedding),

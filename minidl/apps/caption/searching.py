@@ -42,9 +42,9 @@ def search(
     decoder: Decoder,
     features: np.ndarray,
     *,
-    beams: int = 3,
+    beams: int = 5,
     longest: int = 20,
-    length_power: float = 0.7,
+    length_power: float = 1.0,
 ) -> Found:
     """Return the best caption found for an image.
 
@@ -115,7 +115,7 @@ class Observed(NamedTuple):
     weights: np.ndarray | None
 
 
-def observe(captioner: Captioner, image: Picture, *, beams: int = 3) -> Observed:
+def observe(captioner: Captioner, image: Picture, *, beams: int = 5) -> Observed:
     """Return what a captioner says of an image, a file or an array (H, W, 3) of uint8."""
     seen = captioner.photograph(image)
     features = captioner.look(seen[np.newaxis])[0]
@@ -127,6 +127,6 @@ def observe(captioner: Captioner, image: Picture, *, beams: int = 3) -> Observed
     return Observed(words, seen, weights)
 
 
-def describe(captioner: Captioner, image: Picture, *, beams: int = 3) -> str:
+def describe(captioner: Captioner, image: Picture, *, beams: int = 5) -> str:
     """Return the caption that `observe` finds as a text."""
     return " ".join(observe(captioner, image, beams=beams).words)
