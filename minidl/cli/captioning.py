@@ -27,7 +27,7 @@ TRAIN, SAY = "train", "IMAGE"
 ALWAYS = ("weights", "output", "beams", "json")  # what goes with both
 OPTIONS = {
     TRAIN: (
-        "images", "model", "decoder", "least", "hidden", "epochs", "batch_size", "lr",
+        "images", "model", "decoder", "members", "least", "hidden", "epochs", "batch_size", "lr",
         "doubly_stochastic", "scheduled_sampling", "mirror", "seed", "resume",
     ),
     SAY: (),
@@ -84,6 +84,10 @@ def _add_training(caption: Any) -> None:
     group.add_argument(
         "--decoder", choices=("show-and-tell", "attend"),
         help="attend looks at other places of the image at each word (default: show-and-tell)",
+    )  # fmt: skip
+    group.add_argument(
+        "--members", type=whole, metavar="N",
+        help="train N decoders side by side and average what they say (default: 1)",
     )  # fmt: skip
     group.add_argument(
         "--least",

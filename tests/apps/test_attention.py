@@ -178,6 +178,52 @@ def test_one_word_at_a_time_is_the_same(kind):
     np.testing.assert_allclose(again.data, logits[1].data, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_an_ensemble_averages_probabilities(kind):
+    md.manual_seed(0)
+    members = [NETWORKS[kind](5, WORDS, embedding=4, hidden=6).eval() for _ in range(3)]
+    features = maps(2) if members[0].takes_maps else maps(2).mean(axis=(1, 2))
+    made, words = caption.Ensemble(members).eval(), np.array([START, 4])
+    with md.no_grad():
+        each = [member.next(words, member.begin(features)) for member in members]
+        spoken = made.next(words, made.begin(features))
+        again = made.next(words, spoken.state)
+        last = [
+            member.next(words, one.state).logs for member, one in zip(members, each, strict=True)
+        ]
+    wanted = np.mean([np.exp(one.logs.astype(np.float64)) for one in each], axis=0)
+    np.testing.assert_allclose(np.exp(spoken.logs), wanted, atol=1e-6)
+    np.testing.assert_allclose(np.exp(again.logs), np.mean(np.exp(last), axis=0), atol=1e-6)
+    if spoken.weights is not None:
+        np.testing.assert_allclose(spoken.weights, np.mean([o.weights for o in each], axis=0))
+    numbers = np.array([[START, 4], [START, 5]])
+    softmax = lambda x: np.exp(x) / np.exp(x).sum(axis=2, keepdims=True)  # noqa: E731
+    shares = [softmax(member(md.tensor(features), numbers).data) for member in members]
+    found = made(md.tensor(features), numbers).data
+    np.testing.assert_allclose(np.exp(found), np.mean(shares, axis=0), atol=1e-6)
+
+
+def test_members_learn_apart():
+    """The loss is the mean of theirs, and so each has a third of the gradient that it has alone."""
+    md.manual_seed(0)
+    members = [caption.Attend(5, WORDS, embedding=4, hidden=6).train() for _ in range(3)]
+    for member in members:
+        member.dropout.p = 0.0
+    loss, features = caption.CaptionLoss(0.1, doubly=0.5), md.tensor(maps(2))
+    words, target = np.array([[START, 4], [START, 5]]), np.array([[4, END], [5, PAD]])
+    together = loss(caption.Ensemble(members).train()(features, words), target)
+    together.backward()
+    grads = [[p.grad / 1 for p in member.parameters()] for member in members]
+    alone = []
+    for member, wanted in zip(members, grads, strict=True):
+        member.zero_grad()
+        alone.append(loss(member(features, words), target))
+        alone[-1].backward()
+        for parameter, grad in zip(member.parameters(), wanted, strict=True):
+            np.testing.assert_allclose(np.asarray(parameter.grad) / 3, np.asarray(grad), atol=1e-6)
+    assert together.item() == pytest.approx(np.mean([one.item() for one in alone]), rel=1e-6)
+
+
 def test_a_picture_of_where_it_looked():
     image = np.full((40, 60, 3), 200, np.uint8)
     weights = np.zeros((2, 2, 2), np.float32)
@@ -197,12 +243,12 @@ def test_a_picture_of_where_it_looked():
 
 def test_an_attending_captioner_and_its_file(tmp_path):
     made = caption.Captioner(
-        mobilenet(), caption.Vocabulary(["dog"]), decoder="attend", embedding=4, hidden=6
+        mobilenet(), caption.Vocabulary(["dog"]), decoder="attend", members=2, embedding=4, hidden=6
     )
     md.save_weights(made, tmp_path / "c.h5")
     read, image = caption.load_captioner(tmp_path / "c.h5"), np.full((40, 60, 3), 90, np.uint8)
     found = caption.observe(read, image)
-    assert isinstance(read.decoder, caption.Attend)
+    assert all(isinstance(member, caption.Attend) for member in read.decoder.members)
     assert found.weights.shape[0] == len(found.words)
     assert found.weights.shape[1:] == read.look(found.image[np.newaxis]).shape[1:3]
     assert caption.describe(made, image) == " ".join(found.words)

@@ -59,7 +59,7 @@ def test_training(trained, material):
     assert kept["bleu"] == list(found.bleu)
 
 
-OTHERS = {"decoder": "attend", "scheduled_sampling": 0.5}
+OTHERS = {"decoder": "attend", "members": 2, "scheduled_sampling": 0.5}
 
 
 def test_training_to_attend(material, tmp_path):
@@ -282,7 +282,7 @@ def test_other_files_and_settings(material, tmp_path):
         caption.load_captioner(material / "body.h5")
     for settings in (
         {"lr": 0}, {"epochs": 0}, {"hidden": 0}, {"least": 99}, {"beams": 0},
-        {"decoder": "tell"}, {"scheduled_sampling": 1.5}, {"doubly_stochastic": -1},
+        {"decoder": "tell"}, {"members": 0}, {"scheduled_sampling": 1.5}, {"doubly_stochastic": -1},
     ):  # fmt: skip
         with pytest.raises(ArgumentError):
             train(material, tmp_path / "none", **settings)
@@ -311,7 +311,10 @@ def test_command(trained, material, tmp_path, monkeypatch):
         (["train", *weights], "expected one file"),
         (["a.png", "--epochs", 3, *weights], "--epochs goes with train"),
         (["a.png", "--images", "photos", *weights], "--images goes with train"),
-        ([material / "9.png", "-o", "drawn", *weights], "a ShowAndTell looks at the whole image"),
+        (
+            [material / "9.png", "-o", "drawn", *weights],
+            "looks at the whole image once: train one with --decoder attend",
+        ),
         ([material, "none.png", *weights], "none.png"),
         ([tmp_path / "run" / "checkpoints", *weights], "there is no image in the folder"),
     ):

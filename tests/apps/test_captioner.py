@@ -155,6 +155,8 @@ def test_many_words(tmp_path):
         ({"embedding": 2**40}, "more numbers than"),
         ({"hidden": True}, "hidden must be a whole number"),
         ({"hidden": 10**400}, "more numbers than"),
+        ({"members": 10**6}, "more numbers than"),
+        ({"decoder": "tell"}, "decoder must be"),
         ({"arguments": {"width": 4.0}}, "more numbers than"),
         ({"arguments": {"weights": "/etc/passwd"}}, "where weights are"),
         ({"body": "none"}, "no network 'none'"),

@@ -6,7 +6,7 @@ compare captions with those by people.
 """
 
 from minidl.apps.caption.captions import Captions, read_captions
-from minidl.apps.caption.decoders import Attend, CaptionLoss, Decoder, ShowAndTell
+from minidl.apps.caption.decoders import Attend, CaptionLoss, Decoder, Ensemble, ShowAndTell
 from minidl.apps.caption.drawing import attention_picture
 from minidl.apps.caption.measuring import Scores, score_captioner
 from minidl.apps.caption.networks import Captioner, load_captioner
@@ -16,8 +16,8 @@ from minidl.apps.caption.training import train_captioner
 from minidl.apps.caption.vocabulary import Vocabulary, words_of
 
 __all__ = [
-    "Attend", "CaptionLoss", "Captioner", "Captions", "Decoder", "Found", "Observed", "Scores",
-    "ShowAndTell", "Vocabulary", "attention_picture", "bleu", "cider", "describe", "distinct",
-    "load_captioner", "observe", "read_captions", "score_captioner", "search", "train_captioner",
-    "words_of",
+    "Attend", "CaptionLoss", "Captioner", "Captions", "Decoder", "Ensemble", "Found", "Observed",
+    "Scores", "ShowAndTell", "Vocabulary", "attention_picture", "bleu", "cider", "describe",
+    "distinct", "load_captioner", "observe", "read_captions", "score_captioner", "search",
+    "train_captioner", "words_of",
 ]  # fmt: skip

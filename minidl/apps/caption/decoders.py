@@ -11,7 +11,9 @@ from minidl import nn, ops
 from minidl.apps.caption.vocabulary import PAD, START, UNKNOWN
 from minidl.nn import Module
 
-__all__ = ["NETWORKS", "Attend", "CaptionLoss", "Decoder", "ShowAndTell", "Spoken", "State"]
+__all__ = [
+    "NETWORKS", "Attend", "CaptionLoss", "Decoder", "Ensemble", "ShowAndTell", "Spoken", "State",
+]  # fmt: skip
 
 DROPOUT = 0.5
 State = tuple[np.ndarray, ...]  # of images, on axis 0 of each
@@ -214,11 +216,72 @@ class Attend(Decoder):
         return ops.softmax(self.score(mixed).reshape(len(query), 1, -1), axis=2)
 
 
+class Ensemble(Module):
+    """Several decoders of one kind, trained side by side, whose probabilities are averaged.
+
+    In training it returns what each of them does, one after the other on axis 0: logits
+    (members*N, T, words) and, of those that attend, weights (members*N, T, places).
+    """
+
+    members: Any  # a ModuleList of decoders
+
+    def __init__(self, members: Sequence[Decoder]) -> None:
+        self.members = nn.ModuleList(members)
+
+    @property
+    def takes_maps(self) -> bool:
+        return bool(self.members[0].takes_maps)
+
+    def fit_to(self, features: np.ndarray, rows: Sequence[int]) -> None:
+        """Do as `Decoder.fit_to`."""
+        self.members[0].fit_to(features, rows)
+        for other in self.members[1:]:
+            other.mean.data[...] = self.members[0].mean.data
+            other.deviation.data[...] = self.members[0].deviation.data
+
+    def sample(self, often: float) -> None:
+        """Set how often each reads words that it drew itself."""
+        for member in self.members:
+            member.sampling = often
+
+    def forward(self, features: Any, numbers: Any) -> Any:
+        found = [member(features, numbers) for member in self.members]
+        if not self.training:
+            return _mean_of([ops.log_softmax(each, axis=2) for each in found])
+        if isinstance(found[0], tuple):
+            return tuple(ops.concatenate(*parts, axis=0) for parts in zip(*found, strict=True))
+        return ops.concatenate(*found, axis=0)
+
+    def begin(self, features: np.ndarray) -> State:
+        """Do as `Decoder.begin`: the states of all members."""
+        return tuple(part for member in self.members for part in member.begin(features))
+
+    def next(self, numbers: np.ndarray, state: State) -> Spoken:
+        """Do as `Decoder.next`: mean probabilities and weights."""
+        each = len(state) // len(self.members)
+        found = [
+            member.next(numbers, state[i * each : (i + 1) * each])
+            for i, member in enumerate(self.members)
+        ]
+        logs = _mean_of([md.tensor(spoken.logs) for spoken in found]).data
+        looks = [spoken.weights for spoken in found if spoken.weights is not None]
+        weights = np.mean(looks, axis=0) if looks else None
+        return Spoken(logs, tuple(part for spoken in found for part in spoken.state), weights)
+
+
+def _mean_of(logs: list[Any]) -> Any:
+    """Return the logarithm of the mean probability, of logarithms of each member's."""
+    if len(logs) == 1:
+        return logs[0]
+    return ops.logsumexp(ops.stack(*logs, axis=0), axis=0) - float(np.log(len(logs)))
+
+
 class CaptionLoss(Module):
     """Cross-entropy of captions, and how unevenly places were looked at, in the mean of captions.
 
     The sum over a caption's words, without padding, plus, for a network that returns its weights,
     doubly * sum_places (1 - sum_words weights)^2.  smoothing: of labels.
+    Of an `Ensemble` in training the mean of its members' losses.
     Source: Xu et al. 2015, equation 14 and section 4.2.1, "doubly stochastic attention".
     """
 
@@ -230,12 +293,14 @@ class CaptionLoss(Module):
 
     def forward(self, outputs: Any, target: Any) -> Any:
         logits, weights = outputs if isinstance(outputs, tuple) else (outputs, None)
-        loss = self.words(logits, target)
+        numbers = np.asarray(target)
+        numbers = np.tile(numbers, (len(logits) // len(numbers), 1))  # (members*N, T)
+        loss = self.words(logits, numbers)
         if self.doubly and weights is not None:
-            there = (np.asarray(target) != PAD).astype(weights.dtype)[:, :, np.newaxis]  # (N, T, 1)
-            missing = 1 - (weights * there).sum(axis=1)  # (N, places)
+            there = (numbers != PAD).astype(weights.dtype)[:, :, np.newaxis]  # (members*N, T, 1)
+            missing = 1 - (weights * there).sum(axis=1)  # (members*N, places)
             loss = loss + self.doubly * (missing * missing).sum()
-        return loss / len(target)
+        return loss / len(logits)
 
 
 NETWORKS: dict[str, type[Decoder]] = {"show-and-tell": ShowAndTell, "attend": Attend}

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.apps.caption.decoders import Decoder
+from minidl.apps.caption.decoders import Decoder, Ensemble
 from minidl.apps.grids import grid
 from minidl.apps.pictures import fitted, pixels, resized
 from minidl.errors import ArgumentError, ShapeError
@@ -17,12 +17,11 @@ BAND = 24  # pixels below it, for the word
 DARKEST = 0.15  # of a pixel's light, where the network didn't look
 
 
-def check_attends(who: str, decoder: Decoder) -> None:
+def check_attends(who: str, decoder: Decoder | Ensemble) -> None:
     """Raise ArgumentError for a decoder that doesn't choose where to look."""
     if not decoder.takes_maps:
         raise ArgumentError(
-            f"{who}: a {type(decoder).__name__} looks at the whole image once: train one with "
-            'decoder="attend"'
+            f'{who}: this captioner looks at the whole image once: train one with decoder="attend"'
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl import models
-from minidl.apps.caption.decoders import NETWORKS
+from minidl.apps.caption.decoders import NETWORKS, Ensemble
 from minidl.apps.caption.vocabulary import SPECIAL, Vocabulary
 from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.checks import positive
@@ -25,10 +25,11 @@ MOST_PIXELS = 2048  # of the height and width that a file's body may ask for
 
 
 class Captioner(Module):
-    """A body of `minidl.models`, which stays as it is, and a `Decoder` of its features.
+    """A body of `minidl.models`, which stays as it is, and an `Ensemble` of `Decoder`s.
 
     network: whose body it is.  vocabulary: the words that it knows.
-    decoder: the decoder, "show-and-tell" or "attend", which needs a body that gives maps.
+    decoder: "show-and-tell" or "attend", which needs a body that gives maps.
+    members: how many of them.
     `md.save_weights` saves it, words and all; `load_captioner` brings it back.
     """
 
@@ -38,6 +39,7 @@ class Captioner(Module):
         vocabulary: Vocabulary,
         *,
         decoder: str = "show-and-tell",
+        members: int = 1,
         embedding: int = 256,
         hidden: int = 512,
     ) -> None:
@@ -62,15 +64,18 @@ class Captioner(Module):
                 f"{who}: {decoder!r} looks at places of a map (h, w, channels), and this body "
                 f"gives {seen}"
             )
-        self.decoder = NETWORKS[decoder](
-            seen[-1], len(vocabulary), positive(who, "embedding", embedding),
-            positive(who, "hidden", hidden),
-        )  # fmt: skip
+        sizes = (positive(who, "embedding", embedding), positive(who, "hidden", hidden))
+        self.decoder = Ensemble(
+            [
+                NETWORKS[decoder](seen[-1], len(vocabulary), *sizes)
+                for _ in range(positive(who, "members", members))
+            ]
+        )
         self.features.freeze()
         name, arguments = network.architecture
         self.architecture = NAME, {
-            "body": name, "arguments": arguments, "decoder": decoder, "embedding": embedding,
-            "hidden": hidden,
+            "body": name, "arguments": arguments, "decoder": decoder, "members": members,
+            "embedding": embedding, "hidden": hidden,
         }  # fmt: skip
         self.classes = vocabulary.words[len(SPECIAL) :]
 
@@ -129,11 +134,13 @@ def _made(found: Architecture, stored: int) -> Captioner:
     body, made = arguments.pop("body"), arguments.pop("arguments")
     if "weights" in made:
         raise ValueError("a file doesn't say where weights are")
-    embedding, hidden = (positive(NAME, each, arguments[each]) for each in ("embedding", "hidden"))
+    embedding, hidden, members = (
+        positive(NAME, each, arguments[each]) for each in ("embedding", "hidden", "members")
+    )
     least = len(vocabulary) * (embedding + hidden) + 4 * hidden * (embedding + hidden)
     with init.skipped():
         network = models.create(body, **made)
-        if least + network.features.num_parameters > stored:
+        if members * least + network.features.num_parameters > stored:
             raise ValueError(f"it would have more numbers than the {stored:,} in the file")
         network.image_format = models.ImageFormat(**(found.image_format or {}))
         size = max(network.image_format.size, *network.input_shape)

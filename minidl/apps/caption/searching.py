@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.apps.caption.decoders import Decoder, State
+from minidl.apps.caption.decoders import Decoder, Ensemble, State
 from minidl.apps.caption.networks import Captioner
 from minidl.apps.caption.vocabulary import END, START
 from minidl.apps.pictures import Picture
@@ -39,7 +39,7 @@ class _Begun(NamedTuple):
 
 
 def search(
-    decoder: Decoder,
+    decoder: Decoder | Ensemble,
     features: np.ndarray,
     *,
     beams: int = 5,

@@ -11,7 +11,7 @@ import numpy as np
 import minidl as md
 from minidl import optim
 from minidl.apps.caption.captions import read_captions
-from minidl.apps.caption.decoders import CaptionLoss, Decoder
+from minidl.apps.caption.decoders import CaptionLoss, Ensemble
 from minidl.apps.caption.features import check_images, fingerprint, kept_features, look_at
 from minidl.apps.caption.measuring import Scores, score_captioner
 from minidl.apps.caption.networks import Captioner
@@ -58,6 +58,7 @@ def train_captioner(
     *,
     model: str | None = None,
     decoder: str = "show-and-tell",
+    members: int = 1,
     least: int = 3,
     hidden: int = 512,
     epochs: int = 15,
@@ -79,6 +80,7 @@ def train_captioner(
         removed, but for features of the same body and images.
     weights, model: of the body, as `minidl finetune` takes them; it stays as it is.
     decoder: "show-and-tell", or "attend", which looks at other places of the image at each word.
+    members: how many decoders to train side by side, whose probabilities are averaged.
     least: how often a word is there, to be learned.  hidden: units of the LSTM.
     doubly_stochastic: with "attend", the weight of the loss for looking at some places more than
         at others over a whole caption; see `CaptionLoss`.
@@ -108,7 +110,7 @@ def train_captioner(
     network = pretrained(weights, model, None, None)
     said = material.said_of(material.train)
     vocabulary = Vocabulary.of((words for texts in said for words in texts), least)
-    captioner = Captioner(network, vocabulary, decoder=decoder, hidden=hidden)
+    captioner = Captioner(network, vocabulary, decoder=decoder, members=members, hidden=hidden)
     folder, files = Path(output), [Path(images) / name for name in names]
     mirrored = material.train if flag(WHO, "mirror", mirror) else []
     seen = fingerprint(captioner, files, mirrored)
@@ -216,13 +218,13 @@ def _trainer(
 
 
 class _Sampling(Callback):
-    """Has a decoder read words that it drew itself, more often in each epoch."""
+    """Has decoders read words that they drew themselves, more often in each epoch."""
 
-    def __init__(self, decoder: Decoder, often: float, epochs: int) -> None:
+    def __init__(self, decoder: Ensemble, often: float, epochs: int) -> None:
         self.decoder, self.often, self.steps = decoder, often, max(1, epochs - 1)
 
     def on_batch_begin(self, trainer: Any, x: Any, target: Any) -> None:
-        self.decoder.sampling = self.often * min(1.0, trainer.epoch / self.steps)
+        self.decoder.sample(self.often * min(1.0, trainer.epoch / self.steps))
 
 
 class _Scoring(Callback):
@@ -290,14 +292,14 @@ class _Said(Dataset):
 
 
 class Taught(Module):
-    """A decoder with the features of all images: it takes their numbers, (N, 1 + T).
+    """Decoders with the features of all images: they take the numbers of these, (N, 1 + T).
 
     features: of `images` images, then maybe of the images `train` as in a mirror: in training, each
         is seen so half of the time.
     """
 
     def __init__(
-        self, decoder: Decoder, features: np.ndarray, images: int, train: Sequence[int]
+        self, decoder: Ensemble, features: np.ndarray, images: int, train: Sequence[int]
     ) -> None:
         self.decoder = decoder
         self.seen = features
