@@ -113,17 +113,12 @@ def train_captioner(
     captioner = Captioner(network, vocabulary, decoder=decoder, members=members, hidden=hidden)
     folder, files = Path(output), [Path(images) / name for name in names]
     mirrored = material.train if flag(WHO, "mirror", mirror) else []
-    seen = fingerprint(captioner, files, mirrored)
     settings |= {
-        "architecture": list(captioner.architecture), "weights": weights, "body and images": seen,
+        "architecture": list(captioner.architecture), "weights": weights,
+        "body and images": fingerprint(captioner, files, mirrored),
         "captions": hashlib.sha256(repr(material.words).encode()).hexdigest(),
     }  # fmt: skip
-    features = kept_features(folder / FEATURES, seen)
-    if features is None:
-        check_images(files, progress)
-    _begin(folder, settings, resume)
-    if features is None:
-        features = look_at(captioner, files, mirrored, folder / FEATURES, seen, progress)
+    features = _features(captioner, files, mirrored, folder, settings, resume, progress)
     captioner.decoder.fit_to(features, material.train)
     _fit(captioner, features, material, settings, folder, resume, progress)
     test = material.test
@@ -154,12 +149,30 @@ def _material(
     return held.images, Material(words, *parts)
 
 
-def _begin(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Make the folder; an older training's results would be taken for this's."""
+def _features(
+    captioner: Captioner,
+    files: Sequence[Path],
+    mirrored: Sequence[int],
+    folder: Path,
+    settings: dict[str, Any],
+    resume: bool,
+    progress: bool,
+) -> np.ndarray:
+    """Begin the folder, and return the features: kept ones, or new ones where there are none.
+
+    Damaged images are found before an older training is removed from the folder.
+    """
+    source = settings["body and images"]
+    features = kept_features(folder / FEATURES, source)
+    if features is None:
+        check_images(files, progress)
     begin_folder(folder, settings, resume, WHO)
-    if not (folder / CHECKPOINTS / BEST).exists():
+    if not (folder / CHECKPOINTS / BEST).exists():  # an older training's would be taken for this's
         for name in (WEIGHTS, RESULTS):
             (folder / name).unlink(missing_ok=True)
+    if features is None:
+        features = look_at(captioner, files, mirrored, folder / FEATURES, source, progress)
+    return features
 
 
 def _fit(
