@@ -172,6 +172,7 @@ def check_captions(out):
     assert "known: a, cats, dog, on, sofa, the" in out
     assert "['cats', 'on', 'a', 'red', 'sofa'] is [1, 5, 7, 4, 3, 8, 2]" in out
     assert "scores of each next word: (1, 6, 10)" in out
+    assert "which sum to 1.000; next words: (1, 10)" in out
     # 5 of 6 words, 3 of 5 pairs, 1 of 4 triples, no four in a row
     assert "BLEU-1 to 4: 83.3, 70.7, 50.0, 0.0" in out
 

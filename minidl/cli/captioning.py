@@ -7,9 +7,13 @@ from typing import Any
 
 from minidl.cli.arguments import (
     INTERRUPTED,
+    add_no_mirror,
     add_threads,
+    amount,
+    check_goes_with,
     image_files,
     keywords,
+    rate,
     set_threads,
     whole,
 )  # fmt: skip
@@ -19,11 +23,15 @@ from minidl.text import printable
 
 __all__ = ["add_caption"]
 
-TRAIN = "train"
-OF_TRAINING = (
-    "images_in", "model", "least", "hidden", "epochs", "batch_size", "lr", "seed", "resume",
-    "output",
-)  # fmt: skip
+TRAIN, SAY = "train", "IMAGE"
+ALWAYS = ("weights", "output", "beams", "json")  # what goes with both
+OPTIONS = {
+    TRAIN: (
+        "images", "model", "decoder", "members", "least", "hidden", "epochs", "batch_size", "lr",
+        "doubly_stochastic", "scheduled_sampling", "mirror", "seed", "resume",
+    ),
+    SAY: (),
+}  # fmt: skip
 
 
 def add_caption(commands: Any) -> None:
@@ -39,7 +47,8 @@ def add_caption(commands: Any) -> None:
         epilog="examples:\n"
         "  minidl caption train said.csv --images photos --weights mobilenet.h5 -o run\n"
         "  minidl caption dog.jpg --weights run/captioner.h5\n"
-        "  minidl caption photos --weights run/captioner.h5 --beams 5 --json said.json\n",
+        "  minidl caption photos --weights run/captioner.h5 --beams 5 --json said.json\n"
+        "  minidl caption dog.jpg --weights attend/captioner.h5 -o looked\n",
     )
     caption.set_defaults(run=_caption)
     caption.add_argument(
@@ -51,21 +60,35 @@ def add_caption(commands: Any) -> None:
         help="the captioner, as `train` saved it; with train, a network of ImageNet's to look with",
     )  # fmt: skip
     caption.add_argument(
-        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 3)"
+        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 5)"
     )
     caption.add_argument("--json", type=Path, metavar="FILE", help="also save what is said here")
+    caption.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="the folder to draw in where a captioner that attends looked before each word; with "
+        "train, to save in (default: runs/caption-CAPTIONS)",
+    )  # fmt: skip
+    _add_training(caption)
+    add_threads(caption)
+
+
+def _add_training(caption: Any) -> None:
     group = caption.add_argument_group("with train")
     group.add_argument(
-        "--images", dest="images_in", type=Path, metavar="FOLDER",
+        "--images", type=Path, metavar="FOLDER",
         help="where the images are (default: the folder of CAPTIONS)",
-    )  # fmt: skip
-    group.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
-        help="the folder to save in (default: runs/caption-CAPTIONS)",
     )  # fmt: skip
     group.add_argument(
         "--model", metavar="NAME", help="what the weights are of, if they don't tell"
     )
+    group.add_argument(
+        "--decoder", choices=("show-and-tell", "attend"),
+        help="attend looks at other places of the image at each word (default: show-and-tell)",
+    )  # fmt: skip
+    group.add_argument(
+        "--members", type=whole, metavar="N",
+        help="train N decoders side by side and average what they say (default: 1)",
+    )  # fmt: skip
     group.add_argument(
         "--least",
         type=whole,
@@ -75,12 +98,21 @@ def add_caption(commands: Any) -> None:
     group.add_argument("--hidden", type=whole, metavar="N", help="units of the LSTM (default: 512)")
     group.add_argument("--epochs", type=whole, metavar="N", help="(default: 15)")
     group.add_argument("--batch-size", type=whole, metavar="N", help="(default: 64)")
-    group.add_argument("--lr", type=float, metavar="X", help="of Adam, at first (default: 0.001)")
+    group.add_argument("--lr", type=rate, metavar="X", help="of Adam, at first (default: 0.001)")
+    group.add_argument(
+        "--doubly-stochastic", type=amount, metavar="X",
+        help="with --decoder attend, weight of the loss for uneven looking (default: 1; 0: none)",
+    )  # fmt: skip
+    group.add_argument(
+        "--scheduled-sampling", type=amount, metavar="P",
+        help="how often, in the last epoch, to read a word that the decoder drew itself "
+        "(default: 0)",
+    )  # fmt: skip
+    add_no_mirror(group)
     group.add_argument("--seed", type=int, metavar="N", help="of random numbers (default: 0)")
     group.add_argument(
         "--resume", action="store_true", help="continue after the last epoch in the folder"
     )
-    add_threads(caption)
 
 
 def _caption(options: argparse.Namespace) -> int:
@@ -88,23 +120,22 @@ def _caption(options: argparse.Namespace) -> int:
     check_figures(options)
     given = keywords(options)
     words = given.pop("words")
+    what = TRAIN if words[0] == TRAIN else SAY
+    check_goes_with(given, what, OPTIONS, ALWAYS)
     if "weights" not in given:
         raise ArgumentError("--weights FILE is missing")
-    if words[0] == TRAIN:
-        if len(words) != 2:
-            raise ArgumentError("expected one file: minidl caption train CAPTIONS --weights FILE")
-        return _train(Path(words[1]), given, options)
-    if unused := [name for name in OF_TRAINING if name in given]:
-        name = unused[0].removesuffix("_in").replace("_", "-")
-        raise ArgumentError(f"--{name} goes with train")
-    return _say([Path(word) for word in words], given, options)
+    if what == SAY:
+        return _say([Path(word) for word in words], given, options)
+    if len(words) != 2:
+        raise ArgumentError("expected one file: minidl caption train CAPTIONS --weights FILE")
+    return _train(Path(words[1]), given, options)
 
 
 def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -> int:
     from minidl.apps.caption import train_captioner
 
     folder = given.pop("output", Path("runs") / f"caption-{captions.resolve().stem}")
-    images = given.pop("images_in", captions.parent)
+    images = given.pop("images", captions.parent)
     try:
         found = train_captioner(captions, images, folder, given.pop("weights"), **given)
     except KeyboardInterrupt:
@@ -123,20 +154,40 @@ def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -
 
 
 def _say(paths: list[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
-    from minidl.apps.caption import describe, load_captioner
+    from minidl.apps.caption import load_captioner, observe
+    from minidl.apps.caption.drawing import check_attends
     from minidl.data.folder import reason_of
 
-    files = image_files(paths)
+    files, output = image_files(paths), given.pop("output", None)
+    drawings = [f"{file.stem}-attention.png" for file in files]
+    if output is not None and len(set(drawings)) < len(drawings):
+        twice = next(name for name in drawings if drawings.count(name) > 1)
+        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
     captioner = load_captioner(given.pop("weights"))
+    if output is not None:
+        check_attends("--output", captioner.decoder)
+        output.mkdir(parents=True, exist_ok=True)
     rows, skipped = [], []
-    for file in files:
+    for file, drawing in zip(files, drawings, strict=True):
         try:
-            text = printable(describe(captioner, file, **given))
+            seen = observe(captioner, file, **given)
         except (FileFormatError, OSError) as error:
             skipped.append({"file": str(file), "reason": reason_of(error, file)})
             print(f"minidl caption: {file}: {skipped[-1]['reason']}", file=sys.stderr)
             continue
+        text = printable(" ".join(seen.words))
         print(f"{file}: {text}", flush=True)
         rows.append({"image": str(file), "caption": text})
+        if output is not None:
+            _draw(seen, file, output / drawing)
     save_figures(options, {"images": rows, "skipped": skipped})
     return 0 if not skipped else 1 if rows else 2
+
+
+def _draw(seen: Any, file: Path, path: Path) -> None:
+    """Save a picture of where the network looked before each word."""
+    from minidl.apps.caption import attention_picture
+    from minidl.apps.pictures import save_png
+
+    picture = attention_picture(seen.image, seen.words, seen.weights)
+    save_png(path, picture, {"picture": file, "caption": " ".join(seen.words)})

@@ -9,14 +9,14 @@ from small_bodies import mobilenet
 import minidl as md
 from minidl import models
 from minidl.apps import caption
-from minidl.apps.caption.networks import Decoder
+from minidl.apps.caption.decoders import ShowAndTell, Spoken
 from minidl.apps.caption.vocabulary import END, PAD, START, UNKNOWN
 from minidl.errors import ArgumentError, FileFormatError
 
 
 def decoder():
     md.manual_seed(0)
-    return Decoder(5, 9, embedding=4, hidden=6).eval()
+    return ShowAndTell(5, 9, embedding=4, hidden=6).eval()
 
 
 def written_out(made, features, numbers):
@@ -39,7 +39,7 @@ def written_out(made, features, numbers):
 
 def test_decoder():
     made, random = decoder(), np.random.default_rng(0)
-    made.fit_to(3 + 2 * random.standard_normal((50, 5)).astype(np.float32))
+    made.fit_to(3 + 2 * random.standard_normal((50, 5)).astype(np.float32), range(50))
     features = random.standard_normal((3, 5)).astype(np.float32)
     numbers = random.integers(0, 9, (3, 4))
     wanted = written_out(made, features, numbers)
@@ -47,7 +47,7 @@ def test_decoder():
     with md.no_grad():
         state = made.begin(features)
         for t in range(4):
-            logs, state = made.next(numbers[:, t], state)
+            logs, state, _ = made.next(numbers[:, t], state)
             exact = wanted[:, t].copy()
             exact[:, [PAD, START, UNKNOWN]] = -np.inf
             exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
@@ -65,18 +65,18 @@ def test_search_finds_the_best_of_all():
         logits[:, [PAD, START, UNKNOWN]] = -np.inf
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         total = sum(logs[t, w] for t, w in enumerate([*a, END]))
-        scores[tuple(a)] = total / (len(a) + 1) ** 0.7
+        scores[tuple(a)] = total / (len(a) + 1)
     best = max(scores, key=scores.get)
-    found, score = caption.search(made, features, beams=200, longest=3)
+    found, score, _ = caption.search(made, features, beams=200, longest=3)
     assert tuple(found) == best
     assert score == pytest.approx(scores[best], abs=1e-5)
-    greedy, _ = caption.search(made, features, beams=1, longest=3)
+    greedy, *_ = caption.search(made, features, beams=1, longest=3)
     assert len(greedy) <= 3
     with pytest.raises(ArgumentError, match="beams"):
         caption.search(made, features, beams=0)
 
 
-class Scripted(Decoder):
+class Scripted(ShowAndTell):
     """Its words' probabilities are those of a table, (steps, words), whatever was said."""
 
     def __init__(self, table):
@@ -88,7 +88,7 @@ class Scripted(Decoder):
     def next(self, numbers, state):
         step = int(state[0][0, 0])
         logs = np.repeat(self.table[step : step + 1], len(numbers), axis=0)
-        return logs, (state[0] + 1, state[1])
+        return Spoken(logs, (state[0] + 1, state[1]), None)
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
@@ -98,18 +98,18 @@ def test_one_beam_takes_the_likeliest_word():
     table[0, [END, 4, 5]] = 0.48, 0.5, 0.02
     table[1:3, [END, 4, 5]] = 0.3, 0.3, 0.4
     table[3, [END, 4, 5]] = 0.5, 0.25, 0.25
-    found, score = caption.search(Scripted(table), np.ones(3), beams=1)
+    found, score, _ = caption.search(Scripted(table), np.ones(3), beams=1)
     assert found == [4, 5, 5]
-    assert score == pytest.approx(np.log(0.5 * 0.4 * 0.4 * 0.5) / 4**0.7)
+    assert score == pytest.approx(np.log(0.5 * 0.4 * 0.4 * 0.5) / 4)
 
 
 def test_search_at_its_limits():
     made, features = decoder(), np.ones(5, np.float32)
-    (word,), _ = caption.search(made, features, beams=1, longest=1)
+    (word,), *_ = caption.search(made, features, beams=1, longest=1)
     assert word not in (PAD, START, UNKNOWN, END)
     md.manual_seed(0)
-    nothing = Decoder(5, 4, embedding=4, hidden=6).eval()  # it knows no word
-    assert caption.search(nothing, features, beams=50) == ([], pytest.approx(0, abs=1e-6))
+    nothing = ShowAndTell(5, 4, embedding=4, hidden=6).eval()  # it knows no word
+    assert caption.search(nothing, features, beams=50) == ([], pytest.approx(0, abs=1e-6), None)
     with pytest.raises(ArgumentError, match="NaN"):
         caption.search(made, features * np.nan)
 
@@ -155,6 +155,8 @@ def test_many_words(tmp_path):
         ({"embedding": 2**40}, "more numbers than"),
         ({"hidden": True}, "hidden must be a whole number"),
         ({"hidden": 10**400}, "more numbers than"),
+        ({"members": 10**6}, "more numbers than"),
+        ({"decoder": "tell"}, "decoder must be"),
         ({"arguments": {"width": 4.0}}, "more numbers than"),
         ({"arguments": {"weights": "/etc/passwd"}}, "where weights are"),
         ({"body": "none"}, "no network 'none'"),

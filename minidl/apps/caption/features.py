@@ -16,10 +16,14 @@ __all__ = ["check_images", "fingerprint", "kept_features", "look_at"]
 AT_A_TIME = 32  # images
 
 
-def fingerprint(captioner: Captioner, files: Sequence[Path]) -> str:
-    """Return a SHA-256 of all that features depend on: the body, and the bytes of the images."""
+def fingerprint(captioner: Captioner, files: Sequence[Path], mirrored: Sequence[int]) -> str:
+    """Return a SHA-256 of all that features depend on: the body, and the bytes of the images.
+
+    mirrored: numbers of the images that are also looked at as in a mirror.
+    """
     made = captioner.architecture[1]
-    about = [made["body"], made["arguments"], captioner.image_format]
+    about = [made["body"], made["arguments"], captioner.image_format, captioner.decoder.takes_maps]
+    about += mirrored
     found = hashlib.sha256(repr(about).encode())
     for name, array in captioner.features.state_dict().items():
         found.update(f"{name} {array.dtype} {array.shape}".encode())
@@ -31,7 +35,7 @@ def fingerprint(captioner: Captioner, files: Sequence[Path]) -> str:
 
 
 def kept_features(path: str | os.PathLike[str], source: str) -> np.ndarray | None:
-    """Return the features (N, D) in a file, or None where they aren't those of `source`."""
+    """Return the features in a file, or None where they aren't those of `source`."""
     if not os.path.exists(path):
         return None
     try:
@@ -58,24 +62,39 @@ def check_images(files: Sequence[Path], progress: bool) -> None:
 
 
 def look_at(
-    captioner: Captioner, files: Sequence[Path], path: Path, source: str, progress: bool
+    captioner: Captioner,
+    files: Sequence[Path],
+    mirrored: Sequence[int],
+    path: Path,
+    source: str,
+    progress: bool,
 ) -> np.ndarray:
-    """Return the features (N, D) of images, and keep them in a file as those of `source`.
+    """Return the features of images, and keep them in a file as those of `source`.
 
+    They are (N, D) or maps (N, h, w, D), first of all images, then of those with the numbers
+    `mirrored`, as in a mirror.
     Raises ArgumentError where they are NaN or infinite.
     """
     from tqdm import tqdm
 
-    found = []
-    rows = range(0, len(files), AT_A_TIME)
+    wanted = [(file, False) for file in files] + [(files[i], True) for i in mirrored]
+    features = np.empty(0, np.float32)
+    rows = range(0, len(wanted), AT_A_TIME)
     for start in tqdm(rows, "looking", leave=False, disable=None if progress else True):
-        pictures = [captioner.photograph(file) for file in files[start : start + AT_A_TIME]]
-        found.append(captioner.look(np.stack(pictures)))
-        if not np.isfinite(found[-1]).all():
+        pictures = []
+        for file, mirror in wanted[start : start + AT_A_TIME]:
+            picture = captioner.photograph(file)
+            pictures.append(picture[:, ::-1] if mirror else picture)
+        found = captioner.look(np.stack(pictures))
+        if not np.isfinite(found).all():
             raise ArgumentError(
                 "train_captioner: the body's features are NaN or infinite: are its weights damaged?"
             )
-    features = np.concatenate(found).astype(np.float32)
+        if start == 0:
+            features = np.empty((len(wanted), *found.shape[1:]), np.float32)
+        features[start : start + AT_A_TIME] = found
     with HDF5Writer(path, features.shape[1:], "float32", overwrite=True, source=source) as writer:
-        writer.add(features, np.arange(len(features)))
+        for start in rows:
+            part = features[start : start + AT_A_TIME]
+            writer.add(part, np.arange(start, start + len(part)))
     return features

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-import minidl as md
-from minidl import models, nn, ops
-from minidl.apps.caption.vocabulary import PAD, SPECIAL, START, UNKNOWN, Vocabulary
+from minidl import models
+from minidl.apps.caption.decoders import NETWORKS, Ensemble
+from minidl.apps.caption.vocabulary import SPECIAL, Vocabulary
 from minidl.apps.pictures import Picture, rgb_pixels
 from minidl.checks import positive
 from minidl.errors import ArgumentError, FileFormatError, MinidlError
@@ -18,76 +18,35 @@ from minidl.models.network import LARGEST
 from minidl.nn import Module, init
 from minidl.nn.modes import evaluating
 
-__all__ = ["Captioner", "Decoder", "State", "load_captioner"]
+__all__ = ["Captioner", "load_captioner"]
 
 NAME = "captioner"  # of the architecture in files
-DROPOUT = 0.5
 MOST_PIXELS = 2048  # of the height and width that a file's body may ask for
-State = tuple[np.ndarray, np.ndarray]  # of the LSTM, (N, H) each
-
-
-class Decoder(Module):
-    """Numbers of words after each word of captions.  (N, D), (N, T) -> logits (N, T, words).
-
-    The image's features, less their mean, in standard deviations, are the first thing that an LSTM
-    reads, then the words so far.
-    Source: Vinyals, Toshev, Bengio and Erhan 2015, "Show and tell: a neural image caption
-    generator", equations 10 to 12.
-    """
-
-    def __init__(self, features: int, words: int, embedding: int = 256, hidden: int = 512) -> None:
-        self.mean = nn.Buffer(np.zeros(features, np.float32))
-        self.deviation = nn.Buffer(np.ones(1, np.float32))  # one of all features
-        self.look = nn.Linear(features, embedding)
-        self.embedding = nn.Embedding(words, embedding)
-        self.lstm = nn.LSTM(embedding, hidden)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.speak = nn.Linear(hidden, words)
-
-    def fit_to(self, features: np.ndarray) -> None:
-        """Take mean and standard deviation from those of training images, (N, D)."""
-        self.mean.data[...] = features.mean(axis=0)
-        self.deviation.data[...] = max(float((features - self.mean.data).std()), 1e-12)
-
-    def _first(self, features: Any) -> Any:
-        """Return what the LSTM reads first, (N, 1, E)."""
-        found = self.look((features - self.mean.data) / self.deviation.data)
-        return found.reshape(found.shape[0], 1, found.shape[1])  # (N, E) -> (N, 1, E)
-
-    def forward(self, features: Any, numbers: Any) -> Any:
-        first = self._first(features)
-        x = ops.concatenate(first, self.embedding(numbers), axis=1)  # (N, 1 + T, E)
-        found, _ = self.lstm(self.dropout(x))
-        return self.speak(self.dropout(found[:, 1:]))
-
-    def begin(self, features: np.ndarray) -> State:
-        """Return the state after a look at images' features (N, D)."""
-        _, (h, c) = self.lstm(self._first(md.tensor(features)))
-        return h.data, c.data
-
-    def next(self, numbers: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Return the logarithms of words' probabilities (N, words) after words (N,), and the state.
-
-        What fills batches up, begins captions, or stands for unknown words is never said.
-        """
-        h, c = (md.tensor(each) for each in state)
-        found, (h, c) = self.lstm(self.embedding(numbers[:, np.newaxis]), (h, c))
-        logits = self.speak(found[:, 0]).data.copy()
-        logits[:, [PAD, START, UNKNOWN]] = -np.inf
-        return ops.log_softmax(md.tensor(logits), axis=1).data, (h.data, c.data)
 
 
 class Captioner(Module):
-    """A body of `minidl.models`, which stays as it is, and a `Decoder` of its features.
+    """A body of `minidl.models`, which stays as it is, and an `Ensemble` of `Decoder`s.
 
     network: whose body it is.  vocabulary: the words that it knows.
+    decoder: "show-and-tell" or "attend", which needs a body that gives maps.
+    members: how many of them.
     `md.save_weights` saves it, words and all; `load_captioner` brings it back.
     """
 
     def __init__(
-        self, network: Network, vocabulary: Vocabulary, *, embedding: int = 256, hidden: int = 512
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        *,
+        decoder: str = "show-and-tell",
+        members: int = 1,
+        embedding: int = 256,
+        hidden: int = 512,
     ) -> None:
         who = "Captioner"
+        if not isinstance(decoder, str) or decoder not in NETWORKS:
+            known = " or ".join(map(repr, NETWORKS))
+            raise ArgumentError(f"{who}: decoder must be {known}, got {decoder!r:.60}")
         if not (isinstance(network, Network) and network.image_format and network.architecture):
             raise ArgumentError(
                 f"{who} expected a network that minidl.models made, and that says what images it "
@@ -98,26 +57,40 @@ class Captioner(Module):
         size = network.input_shape[0]
         if network.any_size:
             size = min(LARGEST, network.image_format.size)
-        channels = self.look(np.zeros((1, size, size, 3), np.uint8)).shape[1]
-        self.decoder = Decoder(
-            channels, len(vocabulary), positive(who, "embedding", embedding),
-            positive(who, "hidden", hidden),
-        )  # fmt: skip
+        self._maps = NETWORKS[decoder].takes_maps
+        seen = self.look(np.zeros((1, size, size, 3), np.uint8)).shape[1:]
+        if self._maps and len(seen) != 3:
+            raise ArgumentError(
+                f"{who}: {decoder!r} looks at places of a map (h, w, channels), and this body "
+                f"gives {seen}"
+            )
+        sizes = (positive(who, "embedding", embedding), positive(who, "hidden", hidden))
+        self.decoder = Ensemble(
+            [
+                NETWORKS[decoder](seen[-1], len(vocabulary), *sizes)
+                for _ in range(positive(who, "members", members))
+            ]
+        )
         self.features.freeze()
         name, arguments = network.architecture
         self.architecture = NAME, {
-            "body": name, "arguments": arguments, "embedding": embedding, "hidden": hidden,
+            "body": name, "arguments": arguments, "decoder": decoder, "members": members,
+            "embedding": embedding, "hidden": hidden,
         }  # fmt: skip
         self.classes = vocabulary.words[len(SPECIAL) :]
 
     def look(self, images: np.ndarray) -> np.ndarray:
-        """Return the features (N, D) of images (N, H, W, 3) uint8, as `photograph` makes them."""
+        """Return the features of images (N, H, W, 3) uint8, as `photograph` makes them.
+
+        They are what the decoder takes: maps (N, h, w, D), or averages over these (N, D).
+        """
         from minidl.data.transforms import prepare
 
         for transform in prepare(self.image_format, crop=False):
             images = transform(images)
         with evaluating(self.features):
-            return pooled(self.features(images).data)
+            maps = self.features(images).data
+        return maps if self._maps else pooled(maps)
 
     def photograph(self, image: Picture) -> np.ndarray:
         """Return an image in the size that the body takes, (H, W, 3) uint8: its middle."""
@@ -161,11 +134,13 @@ def _made(found: Architecture, stored: int) -> Captioner:
     body, made = arguments.pop("body"), arguments.pop("arguments")
     if "weights" in made:
         raise ValueError("a file doesn't say where weights are")
-    embedding, hidden = (positive(NAME, each, arguments[each]) for each in ("embedding", "hidden"))
+    embedding, hidden, members = (
+        positive(NAME, each, arguments[each]) for each in ("embedding", "hidden", "members")
+    )
     least = len(vocabulary) * (embedding + hidden) + 4 * hidden * (embedding + hidden)
     with init.skipped():
         network = models.create(body, **made)
-        if least + network.features.num_parameters > stored:
+        if members * least + network.features.num_parameters > stored:
             raise ValueError(f"it would have more numbers than the {stored:,} in the file")
         network.image_format = models.ImageFormat(**(found.image_format or {}))
         size = max(network.image_format.size, *network.input_shape)

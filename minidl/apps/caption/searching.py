@@ -1,29 +1,56 @@
 """`search` and `describe`: the likeliest captions, found with one beam or several."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from minidl.apps.caption.networks import Captioner, Decoder
+from minidl.apps.caption.decoders import Decoder, Ensemble, State
+from minidl.apps.caption.networks import Captioner
 from minidl.apps.caption.vocabulary import END, START
 from minidl.apps.pictures import Picture
 from minidl.checks import positive, real
 from minidl.errors import ArgumentError
 from minidl.nn.modes import evaluating
 
-__all__ = ["describe", "search"]
+__all__ = ["Found", "Observed", "describe", "observe", "search"]
+
+
+class Found(NamedTuple):
+    """A caption that `search` found.
+
+    numbers: of its words.  score: the better, the larger.
+    weights: how much the decoder looked at each place before each word, (words, places), or None
+        where it doesn't choose.
+    """
+
+    numbers: list[int]
+    score: float
+    weights: np.ndarray | None
+
+
+class _Begun(NamedTuple):
+    """A caption on its way: numbers of words, and weights of places (places,) for each."""
+
+    numbers: list[int]
+    looks: list[np.ndarray]
+
+    def found(self, score: float) -> Found:
+        return Found(self.numbers, score, np.stack(self.looks) if self.looks else None)
 
 
 def search(
-    decoder: Decoder,
+    decoder: Decoder | Ensemble,
     features: np.ndarray,
     *,
-    beams: int = 3,
+    beams: int = 5,
     longest: int = 20,
-    length_power: float = 0.7,
-) -> tuple[list[int], float]:
-    """Return the numbers of the best caption found for an image, and its score.
+    length_power: float = 1.0,
+) -> Found:
+    """Return the best caption found for an image.
 
-    features: (D,).  beams: captions that are continued at a time, until as many have ended; 1 takes
-        the likeliest word each time.  longest: words at most, of which the end is one.
+    features: (D,) or a map (h, w, D), as the decoder takes them.
+    beams: captions that are continued at a time, until as many have ended; 1 takes the likeliest
+        word each time.  longest: words at most, of which the end is one.
     length_power: the score is the sum of logarithms of probabilities over the number of words to
         this power: without, short captions win.
     Raises ArgumentError where features or weights are NaN.
@@ -32,36 +59,74 @@ def search(
     """
     beams, longest = positive("search", "beams", beams), positive("search", "longest", longest)
     power = real("search", "length_power", length_power)
-    done: list[tuple[float, list[int]]] = []
+    done: list[Found] = []
     with evaluating(decoder):
-        h, c = decoder.begin(features[np.newaxis])
-        said: list[list[int]] = [[]]
-        sums, last = np.zeros(1), np.array([START])
+        state: State = decoder.begin(features[np.newaxis])
+        begun, sums, last = [_Begun([], [])], np.zeros(1), np.array([START])
         for length in range(1, longest + 1):
-            logs, (h, c) = decoder.next(last, (h, c))
-            if np.isnan(logs).any():
-                raise ArgumentError("search: the decoder's scores are NaN, or the features")
-            totals = sums[:, np.newaxis] + logs  # (beams, words)
-            order = np.argsort(-totals, axis=None, kind="stable")[: 2 * beams]
-            order = order[totals.flat[order] > -np.inf]  # there may be fewer words than beams
-            rows, numbers = np.unravel_index(order, totals.shape)
+            spoken = decoder.next(last, state)
+            rows, numbers, totals = _best(sums, spoken.logs, 2 * beams)
             ended = numbers == END
             for i in np.flatnonzero(ended[:beams]):
-                done.append((float(totals.flat[order[i]]) / length**power, said[rows[i]]))
-            rows, numbers = rows[~ended][:beams], numbers[~ended][:beams]
+                done.append(begun[rows[i]].found(float(totals[i]) / length**power))
+            rows, last, sums = (part[~ended][:beams] for part in (rows, numbers, totals))
             if len(done) >= beams or not len(rows):
                 break
-            sums = totals[rows, numbers]
-            said = [[*said[row], int(number)] for row, number in zip(rows, numbers, strict=True)]
-            h, c, last = h[rows], c[rows], numbers
+            begun = [
+                _Begun(
+                    [*begun[row].numbers, int(number)],
+                    begun[row].looks if spoken.weights is None
+                    else [*begun[row].looks, spoken.weights[row]],
+                )
+                for row, number in zip(rows, last, strict=True)
+            ]  # fmt: skip
+            state = tuple(part[rows] for part in spoken.state)
     if not done:
-        done = [(float(sums[i]) / longest**power, words) for i, words in enumerate(said)]
-    score, best = max(done, key=lambda pair: pair[0])
-    return best, score
+        done = [each.found(float(sums[i]) / longest**power) for i, each in enumerate(begun)]
+    return max(done, key=lambda found: found.score)
 
 
-def describe(captioner: Captioner, image: Picture, *, beams: int = 3) -> str:
+def _best(
+    sums: np.ndarray, logs: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the likeliest continuations: rows, numbers of words, and sums, the best first.
+
+    sums: of each row so far, (N,).  logs: of each next word, (N, words).
+    """
+    if np.isnan(logs).any():
+        raise ArgumentError("search: the decoder's scores are NaN, or the features")
+    totals = sums[:, np.newaxis] + logs  # (N, words)
+    order = np.argsort(-totals, axis=None, kind="stable")[:most]
+    order = order[totals.flat[order] > -np.inf]  # there may be fewer words than beams
+    rows, numbers = np.unravel_index(order, totals.shape)
+    return rows, numbers, totals.flat[order]
+
+
+class Observed(NamedTuple):
+    """What a captioner says of an image.
+
+    words: of the caption.  image: the part that it looked at, (H, W, 3) uint8.
+    weights: how much it looked at each place of its map before each word, (words, h, w) float32,
+        or None where it doesn't choose.
+    """
+
+    words: list[str]
+    image: np.ndarray
+    weights: np.ndarray | None
+
+
+def observe(captioner: Captioner, image: Picture, *, beams: int = 5) -> Observed:
     """Return what a captioner says of an image, a file or an array (H, W, 3) of uint8."""
-    features = captioner.look(captioner.photograph(image)[np.newaxis])[0]
-    numbers, _ = search(captioner.decoder, features, beams=beams)
-    return " ".join(captioner.vocabulary.text(numbers))
+    seen = captioner.photograph(image)
+    features = captioner.look(seen[np.newaxis])[0]
+    found = search(captioner.decoder, features, beams=beams)
+    words, weights = captioner.vocabulary.text(found.numbers), None
+    if captioner.decoder.takes_maps:
+        looks = np.zeros((0,), np.float32) if found.weights is None else found.weights
+        weights = looks.reshape(len(words), *features.shape[:2])  # (words, places) -> (words, h, w)
+    return Observed(words, seen, weights)
+
+
+def describe(captioner: Captioner, image: Picture, *, beams: int = 5) -> str:
+    """Return the caption that `observe` finds as a text."""
+    return " ".join(observe(captioner, image, beams=beams).words)
