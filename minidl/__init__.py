@@ -71,6 +71,7 @@ __all__ = [
     "detect_anomaly",
     "einsum",
     "enable_grad",
+    "export_onnx",
     "errors",
     "from_numpy",
     "functional_call",
@@ -107,7 +108,9 @@ __all__ = [
     "zeros",
 ]
 
-_FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
+_FROM_IO = (
+    "export_onnx", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights",
+)  # fmt: skip
 _PACKAGES = (
     "analysis",
     "apps",
