@@ -114,7 +114,7 @@ def test_several_inputs_and_outputs(tmp_path):
 
 
 def test_weights_beside(tmp_path, monkeypatch):
-    """More than Protocol Buffers hold go to a file beside; an old model keeps its own until then."""
+    """More than Protocol Buffers hold goes to a file beside, and leaves none of earlier exports."""
     monkeypatch.setattr(writing, "MOST_WITHIN", 100)
     model, path = small_network(), tmp_path / "net.onnx"
     x = np.random.default_rng(0).standard_normal((2, 8, 6, 3)).astype(np.float32)
