@@ -62,6 +62,10 @@ class Network(Module):
         """Return what `forward` computes; networks that aren't just body and head override it."""
         return self.classifier(self.features(x))
 
+    def unnormalized(self, x: Any) -> Any:
+        """Return scores before the softmax: what `forward` computes, in networks of `models`."""
+        return self(x)
+
     def heads(self) -> Iterator[Module]:
         """Yield the parts whose last layer gives scores of classes."""
         yield self.classifier
@@ -248,7 +252,7 @@ def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear 
         for name, layer in parent.named_children()
         if next(layer.parameters(), None) is not None and not next(layer.children(), None)
     ]
-    parent, name, last = layers[-1]
+    parent, name, last = layers[-1] if layers else (head, "", head)
     if not isinstance(last, nn.Linear | nn.Conv2d):
         raise ArgumentError(f"{network._name()} has no layer that scores classes")
     return parent, name, last

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
 from minidl.foreign import advice, advised
 from minidl.io.foreign import Found, read_file
-from minidl.io.identify import MINIDL, identify
+from minidl.io.identify import MINIDL, ONNX, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import Architecture, naming, read_architecture
+from minidl.models.imported import load_onnx
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
@@ -275,13 +276,15 @@ def names() -> list[str]:
 def load(path: str | os.PathLike[str]) -> Network:
     """Return the network whose weights the file holds, made and loaded.
 
+    An ONNX file holds the network itself: see docs/onnx.md.
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
-    if identify(path) != MINIDL:
-        return _recognised(path)
+    kind = identify(path)
+    if kind != MINIDL:
+        return load_onnx(path) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
     large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]

@@ -239,7 +239,7 @@ def log_probabilities(
         dynamic_ncols=True,
     ) as bar:  # fmt: skip
         for batch, *_ in loader:
-            scores = network(batch).data.astype(np.float64)
+            scores = network.unnormalized(batch).data.astype(np.float64)
             if not np.isfinite(scores.max(axis=1)).all():  # NaN is a maximum as well
                 raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
             scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)

@@ -1,1 +1,1 @@
-"""ONNX files, read and written (extra `interop`)."""
+"""ONNX: networks of other programs, read without their libraries; networks written for others."""
