@@ -4,16 +4,19 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minidl.errors import FileFormatError
+from minidl.io.caffe.text import is_prototxt
 from minidl.io.guarded import check_file
 from minidl.io.protobuf import BYTES, VARINT, outline
 from minidl.io.sealed import is_sealed
 
-__all__ = ["HDF5", "KERAS", "MINIDL", "ONNX", "SAFETENSORS", "identify"]
+__all__ = ["CAFFE", "HDF5", "KERAS", "MINIDL", "ONNX", "PROTOTXT", "SAFETENSORS", "identify"]
 
 MINIDL, HDF5, KERAS, SAFETENSORS = "minidl", "HDF5", "Keras archive", "safetensors"
-ONNX = "ONNX"
+ONNX, CAFFE, PROTOTXT = "ONNX", "a network of Caffe's (.caffemodel)", "a .prototxt of Caffe's"
+BEGINNING = 2**16  # bytes of a text that are looked at
 
 ONNX_FIELDS = {
     (1, VARINT), (2, BYTES), (3, BYTES), (4, BYTES), (5, VARINT), (6, BYTES), (7, BYTES),
@@ -28,7 +31,7 @@ PICKLE = (
 
 
 def identify(path: str | os.PathLike[str]) -> str:
-    """MINIDL, HDF5, KERAS, SAFETENSORS or ONNX.
+    """MINIDL, HDF5, KERAS, SAFETENSORS, ONNX, CAFFE or PROTOTXT.
 
     Raises FileFormatError for anything else, pickles among them, and for folders; OSError where
     the system refuses.
@@ -48,13 +51,15 @@ def identify(path: str | os.PathLike[str]) -> str:
             return SAFETENSORS
         elif (message := outline(file, length)) is not None:
             found = of_message(message)
-            if found == ONNX:
-                return ONNX
+            if found in (ONNX, CAFFE):
+                return found
+        elif is_prototxt(start) or is_prototxt(start + file_rest(file, len(start))):
+            return PROTOTXT
         else:
             found = _other(start)
     raise FileFormatError(
         f"{os.fspath(path)}: expected weights (HDF5 of minidl or Keras, .keras, safetensors) or "
-        f"ONNX, found {found}"
+        f"a network (ONNX, .caffemodel, .prototxt), found {found}"
     )
 
 
@@ -91,13 +96,19 @@ def _in_archive(path: str | os.PathLike[str]) -> str | None:
     return f"a zip archive of {', '.join(names[:3])}"
 
 
+def file_rest(file: Any, at: int) -> bytes:
+    """Return what follows the first bytes of a file, up to `BEGINNING`."""
+    file.seek(at)
+    return bytes(file.read(BEGINNING))
+
+
 def of_message(fields: Sequence[tuple[int, int]]) -> str:
     """Return what a message of Protocol Buffers is of, by the numbers and kinds of its fields."""
     kinds = set(fields)
     if {(1, VARINT), (7, BYTES)} <= kinds and kinds <= ONNX_FIELDS:
         return ONNX
     if kinds & {(2, BYTES), (100, BYTES)} and (1, BYTES) in kinds:
-        return "a network of Caffe's (.caffemodel)"
+        return CAFFE
     if kinds == {(1, VARINT), (2, BYTES)}:
         return "a SavedModel of TensorFlow's (tf2onnx converts it to ONNX), or a Core ML model"
     if kinds <= {(1, BYTES), (2, BYTES), (3, VARINT), (4, BYTES), (5, BYTES)}:

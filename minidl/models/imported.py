@@ -1,21 +1,22 @@
-"""Networks out of ONNX files."""
+"""Networks out of files of ONNX and of Caffe's."""
 
 import os
 from typing import Any
 
 from minidl import nn, ops
+from minidl.io.caffe.importing import read_caffe, read_described
 from minidl.io.guarded import MAX_BYTES
 from minidl.io.onnx.importing import Parts, read_onnx
 from minidl.models.network import Network
 
-__all__ = ["Imported", "load_onnx"]
+__all__ = ["Imported", "load_caffe", "load_onnx", "load_prototxt"]
 
 ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
 USUAL_SIZE = 224  # pixels, of a network that takes images of any size
 
 
 class Imported(Network):
-    """A network out of an ONNX file. Images come and go as (N, H, W, C).
+    """A network out of a file of ONNX or of Caffe's. Images come and go as (N, H, W, C).
 
     It gives what the file says, where that ends in a softmax probabilities. A classifier's parts
     are `features`, and `classifier` from the last pooling or flattening on; with a new head it
@@ -55,3 +56,24 @@ def load_onnx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Impor
     Raises FileFormatError for what minidl can't read or doesn't know.
     """
     return Imported(read_onnx(path, max_bytes))
+
+
+def load_prototxt(
+    path: str | os.PathLike[str], input_shape: tuple[int, ...] | None = None
+) -> Imported:
+    """Return the network that a .prototxt of Caffe's describes, with new weights.
+
+    input_shape: (H, W, C), where the description doesn't say it or another is wanted.
+    Raises FileFormatError for what minidl can't read or doesn't know.
+    """
+    return Imported(read_described(path, input_shape))
+
+
+def load_caffe(
+    path: str | os.PathLike[str],
+    prototxt: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Imported:
+    """Return the network of a .caffemodel; see `io.caffe.importing.read_caffe`."""
+    return Imported(read_caffe(path, prototxt, input_shape, max_bytes))

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
 from minidl.foreign import advice, advised
 from minidl.io.foreign import Found, read_file
-from minidl.io.identify import MINIDL, ONNX, identify
+from minidl.io.identify import CAFFE, MINIDL, ONNX, PROTOTXT, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import Architecture, naming, read_architecture
-from minidl.models.imported import load_onnx
+from minidl.models.imported import load_caffe, load_onnx, load_prototxt
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
@@ -273,16 +273,33 @@ def names() -> list[str]:
     return sorted(_makers)
 
 
-def load(path: str | os.PathLike[str]) -> Network:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    prototxt: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Network:
     """Return the network whose weights the file holds, made and loaded.
 
-    An ONNX file holds the network itself: see docs/onnx.md.
+    An ONNX file holds the network itself, as does a .caffemodel of Caffe's with its .prototxt; a
+    .prototxt alone gives one with new weights: see docs/onnx.md.
+    prototxt: of a .caffemodel; left out, the one beside it that fits.  input_shape: (H, W, C) of
+    Caffe's networks, where their description doesn't say it.
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
     kind = identify(path)
+    if kind == CAFFE:
+        return load_caffe(path, prototxt, input_shape)
+    if prototxt is not None or (input_shape is not None and kind != PROTOTXT):
+        raise ArgumentError(
+            "models.load: prototxt= and input_shape= are for Caffe's files; "
+            f"{os.fspath(path)} isn't one"
+        )
+    if kind == PROTOTXT:
+        return load_prototxt(path, input_shape)
     if kind != MINIDL:
         return load_onnx(path) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
