@@ -157,14 +157,14 @@ def pooled(x, params):
 
 
 def responses(x, params):
-    size, alpha, beta = (params.get(n, [d])[0] for n, d in (("local_size", 5), ("alpha", 1.0), ("beta", 0.75)))
+    size, alpha, beta = (
+        params.get(n, [d])[0] for n, d in (("local_size", 5), ("alpha", 1.0), ("beta", 0.75))
+    )
     squares = x * x
     if params.get("norm_region", [""])[0] == "WITHIN_CHANNEL":
         window = {"pool": ["AVE"], "kernel_size": [size], "pad": [size // 2], "stride": [1]}
         return x * (1 + alpha * pooled(squares, window)) ** -beta
-    near = [
-        squares[:, max(0, c - size // 2) : c + size // 2 + 1].sum(1) for c in range(x.shape[1])
-    ]
+    near = [squares[:, max(0, c - size // 2) : c + size // 2 + 1].sum(1) for c in range(x.shape[1])]
     return x / (params.get("k", [1.0])[0] + alpha / size * np.stack(near, 1)) ** beta
 
 
@@ -212,7 +212,9 @@ def layer_of(layer, inputs, blobs):
         case "BNLL":
             return [np.log1p(np.exp(x))]
         case "Power":
-            power, scale, shift = (params.get(n, [d])[0] for n, d in (("power", 1), ("scale", 1), ("shift", 0)))
+            power, scale, shift = (
+                params.get(n, [d])[0] for n, d in (("power", 1), ("scale", 1), ("shift", 0))
+            )
             return [(shift + scale * x) ** power]
         case "Softmax":
             axis = params.get("axis", [1])[0]
@@ -253,7 +255,7 @@ def run(net, blobs, inputs):
     """All values of a network by name, from those of its inputs."""
     values = dict(inputs)
     for layer in net["layer"]:
-        if layer["type"][0] in ("Input", "Data"):
+        if layer["type"][0].endswith(("Input", "Data", "Loss")):
             continue
         given = [values[name] for name in layer["bottom"]]
         found = layer_of(layer, given, blobs.get(layer["name"][0], []))

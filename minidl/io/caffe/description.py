@@ -219,5 +219,5 @@ def _followed(layers: list[Layer]) -> tuple[set[str], dict[str, None]]:
         follows = layer.type in LEARNED or not learned.isdisjoint(layer.bottoms)
         for top in layer.tops:
             unread[top] = None
-            learned = learned | {top} if follows else learned - {top}
+            (learned.add if follows else learned.discard)(top)
     return learned, unread

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,7 @@ class _Builder:
         self.modules: dict[str, Module] = {}
         self.steps: list[Step] = []
         self.types: list[str] = []
-        self.taken = {
-            name: sum(layer.bottoms.count(name) for layer in net.layers)
-            for layer in net.layers for name in layer.bottoms
-        }  # fmt: skip
+        self.taken = Counter(name for layer in net.layers for name in layer.bottoms)
 
     def add(self, layer: Layer) -> None:
         blobs = self._blobs_of(layer)
@@ -174,10 +172,9 @@ def _built(
     """Return the modules of a described network."""
     builder = _Builder(net, blobs)
     builder.shapes = _input_shapes(net, input_shape)
-    names = [layer.name for layer in net.layers]
-    double = next((name for name in names if names.count(name) > 1), None) if blobs else None
-    if double is not None:
-        raise FileFormatError(f"{where}: two layers are called {double!r:.80}")
+    (name, count), *_ = Counter(layer.name for layer in net.layers).most_common(1)
+    if count > 1 and blobs is not None:
+        raise FileFormatError(f"{where}: {count} layers are called {name!r:.80}")
     try:
         if blobs is None:
             for layer in net.layers:

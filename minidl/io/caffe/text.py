@@ -24,7 +24,7 @@ START = re.compile(
 TOKEN = re.compile(
     r"(?:\s|\#[^\n]*)*(?:"
     r"(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<number>[-+]?\s*(?:[0-9.][A-Za-z0-9.]*(?:[eE][-+][0-9]+)?[fF]?|inf\w*|nan))"
+    r"|(?P<number>[-+]?\s*(?:[0-9.](?:[eE][-+]|[A-Za-z0-9.])*|inf\w*|nan))"
     r"|(?P<text>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
     r"|(?P<mark>[:{}<>\[\],;])"
     r"|(?P<end>$))"
@@ -153,7 +153,7 @@ class _Parser:
         plain = "".join(token.split())
         if len(plain) > LONGEST:
             raise self.error(f"a number of {len(plain):,} characters")
-        for read in (int, lambda text: int(text, 0), _octal, float, _suffixed):
+        for read in (_octal, int, lambda text: int(text, 0), float, _suffixed):
             try:
                 return read(plain)
             except ValueError:
