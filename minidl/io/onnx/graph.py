@@ -112,6 +112,9 @@ class GraphModule(Module):
         except MinidlError as error:
             named = f"ONNX operator {step.call.op}, {step.call.where}"
             raise type(error)(f"{named}: {error}") from error
+        except (ValueError, TypeError, IndexError) as error:  # of NumPy
+            named = f"ONNX operator {step.call.op}, {step.call.where}"
+            raise ShapeError(f"{named}: {error}") from error
         results = [result] if isinstance(result, Value) else result
         last = step if pool is None else pool
         for name, value in zip(last.outputs, results, strict=False):

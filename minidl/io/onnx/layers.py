@@ -66,6 +66,14 @@ def on_images(layer: Module, x: Value) -> Value:
     return Value(layer(x.stored_as(LAST)), LAST)
 
 
+def pooled(layer: Module, x: Value) -> Value:
+    """Pool images; those of 8-bit integers, which float32 holds, too."""
+    data = x.stored_as(LAST)
+    if data.dtype in (np.uint8, np.int8):
+        return Value(np.asarray(layer(data.astype(np.float32)).data).astype(data.dtype), LAST)
+    return Value(layer(data), LAST)
+
+
 def on_images_with_residual(layer: Module, x: Value, residual: Value) -> Value:
     return Value(layer(x.stored_as(LAST), residual=residual.stored_as(LAST)), LAST)
 
@@ -104,16 +112,18 @@ def convolution(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) -
         return None
     if groups < 1 or outputs % groups:
         call.refuse(f"its attribute group is {groups}, for {outputs} channels")
-    settings: Any = (kernel, strides, padding, dilations)
-    has_bias = bias is not None
+    size: Any = kernel
+    settings: dict[str, Any] = {
+        "stride": strides, "padding": padding, "dilation": dilations, "bias": bias is not None,
+    }  # fmt: skip
     module: Module
     if inputs == 1 and groups > 1:
         multiplier = outputs // groups
-        module = nn.DepthwiseConv2d(groups, *settings, multiplier, has_bias)
+        module = nn.DepthwiseConv2d(groups, size, multiplier=multiplier, **settings)
         parts = weight.reshape(groups, multiplier, *kernel)  # (C, M, H, W)
         kept = {"weight": parts.transpose(2, 3, 0, 1)}
     else:
-        module = nn.Conv2d(inputs * groups, outputs, *settings, groups, has_bias)
+        module = nn.Conv2d(inputs * groups, outputs, size, groups=groups, **settings)
         kept = {"weight": weight.transpose(2, 3, 1, 0)}  # (out, in, H, W) -> (H, W, in, out)
     if bias is not None:
         kept["bias"] = bias
@@ -135,13 +145,14 @@ def transposed(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) ->
     extra = per_axis(call, "output_padding", given["output_padding"], 2, 0)
     padding = resolved(call, given["auto_pad"], given["pads"], kernel, strides, dilations, None)
     inputs, outputs = weight.shape[0], weight.shape[1] * given["group"]
-    settings: Any = (kernel, strides, padding, extra)
+    settings: dict[str, Any] = {
+        "stride": strides, "padding": padding, "output_padding": extra, "groups": given["group"],
+        "bias": bias is not None, "dilation": dilations,
+    }  # fmt: skip
+    size: Any = kernel
     if given["group"] < 1 or inputs % given["group"]:
         call.refuse(f"its attribute group is {given['group']}, for {inputs} channels")
-    dilation: Any = dilations
-    module = nn.ConvTranspose2d(
-        inputs, outputs, *settings, given["group"], bias is not None, dilation
-    )
+    module = nn.ConvTranspose2d(inputs, outputs, size, **settings)
     kept = {"weight": weight.transpose(2, 3, 1, 0)}  # (in, out, H, W) -> (H, W, out, in)
     if bias is not None:
         kept["bias"] = bias
@@ -172,9 +183,8 @@ def product(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) -> Ma
     weight = arrays[1]
     if weight is None or weight.ndim != 2 or not _floats(weight) or 0 in weight.shape:
         return None
-    return Made(
-        nn.Linear(weight.shape[0], weight.shape[1], bias=False), on_rows, {"weight": weight}, (1,)
-    )
+    layer = nn.Linear(weight.shape[0], weight.shape[1], bias=False)
+    return Made(layer, on_rows, {"weight": weight}, (1,))
 
 
 @maker("BatchNormalization")
@@ -234,7 +244,7 @@ def pool(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) -> Made 
     else:
         counted = bool(given["count_include_pad"])
         module = nn.AvgPool2d(kernel, strides, padding, ceil_mode, counted)
-    return Made(module, on_images, {}, ())
+    return Made(module, pooled, {}, ())
 
 
 @maker("GlobalAveragePool")

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.errors import FileFormatError
 from minidl.io.guarded import MAX_BYTES, check_file, check_max_bytes
-from minidl.io.onnx.tensors import TYPES, External, read_tensor
+from minidl.io.onnx.tensors import TYPES, External, entry, read_tensor
 from minidl.io.protobuf import BYTES, VARINT, fields, floats, signed, text, whole_numbers
 
 __all__ = ["Graph", "Input", "Model", "Node", "parse_model", "read_model"]
@@ -71,12 +71,16 @@ class Graph:
 
 @dataclass
 class Model:
-    """What a file holds. opset: the version of the default domain's operators."""
+    """What a file holds. opset: the version of the default domain's operators.
+
+    metadata: what its writer noted besides, by name.
+    """
 
     where: str
     opset: int
     producer: str
     graph: Graph
+    metadata: dict[str, str]
 
 
 class _Reader:
@@ -100,6 +104,7 @@ class _Reader:
     def model(self, message: memoryview) -> Model:
         opsets: dict[str, int] = {}
         graphs: list[memoryview] = []
+        metadata: dict[str, str] = {}
         producer, ir_version, functions = "", 0, 0
         for number, kind, value in self.fields(message, "a model"):
             if number == 1 and kind == VARINT:
@@ -111,6 +116,8 @@ class _Reader:
             elif number == 8:
                 domain, version = self._opset(value)
                 opsets[domain] = version
+            elif number == 14 and kind == BYTES:
+                metadata |= [entry(value, self.where)]
             elif number == 25:
                 functions += 1
         if len(graphs) != 1 or not ir_version:
@@ -125,7 +132,7 @@ class _Reader:
             )
         known = [opsets[domain] for domain in DEFAULT_DOMAINS if domain in opsets]
         graph = self.graph(graphs[0])
-        return Model(self.where, max(known, default=1), producer[:80], graph)
+        return Model(self.where, max(known, default=1), producer[:80], graph, metadata)
 
     def _opset(self, message: Any) -> tuple[str, int]:
         domain, version = "", 0
@@ -155,8 +162,11 @@ class _Reader:
                     f"{self.where}: it holds sparse tensors, which minidl doesn't read: store "
                     "them as ordinary ones"
                 )
-        if len({x.name for x in graph.inputs}) != len(graph.inputs):
-            raise FileFormatError(f"{self.where}: two inputs of the graph have the same name")
+        names = {x.name for x in graph.inputs}
+        if len(names) != len(graph.inputs) or "" in names | {x.name for x in graph.outputs}:
+            raise FileFormatError(
+                f"{self.where}: two inputs of the graph have the same name, or one has none"
+            )
         return graph
 
     def _node(self, message: Any) -> Node:

@@ -1,5 +1,6 @@
 """The table of ONNX's operators: what minidl does for each, and what of it it knows."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,16 +57,20 @@ class Operator:
 
     settings: the inputs that are read while the graph runs, such as axes; the others are numbers
         that it computes with.  folds: whether it is computed when the file is read, where all of
-        its inputs are known then.
+        its inputs are known then.  needed, most: how many inputs it must have, and may have, None
+        being any number.
     """
 
     run: Callable[..., Any]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     settings: tuple[int, ...] = ()
     folds: bool = True
+    needed: int = 0
+    most: int | None = None
 
 
-EARLIER = {("is_test", 1), ("broadcast", 1), ("broadcast", 0)}  # what opset 6 says and 7 means
+# What opset 6 says and 7 means without saying it
+EARLIER: list[list[Any]] = [["is_test", 1], ["broadcast", 1], ["broadcast", 0]]
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -110,10 +115,19 @@ def operator(
     def entered(run: Callable[..., Any]) -> Callable[..., Any]:
         known = {name: _attribute(value) for name, value in attributes.items()}
         for name in names:
-            OPERATORS[name] = Operator(run, known, settings, folds)
+            OPERATORS[name] = Operator(run, known, settings, folds, *_inputs(run))
         return run
 
     return entered
+
+
+def _inputs(run: Callable[..., Any]) -> tuple[int, int | None]:
+    """Return how many inputs a function needs and may have, by its signature."""
+    parameters = list(inspect.signature(run).parameters.values())[1:]
+    placed = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    needed = sum(p.default is p.empty for p in placed) + any_number
+    return needed, None if any_number else len(placed)
 
 
 def _attribute(value: Any) -> Attribute:
@@ -150,13 +164,19 @@ def check_node(node: Node, opset: int, where: str) -> tuple[Operator, Call, dict
         near = NEAREST.get(node.op) or ", ".join(get_close_matches(node.op, OPERATORS, n=2))
         call.refuse(f"minidl doesn't have it; the nearest that it has is {near or 'none'}")
     found = OPERATORS[node.op]
+    count = len(node.inputs)
+    absent = "" in (node.inputs if found.most is None else node.inputs[: found.needed])
+    if count < found.needed or absent:
+        call.refuse(f"it needs {found.needed} inputs, and has {', '.join(node.inputs) or 'none'}")
+    if found.most is not None and count > found.most:
+        call.refuse(f"it has {count} inputs; minidl knows {found.most}")
     return found, call, _attributes(found, call, node)
 
 
 def _attributes(found: Operator, call: Call, node: Node) -> dict[str, Any]:
     values = {name: known.default for name, known in found.attributes.items()}
     for name, (kind, value) in node.attributes.items():
-        if call.opset == LEAST_OPSET and (name, value) in EARLIER:
+        if call.opset == LEAST_OPSET and [name, value] in EARLIER:
             continue
         if name not in found.attributes:
             known = ", ".join(found.attributes) or "none"

@@ -13,7 +13,7 @@ import numpy as np
 from minidl.errors import FileFormatError
 from minidl.io.protobuf import BYTES, EIGHT, FOUR, VARINT, fields, signed, text, whole_numbers
 
-__all__ = ["TYPES", "External", "read_tensor"]
+__all__ = ["TYPES", "External", "entry", "read_tensor"]
 
 MOST_AXES = 32
 BFLOAT16 = 16
@@ -107,7 +107,7 @@ def read_tensor(
         elif number == 8:
             name = text(value, where)
         elif number == 13 and kind == BYTES:
-            entries |= [_entry(value, where)]
+            entries |= [entry(value, where)]
         elif number == 14:
             is_external = value == 1
         elif number in (FLOATS, INT32S, INT64S, DOUBLES, UINT64S, RAW):
@@ -173,7 +173,8 @@ def _part(
     return np.array(numbers, np.int64).astype(dtype)
 
 
-def _entry(message: memoryview, where: str) -> tuple[str, str]:
+def entry(message: memoryview, where: str) -> tuple[str, str]:
+    """Return the name and the text of an entry, as of external data."""
     key = value = ""
     for number, _, part in fields(message, where):
         if number == 1:

@@ -71,8 +71,6 @@ def power(call: Call, x: Value, y: Value) -> Value:
 
 @operator("Mod", fmod=0)
 def mod(call: Call, x: Value, y: Value, *, fmod: int) -> Value:
-    if is_float(x) and not fmod:
-        call.refuse("its attribute fmod is 0, which is for integers, and its input are floats")
     (a, b), order = aligned((Value(x.numbers()), Value(y.numbers())))
     return Value(np.fmod(a, b) if fmod else np.mod(a, b), order)
 

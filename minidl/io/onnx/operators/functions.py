@@ -50,11 +50,8 @@ ANY: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 
 FLAT: dict[str, Callable[..., Any]] = {
-    "Floor": np.floor,
-    "Ceil": np.ceil,
-    "Round": np.round,
-    "IsNaN": np.isnan,
-}
+    "Floor": np.floor, "Ceil": np.ceil, "Round": np.round, "IsNaN": np.isnan,
+}  # fmt: skip
 
 
 def _numbers(x: Value) -> np.ndarray:

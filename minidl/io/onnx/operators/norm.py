@@ -17,15 +17,27 @@ from minidl.ops.local_response_norm import local_response_norm_sum
 def batch_norm(
     call: Call, x: Value, scale: Value, offset: Value, mean: Value, var: Value,
     *, epsilon: float, momentum: float, training_mode: int, spatial: int,
-) -> Value:  # fmt: skip
-    if training_mode or not spatial or len([name for name in call.outputs if name]) > 1:
-        call.refuse("it is to train, or not of channels: export the model in evaluation mode")
+) -> Any:  # fmt: skip
+    if not spatial:
+        call.refuse("its attribute spatial is 0; minidl normalizes channels")
     order = last(x.ndim)
-    y = ops.batch_norm(
-        x.stored_as(order), mean.numbers(), var.numbers(), scale.plain(), offset.plain(),
-        eps=epsilon,
-    )  # fmt: skip
-    return Value(y, order)
+    data, (weight, bias) = x.stored_as(order), (scale.plain(), offset.plain())
+    if not training_mode:
+        if len([name for name in call.outputs if name]) > 1:
+            call.refuse("it is to train, as before opset 14: export the model in evaluation mode")
+        y = ops.batch_norm(data, mean.numbers(), var.numbers(), weight, bias, eps=epsilon)
+        return Value(y, order)
+    running = [mean.numbers().copy(), var.numbers().copy()]
+    y = ops.batch_norm(data, *running, weight, bias, training=True, eps=epsilon)
+    numbers = x.numbers()
+    axes = (0, *range(2, x.ndim))
+    new = numbers.mean(axis=axes), numbers.var(axis=axes)  # the variance is that of the batch
+    told = [
+        old.numbers() * momentum + batch * (1 - momentum)
+        for old, batch in zip((mean, var), new, strict=True)
+    ]
+    found = (Value(y, order), *(Value(t.astype(x.dtype)) for t in told))
+    return found[: len(call.outputs)]
 
 
 @operator("InstanceNormalization", epsilon=1e-5)

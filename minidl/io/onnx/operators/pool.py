@@ -93,9 +93,9 @@ def max_pool(
     call: Call, x: Value, *, auto_pad: str, ceil_mode: int, dilations: Any, kernel_shape: Any,
     pads: Any, storage_order: int, strides: Any,
 ) -> Any:  # fmt: skip
-    if len(call.outputs) > 1:
-        call.refuse("its output Indices is used, and minidl's pooling gives the values alone")
     found = Windows(call, x, kernel_shape, strides, dilations, auto_pad, pads, ceil_mode)
+    if len(call.outputs) > 1:
+        return _with_indices(found, x, storage_order)
     if found.fits_op() and is_float(x):
         y = ops.max_pool2d(
             x.stored_as(LAST), found.kernel, found.strides, found.pads, ceil_mode=found.ceil_mode
@@ -103,6 +103,23 @@ def max_pool(
         return Value(y, LAST)
     pick = ops.maximum if is_float(x) else np.maximum
     return Value(reduce(pick, found.taps(x, -math.inf)), last(x.ndim))
+
+
+def _with_indices(found: Windows, x: Value, storage_order: int) -> tuple[Value, Value]:
+    """Return the maxima, and where each stands among all of x's numbers, in the file's order."""
+    n, c, *size = x.shape
+    weights = np.cumprod([1, *(size if storage_order else size[:0:-1])])[: len(size)]
+    weights = weights if storage_order else weights[::-1]
+    places = np.zeros((1, 1, *size), np.int64)
+    for axis, (length, weight) in enumerate(zip(size, weights, strict=True)):
+        places += (np.arange(length) * weight).reshape(-1, *(1,) * (len(size) - axis - 1))
+    planes = np.arange(n * c).reshape(n, c, *(1,) * len(size)) * math.prod(size)
+    taps = ops.stack(*found.taps(x, -math.inf), axis=0)  # (taps, N, ..., C)
+    wheres = np.stack(found.taps(Value(planes + places), 0.0))
+    first = np.argmax(np.asarray(getattr(taps, "data", taps)), axis=0)[None]
+    values = ops.reshape(ops.gather(taps, 0, first), shape=first.shape[1:])
+    chosen = np.take_along_axis(wheres, first, axis=0)[0]
+    return Value(values, last(x.ndim)), Value(chosen, last(x.ndim))
 
 
 @operator(

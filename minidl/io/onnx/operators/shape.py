@@ -263,15 +263,16 @@ def depth_to_space(call: Call, x: Value, *, blocksize: int, mode: str) -> Value:
     return Value(ops.reshape(data, shape=(n, h * r, w * r, c // r**2)), LAST)
 
 
-@operator("SpaceToDepth", blocksize=required("int"))
-def space_to_depth(call: Call, x: Value, *, blocksize: int) -> Value:
+@operator("SpaceToDepth", blocksize=required("int"), mode=["DCR", "CRD"])
+def space_to_depth(call: Call, x: Value, *, blocksize: int, mode: str) -> Value:
     """(N, C, H * r, W * r) -> (N, r * r * C, H, W); stored channels last."""
     n, h, w, c = _image(call, x).shape
     r = blocksize
     if r < 1 or h % r or w % r:
         call.refuse(f"blocksize {r} for {h}x{w} pixels")
     data = ops.reshape(_image(call, x), shape=(n, h // r, r, w // r, r, c))
-    data = ops.transpose(data, axes=(0, 1, 3, 2, 4, 5))  # (N, H/r, W/r, r, r, C)
+    axes = (0, 1, 3, 2, 4, 5) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    data = ops.transpose(data, axes=axes)  # (N, H/r, W/r, r, r, C), or with C before both
     return Value(ops.reshape(data, shape=(n, h // r, w // r, r * r * c)), LAST)
 
 
