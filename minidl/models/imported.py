@@ -6,10 +6,10 @@ from typing import Any
 from minidl import nn, ops
 from minidl.io.caffe.importing import read_caffe, read_described
 from minidl.io.guarded import MAX_BYTES
-from minidl.io.onnx.importing import Parts, read_onnx
+from minidl.io.onnx.importing import Parts
 from minidl.models.network import Network
 
-__all__ = ["Imported", "load_caffe", "load_onnx", "load_prototxt"]
+__all__ = ["Imported", "load_caffe", "load_prototxt"]
 
 ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
 USUAL_SIZE = 224  # pixels, of a network that takes images of any size
@@ -48,14 +48,6 @@ class Imported(Network):
         super().replace_head(num_classes)
         self.ending = None
         return self
-
-
-def load_onnx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Imported:
-    """Return the network in an ONNX file.
-
-    Raises FileFormatError for what minidl can't read or doesn't know.
-    """
-    return Imported(read_onnx(path, max_bytes))
 
 
 def load_prototxt(

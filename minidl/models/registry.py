@@ -5,22 +5,25 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
+from minidl.errors import ArgumentError, FileFormatError, MinidlError, ShapeError, StateError
 from minidl.foreign import advice, advised
 from minidl.io.foreign import Found, read_file
 from minidl.io.identify import CAFFE, MINIDL, ONNX, PROTOTXT, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
+from minidl.io.onnx.exported import architecture_of, state_of
+from minidl.io.onnx.importing import import_model
+from minidl.io.onnx.messages import read_model
 from minidl.io.safetensors import torch_layers
 from minidl.io.weights import Architecture, naming, read_architecture
-from minidl.models.imported import load_caffe, load_onnx, load_prototxt
+from minidl.models.imported import Imported, load_caffe, load_prototxt
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
@@ -300,11 +303,13 @@ def load(
         )
     if kind == PROTOTXT:
         return load_prototxt(path, input_shape)
+    if kind == ONNX:
+        return _from_onnx(path)
     if kind != MINIDL:
-        return load_onnx(path) if kind == ONNX else _recognised(path)
+        return _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
-    large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]
+    large = _large(arguments)
     if name not in _makers or large:
         what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
         raise FileFormatError(
@@ -321,6 +326,21 @@ def load(
     _describe(model, found, path)
     load_weights(model, path)
     return model
+
+
+def _from_onnx(path: str | os.PathLike[str]) -> Network:
+    """The network in an ONNX file: of `minidl.models`, if `md.export_onnx` wrote it of one."""
+    read = read_model(path)
+    found = architecture_of(read)
+    if found is not None and found.name in _makers and not _large(found.arguments):
+        with init.skipped(), contextlib.suppress(ArgumentError, ShapeError):
+            model = _made(found.name, found.arguments)
+            state = state_of(read, dict((*model.named_parameters(), *model.named_buffers())))
+            if state is not None:
+                _describe(model, found, path)
+                model.load_state_dict(state)
+                return model
+    return Imported(import_model(read))
 
 
 def _recognised(path: str | os.PathLike[str]) -> Network:
@@ -368,12 +388,13 @@ def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]
     return {}
 
 
-def _numbers(data: Any) -> Iterator[float]:
-    """Yield all numbers in plain data, which a file may have nested deeply."""
-    waiting = [data]
+def _large(data: Any) -> list[float]:
+    """Return the numbers above MAX_NUMBER in plain data, which a file may have nested deeply."""
+    waiting, found = [data], []
     while waiting:
         value = waiting.pop()
-        if isinstance(value, int | float):
-            yield value
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            found.append(value)
         elif isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
+    return found

@@ -19,6 +19,7 @@ Shape = tuple[int | None, ...]
 """Of one example: (H, W, C) of images, (F,) of rows; None for a length that isn't known."""
 
 MOST_NUMBERS = 2**28  # parameters of a network: 1 GB, twice VGG-19's
+MOST_VALUES = 2**28  # that a layer gives for an image
 
 
 class Made(NamedTuple):
@@ -157,6 +158,9 @@ def make(making: Making) -> Made:
         raise
     except MinidlError as error:
         raise making.refuse(str(error)) from error
+    sizes = [math.prod(whole) for shape in made.shapes if (whole := known(shape)) is not None]
+    if max(sizes, default=0) > MOST_VALUES:
+        raise making.refuse(f"it gives {max(sizes):,} numbers for each image")
     if len(made.shapes) != len(making.layer.tops):
         raise making.refuse(f"it gives {len(made.shapes)} tops, named are {making.layer.tops}")
     return made

@@ -4,15 +4,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from minidl import nn
 from minidl.checks import is_whole
-from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError, MinidlError, StateError
+from minidl.io.onnx.exported import fingerprint
 from minidl.io.onnx.exporting import (  # noqa: F401 (each enters its forms into the table)
     convolution,
     linear,
@@ -26,7 +25,8 @@ from minidl.io.onnx.exporting.graph import OPSET, Graph, lengths, library, plain
 from minidl.io.onnx.exporting.table import add_call, has_form
 from minidl.io.onnx.exporting.tracing import BATCHES, Constant, Trace, Value, is_batch, trace
 from minidl.io.onnx.exporting.writing import write_model
-from minidl.io.weights import check_module
+from minidl.io.onnx.messages import parse_model
+from minidl.io.weights import check_module, told_of
 from minidl.nn import Module
 from minidl.version import __version__
 
@@ -181,7 +181,11 @@ def _proto(graph: Graph, inputs: Any, outputs: Any, layout: str, model: Module) 
         made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="minidl", producer_version=__version__,
     )  # fmt: skip
-    helper.set_model_props(proto, dict(_metadata(graph, model, layout)))
+    read = parse_model(memoryview(proto.SerializeToString()), "export_onnx").graph
+    read.tensors = graph.initialisers
+    told = dict(_metadata(graph, model, layout))
+    told["minidl.graph"] = fingerprint(read, model.state_dict().keys())
+    helper.set_model_props(proto, told)
     return proto
 
 
@@ -213,10 +217,5 @@ def _metadata(graph: Graph, model: Module, layout: str) -> Iterator[tuple[str, s
     yield "minidl.axes", json.dumps(turned)
     if (made := getattr(model, "architecture", None)) is not None:
         yield "minidl.architecture", made[0]
-        yield "minidl.arguments", json.dumps(made[1])
-    if (image_format := getattr(model, "image_format", None)) is not None:
-        yield "minidl.image_format", json.dumps(asdict(image_format))
-    if (classes := getattr(model, "classes", None)) is not None:
-        yield "minidl.classes", json.dumps(list(classes))
-    if (task := getattr(model, "task", CLASSES)) != CLASSES:
-        yield "minidl.task", json.dumps(task)
+    for key, text in told_of(model).items():
+        yield f"minidl.{key}", text
