@@ -25,7 +25,7 @@ import minidl as md  # noqa: E402
 from minidl import models  # noqa: E402
 from minidl.errors import FileFormatError, MinidlError, StateError  # noqa: E402
 
-SECONDS = 10
+SECONDS = 60
 ALLOWANCE = 2**28 + 2**30  # bytes; a description may ask for parameters of 1 GB
 LARGEST = 10_000  # numbers of an image that is run
 NUMBERS = ["0", "-1", "1", "2", "7", "1000000", "2147483648", "1e30", "nan", "0x7f", "-0.5", '"3"']

@@ -79,18 +79,44 @@ def test_what_the_file_says(tmp_path):
     assert json.loads(said["minidl.classes"]) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2", "resnet20", "squeezenet1_1"])
-def test_state_comes_back(tmp_path, name):
-    """Initialisers have the names of the state; `minidl.axes` tells how they are turned."""
-    model, path = models.create(name).eval(), tmp_path / "net.onnx"
-    md.export_onnx(model, path, (max(model.smallest_size(), 16),) * 2 + model.input_shape[2:])
+@pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2", "shufflenet_v2", "squeezenet1_1"])
+def test_networks_come_back_as_they_were(tmp_path, name):
+    """The same function of minidl.models, the same bits, what it knows of images and classes."""
+    arguments = {"num_classes": 3} | ({"width": 0.5} if name == "shufflenet_v2" else {})
+    model, path = models.create(name, **arguments).eval(), tmp_path / "net.onnx"
+    model.classes = ["a", "b", "c"]
+    size = max(model.smallest_size(), 16) if model.any_size else model.input_shape[0]
+    md.export_onnx(model, path, (size, size, model.input_shape[2]), layout="NCHW")
+    again = models.load(path)
+    assert type(again) is type(model)
+    assert (again.architecture, again.classes) == (model.architecture, model.classes)
+    before, after = model.state_dict(), again.state_dict()
+    assert [*before] == [*after]
+    assert all(before[key].tobytes() == after[key].tobytes() for key in before)
+
+
+def test_a_layer_with_axes_of_length_1(tmp_path):
+    """ConvNeXt's layer scale, (1, 1, C): its initialiser broadcasts to planes."""
+    model, path = models.create("convnext_tiny", num_classes=2).eval(), tmp_path / "net.onnx"
+    md.export_onnx(model, path, (32, 32, 3))
+    arrays = {t.name: t.dims for t in onnx.load(path).graph.initializer}
+    assert [*arrays["features.1.0.scale.layer_scale"]] == [96, 1, 1]
+    assert models.load(path).architecture == model.architecture
+
+
+def test_a_changed_graph_is_read_as_it_stands(tmp_path):
+    """Whoever changed the file meant it: the note of its network doesn't count any more."""
+    path = tmp_path / "net.onnx"
+    model = models.create("lenet5").eval()
+    md.export_onnx(model, path)
     proto = onnx.load(path)
-    turned = json.loads({p.key: p.value for p in proto.metadata_props}["minidl.axes"])
-    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    for key, array in model.state_dict().items():
-        axes = turned.get(key, range(array.ndim))
-        held = arrays[key].reshape([array.shape[axis] for axis in axes])
-        np.testing.assert_array_equal(held.transpose(np.argsort(axes)), array)
+    first = next(node for node in proto.graph.node if node.op_type == "Relu")
+    first.op_type = "Sigmoid"
+    onnx.save(proto, path)
+    changed = models.load(path).eval()
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 1)).astype(np.float32)
+    assert not isinstance(changed, type(model))
+    np.testing.assert_allclose(changed(x).data, run(path, x)[0], rtol=0, atol=1e-5)
 
 
 def test_transpositions_at_the_borders_only(tmp_path):

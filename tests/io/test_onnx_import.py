@@ -266,7 +266,6 @@ REFUSED = {
     ),
     "TensorFlow": (writing.message(1, writing.message(1, "node")), "graph of TensorFlow's"),
     "a SavedModel": (writing.number(1, 1) + writing.message(2, b"abc"), "SavedModel"),
-    "a caffemodel": (writing.message(1, "net") + writing.message(100, b"abc"), "Caffe"),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ Shape = tuple[int | None, ...]
 """Of one example: (H, W, C) of images, (F,) of rows; None for a length that isn't known."""
 
 MOST_NUMBERS = 2**28  # parameters of a network: 1 GB, twice VGG-19's
-MOST_VALUES = 2**28  # that a layer gives for an image
+MOST_VALUES = 2**26  # that a layer gives for an image
 
 
 class Made(NamedTuple):

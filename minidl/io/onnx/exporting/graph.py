@@ -141,7 +141,11 @@ class Graph:
         first = next((i for i, n in enumerate(turned) if n != 1), len(turned))
         if x.ndim <= 1:
             return self.constant(x, shape=turned[first:])
-        return self.constant(Constant(x.array.reshape(full), x.name), order, turned[first:])
+        name = self.constant(Constant(x.array.reshape(full), x.name), order, turned[first:])
+        if name == x.name:  # axes of length 1 were put before its own
+            new = len(order) - x.ndim
+            self.axes[name] = tuple(axis - new for axis in order if axis >= new)
+        return name
 
     def constant(
         self, x: Constant, order: Order | None = None, shape: tuple[int, ...] | None = None
