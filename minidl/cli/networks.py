@@ -13,7 +13,8 @@ EXAMPLES = """examples:
   minidl summary resnet50 --depth 2
   minidl summary vgg16 --arguments '{"num_classes": 10, "input_size": 32}'
   minidl summary runs/lenet5-digits/weights.h5
-  minidl draw googlenet -o googlenet.html"""
+  minidl draw googlenet -o googlenet.html
+  minidl draw net.onnx -o net.svg"""
 
 
 def add_networks(commands: Any) -> None:
@@ -52,7 +53,8 @@ def add_networks(commands: Any) -> None:
 def _add_network(command: Any) -> None:
     command.add_argument(
         "network", metavar="NAME|FILE",
-        help="a network's name, such as resnet18, or a file of weights that minidl wrote",
+        help="a network's name, such as resnet18, a file of weights that minidl wrote, or an ONNX "
+        "file",
     )  # fmt: skip
     add_arguments(command, "what to make the network with, such as '{\"num_classes\": 7}'")
     command.add_argument(
