@@ -1,6 +1,7 @@
 """Networks out of ONNX files that are written by hand; nothing here needs the onnx package."""
 
 import copy
+import json
 import struct
 
 import fuzz_onnx
@@ -395,6 +396,24 @@ def test_a_graph_that_is_none(load):
     for graph in ("", "?", net.architecture[1]["graph"][:-8]):
         with pytest.raises(ArgumentError, match="graph of an ONNX file makes no sense"):
             models.create("onnx", graph=graph)
+
+
+def test_a_network_of_the_zoo_comes_back_with_its_bits(load):
+    """minidl notes in its files which network they are of, and how arrays are turned."""
+    net = models.lenet5(4)
+    axes = {n: [3, 2, 0, 1] for n, a in net.state_dict().items() if a.ndim == 4}
+    tensors = {n: np.transpose(a, axes.get(n)) if n in axes else a
+               for n, a in net.state_dict().items()}  # fmt: skip
+    notes = {
+        "minidl.architecture": "lenet5", "minidl.arguments": json.dumps(net.architecture[1]),
+        "minidl.axes": json.dumps(axes),
+    }  # fmt: skip
+    entries = [writing.message(14, writing.message(1, k) + writing.message(2, v))
+               for k, v in notes.items()]  # fmt: skip
+    again = load(model([], {}, {"y": None}, tensors) + b"".join(entries))
+    assert again.architecture == net.architecture
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
 
 
 def test_what_a_file_of_minidls_says_of_its_images(load):
