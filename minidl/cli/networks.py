@@ -14,7 +14,8 @@ EXAMPLES = """examples:
   minidl summary vgg16 --arguments '{"num_classes": 10, "input_size": 32}'
   minidl summary runs/lenet5-digits/weights.h5
   minidl draw lenet.prototxt -o lenet.svg
-  minidl draw googlenet -o googlenet.html"""
+  minidl draw googlenet -o googlenet.html
+  minidl draw net.onnx -o net.svg"""
 
 
 def add_networks(commands: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.errors import FileFormatError
 
-__all__ = ["fields", "floats", "outline", "signed", "text", "whole_numbers"]
+__all__ = ["fields", "floats", "outline", "signed", "text", "whole_numbers", "written"]
 
 VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # kinds of fields
 LONGEST = 10  # bytes of a varint
@@ -111,6 +111,22 @@ def whole_numbers(
         if len(found) > most:
             raise FileFormatError(f"{where}: more than {most} numbers {what}")
     return found
+
+
+def written(number: int, kind: int, value: Any) -> bytes:
+    """Return a field as `fields` gives it, in a message's bytes."""
+    start = _as_varint(number << 3 | kind)
+    if kind == VARINT:
+        return start + _as_varint(value)
+    return start + (_as_varint(len(value)) if kind == BYTES else b"") + bytes(value)
+
+
+def _as_varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes(found) + bytes([number])
 
 
 def signed(number: int) -> int:

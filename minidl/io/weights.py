@@ -30,6 +30,7 @@ __all__ = [
     "CHECKPOINT",
     "FORMAT",
     "FORMATS",
+    "MAX_NUMBER",
     "Architecture",
     "add_architecture",
     "add_layers",
@@ -37,6 +38,7 @@ __all__ = [
     "check_module",
     "count_numbers",
     "entries",
+    "large_numbers",
     "names_architecture",
     "naming",
     "read_architecture",
@@ -47,6 +49,7 @@ __all__ = [
 
 FORMAT, CHECKPOINT = "minidl weights", "minidl checkpoint"
 FORMATS = {FORMAT: 1, CHECKPOINT: 1}  # those that hold a model's weights, with their versions
+MAX_NUMBER = 2**20  # a number from a file that a network is made with
 SETTINGS = ("eps",)  # of a layer, as attributes of its group
 
 
@@ -247,3 +250,15 @@ def as_architecture(name: Any, texts: Mapping[str, Any], where: str) -> Architec
             f"{where}: expected arguments by name, found {texts['arguments']!r:.80}"
         )
     return made
+
+
+def large_numbers(data: Any) -> list[float]:
+    """Return the numbers above MAX_NUMBER in plain data, which a file may have nested deeply."""
+    waiting, found = [data], []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            found.append(value)
+        elif isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return found

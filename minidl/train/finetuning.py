@@ -57,6 +57,7 @@ def finetune(
     task: str = CLASSES,
     strict: bool = False,
     size: int | None = None,
+    pixels: str | None = None,
     epochs: int = 6,
     batch_size: int = 16,
     lr: float | None = None,
@@ -90,6 +91,7 @@ def finetune(
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     size: height and width of the images, in pixels, for networks that take any; None: those of
         the images that the weights are of.
+    pixels: how the network takes pixels, as for `train.evaluate`, where its file doesn't say it.
     epochs: of fine-tuning; training from scratch takes three times as many.
     lr: the largest of fine-tuning; None: the best of several for images held out.
     freeze: the layer up to which the body isn't trained; None: all is.
@@ -151,6 +153,7 @@ def finetune(
         "label_column": label_column,
         "strict": strict,
         "size": network.image_format.size,
+        "pixels": pixels,
         "scratch": scratch,
         "seeds": seeds,
         **recipe,

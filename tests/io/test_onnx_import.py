@@ -366,3 +366,45 @@ def test_numbers_stored_as_lists_and_16_bit_floats(load):
 
 def test_damaged_and_hostile_files():
     assert list(fuzz_onnx.violations(300, seed=5)) == []
+
+
+# Files of minidl's weights
+
+
+def test_saved_weights_make_the_network_again(load, tmp_path):
+    """The file of weights holds the graph, without its numbers; the head's classes are another."""
+    net = load(writing.classifier(softmax=True)).eval()
+    x, path = draw(2, 8, 8, 2), tmp_path / "w.h5"
+    md.save_weights(net, path)
+    again = models.load(path).eval()
+    np.testing.assert_array_equal(again(x).data, net(x).data)
+    net.replace_head(4).classes = list("abcd")
+    md.save_weights(net, path)
+    again = models.load(path).eval()
+    assert again.classes == list("abcd")
+    np.testing.assert_array_equal(again(x).data, net(x).data)
+    new = models.create("onnx", **net.architecture[1]).eval()
+    assert new(x).shape == (2, 4)
+    assert not np.array_equal(new.features.second.weight.data, net.features.second.weight.data)
+    assert "onnx" not in models.list()
+
+
+def test_a_graph_that_is_none(load):
+    net = load(writing.classifier())
+    for graph in ("", "?", net.architecture[1]["graph"][:-8]):
+        with pytest.raises(ArgumentError, match="graph of an ONNX file makes no sense"):
+            models.create("onnx", graph=graph)
+
+
+def test_what_a_file_of_minidls_says_of_its_images(load):
+    text = {
+        "minidl.image_format": '{"size": 8, "order": "RGB", "scale": 255, "mean": [0], "std": [1]}',
+        "minidl.classes": '["a", "b", "c"]',
+    }  # fmt: skip
+    entries = [writing.message(14, writing.message(1, k) + writing.message(2, v))
+               for k, v in text.items()]  # fmt: skip
+    net = load(writing.classifier() + b"".join(entries))
+    assert (net.image_format.size, net.classes) == (8, ["a", "b", "c"])
+    bad = writing.message(14, writing.message(1, "minidl.image_format") + writing.message(2, "{"))
+    with pytest.raises(FileFormatError, match=r"minidl\.image_format makes no sense"):
+        load(writing.classifier() + bad)

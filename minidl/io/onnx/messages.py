@@ -86,9 +86,9 @@ class Model:
 class _Reader:
     """Reads the messages of one file. left: bytes that tensors may still take."""
 
-    def __init__(self, where: str, folder: Path | None, max_bytes: int) -> None:
+    def __init__(self, where: str, folder: Path | None, max_bytes: int, hollow: bool) -> None:
         self.where, self.records = where, 0
-        self.external = External(where, folder, max_bytes)
+        self.external = External(where, folder, max_bytes, hollow)
 
     def fields(self, message: Any, what: str) -> Iterator[tuple[int, int, Any]]:
         self.records += 1
@@ -279,10 +279,15 @@ def read_model(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Mode
 
 
 def parse_model(
-    message: memoryview, where: str, folder: Path | None = None, max_bytes: int = MAX_BYTES
+    message: memoryview,
+    where: str,
+    folder: Path | None = None,
+    max_bytes: int = MAX_BYTES,
+    hollow: bool = False,
 ) -> Model:
     """Return what the bytes of an ONNX file say.
 
     folder: of its external data, None where there is none; max_bytes: for all tensors.
+    hollow: tensors without numbers are of zeros.
     """
-    return _Reader(where, folder, max_bytes).model(message)
+    return _Reader(where, folder, max_bytes, hollow).model(message)

@@ -36,11 +36,12 @@ DIGITS = re.compile("[0-9]{1,18}")
 class External:
     """The files beside a model that its tensors may stand in.
 
-    left: bytes that tensors may still take in memory.
+    left: bytes that tensors may still take in memory.  hollow: whether tensors without numbers
+    are of zeros.
     """
 
-    def __init__(self, where: str, folder: Path | None, left: int) -> None:
-        self.where, self.folder, self.left = where, folder, left
+    def __init__(self, where: str, folder: Path | None, left: int, hollow: bool) -> None:
+        self.where, self.folder, self.left, self.hollow = where, folder, left, hollow
 
     def take(self, count: int, name: str) -> None:
         """Count bytes of memory before they are taken."""
@@ -122,7 +123,9 @@ def read_tensor(
     widened = type_ == BFLOAT16 or dtype == np.float16
     size = count * dtype.itemsize
     external.take(2 * size if widened else size, name)
-    if is_external:
+    if external.hollow and not data and not is_external:
+        array = np.zeros(count, dtype)
+    elif is_external:
         array = np.frombuffer(external.read(entries, size, name), dtype)
     else:
         array = _numbers(data, dtype, count, what)
