@@ -73,6 +73,7 @@ __all__ = [
     "distributed",
     "einsum",
     "enable_grad",
+    "export_onnx",
     "errors",
     "from_numpy",
     "functional_call",
@@ -110,7 +111,9 @@ __all__ = [
     "zeros",
 ]
 
-_FROM_IO = ("load_checkpoint", "load_weights", "save_checkpoint", "save_weights")
+_FROM_IO = (
+    "export_onnx", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights",
+)  # fmt: skip
 _PACKAGES = (
     "analysis",
     "apps",

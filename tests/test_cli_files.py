@@ -222,6 +222,21 @@ def test_a_checkpoint_becomes_its_weights(tmp_path, capsys):
     assert_same(other, model)
 
 
+def test_a_network_as_onnx(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    model = random(md.models.create("lenet5", num_classes=3))
+    md.save_weights(model, tmp_path / "x.h5")
+    for more in ([], ["--model", "lenet5", "--arguments", '{"num_classes": 3}']):
+        status, out, err = run(
+            capsys, "convert", tmp_path / "x.h5", tmp_path / "x.onnx", "--layout", "NCHW", *more
+        )
+        assert status == 0, err
+        assert f"{model.num_parameters:,} parameters, for images of 32 x 32 x 1" in out
+        graph = onnx.load(tmp_path / "x.onnx").graph
+        shape = [d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
+        assert shape == ["N", 1, 32, 32]
+
+
 class Separate(nn.Module):
     """Two layers of their own, called as SeparableConv2d calls its parts."""
 
@@ -245,7 +260,9 @@ def test_layers_called_depthwise_and_pointwise_keep_their_biases(tmp_path, capsy
     ("arguments", "message"),
     [
         (["gone.h5", "x.safetensors"], r"could not read .*gone\.h5: No such file"),
-        (["own.h5", "x.onnx"], r"x\.onnx: a new file's name ends in \.h5 \(minidl\), "),
+        (["own.h5", "x.pb"], r"x\.pb: a new file's name ends in \.h5 \(minidl\), "),
+        (["own.h5", "x.onnx"], r"own\.h5: it names no architecture"),
+        (["own.h5", "x.safetensors", "--layout", "NCHW"], r"--layout is for a .* \.onnx"),
         (["own.h5", "x.keras"], r"x\.keras: a new file's name ends in"),
         (["own.h5", "nowhere/x.h5"], "nowhere"),
         (["text.h5", "x.h5"], r"text\.h5: expected weights .* found one starting with b'not weig"),

@@ -117,7 +117,7 @@ def test_public_names():
     promised = {
         md: "tensor from_numpy Tensor no_grad enable_grad detect_anomaly manual_seed config grad "
         "set_num_threads gradcheck save_weights load_weights save_checkpoint load_checkpoint "
-        "summary compile nn optim data models train",
+        "summary compile export_onnx nn optim data models train",
         data: "ArrayDataset DataLoader HDF5Dataset HDF5Writer ImageFolder ImageList image_parts",
         models: "create list load",
         train: "Trainer Callback",

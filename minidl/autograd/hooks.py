@@ -11,12 +11,18 @@ from minidl.errors import DTypeError, GradError, ShapeError
 from minidl.recording import changed, refuse
 
 __all__ = [
-    "LEFT_OUT", "HookHandle", "Hooked", "check_hook", "hooks_of", "op_hooks", "register_op_hook",
-    "replacement", "seen", "through_hooks",
+    "LEFT_OUT", "HookHandle", "Hooked", "check_hook", "composite_hooks", "hooks_of", "op_hooks",
+    "register_op_hook", "replacement", "seen", "through_hooks",
 ]  # fmt: skip
 
 OpHook = Callable[[Any, Sequence[Any], dict[str, Any], Any], None]
 op_hooks: list[OpHook] = []
+CompositeHook = Callable[[Any, Sequence[Any], dict[str, Any]], Callable[[Any], None]]
+composite_hooks: list[CompositeHook] = []
+"""Called as `hook(op, inputs, settings)` before a composite runs; what they return gets its output.
+
+Between the two, `op_hooks` are told of the primitives that it is made of.
+"""
 
 LEFT_OUT = "is Python that a replay would leave out: remove it, or set md.config.capture = False"
 

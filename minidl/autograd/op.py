@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.hooks import composite_hooks
 from minidl.autograd.samples import Draw, ErrorInput, Sample
 from minidl.autograd.tensor import Tensor, ops
 from minidl.autograd.watched import plain, shown
@@ -73,12 +74,22 @@ class Op:
                 f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
             )
         try:
+            if composite_hooks:
+                return self._told(inputs, settings)
             if here.recorder is None or here.recorder.depth:
                 return self.function(*inputs, **settings)
             return self._recorded(inputs, settings)
         except TypeError:
             check_names(self.name, self.__signature__.parameters, settings)
             raise
+
+    def _told(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """Return the op, with hooks that are told of its inputs, then of its output."""
+        ends = [hook(self, inputs, settings) for hook in tuple(composite_hooks)]
+        output = self.function(*inputs, **settings)
+        for end in ends:
+            end(output)
+        return output
 
     def _recorded(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """Return the op with arrays as tensors, so that all it does with them is done by ops."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import minidl as md
+from minidl.constants.pixels import PIXELS
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
-    "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_shards",
-    "add_strict", "add_threads", "amount", "check_goes_with", "configured", "image_files",
-    "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
+    "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_pixels",
+    "add_shards", "add_strict", "add_threads", "amount", "check_goes_with", "configured",
+    "image_files", "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -314,6 +315,14 @@ def add_classes(command: Any) -> None:
     )  # fmt: skip
 
 
+def add_pixels(command: Any) -> None:
+    """Add the option of commands that load networks whose files may not say what they take."""
+    command.add_argument(
+        "--pixels", choices=tuple(PIXELS),
+        help="how the network takes pixels, for an ONNX file, which doesn't say it",
+    )  # fmt: skip
+
+
 def add_inference(command: Any) -> None:
     """Add the options of commands that ask networks."""
     add_classes(command)
@@ -325,6 +334,7 @@ def add_inference(command: Any) -> None:
         "--batch-size", type=whole, metavar="N",
         help="images, or crops, that go through a network at once (default: 32)",
     )  # fmt: skip
+    add_pixels(command)
     add_threads(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
 

@@ -24,9 +24,12 @@ def _add_convert(commands: Any) -> None:
         help="write a file of weights in another format",
         description="Write the weights of one file in another format: minidl's HDF5 (.h5), Keras\n"
         "3's (.weights.h5) or safetensors with PyTorch's names and layouts\n"
-        "(.safetensors). The source may be any of these, a Keras .h5 or .keras file, or\n"
-        "a checkpoint.",
+        "(.safetensors), or the whole network they are of as ONNX (.onnx). The source\n"
+        "may be any of the first three, a Keras .h5 or .keras file, or a checkpoint.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  minidl convert weights.h5 weights.safetensors\n"
+        "  minidl convert runs/lenet5-digits/weights.h5 lenet5.onnx --layout NCHW\n",
     )
     convert.set_defaults(run=_convert)
     convert.add_argument("source", type=Path, metavar="IN", help="known by its content")
@@ -37,6 +40,10 @@ def _add_convert(commands: Any) -> None:
         "a layout, and to name the layers as it does",
     )  # fmt: skip
     add_arguments(convert, "what to make the network with, such as '{\"num_classes\": 7}'")
+    convert.add_argument(
+        "--layout", choices=("NHWC", "NCHW"),
+        help="of the images that an .onnx takes (default: NHWC, as minidl)",
+    )  # fmt: skip
 
 
 def _add_inspect(commands: Any) -> None:
@@ -68,7 +75,26 @@ def _add_inspect(commands: Any) -> None:
     )  # fmt: skip
 
 
+def _export(options: argparse.Namespace) -> int:
+    """Write the network that a file is of as ONNX."""
+    from minidl import models
+
+    model: Any
+    if options.model is None:
+        model = models.load(options.source)
+    else:
+        model = models.create(options.model, weights=options.source, **options.arguments)
+    md.export_onnx(model.eval(), options.target, layout=options.layout or "NHWC")
+    shape = " x ".join(map(str, model.input_shape))
+    print(f"{options.target}: {model.num_parameters:,} parameters, for images of {shape}")
+    return 0
+
+
 def _convert(options: argparse.Namespace) -> int:
+    if options.target.suffix == ".onnx":
+        return _export(options)
+    if options.layout:
+        raise ArgumentError("--layout is for a target that ends in .onnx")
     from minidl import models
     from minidl.io.convert import convert
     from minidl.io.layers import layers_of

@@ -11,6 +11,7 @@ from minidl.cli.arguments import (
     add_config,
     add_mixing,
     add_no_mirror,
+    add_pixels,
     add_shards,
     add_strict,
     add_threads,
@@ -62,7 +63,7 @@ def _add_material(finetune: argparse.ArgumentParser) -> None:
     """Add what is fine-tuned, and on what."""
     finetune.add_argument(
         "weights", nargs="?", default=None, metavar="WEIGHTS",
-        help="a file of weights, of minidl's, Keras's, torchvision's or timm's",
+        help="a file of weights, of minidl's, Keras's, torchvision's or timm's, or an ONNX file",
     )  # fmt: skip
     finetune.add_argument(
         "images", nargs="?", type=Path, default=None, metavar="IMAGES",
@@ -84,6 +85,7 @@ def _add_material(finetune: argparse.ArgumentParser) -> None:
         "--size", type=whole, metavar="N",
         help="height and width of the images (default: what the weights were trained on)",
     )  # fmt: skip
+    add_pixels(finetune)
 
 
 def _add_recipe(finetune: argparse.ArgumentParser) -> None:

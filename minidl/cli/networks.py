@@ -13,7 +13,9 @@ EXAMPLES = """examples:
   minidl summary resnet50 --depth 2
   minidl summary vgg16 --arguments '{"num_classes": 10, "input_size": 32}'
   minidl summary runs/lenet5-digits/weights.h5
-  minidl draw googlenet -o googlenet.html"""
+  minidl draw lenet.prototxt -o lenet.svg
+  minidl draw googlenet -o googlenet.html
+  minidl draw net.onnx -o net.svg"""
 
 
 def add_networks(commands: Any) -> None:
@@ -52,7 +54,8 @@ def add_networks(commands: Any) -> None:
 def _add_network(command: Any) -> None:
     command.add_argument(
         "network", metavar="NAME|FILE",
-        help="a network's name, such as resnet18, or a file of weights that minidl wrote",
+        help="a network's name, such as resnet18, or a file: of weights that minidl wrote, .onnx, "
+        ".prototxt or .caffemodel",
     )  # fmt: skip
     add_arguments(command, "what to make the network with, such as '{\"num_classes\": 7}'")
     command.add_argument(
@@ -86,6 +89,7 @@ def _draw(options: argparse.Namespace) -> int:
 def _network(options: argparse.Namespace) -> Any:
     """The network by its name, or out of its file."""
     from minidl import models
+    from minidl.io.identify import CAFFE, PROTOTXT, identify
 
     name = options.network
     is_path = Path(name).exists() or Path(name).suffix or Path(name).name != name
@@ -93,4 +97,6 @@ def _network(options: argparse.Namespace) -> Any:
         return models.create(name, **options.arguments)
     if options.arguments:
         raise ArgumentError("--arguments are for a network's name: a file knows its own")
+    if options.input and identify(name) in (CAFFE, PROTOTXT):
+        return models.load(name, input_shape=options.input[-3:])  # which it may leave open
     return models.load(name)

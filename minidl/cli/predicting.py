@@ -28,7 +28,8 @@ def add_predict(commands: Any) -> None:
         "  minidl predict cat.jpg --weights runs/pets/weights.h5\n"
         "  minidl predict photos --weights a.h5 b.h5 --vote --top 1\n"
         "  minidl predict cat.jpg --weights mobilenet.h5 --classes synset_words.txt\n"
-        "  minidl predict photos --weights a.h5 --csv found.csv\n",
+        "  minidl predict photos --weights a.h5 --csv found.csv\n"
+        "  minidl predict cat.jpg --weights net.onnx --pixels imagenet\n",
     )
     predict.set_defaults(run=_predict)
     predict.add_argument(
@@ -36,7 +37,7 @@ def add_predict(commands: Any) -> None:
     )
     predict.add_argument(
         "--weights", type=Path, nargs="+", required=True, metavar="FILE",
-        help="files of weights: minidl's own, Keras's, torchvision's",
+        help="files of weights: minidl's own, Keras's, torchvision's; ONNX files",
     )  # fmt: skip
     predict.add_argument("--top", type=whole, metavar="N", help="classes an image (default: 5)")
     predict.add_argument(

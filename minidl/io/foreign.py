@@ -16,7 +16,7 @@ from minidl.io import keras
 from minidl.io.expression import Expression, Roots
 from minidl.io.expression import layer as layer_of
 from minidl.io.guarded import MAX_BYTES, check_max_bytes
-from minidl.io.identify import HDF5, KERAS, MINIDL, SAFETENSORS, identify
+from minidl.io.identify import HDF5, KERAS, MINIDL, ONNX, SAFETENSORS, identify
 from minidl.io.isolated import Listing, read_isolated
 from minidl.io.keras_config import layer_configs
 from minidl.io.keras_graph import in_graph
@@ -85,6 +85,11 @@ def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
     kind = identify(path)
     if kind == MINIDL:
         return Found(read_layers(path, max_bytes), False, "minidl")
+    if kind == ONNX:
+        raise FileFormatError(
+            f"{os.fspath(path)}: an ONNX file, which holds a network together with its weights: "
+            "models.load(path) makes it"
+        )
     if kind == SAFETENSORS:
         arrays = read_arrays(path, max_bytes)
         if keras.has_names(arrays):

@@ -2,16 +2,26 @@
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minidl.errors import FileFormatError
+from minidl.io.caffe.text import is_prototxt
 from minidl.io.guarded import check_file
+from minidl.io.protobuf import BYTES, VARINT, outline
 from minidl.io.sealed import is_sealed
 
-__all__ = ["HDF5", "KERAS", "MINIDL", "SAFETENSORS", "identify"]
+__all__ = ["CAFFE", "HDF5", "KERAS", "MINIDL", "ONNX", "PROTOTXT", "SAFETENSORS", "identify"]
 
 MINIDL, HDF5, KERAS, SAFETENSORS = "minidl", "HDF5", "Keras archive", "safetensors"
+ONNX, CAFFE, PROTOTXT = "ONNX", "a network of Caffe's (.caffemodel)", "a .prototxt of Caffe's"
+BEGINNING = 2**16  # bytes of a text that are looked at
 
+ONNX_FIELDS = {
+    (1, VARINT), (2, BYTES), (3, BYTES), (4, BYTES), (5, VARINT), (6, BYTES), (7, BYTES),
+    (8, BYTES), (14, BYTES), (20, BYTES), (25, BYTES), (26, BYTES),
+}  # fmt: skip
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PICKLE = (
     "a pickle, which minidl never reads, because unpickling runs whatever code the file holds. In "
@@ -21,7 +31,7 @@ PICKLE = (
 
 
 def identify(path: str | os.PathLike[str]) -> str:
-    """MINIDL, HDF5, KERAS or SAFETENSORS.
+    """MINIDL, HDF5, KERAS, SAFETENSORS, ONNX, CAFFE or PROTOTXT.
 
     Raises FileFormatError for anything else, pickles among them, and for folders; OSError where
     the system refuses.
@@ -39,11 +49,17 @@ def identify(path: str | os.PathLike[str]) -> str:
                 return KERAS
         elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= length - 8:
             return SAFETENSORS
+        elif (message := outline(file, length)) is not None:
+            found = of_message(message)
+            if found in (ONNX, CAFFE):
+                return found
+        elif is_prototxt(start) or is_prototxt(start + file_rest(file, len(start))):
+            return PROTOTXT
         else:
             found = _other(start)
     raise FileFormatError(
-        f"{os.fspath(path)}: expected weights (HDF5 of minidl or Keras, .keras, safetensors), "
-        f"found {found}"
+        f"{os.fspath(path)}: expected weights (HDF5 of minidl or Keras, .keras, safetensors) or "
+        f"a network (ONNX, .caffemodel, .prototxt), found {found}"
     )
 
 
@@ -78,6 +94,26 @@ def _in_archive(path: str | os.PathLike[str]) -> str | None:
             "md.load_weights takes"
         )
     return f"a zip archive of {', '.join(names[:3])}"
+
+
+def file_rest(file: Any, at: int) -> bytes:
+    """Return what follows the first bytes of a file, up to `BEGINNING`."""
+    file.seek(at)
+    return bytes(file.read(BEGINNING))
+
+
+def of_message(fields: Sequence[tuple[int, int]]) -> str:
+    """Return what a message of Protocol Buffers is of, by the numbers and kinds of its fields."""
+    kinds = set(fields)
+    if {(1, VARINT), (7, BYTES)} <= kinds and kinds <= ONNX_FIELDS:
+        return ONNX
+    if kinds & {(2, BYTES), (100, BYTES)} and (1, BYTES) in kinds:
+        return CAFFE
+    if kinds == {(1, VARINT), (2, BYTES)}:
+        return "a SavedModel of TensorFlow's (tf2onnx converts it to ONNX), or a Core ML model"
+    if kinds <= {(1, BYTES), (2, BYTES), (3, VARINT), (4, BYTES), (5, BYTES)}:
+        return "a graph of TensorFlow's, which tf2onnx converts to ONNX"
+    return "a message of Protocol Buffers that is no ONNX model"
 
 
 def _other(start: bytes) -> str:

@@ -90,5 +90,6 @@ def format_of(path: str | os.PathLike[str]) -> str:
     if name.endswith((".h5", ".hdf5")):
         return "minidl"
     raise ArgumentError(
-        f"{name}: a new file's name ends in .h5 (minidl), .weights.h5 (Keras) or .safetensors"
+        f"{name}: a new file's name ends in .h5 (minidl), .weights.h5 (Keras) or .safetensors; "
+        "md.export_onnx(model, path) and `minidl convert` write .onnx"
     )

@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,21 +30,26 @@ __all__ = [
     "CHECKPOINT",
     "FORMAT",
     "FORMATS",
+    "MAX_NUMBER",
     "Architecture",
     "add_architecture",
     "add_layers",
+    "as_architecture",
     "check_module",
     "count_numbers",
     "entries",
+    "large_numbers",
     "names_architecture",
     "naming",
     "read_architecture",
     "read_layers",
     "stored_state",
+    "told_of",
 ]
 
 FORMAT, CHECKPOINT = "minidl weights", "minidl checkpoint"
 FORMATS = {FORMAT: 1, CHECKPOINT: 1}  # those that hold a model's weights, with their versions
+MAX_NUMBER = 2**20  # a number from a file that a network is made with
 SETTINGS = ("eps",)  # of a layer, as attributes of its group
 
 
@@ -95,22 +100,28 @@ def add_architecture(content: Content, model: Module, under: str) -> None:
     made = getattr(model, "architecture", None)
     if made is None:
         return
-    name, arguments = made
-    known: dict[str, Any] = {"arguments": arguments}
-    if (image_format := getattr(model, "image_format", None)) is not None:
-        known["image_format"] = asdict(image_format)
-    if (classes := getattr(model, "classes", None)) is not None:
-        known["classes"] = list(classes)
-    if (task := getattr(model, "task", CLASSES)) != CLASSES:
-        known["task"] = task
-    for key, value in known.items():
-        text = json.dumps(value)
+    name, _ = made
+    for key, text in told_of(model).items():
         if len(text) > MAX_STRING:
             raise StateError(
                 f"the {key} of {name} take {len(text)} bytes as JSON, a file can hold {MAX_STRING}"
             )
         content.add(under, **{key: text})
     content.add(under, architecture=name)
+
+
+def told_of(model: Module) -> dict[str, str]:
+    """Return, as JSON, what a network was made with, and what images and classes it knows."""
+    known: dict[str, Any] = {}
+    if (made := getattr(model, "architecture", None)) is not None:
+        known["arguments"] = made[1]
+    if (image_format := getattr(model, "image_format", None)) is not None:
+        known["image_format"] = asdict(image_format)
+    if (classes := getattr(model, "classes", None)) is not None:
+        known["classes"] = list(classes)
+    if (task := getattr(model, "task", CLASSES)) != CLASSES:
+        known["task"] = task
+    return {key: json.dumps(value) for key, value in known.items()}
 
 
 # Reading
@@ -209,12 +220,20 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
             f"{os.fspath(path)}: it names no architecture of minidl.models, since its weights are "
             "of a model made otherwise: make that model, then md.load_weights(model, path)"
         )
+    return as_architecture(name, texts, os.fspath(path))
+
+
+def as_architecture(name: Any, texts: Mapping[str, Any], where: str) -> Architecture:
+    """Return the network of a name, and what is told of it as JSON: see `add_architecture`.
+
+    Raises FileFormatError where that isn't plain.
+    """
     try:
         known = {key: json.loads(str(text)) for key, text in texts.items() if text is not None}
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{os.fspath(path)}: its arguments can't be read") from error
+        raise FileFormatError(f"{where}: its arguments can't be read") from error
     if "arguments" not in known:
-        raise FileFormatError(f"{os.fspath(path)}: it names {name!r:.80} without its arguments")
+        raise FileFormatError(f"{where}: it names {name!r:.80} without its arguments")
     made = Architecture(
         str(name), known["arguments"], known.get("image_format"), known.get("classes"),
         known.get("task", CLASSES),
@@ -228,6 +247,18 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     )
     if not plain:
         raise FileFormatError(
-            f"{os.fspath(path)}: expected arguments by name, found {texts['arguments']!r:.80}"
+            f"{where}: expected arguments by name, found {texts['arguments']!r:.80}"
         )
     return made
+
+
+def large_numbers(data: Any) -> list[float]:
+    """Return the numbers above MAX_NUMBER in plain data, which a file may have nested deeply."""
+    waiting, found = [data], []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            found.append(value)
+        elif isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return found

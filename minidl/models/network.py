@@ -9,6 +9,7 @@ from minidl import nn
 from minidl.autograd import no_grad
 from minidl.autograd.tensor import Tensor
 from minidl.checks import positive
+from minidl.constants.pixels import PIXELS
 from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError, ShapeError, StateError
 from minidl.io.foreign import Found
@@ -61,6 +62,10 @@ class Network(Module):
     def scores(self, x: Any) -> Any:
         """Return what `forward` computes; networks that aren't just body and head override it."""
         return self.classifier(self.features(x))
+
+    def unnormalized(self, x: Any) -> Any:
+        """Return scores before the softmax: what `forward` computes, in networks of `models`."""
+        return self(x)
 
     def heads(self) -> Iterator[Module]:
         """Yield the parts whose last layer gives scores of classes."""
@@ -115,6 +120,22 @@ class Network(Module):
         from minidl.data.images import with_margin
 
         return with_margin(self._known_format().size)
+
+    def take_pixels(self, pixels: str) -> None:
+        """Say how it takes pixels, by a name in `constants.pixels`, unless that is known.
+
+        Raises ArgumentError where its images aren't square, or of other than 1 or 3 channels.
+        """
+        if self.image_format is not None:
+            return
+        height, width, channels = (*self.input_shape, 0, 0, 0)[:3]
+        if height != width or channels not in (1, 3):
+            raise ArgumentError(
+                f"{self._name()} takes {self.input_shape}: expected square images of 1 or 3 "
+                "channels"
+            )
+        scale, mean, std = PIXELS[pixels]
+        self.image_format = ImageFormat(height, "RGB", scale, mean[:channels], std[:channels])
 
     def preparation(self) -> list[Any]:
         """Return the transforms that turn decoded images into what the network takes.
@@ -248,7 +269,7 @@ def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear 
         for name, layer in parent.named_children()
         if next(layer.parameters(), None) is not None and not next(layer.children(), None)
     ]
-    parent, name, last = layers[-1]
+    parent, name, last = layers[-1] if layers else (head, "", head)
     if not isinstance(last, nn.Linear | nn.Conv2d):
         raise ArgumentError(f"{network._name()} has no layer that scores classes")
     return parent, name, last

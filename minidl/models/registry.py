@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import wraps
@@ -15,11 +15,19 @@ from typing import Any, TypeVar
 from minidl.errors import ArgumentError, FileFormatError, MinidlError, StateError
 from minidl.foreign import advice, advised
 from minidl.io.foreign import Found, read_file
-from minidl.io.identify import MINIDL, identify
+from minidl.io.identify import CAFFE, MINIDL, ONNX, PROTOTXT, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
-from minidl.io.weights import Architecture, naming, read_architecture
+from minidl.io.weights import (
+    MAX_NUMBER,
+    Architecture,
+    count_numbers,
+    large_numbers,
+    naming,
+    read_architecture,
+)
+from minidl.models import imported
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
@@ -33,8 +41,9 @@ Weights = str | os.PathLike[str] | Mapping[str, Any]
 _makers: dict[str, Callable[..., Network]] = {}
 _sources: dict[str, tuple[Source, ...]] = {}
 _variants: dict[str, Sequence[dict[str, Any]]] = {}
+_makers[imported.NAME], _sources[imported.NAME], _variants[imported.NAME] = imported.onnx, (), ()
 
-MAX_NUMBER = 2**20  # a number from a file that a network is made with
+ROOM = 2**20  # bytes of a graph's constants, beside weights
 
 
 class Sources(tuple[Source, ...]):
@@ -269,22 +278,41 @@ def _unsettled(name: str, sources: Sequence[Source]) -> str:
 
 def names() -> list[str]:
     """Return the names that `create` knows, in alphabetical order."""
-    return sorted(_makers)
+    return sorted(_makers.keys() - {imported.NAME})
 
 
-def load(path: str | os.PathLike[str]) -> Network:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    prototxt: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Network:
     """Return the network whose weights the file holds, made and loaded.
 
+    An ONNX file holds the network itself, as does a .caffemodel with its .prototxt; a .prototxt
+    alone gives one with new weights: see docs/onnx.md.
+    prototxt: of a .caffemodel; left out, the one beside it that fits.  input_shape: (H, W, C),
+    where Caffe's description doesn't say it.
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
     Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
     function of `minidl.models`; OSError where the system refuses.
     """
-    if identify(path) != MINIDL:
-        return _recognised(path)
+    kind = identify(path)
+    if kind == CAFFE:
+        return imported.load_caffe(path, prototxt, input_shape)
+    if prototxt is not None or (input_shape is not None and kind != PROTOTXT):
+        what = "prototxt= and input_shape= are for Caffe's files"
+        raise ArgumentError(f"models.load: {what}; {os.fspath(path)} isn't one")
+    if kind == PROTOTXT:
+        return imported.load_prototxt(path, input_shape)
+    if kind != MINIDL:
+        return imported.load_onnx(path, _known) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
-    large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]
+    large = large_numbers(arguments)
+    if name == imported.NAME:
+        return _imported(found, path)
     if name not in _makers or large:
         what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
         raise FileFormatError(
@@ -298,6 +326,30 @@ def load(path: str | os.PathLike[str]) -> Network:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments!r:.200}: {error}"
         ) from error
+    _describe(model, found, path)
+    load_weights(model, path)
+    return model
+
+
+def _known(name: str, arguments: dict[str, Any]) -> Network:
+    """Return a network that a file names, without weights."""
+    if name not in names() or large_numbers(arguments):
+        raise ArgumentError(f"there is no network {name!r:.80} made with {arguments!r:.200}")
+    return _made(name, arguments)
+
+
+def _imported(found: Architecture, path: str | os.PathLike[str]) -> Network:
+    """Return a network that came out of an ONNX file, with the weights of minidl's file."""
+    graph, count = found.arguments.get("graph"), found.arguments.get("num_classes")
+    try:
+        if not isinstance(graph, str) or not isinstance(count, int | None):
+            raise ArgumentError("its arguments are of another version")
+        if count is not None and not 0 < count <= MAX_NUMBER:
+            raise ArgumentError(f"{count} classes")
+        with init.skipped():
+            model = imported.rebuilt(graph, count, ROOM + 8 * count_numbers(path))
+    except MinidlError as error:
+        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
     _describe(model, found, path)
     load_weights(model, path)
     return model
@@ -346,14 +398,3 @@ def _classes(name: str, variant: dict[str, Any], found: Found) -> dict[str, int]
         if new == head and "bias" in layer.arrays:
             return {"num_classes": layer.arrays["bias"].size}
     return {}
-
-
-def _numbers(data: Any) -> Iterator[float]:
-    """Yield all numbers in plain data, which a file may have nested deeply."""
-    waiting = [data]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, int | float):
-            yield value
-        elif isinstance(value, dict | list):
-            waiting += value.values() if isinstance(value, dict) else value

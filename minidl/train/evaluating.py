@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import real
+from minidl.constants.pixels import PIXELS
 from minidl.constants.tasks import CLASSES
 from minidl.data.opening import Part, open_for_measuring
 from minidl.errors import ArgumentError, DTypeError
@@ -23,7 +24,7 @@ from minidl.train.metrics import (
     precision_recall,
     rank_accuracy,
 )
-from minidl.train.settings import check_paths, check_settings, several_paths
+from minidl.train.settings import check_paths, check_settings, choice, several_paths
 from minidl.train.task import TASKS
 
 __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
@@ -94,6 +95,7 @@ def evaluate(
     classes: str | os.PathLike[str] | None = None,
     ten_crop: bool = False,
     scales: Sequence[float] | None = None,
+    pixels: str | None = None,
     batch_size: int = 32,
     verbose: bool = True,
 ) -> Evaluation:
@@ -110,6 +112,8 @@ def evaluate(
     scales: how much larger than usual to decode the images, such as (1, 1.25): each network is
         measured at each of them, and all of these are members of the ensemble. A network that takes
         any size sees the whole of a larger image, another one its centre.
+    pixels: how networks take pixels that don't say it, such as those of ONNX files: "imagenet"
+        (torchvision's mean and deviation), "unit" (0 to 1), "signed" (-1 to 1), "bytes" (0 to 255).
     batch_size: images, or crops, that go through a network at once.
     verbose: show progress on a terminal.
     Raises ArgumentError for images of classes that the networks don't know, networks that tell
@@ -119,7 +123,9 @@ def evaluate(
     zooms = _checked_scales(scales)
     check_settings("train.evaluate", strict=strict, ten_crop=ten_crop, batch_size=batch_size)
     path, files = Path(images), several_paths("train.evaluate", weights=weights)
-    members = load_members(files, None if classes is None else Path(classes))
+    if pixels is not None:
+        pixels = choice("train.evaluate", "pixels=", pixels, tuple(PIXELS))
+    members = load_members(files, None if classes is None else Path(classes), pixels)
     opened = {
         size: open_for_measuring(
             path,

@@ -58,6 +58,7 @@ def finetune(
     task: str = CLASSES,
     strict: bool = False,
     size: int | None = None,
+    pixels: str | None = None,
     epochs: int = 6,
     batch_size: int = 16,
     shards: int | None = None,
@@ -92,6 +93,7 @@ def finetune(
     strict: raise the error of the first image that can't be read, instead of leaving it out.
     size: height and width of the images, in pixels, for networks that take any; None: those of
         the images that the weights are of.
+    pixels: how the network takes pixels, as for `train.evaluate`, where its file doesn't say it.
     epochs: of fine-tuning; training from scratch takes three times as many.
     shards: into how many a batch is cut, which the ranks of an MPI run share, as `Trainer` takes
         them; None: 8 under mpiexec, otherwise none.
@@ -156,6 +158,7 @@ def finetune(
         "label_column": label_column,
         "strict": strict,
         "size": network.image_format.size,
+        "pixels": pixels,
         "scratch": scratch,
         "seeds": seeds,
         **recipe,

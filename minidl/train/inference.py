@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minidl import models
+from minidl.constants.pixels import PIXELS
 from minidl.data import DataLoader, Dataset, transforms
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
@@ -80,10 +81,14 @@ class Members(NamedTuple):
         return found
 
 
-def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
+def load_members(
+    files: Sequence[Path], classes: Path | None = None, pixels: str | None = ""
+) -> Members:
     """Load the networks in files of weights, and the names of their classes.
 
     classes: a file of names, one a line, in the place of those that the weights carry.
+    pixels: how networks take pixels that don't say it, by a name in `constants.pixels`; None where
+        the caller gave none, "" where there is no such argument.
     Raises ArgumentError where they tell different classes apart, or don't say what images they
     take, and what `models.load` raises.
     """
@@ -93,9 +98,12 @@ def load_members(files: Sequence[Path], classes: Path | None = None) -> Members:
     for file in files:
         networks.append(models.load(file))
         try:
-            _ = networks[-1].decoded_size
+            if pixels:
+                networks[-1].take_pixels(pixels)
+            _ = networks[-1].decoded_size, networks[-1].num_classes
         except ArgumentError as error:
-            raise ArgumentError(f"{file}: {error}") from error
+            hint = f", or give pixels= (one of {', '.join(PIXELS)})" if pixels is None else ""
+            raise ArgumentError(f"{file}: {error}{hint}") from error
     first = networks[0].num_classes
     for file, network in zip(files, networks, strict=True):
         if network.task != networks[0].task:
@@ -241,7 +249,7 @@ def log_probabilities(
         disable=None if verbose and world().rank == 0 else True, dynamic_ncols=True,
     ) as bar:  # fmt: skip
         for batch, *_ in own_batches(loader):
-            scores = network(batch).data.astype(np.float64)
+            scores = network.unnormalized(batch).data.astype(np.float64)
             if not np.isfinite(scores.max(axis=1)).all():  # NaN is a maximum as well
                 raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
             scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import positive
+from minidl.constants.pixels import PIXELS
 from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.data import ArrayDataset, read_image
 from minidl.data.folder import reason_of
@@ -19,7 +20,7 @@ from minidl.data.scanning import images_in
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.ensemble import ensemble
 from minidl.train.inference import Members, load_members
-from minidl.train.settings import check_paths, check_settings, several_paths
+from minidl.train.settings import check_paths, check_settings, choice, several_paths
 from minidl.train.task import TASKS
 
 __all__ = ["Prediction", "predict"]
@@ -50,6 +51,7 @@ def predict(
     vote: bool = False,
     classes: str | os.PathLike[str] | None = None,
     ten_crop: bool = False,
+    pixels: str | None = None,
     batch_size: int = 32,
     verbose: bool = True,
 ) -> Iterator[Prediction]:
@@ -61,7 +63,7 @@ def predict(
     top: classes of each image; of labels and numbers all are given.
     vote: join several networks by their votes, the average of their probabilities being one more,
         instead of by that average.
-    classes, ten_crop, batch_size, verbose: see `train.evaluate`.
+    classes, ten_crop, pixels, batch_size, verbose: see `train.evaluate`.
     Raises FileNotFoundError for a missing image, ArgumentError for a folder without any and for
     networks that tell different classes apart. An image that can't be read has an `error`.
     """
@@ -74,7 +76,9 @@ def predict(
             f"train.predict: vote=True joins several networks, and {networks[0]} is one"
         )
     files = _files(several_paths("train.predict", images=images))
-    members = load_members(networks, None if classes is None else Path(classes))
+    if pixels is not None:
+        pixels = choice("train.predict", "pixels=", pixels, tuple(PIXELS))
+    members = load_members(networks, None if classes is None else Path(classes), pixels)
     if vote and members.task != CLASSES:
         raise ArgumentError(f"train.predict: vote=True is for classes, not for {members.task}")
     how = "vote" if vote else "average"

@@ -8,11 +8,14 @@ from typing import Any
 
 import minidl as md
 from minidl import models
+from minidl.constants.pixels import PIXELS
 from minidl.constants.tasks import CLASSES
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
 from minidl.errors import ArgumentError, StateError
 from minidl.models import Network
+from minidl.models.imported import Imported
+from minidl.train.settings import choice
 
 __all__ = ["opened", "pretrained"]
 
@@ -24,12 +27,12 @@ def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
     """
     own = ("file_column", "label_column", "strict", "task")  # how images are read
     if given["weights"] is None:
-        unused = ("images", "model", "arguments", *own, "size")
+        unused = ("images", "model", "arguments", *own, "size", "pixels")
         _check_unused(**{name: given[name] for name in unused if given[name] != CLASSES})
         return _for_mnist(), _few_digits(), "digits"
     if given["images"] is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
-    made = (given[name] for name in ("weights", "model", "arguments", "size"))
+    made = (given[name] for name in ("weights", "model", "arguments", "size", "pixels"))
     network, path = pretrained(*made), Path(given["images"])
     reading = {name: given[name] for name in own}
     parts = open_for_training(path, network.decoded_size, seed=given["seed"], **reading)
@@ -60,6 +63,7 @@ def pretrained(
     model: str | None,
     arguments: Mapping[str, Any] | None,
     size: int | None,
+    pixels: str | None = None,
 ) -> Network:
     """Return the network in a file, for images of `size`. Its head may be missing.
 
@@ -72,7 +76,18 @@ def pretrained(
         raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
     else:
         network = models.load(weights)
-    _ = network.decoded_size  # raises where it doesn't say what images it takes
+    if pixels is not None:
+        network.take_pixels(choice("train.finetune", "pixels=", pixels, tuple(PIXELS)))
+    elif network.image_format is None and isinstance(network, Imported):
+        raise ArgumentError(
+            f"train.finetune: {os.fspath(weights)} doesn't say what images it takes: give pixels= "
+            f"(one of {', '.join(PIXELS)})"
+        )
+    _ = network.decoded_size, network.num_classes  # raises where it doesn't say what it takes
+    if network.architecture is None:
+        raise ArgumentError(
+            f"train.finetune: the graph of {os.fspath(weights)} is too large for a file of weights"
+        )
     assert network.image_format is not None
     if size is not None and size != network.image_format.size:
         if not network.any_size or size < network.smallest_size():

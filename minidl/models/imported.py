@@ -1,0 +1,187 @@
+"""Networks out of files of ONNX and of Caffe's."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minidl import nn, ops
+from minidl.constants.tasks import CLASSES, TASKS
+from minidl.errors import ArgumentError, FileFormatError, MinidlError
+from minidl.io.caffe.importing import read_caffe, read_described
+from minidl.io.guarded import MAX_BYTES, MAX_STRING
+from minidl.io.onnx.exported import architecture_of, state_of
+from minidl.io.onnx.graph import GraphModule
+from minidl.io.onnx.hollow import SMALL, filled, hollow
+from minidl.io.onnx.importing import Parts, import_model
+from minidl.io.onnx.messages import Model, read_model
+from minidl.models.network import Network
+from minidl.models.sources import ImageFormat
+from minidl.nn import init
+
+__all__ = ["NAME", "Imported", "load_caffe", "load_onnx", "load_prototxt", "onnx"]
+
+NAME = "onnx"  # of the architecture in files
+LONGEST = MAX_STRING - 2**10  # of a graph, in a file of weights
+OWN = "minidl."  # what minidl's entries of a file's metadata begin with
+ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
+BEGINNINGS = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}
+USUAL_SIZE = 224  # pixels, of a network that takes images of any size
+
+
+class Imported(Network):
+    """A network out of a file of ONNX or of Caffe's. Images come and go as (N, H, W, C).
+
+    It gives what the file says, where that ends in a softmax probabilities. A classifier's parts
+    are `features`, and `classifier` from the last pooling or flattening on; with a new head it
+    gives scores, as the networks of `minidl.models` do. Of other networks `features` is all, and
+    its `inputs` and `outputs` say what they take and give.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.features, self.ending = parts.body, parts.ending
+        self.classifier = nn.Identity() if parts.head is None else parts.head
+        shapes = [port.shape for port in parts.body.inputs]
+        shape = shapes[0] if len(shapes) == 1 else None
+        size = (None,) if shape is None else shape[1:]
+        if parts.body.inputs[0].channels_last if shapes else False:
+            size = (*(USUAL_SIZE if n is None else n for n in size[:2]), *size[2:])
+        self.input_shape = size if None not in size else ()  # type: ignore[assignment]
+        self.any_size = shape is None or None in shape[1:3] or parts.head is None
+
+    def forward(self, *inputs: Any) -> Any:
+        scores = self.unnormalized(*inputs)
+        return scores if self.ending is None else ENDINGS[self.ending](scores, axis=-1)
+
+    def unnormalized(self, *inputs: Any) -> Any:
+        if len(inputs) == 1:
+            self.check_size(inputs[0])
+        return self.classifier(self.features(*inputs))
+
+    def replace_head(self, num_classes: int) -> "Imported":
+        super().replace_head(num_classes)
+        self.ending = None
+        return self
+
+
+def load_prototxt(
+    path: str | os.PathLike[str], input_shape: tuple[int, ...] | None = None
+) -> Imported:
+    """Return the network that a .prototxt of Caffe's describes, with new weights.
+
+    input_shape: (H, W, C), where the description doesn't say it or another is wanted.
+    Raises FileFormatError for what minidl can't read or doesn't know.
+    """
+    return Imported(read_described(path, input_shape))
+
+
+def load_caffe(
+    path: str | os.PathLike[str],
+    prototxt: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Imported:
+    """Return the network of a .caffemodel; see `io.caffe.importing.read_caffe`."""
+    return Imported(read_caffe(path, prototxt, input_shape, max_bytes))
+
+
+def onnx(graph: str, num_classes: int | None = None) -> Imported:
+    """Return the network of an ONNX file with new weights.
+
+    graph: the file's, without its weights, as files of minidl's weights hold it.
+    num_classes: of a new head; None: the file's own.
+    """
+    model = rebuilt(graph, num_classes)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for name, number in BEGINNINGS.items():
+                getattr(module, name).data[...] = number
+            continue
+        weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
+        if weight is not None and weight.ndim > 1:
+            inputs = weight.shape[0] if weight.ndim == 2 else weight.size // weight.shape[-1]
+            init.kaiming_uniform(weight, fan=inputs)
+            if bias is not None:
+                init.zeros(bias)
+    return model
+
+
+def rebuilt(graph: str, num_classes: int | None = None, max_bytes: int = MAX_BYTES) -> Imported:
+    """Return the network of a graph, its weights not being known yet; see `onnx`."""
+    model = Imported(import_model(filled(graph, max_bytes)))
+    model.architecture = NAME, {"graph": graph}
+    return model if num_classes is None else model.replace_head(num_classes)
+
+
+def load_onnx(
+    path: str | os.PathLike[str],
+    make: Callable[[str, dict[str, Any]], Network],
+    max_bytes: int = MAX_BYTES,
+) -> Network:
+    """Return the network in an ONNX file.
+
+    make: makes a network of `minidl.models`, of which minidl's own files say name and arguments.
+    Raises FileFormatError for what minidl can't read or doesn't know.
+    """
+    model = read_model(path, max_bytes)
+    where = os.fspath(path)
+    found = {key: _entry(model.metadata, key, where) for key in ("image_format", "classes", "task")}
+    network = _own(model, make)
+    if network is None:
+        network = Imported(import_model(model))
+        network.architecture = _architecture(network, path)
+    try:
+        if found["image_format"] is not None:
+            network.image_format = ImageFormat(**found["image_format"])
+    except (MinidlError, TypeError) as error:
+        raise FileFormatError(f"{where}: its image_format makes no sense: {error}") from error
+    classes = found["classes"]
+    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+        network.classes = classes
+    network.task = found["task"] if found["task"] in TASKS else CLASSES
+    return network
+
+
+def _architecture(
+    network: Imported, path: str | os.PathLike[str]
+) -> tuple[str, dict[str, Any]] | None:
+    """Return what a file of weights is to say of a network, None where that can't be written:
+    where the graph is too long, or holds large arrays of floats that are no weights."""
+    graph = hollow(path)
+    parts = [part for part in network.children() if isinstance(part, GraphModule)]
+    settings = [held for part in parts for held in part.held.values() if not isinstance(held, str)]
+    if len(graph) > LONGEST or any(a.dtype.kind == "f" and a.size > SMALL for a in settings):
+        return None
+    try:
+        filled(graph, MAX_BYTES)
+    except ArgumentError:
+        return None
+    return NAME, {"graph": graph}
+
+
+def _entry(metadata: Mapping[str, str], key: str, where: str) -> Any:
+    """Return an entry of minidl's in a file's metadata, None where it isn't there."""
+    try:
+        return json.loads(metadata.get(OWN + key, "null"))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{where}: {OWN}{key} makes no sense: {error}") from error
+
+
+def _own(model: Model, make: Callable[[str, dict[str, Any]], Network]) -> Network | None:
+    """Return the network of `minidl.models` that minidl wrote to the file, with its weights.
+
+    None where the file isn't minidl's, or its graph was changed since.
+    """
+    found = architecture_of(model)
+    if found is None:
+        return None
+    try:
+        with init.skipped():
+            network = make(found.name, found.arguments)
+    except MinidlError:
+        return None
+    state = state_of(model, dict(network._named_tensors()))
+    if state is None:
+        return None
+    network.load_state_dict(state)
+    return network

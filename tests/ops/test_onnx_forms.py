@@ -1,0 +1,30 @@
+"""What ops are in ONNX: the graph of each sample gives what the op gives, by onnx's evaluator."""
+
+import numpy as np
+from each import of_each
+from onnx_running import assert_runs_alike, of_sample
+from op_cases import OPS, Case
+
+from minidl.autograd.primitive import Primitive
+from minidl.io.onnx.exporting.table import FORMS, WITHOUT
+
+PRIMITIVES = [name for name, op in OPS.items() if isinstance(op, Primitive)]
+CASES = [
+    Case(name, i, sample)
+    for name in FORMS
+    for i, sample in enumerate(OPS[name].sample_inputs(np.float32))
+]
+
+
+def test_every_primitive_has_a_form_or_a_reason():
+    """A new op says what it is in ONNX (minidl/io/onnx/exporting), or why it is nothing there."""
+    assert sorted(FORMS.keys() & WITHOUT.keys()) == []
+    assert [name for name in PRIMITIVES if name not in FORMS and name not in WITHOUT] == []
+    assert [name for name in (*FORMS, *WITHOUT) if name not in OPS] == []
+
+
+@of_each(CASES, "name")
+def test_form(case: Case):
+    found = of_sample(case.name, case.sample)
+    if found is not None:
+        assert_runs_alike(*found)
