@@ -19,8 +19,8 @@ from minidl.io.identify import MINIDL, ONNX, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
-from minidl.io.weights import Architecture, count_numbers, naming, read_architecture
-from minidl.models.imported import NAME, load_onnx, onnx, rebuilt
+from minidl.io.weights import Architecture, naming, read_architecture
+from minidl.models.imported import NAME, load_onnx, of_weights, onnx
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
 from minidl.models.sources import ImageFormat, Source
@@ -37,7 +37,6 @@ _variants: dict[str, Sequence[dict[str, Any]]] = {}
 
 _makers[NAME], _sources[NAME], _variants[NAME] = onnx, (), ()
 
-ROOM = 2**20  # bytes of a graph's constants, beside weights
 MAX_NUMBER = 2**20  # a number from a file that a network is made with
 
 
@@ -290,9 +289,15 @@ def load(path: str | os.PathLike[str]) -> Network:
         return load_onnx(path, _known) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
+    model = of_weights(found, path) if name == NAME else _named(name, arguments, path)
+    _describe(model, found, path)
+    load_weights(model, path)
+    return model
+
+
+def _named(name: str, arguments: dict[str, Any], path: str | os.PathLike[str]) -> Network:
+    """Return the network that a file of minidl's names, without weights."""
     large = [value for value in _numbers(arguments) if abs(value) > MAX_NUMBER]
-    if name == NAME:
-        return _imported(found, path)
     if name not in _makers or large:
         what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
         raise FileFormatError(
@@ -301,14 +306,11 @@ def load(path: str | os.PathLike[str]) -> Network:
         )
     try:
         with init.skipped():  # no memory is touched before the file is known to fill it
-            model = _made(name, arguments)
+            return _made(name, arguments)
     except MinidlError as error:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments!r:.200}: {error}"
         ) from error
-    _describe(model, found, path)
-    load_weights(model, path)
-    return model
 
 
 def _known(name: str, arguments: dict[str, Any]) -> Network:
@@ -316,23 +318,6 @@ def _known(name: str, arguments: dict[str, Any]) -> Network:
     if name not in names() or any(abs(value) > MAX_NUMBER for value in _numbers(arguments)):
         raise ArgumentError(f"there is no network {name!r:.80} made with {arguments!r:.200}")
     return _made(name, arguments)
-
-
-def _imported(found: Architecture, path: str | os.PathLike[str]) -> Network:
-    """Return a network that came out of an ONNX file, with the weights of minidl's file."""
-    graph, count = found.arguments.get("graph"), found.arguments.get("num_classes")
-    try:
-        if not isinstance(graph, str) or not isinstance(count, int | None):
-            raise ArgumentError("its arguments are of another version")
-        if count is not None and not 0 < count <= MAX_NUMBER:
-            raise ArgumentError(f"{count} classes")
-        with init.skipped():
-            model = rebuilt(graph, count, ROOM + 8 * count_numbers(path))
-    except MinidlError as error:
-        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
-    _describe(model, found, path)
-    load_weights(model, path)
-    return model
 
 
 def _recognised(path: str | os.PathLike[str]) -> Network:
