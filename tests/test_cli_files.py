@@ -223,7 +223,8 @@ def test_a_checkpoint_becomes_its_weights(tmp_path, capsys):
 
 
 def test_a_network_as_onnx(tmp_path, capsys):
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     model = random(md.models.create("lenet5", num_classes=3))
     md.save_weights(model, tmp_path / "x.h5")
     for more in ([], ["--model", "lenet5", "--arguments", '{"num_classes": 3}']):

@@ -74,11 +74,11 @@ class Op:
                 f"{type(inputs[0]).__name__}: md.tensor() makes a tensor of lists"
             )
         try:
+            if here.recorder is not None and not here.recorder.depth:
+                return self._recorded(inputs, settings)
             if composite_hooks:
                 return self._told(inputs, settings)
-            if here.recorder is None or here.recorder.depth:
-                return self.function(*inputs, **settings)
-            return self._recorded(inputs, settings)
+            return self.function(*inputs, **settings)
         except TypeError:
             check_names(self.name, self.__signature__.parameters, settings)
             raise

@@ -30,7 +30,6 @@ __all__ = [
     "CHECKPOINT",
     "FORMAT",
     "FORMATS",
-    "MAX_NUMBER",
     "Architecture",
     "add_architecture",
     "add_layers",

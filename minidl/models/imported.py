@@ -15,13 +15,16 @@ from minidl.io.onnx.graph import GraphModule
 from minidl.io.onnx.hollow import SMALL, filled, hollow
 from minidl.io.onnx.importing import Parts, import_model
 from minidl.io.onnx.messages import Model, read_model
+from minidl.io.weights import Architecture, count_numbers
 from minidl.models.network import Network
 from minidl.models.sources import ImageFormat
 from minidl.nn import init
 
-__all__ = ["NAME", "Imported", "load_caffe", "load_onnx", "load_prototxt", "onnx"]
+__all__ = ["NAME", "Imported", "load_caffe", "load_onnx", "load_prototxt", "of_weights", "onnx"]
 
 NAME = "onnx"  # of the architecture in files
+ROOM = 2**20  # bytes of a graph's constants, beside weights
+MOST_CLASSES = 2**20
 LONGEST = MAX_STRING - 2**10  # of a graph, in a file of weights
 OWN = "minidl."  # what minidl's entries of a file's metadata begin with
 ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
@@ -111,6 +114,23 @@ def rebuilt(graph: str, num_classes: int | None = None, max_bytes: int = MAX_BYT
     model = Imported(import_model(filled(graph, max_bytes)))
     model.architecture = NAME, {"graph": graph}
     return model if num_classes is None else model.replace_head(num_classes)
+
+
+def of_weights(found: Architecture, path: str | os.PathLike[str]) -> Imported:
+    """Return the network whose weights, and graph, a file of minidl's holds, without the weights.
+
+    Raises FileFormatError for a graph that makes no sense.
+    """
+    graph, count = found.arguments.get("graph"), found.arguments.get("num_classes")
+    try:
+        if not isinstance(graph, str) or not isinstance(count, int | None):
+            raise ArgumentError("its arguments are of another version")
+        if count is not None and not 0 < count <= MOST_CLASSES:
+            raise ArgumentError(f"{count} classes")
+        with init.skipped():
+            return rebuilt(graph, count, ROOM + 8 * count_numbers(path))
+    except MinidlError as error:
+        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
 
 
 def load_onnx(

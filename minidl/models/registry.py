@@ -19,14 +19,7 @@ from minidl.io.identify import CAFFE, MINIDL, ONNX, PROTOTXT, identify
 from minidl.io.layers import layers_of
 from minidl.io.load import load_found, load_weights, unwrapped
 from minidl.io.safetensors import torch_layers
-from minidl.io.weights import (
-    MAX_NUMBER,
-    Architecture,
-    count_numbers,
-    large_numbers,
-    naming,
-    read_architecture,
-)
+from minidl.io.weights import Architecture, large_numbers, naming, read_architecture
 from minidl.models import imported
 from minidl.models.network import Network
 from minidl.models.pretrained import pretrained, shipped
@@ -42,8 +35,6 @@ _makers: dict[str, Callable[..., Network]] = {}
 _sources: dict[str, tuple[Source, ...]] = {}
 _variants: dict[str, Sequence[dict[str, Any]]] = {}
 _makers[imported.NAME], _sources[imported.NAME], _variants[imported.NAME] = imported.onnx, (), ()
-
-ROOM = 2**20  # bytes of a graph's constants, beside weights
 
 
 class Sources(tuple[Source, ...]):
@@ -310,9 +301,16 @@ def load(
         return imported.load_onnx(path, _known) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
+    own = name == imported.NAME
+    model = imported.of_weights(found, path) if own else _named(name, arguments, path)
+    _describe(model, found, path)
+    load_weights(model, path)
+    return model
+
+
+def _named(name: str, arguments: dict[str, Any], path: str | os.PathLike[str]) -> Network:
+    """Return the network that a file of minidl's names, without weights."""
     large = large_numbers(arguments)
-    if name == imported.NAME:
-        return _imported(found, path)
     if name not in _makers or large:
         what = f"arguments of {large[0]!r:.20}" if large else f"the architecture {name!r}"
         raise FileFormatError(
@@ -321,14 +319,11 @@ def load(
         )
     try:
         with init.skipped():  # no memory is touched before the file is known to fill it
-            model = _made(name, arguments)
+            return _made(name, arguments)
     except MinidlError as error:
         raise FileFormatError(
             f"{os.fspath(path)}: models.{name} can't be made with {arguments!r:.200}: {error}"
         ) from error
-    _describe(model, found, path)
-    load_weights(model, path)
-    return model
 
 
 def _known(name: str, arguments: dict[str, Any]) -> Network:
@@ -336,23 +331,6 @@ def _known(name: str, arguments: dict[str, Any]) -> Network:
     if name not in names() or large_numbers(arguments):
         raise ArgumentError(f"there is no network {name!r:.80} made with {arguments!r:.200}")
     return _made(name, arguments)
-
-
-def _imported(found: Architecture, path: str | os.PathLike[str]) -> Network:
-    """Return a network that came out of an ONNX file, with the weights of minidl's file."""
-    graph, count = found.arguments.get("graph"), found.arguments.get("num_classes")
-    try:
-        if not isinstance(graph, str) or not isinstance(count, int | None):
-            raise ArgumentError("its arguments are of another version")
-        if count is not None and not 0 < count <= MAX_NUMBER:
-            raise ArgumentError(f"{count} classes")
-        with init.skipped():
-            model = imported.rebuilt(graph, count, ROOM + 8 * count_numbers(path))
-    except MinidlError as error:
-        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
-    _describe(model, found, path)
-    load_weights(model, path)
-    return model
 
 
 def _recognised(path: str | os.PathLike[str]) -> Network:

@@ -25,7 +25,7 @@ from minidl.errors import FileFormatError, MinidlError  # noqa: E402
 from minidl.io.onnx.table import OPERATORS  # noqa: E402
 from minidl.io.protobuf import fields  # noqa: E402
 
-SECONDS = 20
+SECONDS = 20  # of the processor
 ROOM = 3 * 2**30  # bytes of addresses beyond those that the process begins with
 NUMBERS = [0, 1, 2, 3, 7, 8, 127, 2**15, 2**20, 2**31 - 1, 2**31, 2**32, 2**62, 2**63, -1, -2]
 DEEPEST = 8
@@ -135,15 +135,19 @@ def violations(count, seed=0, first=0):
     outcomes = Counter()
     good = specimens()
     with tempfile.TemporaryDirectory() as folder:
+        for name, (content, shape) in good.items():  # kernels compile now
+            path = Path(folder, "x.onnx")
+            path.write_bytes(content)
+            assert outcome_of(path, shape) == ("loaded and ran", ""), name
         for i in range(first, first + count):
             rng = random.Random(f"{seed} {i}")
             name = rng.choice(sorted(good))
             label, content = mutated(rng, good[name][0])
             path = Path(folder, "x.onnx")
             path.write_bytes(content)
-            start = time.perf_counter()
+            start = time.process_time()
             outcome, wrong = outcome_of(path, good[name][1])
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             wrong = wrong or (f"took {seconds:.1f} s" if seconds > SECONDS else "")
             outcomes[outcome] += 1
             if wrong:

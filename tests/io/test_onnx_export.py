@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from onnx_running import Wrapped
 
@@ -10,8 +11,6 @@ import minidl as md
 from minidl import models, nn
 from minidl.errors import ArgumentError, DTypeError, StateError
 from minidl.io.onnx.exporting import writing
-
-onnx = pytest.importorskip("onnx")
 
 
 def small_network():

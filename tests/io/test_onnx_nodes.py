@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytest.importorskip("onnx", reason='needs onnx: pip install "minidl[interop]"')
+pytest.importorskip("onnx", reason='needs onnx: pip install "minidl[test]"')
 from onnx_node_tests import DOCS, PASSING, cases, operators_of, outcome, table
 
 

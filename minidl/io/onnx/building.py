@@ -15,6 +15,7 @@ from minidl.io.onnx.known import Image, image_inputs, image_of, is_view_of_image
 from minidl.io.onnx.layers import Made, make, on_images_with_residual
 from minidl.io.onnx.messages import Input, Model, Node
 from minidl.io.onnx.naming import layer_path
+from minidl.io.onnx.operators.arithmetic import two
 from minidl.io.onnx.operators.products import linear_rows
 from minidl.io.onnx.table import Call, Operator, check_node
 from minidl.io.onnx.values import LAST, Value
@@ -183,7 +184,7 @@ class Builder:
             activation = "relu" if node.op == "Relu" else "relu6"
             step = self._layer_before(node.inputs[0])
             if step is None:
-                return False
+                return activation == "relu" and self._fused_sum(node)
             layer: Any = self.layers[step.layer]  # type: ignore[index]
             if not isinstance(layer, Conv2d | DepthwiseConv2d | BatchNorm2d | Linear):
                 return False
@@ -193,6 +194,18 @@ class Builder:
         if node.op == "Add" and len(node.inputs) == 2:
             return self._fused_bias(node, arrays) or self._fused_residual(node)
         return False
+
+    def _fused_sum(self, node: Node) -> bool:
+        """A ReLU after the sum of two images of one shape runs with it."""
+        step = self.made_by.get(node.inputs[0])
+        if step is None or step.run is not two or step.call.op != "Add":
+            return False
+        first, second = (self.images.get(name) for name in step.inputs)
+        if self.uses[node.inputs[0]] != 1 or first is None or first != second or None in first:
+            return False
+        step.run = rectified_sum
+        self._rename(step, node.outputs)
+        return True
 
     def _layer_before(self, name: str) -> Step | None:
         """Return the step of the layer, without an activation, whose output nothing else takes."""
@@ -262,6 +275,14 @@ def _flattens(step: Step, known: dict[str, np.ndarray]) -> bool:
     if step.call.op != "Reshape" or len(step.inputs) != 2:
         return False
     return step.inputs[1] not in known or known[step.inputs[1]].size == 2
+
+
+def rectified_sum(call: Call, x: Value, y: Value) -> Value:
+    """Return relu(x + y) of images of one shape, in one pass."""
+    data = x.stored_as(LAST)
+    ones, zeros = (np.full(data.shape[-1], number, data.dtype) for number in (1, 0))
+    added = y.stored_as(LAST)
+    return Value(ops.norm.scale_shift(data, ones, zeros, added, activation="relu"), LAST)
 
 
 def flattened(call: Call, x: Value, *, rows: int) -> Value:
