@@ -54,6 +54,10 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float =
 
 def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
     """The p-norm; dividing by the largest magnitude first, no power overflows or underflows."""
+    if p == 2 and all(g.dtype == np.float32 for _, g in numbered):
+        total = _sum_of_squares(numbered)
+        if math.isfinite(total):
+            return math.sqrt(total)
     largest = 0.0
     for i, g in numbered:
         # np.float64, not a Python float, so that float32 is divided as float64 below
@@ -72,6 +76,16 @@ def _norm(numbered: list[tuple[int, np.ndarray]], p: float) -> float:
             total += float(np.sum(np.abs(part / largest) ** p))
     root: float = total ** (1 / p)
     return float(largest) * root
+
+
+def _sum_of_squares(numbered: list[tuple[int, np.ndarray]]) -> float:
+    """In float64, in which the square of no float32 overflows or underflows."""
+    total = 0.0
+    for _, g in numbered:
+        for (part,) in pieces(g):
+            wide = part.astype(np.float64)
+            total += float(np.sum(np.square(wide, out=wide)))
+    return total
 
 
 def clip_grad_value(params: Iterable[Tensor], clip_value: float) -> None:
