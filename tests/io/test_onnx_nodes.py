@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytest.importorskip("onnx", reason='needs onnx: pip install "minidl[test]"')
+pytest.importorskip("onnx", reason='needs onnx: pip install "minidl[interop]"')
 from onnx_node_tests import DOCS, PASSING, cases, operators_of, outcome, table
 
 
