@@ -117,78 +117,22 @@ def finetune(
     run, and what `models.load` raises.
     """
     given = locals()
-    check_arguments("train.finetune", arguments)
-    check_paths("train.finetune", weights=weights or "", images=images or "", output=output or "")
-    check_settings(
-        "train.finetune", strict=strict, size=size, epochs=epochs, batch_size=batch_size,
-        shards=shards, lr=lr, mirror=mirror, mixup=mixup, cutmix=cutmix,
-        class_weights=class_weights, scratch=scratch, seed=seed, seeds=seeds, resume=resume,
-    )  # fmt: skip
-    task = given["task"] = choice("train.finetune", "task=", task, TASKS)
-    if task != CLASSES and class_weights:
-        raise ArgumentError(f"train.finetune: class_weights= is for task='classes', not {task!r}")
+    _check(given)
     md.manual_seed(seed)
     watch = Stopwatch()
     network, parts, name = opened(given)
     assert network.architecture is not None
-    assert network.image_format is not None
-    made, made_with = network.architecture
-    recipe: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "shards": shards_of(shards),
-        "lr": lr,
-        "freeze": freeze,
-        # Photographs may be mirrored; what is grey and small is mostly text. Numbers may be of what
-        # mirror images and crops change, such as places and sizes.
-        "mirror": mirror and network.input_shape[2] == 3 and task != NUMBERS,
-        "mixup": mixup,
-        "cutmix": cutmix,
-        "class_weights": class_weights,
-        "seed": seed,
-        "task": task,
-    }
-    settings = {
-        "command": "finetune",
-        "model": made,
-        "arguments": made_with,
-        "weights": weights or "minidl's own, of MNIST",
-        "data": str(images or name),
-        "file_column": file_column,
-        "label_column": label_column,
-        "strict": strict,
-        "size": network.image_format.size,
-        "pixels": pixels,
-        "scratch": scratch,
-        "seeds": seeds,
-        **recipe,
-    }
-    transfer = Transfer(
-        network,
-        (lambda: models.create(made, **made_with)) if scratch else None,
-        parts.training,
-        parts.validation,
-        parts.training.classes,
-        prepare=network.preparation(),
-        augment=()
-        if task == NUMBERS
-        else augmentation.for_finetuning(network.image_format.size, recipe["mirror"]),
-        progress=verbose,
-        **recipe,
-    )
-    run = Run(output or Path("runs") / f"finetune-{made}-{name}", settings, watch)
+    recipe = _recipe(given, network)
+    transfer = _transfer(network, parts, recipe, scratch, verbose)
+    again = replace(transfer, network=copy.deepcopy(network), scratch=None)
+    folder = output or Path("runs") / f"finetune-{network.architecture[0]}-{name}"
+    run = Run(folder, _settings(given, network, name, recipe), watch)
     if resume:
         check_begun(run, images=[len(parts.training), len(parts.validation)])
-        transfer.checkpoints = run.home / CHECKPOINTS
+        transfer.checkpoints = again.checkpoints = run.home / CHECKPOINTS
     tell = teller(verbose)
-    _tell_before(tell, network, parts, name, seed, task)
-    again = replace(transfer, network=copy.deepcopy(network), scratch=None)
-    shown = {"train": parts.training, "validation": parts.validation}
-    run.results = data_shown(run, shown, transfer.classes, transfer.augment, seed, tell)
-    page = LivePage(run, tell).of(PROBE)
-    transfer.callbacks = lambda way: (page.of(way),)
-    page.begin([])
-    watch.lap("opening images and network")
+    _tell_before(tell, network, parts, name, seed, recipe["task"])
+    page = _begun(run, transfer, parts, tell)
     kept = _compare(page, transfer, parts)
     if seeds > 1 and len(kept) > 1:
         try:
@@ -199,6 +143,93 @@ def finetune(
     if run.report is not None:
         tell(f"report: {run.report}")
     return run
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Raise for arguments of `finetune` that can't be, or don't go together."""
+    who = "train.finetune"
+    check_arguments(who, given["arguments"])
+    check_paths(who, **{name: given[name] or "" for name in ("weights", "images", "output")})
+    checked = (
+        "strict", "size", "epochs", "batch_size", "shards", "lr", "mirror", "mixup", "cutmix",
+        "class_weights", "scratch", "seed", "seeds", "resume",
+    )  # fmt: skip
+    check_settings(who, **{name: given[name] for name in checked})
+    given["task"] = choice(who, "task=", given["task"], TASKS)
+    if given["task"] != CLASSES and given["class_weights"]:
+        raise ArgumentError(f"{who}: class_weights= is for task='classes', not {given['task']!r}")
+
+
+def _recipe(given: dict[str, Any], network: Network) -> dict[str, Any]:
+    """Return the settings of `Transfer`, from the arguments of `finetune`."""
+    names = (
+        "epochs", "batch_size", "shards", "lr", "freeze", "mirror", "mixup", "cutmix",
+        "class_weights", "seed", "task",
+    )  # fmt: skip
+    recipe = {name: given[name] for name in names}
+    recipe["shards"] = shards_of(given["shards"])
+    # Photographs may be mirrored; what is grey and small is mostly text. Numbers may be of what
+    # mirror images and crops change, such as places and sizes.
+    is_photograph = network.input_shape[2] == 3 and given["task"] != NUMBERS
+    recipe["mirror"] = given["mirror"] and is_photograph
+    return recipe
+
+
+def _settings(
+    given: dict[str, Any], network: Network, name: str, recipe: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what settings.json says of the run."""
+    assert network.architecture is not None
+    assert network.image_format is not None
+    made, made_with = network.architecture
+    return {
+        "command": "finetune",
+        "model": made,
+        "arguments": made_with,
+        "weights": given["weights"] or "minidl's own, of MNIST",
+        "data": str(given["images"] or name),
+        "file_column": given["file_column"],
+        "label_column": given["label_column"],
+        "strict": given["strict"],
+        "size": network.image_format.size,
+        "pixels": given["pixels"],
+        "scratch": given["scratch"],
+        "seeds": given["seeds"],
+        **recipe,
+    }
+
+
+def _transfer(
+    network: Network, parts: Parts, recipe: dict[str, Any], scratch: bool, verbose: bool
+) -> Transfer:
+    """Return the ways of training that are compared."""
+    assert network.architecture is not None
+    assert network.image_format is not None
+    made, made_with = network.architecture
+    size, mirror = network.image_format.size, recipe["mirror"]
+    return Transfer(
+        network,
+        (lambda: models.create(made, **made_with)) if scratch else None,
+        parts.training,
+        parts.validation,
+        parts.training.classes,
+        prepare=network.preparation(),
+        augment=() if recipe["task"] == NUMBERS else augmentation.for_finetuning(size, mirror),
+        progress=verbose,
+        **recipe,
+    )
+
+
+def _begun(run: Run, transfer: Transfer, parts: Parts, tell: Tell) -> LivePage:
+    """Return the run's page, which is there from the first epoch on."""
+    shown = {"train": parts.training, "validation": parts.validation}
+    classes, augment = transfer.classes, transfer.augment
+    run.results = data_shown(run, shown, classes, augment, transfer.seed, tell)
+    page = LivePage(run, tell).of(PROBE)
+    transfer.callbacks = lambda way: (page.of(way),)
+    page.begin([])
+    run.watch.lap("opening images and network")
+    return page
 
 
 def _tell_before(
