@@ -130,7 +130,7 @@ def maker(name: str) -> Callable[..., Network]:
     Raises ArgumentError, with the names nearest to it, if there is none.
     """
     if name not in _makers:
-        near = get_close_matches(str(name), _makers, cutoff=0.4)
+        near = get_close_matches(str(name), names(), cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}"
         raise ArgumentError(f"models.create: there is no network {name!r}: {hint}")
     return _makers[name]

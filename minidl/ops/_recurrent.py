@@ -114,8 +114,8 @@ def state_weight_grad(
 
 
 def steps_flops(output: Any, inputs: Any, weight_hh: Any, *rest: Any, **settings: Any) -> int:
-    """FLOPs of the steps: the products with the state, and the activations of the gates."""
-    return 2 * inputs.size * weight_hh.shape[0] + 6 * inputs.size
+    """FLOPs of the products with the state, beside which those of the gates are few."""
+    return 2 * int(inputs.size) * int(weight_hh.shape[0])
 
 
 def torch_steps(

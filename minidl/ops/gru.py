@@ -9,6 +9,7 @@ from minidl.autograd.modes import mode
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import flag
 from minidl.errors import ArgumentError, ShapeError
 from minidl.ops._recurrent import (
     arrays,
@@ -114,6 +115,7 @@ def gru(x, weight_ih, weight_hh, bias, h=None, lengths=None, *, reverse=False):
     """
     check_recurrent("gru", 3, 2, x, (h,), weight_ih, weight_hh, bias)
     lengths = check_lengths("gru", lengths, *x.shape[:2])
+    reverse = flag("gru", "reverse", reverse)
     inputs = linear(x, weight_ih, bias[0])
     run = _step_by_step if is_little(x) else gru_steps
     return run(inputs, weight_hh, bias[1], start(x, weight_hh, h), lengths, reverse=reverse)

@@ -18,7 +18,7 @@ from minidl.ops.reduce import sum
 __all__: list[str] = []
 
 
-@primitive(flops=lambda output, x: output.size, oracle=lambda torch, x: x, name="joint_sum")
+@primitive(flops=lambda output, x: output.size, oracle=lambda torch, x: x, name="batch_norm")
 def joint_sum(x):
     """Return the sum of x over all shards of a batch; of one that runs alone, x itself.
 

@@ -9,6 +9,7 @@ from minidl.autograd.modes import mode
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import flag
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.ops._recurrent import (
     arrays,
@@ -113,6 +114,7 @@ def lstm(x, weight_ih, weight_hh, bias, h=None, c=None, lengths=None, *, reverse
     """
     check_recurrent("lstm", 4, 1, x, (h, c), weight_ih, weight_hh, bias)
     lengths = check_lengths("lstm", lengths, *x.shape[:2])
+    reverse = flag("lstm", "reverse", reverse)
     inputs, h, c = linear(x, weight_ih, bias), start(x, weight_hh, h), start(x, weight_hh, c)
     run = _step_by_step if is_little(x) else lstm_steps
     return run(inputs, weight_hh, h, c, lengths, reverse=reverse)

@@ -8,6 +8,7 @@ from minidl import kernels
 from minidl.autograd.op import composite
 from minidl.autograd.primitive import primitive
 from minidl.autograd.samples import Draw, ErrorInput, sample
+from minidl.checks import flag
 from minidl.errors import ArgumentError, ShapeError
 from minidl.ops._recurrent import (
     arrays,
@@ -110,6 +111,7 @@ def rnn(x, weight_ih, weight_hh, bias, h=None, lengths=None, *, nonlinearity="ta
     nonlinearity = check_nonlinearity("rnn", nonlinearity)
     check_recurrent("rnn", 1, 1, x, (h,), weight_ih, weight_hh, bias)
     lengths = check_lengths("rnn", lengths, *x.shape[:2])
+    reverse = flag("rnn", "reverse", reverse)
     inputs, h = linear(x, weight_ih, bias), start(x, weight_hh, h)
     run = _step_by_step if is_little(x) else rnn_steps
     return run(inputs, weight_hh, h, lengths, nonlinearity=nonlinearity, reverse=reverse)

@@ -44,7 +44,7 @@ def _(graph: Graph, call: Call) -> None:
 GATES = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2), "rnn": (0,)}  # ONNX: i, o, f, c; z, r, h
 
 
-@form("lstm", "gru", "rnn")
+@form("lstm", "gru", "rnn", when=lambda arguments: arguments.get("lengths") is None)
 def _(graph: Graph, call: Call) -> None:
     settings = call.arguments
     hidden = settings["weight_hh"].array.shape[0]
@@ -58,7 +58,7 @@ def _(graph: Graph, call: Call) -> None:
     inputs += ["", *states] if any(states) else []
     while not inputs[-1]:
         inputs.pop()
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"direction": "reverse"} if settings.get("reverse") else {}
     if call.op == "gru":
         more["linear_before_reset"] = 1
     elif call.op == "rnn":

@@ -21,6 +21,7 @@ _when: dict[str, Callable[[dict[str, Any]], bool]] = {}
 BACKWARD = "it belongs to a backward pass"
 LOSS = "it belongs to a loss"
 RANDOM = "it draws random numbers, as only training does"
+LENGTHS = "sequences of different length have no form here: export it for whole ones"
 REGIONS = "ONNX cuts boxes out of images in a form of its own"
 WITHOUT = {
     "activation_gradient": BACKWARD,
@@ -33,10 +34,15 @@ WITHOUT = {
     "depthwise_conv2d_weight_grad": BACKWARD,
     "dropout_forward": RANDOM,
     "gelu_grad": BACKWARD,
+    "gru_steps": LENGTHS,
     "hardswish_grad": BACKWARD,
+    "joint_sum": "it normalizes by a batch whose shards run side by side, as only training does",
     "linear_weight_grad": BACKWARD,
+    "lstm_steps": LENGTHS,
     "max_pool2d_gather": BACKWARD,
     "max_pool2d_scatter": BACKWARD,
+    "prelu_grad": BACKWARD,
+    "rnn_steps": LENGTHS,
     "roi_align_forward": REGIONS,
     "roi_align_grad": BACKWARD,
     "roi_pool_forward": REGIONS,
