@@ -41,7 +41,7 @@ def attribute_name(name: str, taken: Collection[str]) -> str:
 
 
 def _is_free(part: str) -> bool:
-    reserved = ("inputs", "outputs", "steps", "held", "batch", "input_shape")
+    reserved = {"inputs", "outputs", "steps", "held", "batch", "in_parts", "input_shape", "last_layer"}
     return bool(PART.fullmatch(part)) and not hasattr(Module, part) and part not in reserved
 
 
