@@ -112,9 +112,10 @@ def onnx(graph: str, num_classes: int | None = None) -> Imported:
     """
     model = rebuilt(graph, num_classes)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
             for name, number in BEGINNINGS.items():
-                getattr(module, name).data[...] = number
+                if hasattr(module, name):
+                    getattr(module, name).data[...] = number
             continue
         weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
         if weight is not None and weight.ndim > 1:

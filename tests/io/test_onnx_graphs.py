@@ -161,3 +161,25 @@ def test_the_head_is_the_layer_that_runs_last_whatever_its_name(load):
     net = load(model(nodes, {"x": ("n", 3, 2, 2)}, {"y": ("n", 6)}, arrays))
     assert (net.num_classes, net.scoring_layer) == (6, "classifier.out")
     assert net.replace_head(4)(draw(2, 2, 2, 3)).shape == (2, 4)
+
+
+# Normalizations of rows and sequences
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3, 2)])
+def test_a_normalization_of_other_than_images_is_a_layer(load, shape):
+    names = ["weight", "bias", "running_mean", "running_var"]
+    arrays = {f"bn.{name}": np.abs(draw(5, seed=i)) + 1 for i, name in enumerate(names)}
+    nodes = [node("BatchNormalization", ["x", *arrays], ["y"])]
+    net = load(model(nodes, {"x": ("n", *shape)}, {"y": ("n", *shape)}, arrays))
+    x = draw(4, *shape, seed=9)
+    w, b, mean, var = (a.reshape(-1, *(1,) * (len(shape) - 1)) for a in arrays.values())
+    np.testing.assert_allclose(net(x).data, (x - mean) / np.sqrt(var + 1e-5) * w + b, 1e-4, 1e-5)
+    assert [name for name, _ in net.named_parameters()] == [
+        "features.bn.weight",
+        "features.bn.bias",
+    ]
+    net.train()(x)
+    axes = tuple(i for i in range(x.ndim) if i != 1)
+    expected = 0.9 * arrays["bn.running_mean"] + 0.1 * x.mean(axes)
+    np.testing.assert_allclose(net.features.bn.running_mean.data, expected, 1e-4, 1e-5)
