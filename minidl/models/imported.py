@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minidl import nn, ops
 from minidl.constants.tasks import CLASSES, TASKS
 from minidl.errors import ArgumentError, FileFormatError, MinidlError
@@ -62,9 +64,23 @@ class Imported(Network):
         return self.classifier(self.features(*inputs))
 
     def replace_head(self, num_classes: int) -> "Imported":
+        before = self.num_classes
         super().replace_head(num_classes)
+        if isinstance(self.classifier, GraphModule):
+            _reshape_scores(self.classifier, self.scoring_layer, before, num_classes)
         self.ending = None
         return self
+
+
+def _reshape_scores(head: GraphModule, scoring: str, before: int, count: int) -> None:
+    """Let what reshapes scores to rows of `before` classes, as the file says, make `count`."""
+    at = [f"classifier.{step.layer}" for step in head.steps].index(scoring)
+    for step in head.steps[at + 1 :]:
+        shape = head.held.get(step.inputs[1]) if step.call.op == "Reshape" else None
+        if isinstance(shape, np.ndarray) and shape.size and shape.reshape(-1)[-1] == before:
+            name = f"{step.inputs[1]} for {count} classes"
+            head.held = {**head.held, name: np.array([*shape.reshape(-1)[:-1], count])}
+            step.inputs = (step.inputs[0], name)
 
 
 def load_prototxt(
@@ -96,9 +112,10 @@ def onnx(graph: str, num_classes: int | None = None) -> Imported:
     """
     model = rebuilt(graph, num_classes)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
             for name, number in BEGINNINGS.items():
-                getattr(module, name).data[...] = number
+                if hasattr(module, name):
+                    getattr(module, name).data[...] = number
             continue
         weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
         if weight is not None and weight.ndim > 1:

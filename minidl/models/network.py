@@ -269,6 +269,8 @@ def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear 
         for name, layer in parent.named_children()
         if next(layer.parameters(), None) is not None and not next(layer.children(), None)
     ]
+    if (runs_last := getattr(head, "last_layer", None)) is not None:  # of an imported graph
+        layers = [found for found in layers if found[2] is runs_last]
     parent, name, last = layers[-1] if layers else (head, "", head)
     if not isinstance(last, nn.Linear | nn.Conv2d):
         raise ArgumentError(f"{network._name()} has no layer that scores classes")

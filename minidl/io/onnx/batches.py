@@ -55,6 +55,8 @@ def _keeps(
     constants = [builder.known.get(name) for name in step.inputs[1:]]
     if first is None or first < 2:
         return False
+    if _mixes(step):
+        return False
     rank: int | None = None
     if step.run is flattened:
         rank = 2
@@ -75,6 +77,16 @@ def _keeps(
         return False
     ranks |= dict.fromkeys(step.outputs, rank)
     return True
+
+
+def _mixes(step: Step) -> bool:
+    """Return whether an operator of images or of elements may join images, or count them."""
+    op, given = step.call.op, step.attributes
+    if op == "MeanVarianceNormalization":
+        return not all(axis >= 1 for axis in given["axes"])
+    if op == "Resize" and len(step.inputs) > 3:  # the new sizes, that of the batch among them
+        return not (given["axes"] and all(axis >= 1 for axis in given["axes"]))
+    return op == "BatchNormalization" and bool(given.get("training_mode"))
 
 
 def _inner(axis: Any) -> bool:

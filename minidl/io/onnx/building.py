@@ -26,6 +26,9 @@ __all__ = ["Builder"]
 MOST_FOLDED = 2**26  # numbers of what is computed when a file is read, of each array and of all
 PASSING = {"Relu", "LeakyRelu", "Identity", "Dropout", "Sigmoid", "Tanh", "Clip", "HardSwish"}
 
+# Attributes of products that turn or scale their weights, and what is usual
+FORMS: dict[str, dict[str, Any]] = {"weight": {"transB": 0, "alpha": 1.0}, "bias": {"beta": 1.0}}
+
 # What may go wrong with arrays of a damaged file
 DAMAGE = (ValueError, TypeError, IndexError, KeyError, OverflowError, ArithmeticError, MemoryError)
 
@@ -98,7 +101,7 @@ class Builder:
         first = self.images.get(node.inputs[0]) if node.inputs else None
         made = make(call, attributes, arrays, first or (image if node.op != "PRelu" else None))
         if made is not None:
-            self._add_layer(node, call, made)
+            self._add_layer(node, call, made, attributes)
             return
         for i, name in enumerate(node.inputs):
             if name in self.known:
@@ -129,41 +132,46 @@ class Builder:
 
     # Layers
 
-    def _add_layer(self, node: Node, call: Call, made: Made) -> None:
-        if isinstance(made.module, Linear):
-            self._turn_rows(node.inputs[0], made.module)
+    def _add_layer(self, node: Node, call: Call, made: Made, attributes: dict[str, Any]) -> None:
+        turned = isinstance(made.module, Linear) and self._turn_rows(node, made.module)
         names = [node.inputs[i] for i in made.used if i < len(node.inputs)]
         for role, name in zip(made.arrays, names, strict=False):
-            self._share(made.module, role, name, node)
+            forms = FORMS.get(role, {}) if isinstance(made.module, Linear) else {}
+            form = *(attributes.get(a, usual) for a, usual in forms.items()), turned
+            self._share(made.module, role, name, form)
         path = layer_path(node, names, self.layers)
         self.layers[path] = made.module
         inputs = tuple(n for i, n in enumerate(node.inputs) if n and n not in self.known)[:1]
         self._append(Step(call, made.run, inputs, node.outputs, {}, path))
 
-    def _share(self, module: Module, role: str, name: str, node: Node) -> None:
-        """Give layers that have the same weight the same parameter."""
+    def _share(self, module: Module, role: str, name: str, form: tuple[Any, ...]) -> None:
+        """Give layers that have the same weight, in the same form, the same parameter."""
         held = getattr(module, role)
-        key = (name, type(module), role, held.shape)
+        key = (name, type(module), role, held.shape, form)
         if self.uses[name] > 1 and self.shared.setdefault(key, held) is not held:
             setattr(module, role, self.shared[key])
 
-    def _turn_rows(self, name: str, layer: Linear) -> None:
+    def _turn_rows(self, node: Node, layer: Linear) -> bool:
         """Flatten images as they are stored, where this layer alone takes the features: its rows
-        are put in that order once."""
+        are put in that order once. Return whether they were."""
+        name = node.inputs[0]
         while (step := self.made_by.get(name)) is not None and self.uses[name] == 1:
             if step.call.op not in PASSING or step.run is flattened:
                 break
             name = step.inputs[0]
         step = self.made_by.get(name)
-        if step is None or self.uses[name] != 1 or not _flattens(step, self.known):
-            return
+        if step is None or self.uses[name] != 1:
+            return False
         image = self.images.get(step.inputs[0])
         rows = layer.in_features
         if image is None or not image.channels or rows % image.channels:
-            return
+            return False
+        if not _flattens(step, self.known, takes_matrix=node.op == "Gemm"):
+            return False
         layer.weight.data = linear_rows(layer.weight.data, image.channels)
         step.run, step.attributes = flattened, {"rows": rows}
         step.inputs = step.inputs[:1]
+        return True
 
     def _hold(self, name: str, is_setting: bool) -> None:
         """Keep a constant that a step computes with: a weight as a Parameter."""
@@ -268,13 +276,17 @@ def _is_relu6(attributes: dict[str, Any], arrays: Sequence[Any]) -> bool:
     return len(arrays) == 1 and (low, high) == (0, 6)
 
 
-def _flattens(step: Step, known: dict[str, np.ndarray]) -> bool:
-    """Return whether a step makes a matrix of images, one row for each image, or fails."""
+def _flattens(step: Step, known: dict[str, np.ndarray], takes_matrix: bool) -> bool:
+    """Return whether a step makes a matrix of images, one row for each image, or fails.
+
+    takes_matrix: whether what takes its output takes nothing but matrices.
+    """
     if step.call.op == "Flatten":
         return bool(step.attributes.get("axis", 1) == 1)
     if step.call.op != "Reshape" or len(step.inputs) != 2:
         return False
-    return step.inputs[1] not in known or known[step.inputs[1]].size == 2
+    shape = known.get(step.inputs[1])
+    return takes_matrix if shape is None else shape.size == 2
 
 
 def rectified_sum(call: Call, x: Value, y: Value) -> Value:

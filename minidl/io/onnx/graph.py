@@ -71,6 +71,13 @@ class GraphModule(Module):
             return None
         return shape[1:]  # type: ignore[return-value]
 
+    @property
+    def last_layer(self) -> Module | None:
+        """The layer with weights that runs last, wherever its name puts it among the others."""
+        layers = [self._layer(step) for step in self.steps if step.layer is not None]
+        weighted = [layer for layer in layers if next(layer.parameters(), None) is not None]
+        return weighted[-1] if weighted else None
+
     def forward(self, *inputs: Any) -> Any:
         if len(inputs) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)

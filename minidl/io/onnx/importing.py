@@ -57,7 +57,7 @@ def import_model(model: Model) -> Parts:
         whole.batch, whole.in_parts = batch, in_parts
         return Parts(whole, None, None)
     name, ending = steps[cut].inputs[0], None
-    if steps[-1].call.op in PROBABILITIES:
+    if steps[-1].call.op in PROBABILITIES and _over_classes(steps[-1], outputs[0]):
         ending = steps[-1].call.op
         outputs = [outputs[0]._replace(name=steps[-1].inputs[0])]
     middle = Port(name, None, name in builder.images)
@@ -77,6 +77,8 @@ def _cut(
         return None
     shape = inputs[0].shape
     if shape is None or len(shape) != 4 or shape[3] is None or not _is_image(builder, inputs[0]):
+        return None
+    if outputs[0].shape is not None and len(outputs[0].shape) != 2:
         return None
     at, scoring = len(steps) - 1, None
     needed = outputs[0].name
@@ -100,6 +102,14 @@ def _cut(
         at -= 1
     begin = at + 1
     return begin if scoring is not None and 0 < begin <= scoring else None
+
+
+def _over_classes(step: Step, output: Port) -> bool:
+    """Return whether a softmax that gives the output is along its last axis."""
+    axis = step.attributes["axis"]
+    if axis is None:
+        axis = -1 if step.call.opset >= 13 else 1
+    return axis == -1 or (axis == 1 and output.shape is not None)  # which then has two axes
 
 
 def _is_image(builder: Builder, given: Port) -> bool:

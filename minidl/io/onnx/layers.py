@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl import nn
+from minidl import nn, ops
 from minidl.io.onnx.operators.conv import kernel_of, per_axis, resolved
 from minidl.io.onnx.operators.norm import _ending
+from minidl.io.onnx.operators.pool import last
 from minidl.io.onnx.table import Call
 from minidl.io.onnx.values import LAST, Value
 from minidl.nn import Module, init
@@ -72,6 +73,13 @@ def pooled(layer: Module, x: Value) -> Value:
     if data.dtype in (np.uint8, np.int8):
         return Value(np.asarray(layer(data.astype(np.float32)).data).astype(data.dtype), LAST)
     return Value(layer(data), LAST)
+
+
+def on_channels(layer: Module, x: Value) -> Value:
+    order = last(x.ndim)
+    data = x.stored_as(order)
+    y = layer(ops.reshape(data, shape=(-1, data.shape[-1])))  # (N, ..., C) -> (rows, C)
+    return Value(ops.reshape(y, shape=data.shape), order)
 
 
 def on_images_with_residual(layer: Module, x: Value, residual: Value) -> Value:
@@ -189,17 +197,18 @@ def product(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) -> Ma
 
 @maker("BatchNormalization")
 def batch_norm(call: Call, given: dict[str, Any], arrays: Arrays, image: Any) -> Made | None:
-    if image is None or any(a is None or not _floats(a) or a.ndim != 1 for a in arrays[1:]):
+    if any(a is None or not _floats(a) or a.ndim != 1 for a in arrays[1:]):
         return None
     if given["training_mode"] or not given["spatial"] or len([n for n in call.outputs if n]) > 1:
         return None
     momentum = 1 - given["momentum"]
     if not 0 <= momentum <= 1 or not given["epsilon"] >= 0 or not len(arrays[1]):  # type: ignore[arg-type]
         return None
-    module = nn.BatchNorm2d(len(arrays[1]), given["epsilon"], momentum)  # type: ignore[arg-type]
+    kind = nn.BatchNorm1d if image is None else nn.BatchNorm2d
+    module = kind(len(arrays[1]), given["epsilon"], momentum)  # type: ignore[arg-type]
     names = ("weight", "bias", "running_mean", "running_var")
     kept: Any = dict(zip(names, arrays[1:], strict=True))
-    return Made(module, on_images, kept, (1, 2, 3, 4))
+    return Made(module, on_channels if image is None else on_images, kept, (1, 2, 3, 4))
 
 
 @maker("LayerNormalization")

@@ -11,6 +11,9 @@ __all__ = ["attach", "attribute_name", "layer_path"]
 
 PART = re.compile("[A-Za-z0-9_]{1,80}")
 MOST_PARTS = 12
+RESERVED = {  # names of a GraphModule
+    "inputs", "outputs", "steps", "held", "batch", "in_parts", "input_shape", "last_layer",
+}  # fmt: skip
 ROLES = {"weight", "bias", "gamma", "beta", "scale", "running_mean", "running_var", "W", "B"}
 
 
@@ -41,8 +44,7 @@ def attribute_name(name: str, taken: Collection[str]) -> str:
 
 
 def _is_free(part: str) -> bool:
-    reserved = ("inputs", "outputs", "steps", "held", "batch", "input_shape")
-    return bool(PART.fullmatch(part)) and not hasattr(Module, part) and part not in reserved
+    return bool(PART.fullmatch(part)) and not hasattr(Module, part) and part not in RESERVED
 
 
 def _unused(wanted: str, taken: Collection[str]) -> str:

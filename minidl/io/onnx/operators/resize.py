@@ -101,8 +101,9 @@ def _along(
     nearest: str,
 ) -> Any:  # fmt: skip
     """Return data with `axis` resampled from `length` to `size` entries."""
-    places = _places(length, size, scale, coordinates)
     if mode == "nearest":
+        # In float32, as ONNX Runtime: places between two entries depend on how they are rounded
+        places = _places(length, size, scale, coordinates, np.float32)
         rounding: dict[str, Any] = {
             "floor": np.floor,
             "ceil": np.ceil,
@@ -111,7 +112,7 @@ def _along(
         }
         picked = rounding[nearest](places)
         return _rows(data, axis, np.clip(picked, 0, length - 1).astype(np.int64))
-    places = np.clip(places, 0, length - 1)
+    places = np.clip(_places(length, size, scale, coordinates, np.float64), 0, length - 1)
     low = np.minimum(np.floor(places).astype(np.int64), length - 1)
     high = np.minimum(low + 1, length - 1)
     wide = (-1, *(1,) * (data.ndim - axis - 1))
@@ -119,20 +120,20 @@ def _along(
     return _rows(data, axis, low) * (1 - share) + _rows(data, axis, high) * share
 
 
-def _places(length: int, size: int, scale: float, coordinates: str) -> np.ndarray:
-    """Return where each new entry lies among the old ones."""
-    i = np.arange(size, dtype=np.float64)
+def _places(length: int, size: int, scale: float, coordinates: str, dtype: Any) -> np.ndarray:
+    """Return where each new entry lies among the old ones, computed in a dtype."""
+    i, ratio = np.arange(size, dtype=dtype), dtype(scale)
     if coordinates == "asymmetric":
-        return i / scale
+        return i / ratio
     if coordinates == "align_corners":
-        return i * ((length - 1) / (size - 1)) if size > 1 else np.zeros(1)
+        return i * (length - 1) / (size - 1) if size > 1 else np.zeros(1)
     if coordinates == "pytorch_half_pixel" and size == 1:
         return np.zeros(1)
-    places = (i + 0.5) / scale - 0.5
+    places = (i + 0.5) / ratio - 0.5
     if coordinates == "half_pixel_symmetric":
         adjusted = size / (scale * length)
         places = length / 2 * (1 - adjusted) + places
-    return places
+    return np.asarray(places)
 
 
 def _rows(data: Any, axis: int, places: np.ndarray) -> Any:
