@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl as md
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, GradError, ShapeError
 from minidl.testing import (
     broadcastable,
     convolutions,
@@ -82,6 +82,39 @@ def test_what_is_refused():
 
     with pytest.raises(ArgumentError, match="float32 or float64, got int64"):
         gradchecks(shapes=[(3,)], dtypes=[np.int64])
+    with pytest.raises(ArgumentError, match="there is no shape: nothing would be tested"):
+        gradchecks(shapes=[])
+    with pytest.raises(ArgumentError, match="there is no dtype: nothing would be tested"):
+        gradchecks(shapes=[(3,)], dtypes=[])
+    with pytest.raises(ArgumentError, match=r"a list of shapes, or of such lists, got \(4, 3\)"):
+        gradchecks(shapes=(4, 3))
+
+
+BOTH = {"shapes": [(4, 3)], "dtypes": (np.float64, np.float32)}
+
+
+@gradchecks(backward=lambda g, x: g * 2 * x, **BOTH)
+def test_a_loss_that_is_a_number(x):
+    return float((x**2).sum())
+
+
+@gradchecks(**BOTH)
+def test_outputs_without_a_gradient(x):
+    return x * 2, md.tensor(np.argmax(x.data, axis=0)), md.tensor(x.data)
+
+
+@pytest.mark.parametrize(("backward", "error", "said"), [
+    (lambda g, x, w: g * w, GradError, "returned 1 gradients for 2 inputs"),
+    (lambda g, x, w: (g * w, (g * x).sum()), ShapeError, r"shape \(\), the input \(4, 3\)"),
+    (lambda g, x, w: (g * w, g * x if x.dtype == np.float64 else None), GradError, "1 in float32"),
+])  # fmt: skip
+def test_gradients_in_float32_are_whole(backward, error, said):
+    @gradchecks(shapes=[(4, 3), (4, 3)], dtypes=[np.float32], backward=backward)
+    def test_product(x, w):
+        return x * w
+
+    with pytest.raises(error, match=said):
+        test_product((((4, 3), (4, 3)), np.dtype(np.float32)))
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,5 +1,6 @@
 """A function of arrays with a backward written by hand, as a function of tensors."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from minidl.autograd.engine import Node, Output
 from minidl.autograd.tensor import Tensor
 from minidl.errors import DTypeError, GradError, ShapeError
 
-__all__ = ["by_hand"]
+__all__ = ["by_hand", "gradient_given"]
 
 
 def by_hand(function: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +23,7 @@ def by_hand(function: Callable[..., Any], backward: Callable[..., Any]) -> Calla
 
     def call(*inputs: Any) -> Any:
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        found = function(*arrays)
+        found = _unchanged("fn", function, arrays)
         several = isinstance(found, tuple | list)
         outputs = [_array(y) for y in (found if several else (found,))]
         node = _Call(inputs, arrays, backward, [y.shape for y in outputs] if several else None)
@@ -58,11 +59,14 @@ class _Call(Node):
         if self.shapes is not None:
             pairs = zip(g, self.shapes, strict=True)
             g = tuple(np.zeros(shape) if part is None else part for part, shape in pairs)
-        before = [x.copy() if isinstance(x, np.ndarray) else x for x in self.arrays]
-        found = self.backward(g, *self.arrays)
-        changed = [i for i, (a, b) in enumerate(zip(self.arrays, before)) if not _same(a, b)]
-        if changed:
-            raise GradError(f"gradcheck: backward changes its input {changed[0]}: write to a copy")
+        parts = g if self.shapes is not None else (g,)
+        before = [np.copy(part) for part in parts]
+        found = _unchanged("backward", functools.partial(self.backward, g), self.arrays)
+        if not all(map(_same, parts, before)):
+            raise GradError(
+                "gradcheck: backward changes the gradient of the output that it is given: write to "
+                "a copy"
+            )
         if not isinstance(found, tuple | list):
             found = (found,)
         if len(found) != len(needs):
@@ -85,6 +89,26 @@ class _Call(Node):
                 f"{position}, which has shape {x.shape}{_of_shapes(part.shape, x.shape)}"
             )
         return part.astype(np.float64)
+
+
+def _unchanged(who: str, function: Callable[..., Any], arrays: list[Any]) -> Any:
+    """Return what a function makes of the inputs. Raise GradError if it writes to one."""
+    before = [x.copy() if isinstance(x, np.ndarray) else x for x in arrays]
+    found = function(*arrays)
+    changed = [i for i, pair in enumerate(zip(arrays, before, strict=True)) if not _same(*pair)]
+    if changed:
+        raise GradError(f"gradcheck: {who} changes its input {changed[0]}: write to a copy")
+    return found
+
+
+def gradient_given(outputs: Sequence[Tensor], starts: Sequence[np.ndarray]) -> Any:
+    """Return what the backward is given where the gradients of the float outputs are `starts`."""
+    if not isinstance(outputs[0].edge, Output):
+        return starts[0]
+    found = [np.zeros(shape) for shape in outputs[0].edge.node.shapes]
+    for output, start in zip(outputs, starts, strict=True):
+        found[output.edge.number] = start
+    return tuple(found)
 
 
 def _same(a: Any, b: Any) -> bool:

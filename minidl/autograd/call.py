@@ -69,25 +69,29 @@ class Call(Holding):
         if self.op.is_yours:  # its rules, and they get what was kept
             self.op.expose(self.kept.values())
         on_tensors = any(isinstance(part, Tensor) for part in (g if self.outputs else (g,)))
+        profiler = here.profiler
+        start = 0.0 if profiler is None else perf_counter()
         if self.op.composition is not None and on_tensors:
-            return self._through_composition(g, needs)
+            gradients = self._through_composition(g, needs)
+            if profiler is not None:
+                profiler.did("backward", self.op.name, start)
+            return gradients
         kept = self._as_tensors() if on_tensors else self.kept
-        gradients: list[Any] = [None] * len(needs)
+        gradients = [None] * len(needs)
         for rule in self.rules:
             positions = rule.positions if not self.op.variadic else range(len(needs))
             if any(needs[i] for i in positions):
                 wanted = {name: self._want(name, kept, needs) for name in rule.wants}
-                profiler = here.profiler
                 start = 0.0 if profiler is None else perf_counter()
                 if here.recorder is None or on_tensors:
                     parts = rule.function(g, **wanted)
                 else:
                     parts = self._recorded(rule.function, g, wanted)
-                if profiler is not None:
-                    profiler.did("backward", self.op.name, start)
                 for i, part in zip(positions, self._parts(rule, parts, len(needs)), strict=True):
                     if needs[i] and part is not None:
                         gradients[i] = self._finish(part, i)
+                if profiler is not None:
+                    profiler.did("backward", self.op.name, start)
         return gradients
 
     def _parts(self, rule: Rule, found: Any, inputs: int) -> Sequence[Any]:

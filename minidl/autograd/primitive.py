@@ -118,14 +118,14 @@ class Primitive(Op):
         saved = ()
         if self.saves:
             result, *saved = result
-        if profiler is not None:
-            profiler.ran(self, arrays, settings, result, start)
         several = isinstance(result, tuple)
         output: Any
         if several:
             output = tuple(None if y is None else self._output(y) for y in result)
         else:
             output = self._output(result)
+        if profiler is not None:
+            profiler.ran(self, arrays, settings, output, start)
         if mode.detecting:
             for y in output if several else (output,):
                 check_finite(y, f"{self.name} made")

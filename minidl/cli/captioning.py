@@ -122,6 +122,8 @@ def _caption(options: argparse.Namespace) -> int:
     words = given.pop("words")
     what = TRAIN if words[0] == TRAIN else SAY
     check_goes_with(given, what, OPTIONS, ALWAYS)
+    if "doubly_stochastic" in given and given.get("decoder") != "attend":
+        raise ArgumentError("--doubly-stochastic goes with --decoder attend")
     if "weights" not in given:
         raise ArgumentError("--weights FILE is missing")
     if what == SAY:

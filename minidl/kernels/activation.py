@@ -110,5 +110,6 @@ def prelu_grad(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _parts(x: np.ndarray, weight: np.ndarray) -> int:
-    rows = x.size // weight.size
-    return sized(-(-rows // max(1, PART // weight.size)), x.size)
+    channels = max(1, weight.size)  # there may be none
+    rows = x.size // channels
+    return sized(-(-rows // max(1, PART // channels)), x.size)

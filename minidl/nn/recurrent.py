@@ -23,6 +23,7 @@ from minidl.nn import init
 from minidl.nn.checks import check_array
 from minidl.nn.module import Module, Parameter, new_parameter
 from minidl.nn.stored import Stored
+from minidl.ops._recurrent import without_padding
 from minidl.ops.rnn import check_nonlinearity
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -99,6 +100,9 @@ class _Recurrent(Module):
     def _run(self, x: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:
         """The outputs, and each part of the last state. state: its parts, or None for zeros."""
         suffixes = self._suffixes()
+        if lengths is not None:
+            check_array(type(self).__name__, x)
+            x = without_padding(self.function.name, x, lengths)
         if suffixes == [("",)]:
             return self._one(x, "", state, lengths)
         starts = self._split(x, state)

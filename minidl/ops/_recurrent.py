@@ -103,6 +103,18 @@ def during(lengths: np.ndarray | None, step: int, x: Any, otherwise: Any) -> Any
     return where(again(lambda: lengths[:, None] > step), x, otherwise)
 
 
+def without_padding(who: str, x: Any, lengths: Any) -> Any:
+    """Return x (N, T, C) with zeros after the length of each row.
+
+    A NaN or an infinity there would get into the gradient of weight_ih: 0 times it is a NaN.
+    """
+    if x.ndim != 3:  # the op says so
+        return x
+    known, times = check_lengths(who, lengths, *x.shape[:2]), np.arange(x.shape[1])
+    there = again(lambda: (times < known[:, None])[:, :, None])  # (N, T, 1)
+    return where(there, x, 0.0)
+
+
 def state_weight_grad(
     outputs: np.ndarray, h: np.ndarray, grad: np.ndarray, lengths: Any, reverse: bool, bias: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:

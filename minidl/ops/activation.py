@@ -146,7 +146,13 @@ def prelu(x, weight):
 
 
 prelu.vjp("x")(lambda g, x, weight: prelu_grad(g, _constant(x), weight))
-prelu.vjp("weight")(lambda g, x, weight_shape: sum_to(where(x > 0, 0.0, g * x), shape=weight_shape))
+
+
+@prelu.vjp("weight")
+def _(g, x, weight_shape):
+    # of a single number: () -> (1,)
+    found = where(x > 0, 0.0, g * x)
+    return sum_to(found if found.ndim else found.reshape(1), shape=weight_shape)
 
 
 BY_NAME: dict[str, Op] = {
@@ -206,6 +212,7 @@ def _(draw: Draw) -> Iterator[Sample]:
     yield sample(draw.nonzero(2, 3, 3, 2), draw.normal(2))
     yield sample(draw.nonzero(2, 3, 3, 2), draw.normal(1))
     yield sample(draw.nonzero(0, 3), draw.normal(3))
+    yield sample(draw.nonzero(2, 0), draw.normal(0))
 
 
 @relu.errors

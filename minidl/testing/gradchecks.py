@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 
 import minidl as md
-from minidl.errors import ArgumentError, GradError
+from minidl.errors import ArgumentError, GradError, ShapeError
 
 __all__ = ["gradchecks"]
 
@@ -44,6 +45,8 @@ def gradchecks(
     kinds = [np.dtype(dtype) for dtype in dtypes]
     if wrong := [str(kind) for kind in kinds if kind not in (np.float32, np.float64)]:
         raise ArgumentError(f"gradchecks: dtypes must be float32 or float64, got {wrong[0]}")
+    if not kinds:
+        raise ArgumentError("gradchecks: there is no dtype: nothing would be tested")
 
     def decorate(function: Callable[..., Any]) -> Callable[[Any], None]:
         import pytest
@@ -77,10 +80,18 @@ def gradchecks(
 
 def _sets(shapes: Any) -> list[tuple[tuple[int, ...], ...]]:
     """The lists of shapes."""
-    given = list(shapes)
-    if given and all(isinstance(n, int) for shape in given for n in shape):
-        given = [given]
-    return [tuple(tuple(shape) for shape in each) for each in given]
+    try:
+        given = [list(each) for each in shapes]
+        if all(isinstance(n, int | np.integer) for shape in given for n in shape):
+            given = [given] if given else []
+        found = [tuple(tuple(map(index, shape)) for shape in each) for each in given]
+    except TypeError:
+        raise ArgumentError(
+            f"gradchecks: shapes must be a list of shapes, or of such lists, got {shapes!r:.80}"
+        ) from None
+    if not found:
+        raise ArgumentError("gradchecks: there is no shape: nothing would be tested")
+    return found
 
 
 def _drawn(draw: Any, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -99,11 +110,14 @@ def _check_float32(function: Any, backward: Any, arrays: list[np.ndarray]) -> No
     """Raise GradError unless gradients in float32 are float32, and near those in float64."""
     exact = _gradients(function, backward, arrays)
     short = _gradients(function, backward, [x.astype(np.float32) for x in arrays])
-    for i, (a, b) in enumerate(zip(exact, short, strict=True)):
-        if a is None or b is None:
-            continue
-        if b.dtype != np.float32:
+    for i, (x, a, b) in enumerate(zip(arrays, exact, short, strict=True)):
+        if b is not None and b.dtype != np.float32:
             raise GradError(f"gradchecks: the gradient of input {i} in float32 is {b.dtype}")
+        a, b = (np.zeros(x.shape) if g is None else g for g in (a, b))
+        if b.shape != x.shape:
+            raise ShapeError(
+                f"gradchecks: the gradient of input {i} has shape {b.shape}, the input {x.shape}"
+            )
         apart = float(np.abs(a - b).max(initial=0.0))
         if not apart <= LOOSE * float(np.abs(a).max(initial=0.0)) + 1e-6:
             raise GradError(
@@ -113,15 +127,24 @@ def _check_float32(function: Any, backward: Any, arrays: list[np.ndarray]) -> No
 
 
 def _gradients(function: Any, backward: Any, arrays: list[np.ndarray]) -> list[Any]:
-    """The gradients of the sum of all outputs."""
-    if backward is not None:
-        found = function(*arrays)
-        several = isinstance(found, tuple | list)
-        starts = tuple(np.ones_like(y) for y in (found if several else (found,)))
-        made = backward(starts if several else starts[0], *arrays)
-        return list(made) if isinstance(made, tuple | list) else [made]
-    tensors = [md.tensor(x, requires_grad=True) for x in arrays]
-    found = function(*tensors)
-    outputs = list(found) if isinstance(found, tuple | list) else [found]
-    made = md.grad([y.sum() for y in outputs], tensors)
-    return [None if g is None else g.data for g in made]
+    """The gradients of the sum of all outputs that are floats, None where there is none."""
+    if backward is None:
+        tensors = [md.tensor(x, requires_grad=True) for x in arrays]
+        found = function(*tensors)
+        outputs = list(found) if isinstance(found, tuple | list) else [found]
+        sums = [y.sum() for y in outputs if y.requires_grad]
+        made = md.grad(sums, tensors) if sums else [None] * len(arrays)
+        return [None if g is None else g.data for g in made]
+    found = function(*arrays)
+    several = isinstance(found, tuple | list)
+    starts = tuple(
+        np.full(np.shape(y), float(np.asarray(y).dtype.kind == "f"), arrays[0].dtype)
+        for y in (found if several else (found,))
+    )
+    made = backward(starts if several else starts[0], *arrays)
+    made = list(made) if isinstance(made, tuple | list) else [made]
+    if len(made) != len(arrays):
+        raise GradError(
+            f"gradchecks: backward returned {len(made)} gradients for {len(arrays)} inputs"
+        )
+    return [None if g is None else np.asarray(g) for g in made]

@@ -57,6 +57,24 @@ def test_a_model_names_its_parameters(tmp_path):
     assert "3 \N{MULTIPLICATION SIGN} 3 \N{MULTIPLICATION SIGN} 1" in drawing.svg
 
 
+def test_tensors_that_a_hook_hands_on():
+    model = nn.Linear(3, 2)
+    plain = texts(analysis.draw_tape(model(np.ones((4, 3), np.float32)).sum(), names=model))
+    model.register_full_backward_hook(lambda module, inputs, outputs: None)
+    loss = model(np.ones((4, 3), np.float32)).sum()
+    found = analysis.draw_tape(loss, names=model, values=True, gradients=True)
+    assert [text.split()[0] for text in texts(found)] == plain
+    loss.backward()
+    with pytest.raises(GradError, match="freed by backward"):
+        analysis.draw_tape(loss)
+
+
+def test_names_of_another_kind():
+    loss, names = expression()
+    with pytest.raises(DTypeError, match="names as a model or as tensors by name, got list"):
+        analysis.draw_tape(loss, names=list(names.values()))
+
+
 def test_ops_with_several_inputs_and_outputs():
     x = md.tensor(np.ones((2, 4), np.float32), requires_grad=True)
     first, second = md.ops.split(x, sections=2, axis=1)

@@ -8,6 +8,7 @@ import pytest
 
 import minidl as md
 from minidl import data, nn, optim
+from minidl.autograd import primitive
 from minidl.errors import StateError
 
 ROWS, INPUTS, OUTPUTS = 6, 20, 10
@@ -47,6 +48,30 @@ def test_what_a_step_runs():
     assert rows["tanh", "backward"].calls == 1
     assert rows["SGD", "optimizer"].calls == 1
     assert not any(row.name == "tanh" and row.kind == "optimizer" for row in found.rows())
+
+
+def test_all_of_a_gradient_is_backward():
+    """Also undoing a broadcast, and the composition that a fused op stands for."""
+    x = md.tensor(np.ones((4, 3), np.float32), requires_grad=True)
+    bias = md.tensor(np.ones(3, np.float32), requires_grad=True)
+    model = nn.Linear(3, 2, activation="relu")
+    loss = (model(x * bias) ** 2).sum()
+    for create_graph in (False, True):
+        with md.profile() as found:
+            md.grad(loss, [x, bias], retain_graph=True, create_graph=create_graph)
+        assert {event.kind for event in found.events} == {"backward"}
+        assert "sum_to" in {event.name for event in found.events}
+
+
+def test_an_op_that_returns_a_number():
+    @primitive(flops=lambda output, x: x.size + output.size)
+    def total(x):
+        """Return the sum."""
+        return float(x.sum())
+
+    with md.profile() as found:
+        total(np.ones(3))
+    assert [event.flops for event in found.events] == [4]
 
 
 def test_times_add_up():

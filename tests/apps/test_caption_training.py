@@ -310,6 +310,10 @@ def test_command(trained, material, tmp_path, monkeypatch):
         (["a.png"], "--weights FILE is missing"),
         (["train", *weights], "expected one file"),
         (["a.png", "--epochs", 3, *weights], "--epochs goes with train"),
+        (
+            ["train", "a.csv", "--doubly-stochastic", 2, *weights],
+            "--doubly-stochastic goes with --decoder attend",
+        ),
         (["a.png", "--images", "photos", *weights], "--images goes with train"),
         (
             [material / "9.png", "-o", "drawn", *weights],

@@ -115,6 +115,68 @@ def test_what_a_backward_may_not_do():
         md.gradcheck(np.sin, X.astype(np.float32), backward=lambda g, x: g * np.cos(x))
 
 
+def inverse_backward(g, x, w):
+    if not np.array_equal(w, W):
+        raise ValueError("made for one matrix alone")
+    return g @ w.T + 1.5 * np.sin(x), x.T @ g
+
+
+FIRST_ROW = np.array([[1.0], [0], [0], [0]])
+NOT_EXPLAINED = {
+    # a false explanation is worse than none
+    "the output's gradient left out": (lambda x: x**2, lambda g, x: 2 * x, [X],
+                                       "doesn't depend on the gradient of the output"),
+    "no kink where the slope is 0": (lambda x: x**2, lambda g, x: 2 * g * x + 1, [np.zeros(3)],
+                                     "it should be 0 everywhere at these numbers"),
+    "a factor of one number": (lambda x, b: x + b, lambda g, x, b: (g, g[0, 0]),
+                               [X, np.array(0.3)], None),
+    "an input that is right": (lambda x, c: x + c - (x + c).mean(axis=0),
+                               lambda g, x, c: (np.sin(g), np.zeros(3)), [X, B], None),
+    "a backward that refuses": (product, inverse_backward, [X, W], None),
+    "one row is all there is": (lambda x: x**2 * FIRST_ROW,
+                                lambda g, x: g * np.sin(x) * FIRST_ROW, [X], None),
+    "2 is in many formulas": (lambda x: x**2, lambda g, x: g * x, [X[:2]],
+                              "0.5 times what it should be"),
+    "whole numbers among the outputs": (lambda w: (w.argmax(axis=0), w**2),
+                                        lambda g, w: g[1] * np.sin(w), [W], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_EXPLAINED)
+def test_what_is_not_the_reason_is_not_said(name):
+    function, backward, inputs, said = NOT_EXPLAINED[name]
+    with pytest.raises(GradError, match="numerically") as raised:
+        md.gradcheck(function, inputs, backward=backward)
+    lines = str(raised.value).splitlines()[1:]
+    assert [said in line for line in lines] == [True] * (said is not None), lines
+
+
+def test_what_cannot_be_checked():
+    def clipped(x):
+        x[x < 0] = 0
+        return x
+
+    def masked(g, x):
+        g *= x > 0
+        return g
+
+    with pytest.raises(GradError, match="fn changes its input 0: write to a copy"):
+        md.gradcheck(clipped, X, backward=lambda g, x: g * (x > 0))
+    with pytest.raises(GradError, match="backward changes the gradient of the output"):
+        md.gradcheck(lambda x: np.maximum(x, 0), X, backward=masked)
+    with pytest.raises(DTypeError, match="fn returned float32, whose differences are noise"):
+        md.gradcheck(lambda x: x.astype(np.float32), X, backward=lambda g, x: g)
+    with pytest.raises(DTypeError, match="fn must return an output of floats"):
+        md.gradcheck(lambda x: x.argmax(axis=0), X, backward=lambda g, x: g)
+    with pytest.raises(ArgumentError, match="expected an input that requires a gradient"):
+        md.gradcheck(lambda x: x, 2.0)
+
+
+def test_an_empty_array_beside_a_large_one():
+    large, empty = random.standard_normal((70, 70)), np.zeros((0, 3))
+    assert md.gradcheck(lambda x, y: (x**2).sum() + y.sum(), [large, empty])
+
+
 def test_a_pattern_is_seen_on_the_tape_too():
     from minidl.autograd import primitive
 

@@ -52,6 +52,21 @@ def test_each_row_is_as_if_alone(layer, settings):
         np.testing.assert_allclose(part, total, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_lies_after_a_row_does_not_matter(layer):
+    """As it is of memory that nobody has written to, such as np.empty's."""
+    built, x = make(layer)
+    found = []
+    for padding in (0.0, np.nan, -np.inf):
+        filled = np.where(np.arange(T)[:, None] < LENGTHS[:, None, None], x, padding)
+        inputs = md.tensor(filled, requires_grad=True)
+        outputs = [*outputs_of(built(inputs, lengths=LENGTHS))]
+        found.append([*(part.data for part in outputs), *gradients(built, outputs, [inputs])])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_a_loss_that_leaves_padding_out():
     """cross_entropy(ignore_index=) over (N, T, V) is that of the words alone, one after another."""
     random, words = np.random.default_rng(2), 7

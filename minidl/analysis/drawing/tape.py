@@ -10,6 +10,7 @@ import numpy as np
 from minidl.analysis.drawing.svg import to_svg
 from minidl.analysis.trace import Node
 from minidl.autograd import Tensor, engine
+from minidl.autograd.junction import Junction
 from minidl.errors import ArgumentError, DTypeError, GradError
 from minidl.io.atomic import atomic_write
 from minidl.nn import Module
@@ -71,6 +72,10 @@ def draw_tape(
 
 def _by_id(names: Any) -> dict[int, str]:
     """The names of leaves, by their ids."""
+    if names is not None and not isinstance(names, Module | Mapping):
+        raise DTypeError(
+            f"draw_tape expected names as a model or as tensors by name, got {type(names).__name__}"
+        )
     pairs = names.named_parameters() if isinstance(names, Module) else (names or {}).items()
     return {id(tensor): name for name, tensor in pairs}
 
@@ -89,12 +94,13 @@ class _Tape:
 
     def __init__(self, loss: Tensor, names: dict[int, str]) -> None:
         self.names = names
-        self.calls = sorted(_calls(loss.edge), key=lambda call: call.order)
-        self.places: set[Any] = {loss.edge}
-        self.shapes: dict[Any, tuple[int, ...]] = {loss.edge: loss.shape}
-        self.known: dict[Any, np.ndarray] = {loss.edge: loss.data}
+        end = _made(loss.edge)
+        self.calls = sorted(_calls(end), key=lambda call: call.order)
+        self.places: set[Any] = {end}
+        self.shapes: dict[Any, tuple[int, ...]] = {end: loss.shape}
+        self.known: dict[Any, np.ndarray] = {end: loss.data}
         for call in self.calls:
-            for position, parent in enumerate(call.parents):
+            for position, parent in enumerate(map(_made, call.parents)):
                 if parent is not None:
                     self.places.add(parent)
                 # an input without a gradient is nobody else's
@@ -128,7 +134,7 @@ class _Tape:
 
         for call in self.calls:
             inputs = []
-            for position, parent in enumerate(call.parents):
+            for position, parent in enumerate(map(_made, call.parents)):
                 if isinstance(parent, Tensor) and parent not in at:
                     at[parent] = add(parent, self.names.get(id(parent), "leaf"), "other", ())
                 if parent is not None:
@@ -147,6 +153,22 @@ class _Tape:
             yield from (engine.Output(call, i) for i in range(call.outputs))
 
 
+def _made(place: Any) -> Any:
+    """The place that a tensor was made at, of one that a module's backward hook hands on."""
+    while isinstance(place, engine.Output) and isinstance(place.node, Junction):
+        place = _parents(place.node)[place.number]
+    return place
+
+
+def _parents(node: Any) -> Any:
+    """What a node was made of."""
+    if node.parents is None:
+        raise GradError(
+            "draw_tape: the graph was freed by backward: draw it before, or pass retain_graph=True"
+        )
+    return node.parents
+
+
 def _call(place: Any) -> Any:
     """The call whose output a place is, or the leaf itself."""
     return place.node if isinstance(place, engine.Output) else place
@@ -160,13 +182,9 @@ def _calls(edge: Any) -> set[Any]:
         call = waiting.pop()
         if call in found or isinstance(call, Tensor):
             continue
-        if not hasattr(call, "op") or call.parents is None:
-            raise GradError(
-                "draw_tape: the graph was freed by backward: draw it before, or pass "
-                "retain_graph=True"
-            )
         found.add(call)
-        waiting += [_call(parent) for parent in call.parents if parent is not None]
+        made = map(_made, _parents(call))
+        waiting += [_call(parent) for parent in made if parent is not None]
     return found
 
 
