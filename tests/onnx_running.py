@@ -64,12 +64,18 @@ def exported(model: nn.Module, folder: Any, shape: Any, **settings: Any) -> Any:
 OUTSIDE = {"lstm": (0, 4, 5), "gru": (0, 4), "rnn": (0, 4)}  # inputs that aren't weights
 
 
+RECURRENT = ("gru", "lstm", "rnn")
+
+
 def of_sample(name: str, sample: Any) -> tuple[nn.Module, list[np.ndarray]] | None:
     """A sample of an op as a model of its first input, and states; the others are constants.
 
-    None for what only training does, for masks, and for samples without numbers.
+    None for what only training does, for masks, for sequences of different length, and for samples
+    without numbers.
     """
     inputs = [*sample.inputs]
+    if name in RECURRENT and any(getattr(x, "dtype", None) == np.int64 for x in inputs):
+        return None
     trains = any(x is True for x in (*inputs, sample.settings.get("training")))
     if trains or getattr(sample.settings.get("key"), "dtype", None) == np.bool_:
         return None
