@@ -183,3 +183,10 @@ def test_a_normalization_of_other_than_images_is_a_layer(load, shape):
     axes = tuple(i for i in range(x.ndim) if i != 1)
     expected = 0.9 * arrays["bn.running_mean"] + 0.1 * x.mean(axes)
     np.testing.assert_allclose(net.features.bn.running_mean.data, expected, 1e-4, 1e-5)
+
+
+def test_a_network_of_two_inputs_tells_no_size_of_images(load):
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Mul", ["c", "z"], ["y"])]
+    inputs = {"x": ("n", 3, 4, 4), "z": ("n", 2, 1, 1)}
+    net = load(model(nodes, inputs, {"y": None}, {"w": draw(2, 3, 1, 1)}))
+    assert net.input_shape == ()
