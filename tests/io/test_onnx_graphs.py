@@ -121,6 +121,15 @@ def test_operators_that_count_images_run_image_by_image(load, op):
     np.testing.assert_array_equal(whole, np.concatenate([net(x[i : i + 1]).data for i in range(3)]))
 
 
+def test_an_axis_that_is_one_number_is_read_as_a_list_of_it(load):
+    nodes = [node("MaxPool", ["x"], ["p"], kernel_shape=[1, 1]),
+             node("ReduceMean", ["p", "axis"], ["y"])]  # fmt: skip
+    content = model(nodes, {"x": (1, 3, 2, 2)}, {"y": None}, {"axis": np.array(2)}, opset=18)
+    x = draw(3, 2, 2, 3)  # (N, H, W, C) goes in, and (N, 3, 1, 2), as the file has it, comes out
+    expected = x.mean(1, keepdims=True).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(load(content)(x).data, expected, 1e-5, 1e-6)
+
+
 def test_nearest_resizing_rounds_as_onnx_runtime(load):
     """0.6 in float32 is a little larger: in float64, pixel 1 would lie just before 2."""
     x = np.arange(7, dtype=np.float32).reshape(1, 1, 7, 1)
