@@ -49,7 +49,7 @@ class Imported(Network):
         shapes = [port.shape for port in parts.body.inputs]
         shape = shapes[0] if len(shapes) == 1 else None
         size = (None,) if shape is None else shape[1:]
-        if parts.body.inputs[0].channels_last if shapes else False:
+        if shape is not None and parts.body.inputs[0].channels_last:
             size = (*(USUAL_SIZE if n is None else n for n in size[:2]), *size[2:])
         self.input_shape = size if None not in size else ()  # type: ignore[assignment]
         self.any_size = shape is None or None in shape[1:3] or parts.head is None

@@ -121,6 +121,15 @@ def test_operators_that_count_images_run_image_by_image(load, op):
     np.testing.assert_array_equal(whole, np.concatenate([net(x[i : i + 1]).data for i in range(3)]))
 
 
+def test_an_axis_that_is_one_number_is_read_as_a_list_of_it(load):
+    nodes = [node("MaxPool", ["x"], ["p"], kernel_shape=[1, 1]),
+             node("ReduceMean", ["p", "axis"], ["y"])]  # fmt: skip
+    content = model(nodes, {"x": (1, 3, 2, 2)}, {"y": None}, {"axis": np.array(2)}, opset=18)
+    x = draw(3, 2, 2, 3)  # (N, H, W, C) goes in, and (N, 3, 1, 2), as the file has it, comes out
+    expected = x.mean(1, keepdims=True).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(load(content)(x).data, expected, 1e-5, 1e-6)
+
+
 def test_nearest_resizing_rounds_as_onnx_runtime(load):
     """0.6 in float32 is a little larger: in float64, pixel 1 would lie just before 2."""
     x = np.arange(7, dtype=np.float32).reshape(1, 1, 7, 1)
@@ -183,3 +192,10 @@ def test_a_normalization_of_other_than_images_is_a_layer(load, shape):
     axes = tuple(i for i in range(x.ndim) if i != 1)
     expected = 0.9 * arrays["bn.running_mean"] + 0.1 * x.mean(axes)
     np.testing.assert_allclose(net.features.bn.running_mean.data, expected, 1e-4, 1e-5)
+
+
+def test_a_network_of_two_inputs_tells_no_size_of_images(load):
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Mul", ["c", "z"], ["y"])]
+    inputs = {"x": ("n", 3, 4, 4), "z": ("n", 2, 1, 1)}
+    net = load(model(nodes, inputs, {"y": None}, {"w": draw(2, 3, 1, 1)}))
+    assert net.input_shape == ()

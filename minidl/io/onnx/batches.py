@@ -129,9 +129,10 @@ def _moved(
         return first + len(np.reshape(axes, -1)) * (1 if op == "Unsqueeze" else -1)
     if op.startswith("Reduce"):
         axes = given["axes"] if len(step.inputs) == 1 else constants[0]
-        if axes is None or not all(int(a) % first for a in np.reshape(axes, -1)) or not len(axes):
+        axes = np.reshape(() if axes is None else axes, -1)
+        if not axes.size or not all(int(axis) % first for axis in axes):
             return None
-        return first if given["keepdims"] else first - len(np.reshape(axes, -1))
+        return first if given["keepdims"] else first - axes.size
     if op == "Split":
         return first if given["axis"] % first else None
     return None
