@@ -167,7 +167,8 @@ def _patterns(fn, tensors, checked, names, outputs, eps, atol, backward):
         wrong = np.abs(numerical - computed) > noise + scale * 1e-4
         if not wrong.any():
             continue
-        kinks = _kinks(slopes, computed)
+        wider = _slopes(fn, tensors, i, 4 * eps, outputs, starts)
+        kinks = _kinks(slopes, wider, computed, noise)
         if kinks[wrong].all():
             where = np.argwhere(wrong)[0].tolist()
             yield (
@@ -186,12 +187,16 @@ def _patterns(fn, tensors, checked, names, outputs, eps, atol, backward):
             yield f"the gradient of input {names[i]}: {text}"
 
 
-def _kinks(slopes, computed):
-    """Return where the slopes differ and the gradient is one of them, or between: all are right."""
+def _kinks(slopes, wider, computed, noise):
+    """Return where the slopes differ and the gradient is one of them, or between: all are right.
+
+    Also where they shrink with a step 4 times as wide, `wider`, as at a jump.
+    """
     low, high = slopes.min(axis=0), slopes.max(axis=0)
     most = np.abs(slopes).max(axis=0)
     between = (low - KINK * most <= computed) & (computed <= high + KINK * most)
-    return (high - low > KINK * most) & between
+    jump = (np.abs(wider).max(axis=0) < most / 2) & (most > noise)
+    return ((high - low > KINK * most) & between) | jump
 
 
 def _slopes(fn, tensors, i, eps, outputs, starts):
