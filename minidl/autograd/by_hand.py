@@ -105,7 +105,8 @@ def gradient_given(outputs: Sequence[Tensor], starts: Sequence[np.ndarray]) -> A
     """Return what the backward is given where the gradients of the float outputs are `starts`."""
     if not isinstance(outputs[0].edge, Output):
         return starts[0]
-    found = [np.zeros(shape) for shape in outputs[0].edge.node.shapes]
+    call: Any = outputs[0].edge.node
+    found = [np.zeros(shape) for shape in call.shapes]
     for output, start in zip(outputs, starts, strict=True):
         found[output.edge.number] = start
     return tuple(found)

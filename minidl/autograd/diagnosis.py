@@ -40,7 +40,7 @@ def diagnosis(numerical: np.ndarray, computed: np.ndarray, sizes: dict[str, int]
 
 
 def of_backward(
-    numerically: Callable[[np.ndarray], np.ndarray],
+    slopes: Callable[[list[np.ndarray]], np.ndarray],
     numerical: np.ndarray,
     position: int,
     backward: Callable[..., Any],
@@ -50,7 +50,7 @@ def of_backward(
 ) -> str:
     """Return what is wrong with a backward, found by calling it with something else, or "".
 
-    numerically: returns the gradient of the input for another gradient of the (one) output.
+    slopes: returns those to both sides, (2, ...), for other gradients of the outputs.
     numerical: that for g, the gradient of the output.  position: of the input.
     """
 
@@ -68,11 +68,12 @@ def of_backward(
         return part is not None and bool(np.abs(part - right).max() <= CLOSE * scale)
 
     whole = computed(g, arrays)
+    if whole is None:
+        return ""
     zero = tuple(map(np.zeros_like, g)) if isinstance(g, tuple) else np.zeros_like(g)
-    if whole is None or np.array_equal(computed(zero, arrays), whole):  # type: ignore[arg-type]
-        return "" if whole is None else (
-            "it doesn't depend on the gradient of the output: is the product with it missing?"
-        )  # fmt: skip
+    of_zero = computed(zero, arrays)
+    if of_zero is not None and np.array_equal(of_zero, whole):
+        return "it doesn't depend on the gradient of the output: is the product with it missing?"
     for i, x in enumerate(arrays):
         if isinstance(x, np.ndarray) and x.ndim == 2 and x.shape[0] == x.shape[1] > 1:
             turned = [*arrays[:i], np.ascontiguousarray(x.T), *arrays[i + 1 :]]
@@ -83,7 +84,7 @@ def of_backward(
             alone = np.zeros_like(g)
             at = tuple(row if a == axis else slice(None) for a in range(g.ndim))
             alone[at] = g[at]
-            if close(computed(alone, arrays), whole) and close(whole, numerically(alone)):
+            if close(computed(alone, arrays), whole) and close(whole, slopes([alone]).mean(axis=0)):
                 which = "first" if row == 0 else "last"
                 return (
                     f"it uses only the {which} row along axis {axis} of the output's gradient: is "

@@ -110,8 +110,9 @@ def without_padding(who: str, x: Any, lengths: Any) -> Any:
     """
     if x.ndim != 3:  # the op says so
         return x
-    known, times = check_lengths(who, lengths, *x.shape[:2]), np.arange(x.shape[1])
-    there = again(lambda: (times < known[:, None])[:, :, None])  # (N, T, 1)
+    known: Any = check_lengths(who, lengths, *x.shape[:2])
+    # (N, T, 1)
+    there = again(lambda: (np.arange(x.shape[1]) < known[:, None])[:, :, None])
     return where(there, x, 0.0)
 
 

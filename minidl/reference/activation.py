@@ -21,9 +21,10 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
 
 def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """x, times the weight of its channel, (C,), or of all, (1,), where x isn't more than 0."""
-    return np.where(x > 0, x, x * weight)
+    # of a single number the product has an axis more: (1,) -> ()
+    return np.where(x > 0, x, x * weight).reshape(x.shape)
 
 
 def prelu_grad(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the gradient of `prelu` for x."""
-    return np.where(x > 0, dy, dy * weight)
+    return np.where(x > 0, dy, dy * weight).reshape(x.shape)

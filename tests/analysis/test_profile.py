@@ -112,6 +112,20 @@ def test_a_loader_and_a_compiled_function():
     assert calls["linear", "forward"] == 2 * 3
 
 
+def test_a_replayed_step_is_one_event():
+    """Also where some of its gradient rules run in Python."""
+    training = Training()
+    step = md.compile(
+        lambda x: md.grad((training.model(x) ** 2).mean(), [*training.model.parameters()])
+    )
+    for _ in range(3):
+        step(training.x)
+    with md.profile() as found:
+        step(training.x)
+        md.ops.exp(training.x)
+    assert [event.kind for event in found.events] == ["replay", "forward"]
+
+
 def test_other_threads_are_not_told_of():
     training = Training()
     with md.profile() as found:

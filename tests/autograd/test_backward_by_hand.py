@@ -75,6 +75,8 @@ WRONG = {
                         r"only 3 of its 18 entries are wrong, at \[1\] of axis 0"),
     "a kink": (lambda x: np.maximum(x, 0), lambda g, x: g * (x > 0), [np.array([0.0, 1, -1, 2])],
                r"a kink or a jump there, such as at \[0\]"),
+    "a jump": (np.sign, lambda g, x: g * 0, [np.array([1.0, 0, 2])],
+               r"a kink or a jump there, such as at \[1\]"),
     "a division by zero": (lambda x: x**2, lambda g, x: g * x**2 / x * 2, [np.array([0.0, 1])],
                            "not finite"),
 }  # fmt: skip
@@ -132,6 +134,9 @@ NOT_EXPLAINED = {
                                [X, np.array(0.3)], None),
     "an input that is right": (lambda x, c: x + c - (x + c).mean(axis=0),
                                lambda g, x, c: (np.sin(g), np.zeros(3)), [X, B], None),
+    "no jump in a sum that cancels": (lambda x, c: x + c - (x + c).mean(),
+                                      lambda g, x, c: (g - g.mean(), np.ones(1)), [X, B[1:2] / 3],
+                                      "it should be 0 everywhere at these numbers"),
     "a backward that refuses": (product, inverse_backward, [X, W], None),
     "one row is all there is": (lambda x: x**2 * FIRST_ROW,
                                 lambda g, x: g * np.sin(x) * FIRST_ROW, [X], None),

@@ -209,3 +209,17 @@ def test_a_bad_gradient_spoils_only_the_pixels_it_is_of():
     expected = np.full((3, 3), 4.0)
     expected[2, 0] = NAN
     np.testing.assert_array_equal(x.grad[0, ..., 0], expected)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_prelu_without_channels_and_of_a_number():
+    def run(x, weight):
+        tensors = [md.tensor(np.array(each), requires_grad=True) for each in (x, weight)]
+        y = ops.prelu(*tensors)
+        y.sum().backward()
+        return y.data.tolist(), *(each.grad.tolist() for each in tensors)
+
+    assert run(np.zeros((3, 0)), np.zeros(0)) == ([[], [], []], [[], [], []], [])
+    assert run(np.zeros((0, 2)), np.ones(2)) == ([], [], [0, 0])
+    assert run(-2.0, [0.5]) == (-1.0, 0.5, [-2.0])
+    assert run(2.0, [0.5]) == (2.0, 1.0, [0.0])
