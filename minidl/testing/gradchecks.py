@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import minidl as md
+from minidl.checks import is_whole
 from minidl.errors import ArgumentError, GradError, ShapeError
 
 __all__ = ["gradchecks"]
@@ -82,7 +83,7 @@ def _sets(shapes: Any) -> list[tuple[tuple[int, ...], ...]]:
     """The lists of shapes."""
     try:
         given = [list(each) for each in shapes]
-        if all(isinstance(n, int | np.integer) for shape in given for n in shape):
+        if all(is_whole(n) for shape in given for n in shape):
             given = [given] if given else []
         found = [tuple(tuple(map(index, shape)) for shape in each) for each in given]
     except TypeError:
