@@ -16,7 +16,8 @@ from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["World", "alone", "world"]
 
-SPIN = 2e-4  # seconds of asking again at once; then with pauses, which leave the core to others
+# Seconds of asking again at once, for MPI moves bytes only while it is asked; then with pauses
+SPIN = 0.5
 PAUSE = 5e-5
 
 
@@ -163,7 +164,14 @@ class World:
             if now - start > SPIN:
                 time.sleep(PAUSE)
                 self._watch.look(now - start)
+            else:
+                _let_others_run()
         self.spent += time.perf_counter() - start
+
+
+def _let_others_run() -> None:
+    """Give the core to another rank on it that has something to do."""
+    getattr(os, "sched_yield", lambda: time.sleep(0))()
 
 
 def _flat(who: str, array: Any) -> np.ndarray:
