@@ -39,36 +39,20 @@ def rows_of(part, size, channels):
 
 
 @kernel
-def _leak(part, x, weight, y):
-    """y = x, times the weight of its channel where x isn't more than 0."""
+def _leak(part, numbers, x, weight, found):
+    """found = numbers, times the weight of their channel where x isn't more than 0."""
     channels, nothing = weight.size, x.dtype.type(0)
     first, last = rows_of(part, x.size, channels)
     if channels == 1:
         for i in range(first, last):
-            y[i] = x[i] if x[i] > nothing else x[i] * weight[0]
+            found[i] = numbers[i] if x[i] > nothing else numbers[i] * weight[0]
         return
     for row in range(first, last):
-        source = x[row * channels : (row + 1) * channels]
-        target = y[row * channels : (row + 1) * channels]
+        tells = x[row * channels : (row + 1) * channels]
+        source = numbers[row * channels : (row + 1) * channels]
+        target = found[row * channels : (row + 1) * channels]
         for c in range(channels):
-            target[c] = source[c] if source[c] > nothing else source[c] * weight[c]
-
-
-@kernel
-def _leak_grad(part, dy, x, weight, dx):
-    """dx = dy, times the weight of its channel where x isn't more than 0."""
-    channels, nothing = weight.size, x.dtype.type(0)
-    first, last = rows_of(part, x.size, channels)
-    if channels == 1:
-        for i in range(first, last):
-            dx[i] = dy[i] if x[i] > nothing else dy[i] * weight[0]
-        return
-    for row in range(first, last):
-        source = x[row * channels : (row + 1) * channels]
-        g = dy[row * channels : (row + 1) * channels]
-        target = dx[row * channels : (row + 1) * channels]
-        for c in range(channels):
-            target[c] = g[c] if source[c] > nothing else g[c] * weight[c]
+            target[c] = source[c] if tells[c] > nothing else source[c] * weight[c]
 
 
 def activate(x: np.ndarray, activation: str | None) -> np.ndarray:
@@ -95,17 +79,14 @@ def activation_grad(dy: np.ndarray, y: np.ndarray, activation: str | None) -> np
 
 def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """x, times the weight of its channel, (C,), or of all, (1,), where x isn't more than 0."""
-    x = contiguous(x)
-    y = empty(x.shape, x.dtype)
-    _leak(_parts(x, weight), x.reshape(-1), contiguous(weight), y.reshape(-1))
-    return y
+    return prelu_grad(x, x, weight)  # a line through 0 on either side is its slope times x
 
 
 def prelu_grad(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the gradient of `prelu` for x."""
     dy, x = contiguous(dy), contiguous(x)
     dx = empty(x.shape, x.dtype)
-    _leak_grad(_parts(x, weight), dy.reshape(-1), x.reshape(-1), contiguous(weight), dx.reshape(-1))
+    _leak(_parts(x, weight), dy.reshape(-1), x.reshape(-1), contiguous(weight), dx.reshape(-1))
     return dx
 
 
