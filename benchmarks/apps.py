@@ -9,10 +9,7 @@ pictures. Weights are random: the numbers don't matter here, and tests compare t
 every side runs once, in a process of its own; printed are the medians of milliseconds a step.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import apps_in_minidl, apps_in_torch
-from minidl.text import table
+from benchmarks.rounds import Rounds
 
 CASES = ("style", "srcnn", "espcn", "gan")
 SIDES: dict[str, Any] = {"minidl": apps_in_minidl, "torch": apps_in_torch}
@@ -40,40 +37,23 @@ def timed(step: Callable[[], Any], seconds: float) -> float:
     return 1000 * statistics.median(found)
 
 
-def measured(case: str, side: str, options: argparse.Namespace) -> float:
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.apps", "--one", case, side]
-    command += ["--seconds", str(options.seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+def one(case: str, side: str, seconds: float) -> float:
+    """Return milliseconds a step."""
+    return timed(getattr(SIDES[side], case)(np.random.default_rng(0)), seconds)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def row_of(case: str, found: dict[str, list[float]]) -> tuple[str, ...]:
+    """Return a case's row: both sides' medians, and PyTorch's time in minidl's."""
+    ours, theirs = (statistics.median(times) for times in found.values())
+    return case, f"{ours:.1f}", f"{theirs:.1f}", f"{theirs / ours:.2f}"
+
+
+def main(given: list[str] | None = None) -> int:
     """Run the cases, and print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.apps", description="Steps of applications.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="X", help="of a measurement")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # CASE and SIDE, in this process
-    options = parser.parse_args(arguments)
-    if options.one:
-        case, side = options.one
-        step = getattr(SIDES[side], case)(np.random.default_rng(0))
-        print(json.dumps(timed(step, options.seconds)))
-        return 0
-    if unknown := [case for case in options.cases if case not in CASES]:
-        parser.error(f"there is no case {unknown[0]}, only {', '.join(CASES)}")
-    rows = []
-    for case in options.cases or CASES:
-        found: dict[str, list[float]] = {side: [] for side in SIDES}
-        for number in range(options.rounds):
-            for side in SIDES:
-                print(f"{case}, round {number + 1}: {side}", file=sys.stderr, flush=True)
-                found[side].append(measured(case, side, options))
-        ours, theirs = (statistics.median(found[side]) for side in SIDES)
-        rows.append((case, f"{ours:.1f}", f"{theirs:.1f}", f"{theirs / ours:.2f}"))
-    print(table([("ms/step", "minidl", "torch", "torch / minidl"), *rows]))
-    return 0
+    heads = ("ms/step", "minidl", "torch", "torch / minidl")
+    return Rounds(
+        "benchmarks.apps", "Steps of applications.", CASES, tuple(SIDES), heads, 5.0, one, row_of
+    ).run(given)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,7 @@ functions, where it can be imported. In each round every side runs once, in a pr
 printed are the medians of milliseconds a call, and how many times as long the others take.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +19,9 @@ import numpy as np
 
 import minidl as md
 from benchmarks.apps import timed
+from benchmarks.rounds import Rounds
 from minidl import ops
 from minidl.config import config
-from minidl.text import table
 
 CASES = (
     "nms", "batched_nms", "box_iou", "encode", "decode",
@@ -118,15 +115,6 @@ def one(case: str, side: str, seconds: float) -> float | None:
     return timed(calls[case](), seconds) if case in calls else None
 
 
-def measured(case: str, side: str, options: argparse.Namespace) -> float | None:
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.boxes", "--one", case, side]
-    command += ["--seconds", str(options.seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: float | None = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def row_of(case: str, found: dict[str, list[float]]) -> tuple[str, ...]:
     """Return a case's row: each side's median, and how many times as long the others take."""
     middle = {side: statistics.median(times) for side, times in found.items() if times}
@@ -137,30 +125,12 @@ def row_of(case: str, found: dict[str, list[float]]) -> tuple[str, ...]:
     return case, *shown, *ratios
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Run the cases, and print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.boxes", description="Pieces of detection.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="X", help="of a measurement")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # CASE and SIDE, in this process
-    options = parser.parse_args(arguments)
-    if options.one:
-        print(json.dumps(one(*options.one, options.seconds)))
-        return 0
-    if unknown := [case for case in options.cases if case not in CASES]:
-        parser.error(f"there is no case {unknown[0]}, only {', '.join(CASES)}")
-    rows = []
-    for case in options.cases or CASES:
-        found: dict[str, list[float]] = {side: [] for side in SIDES}
-        for number in range(options.rounds):
-            for side in SIDES:
-                print(f"{case}, round {number + 1}: {side}", file=sys.stderr, flush=True)
-                if (time := measured(case, side, options)) is not None:
-                    found[side].append(time)
-        rows.append(row_of(case, found))
-    print(table([("ms/call", *SIDES, "torch / minidl", "torchvision / minidl"), *rows]))
-    return 0
+    heads = ("ms/call", *SIDES, "torch / minidl", "torchvision / minidl")
+    return Rounds(
+        "benchmarks.boxes", "Pieces of detection.", CASES, SIDES, heads, 1.0, one, row_of
+    ).run(given)
 
 
 if __name__ == "__main__":

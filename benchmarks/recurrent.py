@@ -11,11 +11,7 @@ step by `md.compile`. In each round every side runs once, in a process of its ow
 medians of milliseconds a call, how many times as long PyTorch takes, and the load average.
 """
 
-import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,9 +20,9 @@ import numpy as np
 
 import minidl as md
 from benchmarks.apps import timed
+from benchmarks.rounds import Rounds
 from minidl import nn, ops
 from minidl.config import config
-from minidl.text import table
 
 CASES = (
     "lstm", "lstm input", "lstm lengths", "lstm inference", "gru", "gru input", "gru inference",
@@ -126,15 +122,6 @@ def one(case: str, side: str, seconds: float) -> float | None:
     return timed(in_torch(case), seconds)
 
 
-def measured(case: str, side: str, options: argparse.Namespace) -> float | None:
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.recurrent", "--one", case, side]
-    command += ["--seconds", str(options.seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: float | None = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def row_of(case: str, found: dict[str, list[float]]) -> tuple[str, ...]:
     """Return a case's row: each side's median, and PyTorch's time in minidl's."""
     middle = {side: statistics.median(times) for side, times in found.items() if times}
@@ -145,29 +132,10 @@ def row_of(case: str, found: dict[str, list[float]]) -> tuple[str, ...]:
 
 def main(given: list[str] | None = None) -> int:
     """Run the cases, and print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.recurrent", description="Recurrent layers.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="X", help="of a measurement")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # CASE and SIDE, in this process
-    options = parser.parse_args(given)
-    if options.one:
-        print(json.dumps(one(*options.one, options.seconds)))
-        return 0
-    if unknown := [case for case in options.cases if case not in CASES]:
-        parser.error(f"there is no case {unknown[0]}, only {', '.join(CASES)}")
-    before, rows = os.getloadavg()[0], []
-    for case in options.cases or CASES:
-        found: dict[str, list[float]] = {side: [] for side in SIDES}
-        for number in range(options.rounds):
-            for side in SIDES:
-                print(f"{case}, round {number + 1}: {side}", file=sys.stderr, flush=True)
-                if (time := measured(case, side, options)) is not None:
-                    found[side].append(time)
-        rows.append(row_of(case, found))
-    print(table([("ms/call", *SIDES, "torch / minidl"), *rows]))
-    print(f"load average: {before:.2f} before, {os.getloadavg()[0]:.2f} after")
-    return 0
+    heads = ("ms/call", *SIDES, "torch / minidl")
+    return Rounds(
+        "benchmarks.recurrent", "Recurrent layers.", CASES, SIDES, heads, 2.0, one, row_of
+    ).run(given)
 
 
 if __name__ == "__main__":
