@@ -1,7 +1,6 @@
 """`minidl caption`: the command of `apps.caption`."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,32 +157,29 @@ def _train(captions: Path, given: dict[str, Any], options: argparse.Namespace) -
 def _say(paths: list[Path], given: dict[str, Any], options: argparse.Namespace) -> int:
     from minidl.apps.caption import load_captioner, observe
     from minidl.apps.caption.drawing import check_attends
+    from minidl.cli.pictures import drawing_of, tell_skipped
     from minidl.data.folder import reason_of
 
     files, output = image_files(paths), given.pop("output", None)
-    drawings = [f"{file.stem}-attention.png" for file in files]
-    if output is not None and len(set(drawings)) < len(drawings):
-        twice = next(name for name in drawings if drawings.count(name) > 1)
-        raise ArgumentError(f"two images would be drawn as {output / twice}: give them one by one")
     captioner = load_captioner(given.pop("weights"))
     if output is not None:
         check_attends("--output", captioner.decoder)
-        output.mkdir(parents=True, exist_ok=True)
+    drawings = drawing_of(files, output, "attention")
     rows, skipped = [], []
-    for file, drawing in zip(files, drawings, strict=True):
+    for file in files:
         try:
             seen = observe(captioner, file, **given)
         except (FileFormatError, OSError) as error:
             skipped.append({"file": str(file), "reason": reason_of(error, file)})
-            print(f"minidl caption: {file}: {skipped[-1]['reason']}", file=sys.stderr)
             continue
         text = printable(" ".join(seen.words))
         print(f"{file}: {text}", flush=True)
         rows.append({"image": str(file), "caption": text})
-        if output is not None:
-            _draw(seen, file, output / drawing)
+        if drawings:
+            _draw(seen, file, drawings[file])
+    status = tell_skipped("caption", skipped, len(rows))
     save_figures(options, {"images": rows, "skipped": skipped})
-    return 0 if not skipped else 1 if rows else 2
+    return status
 
 
 def _draw(seen: Any, file: Path, path: Path) -> None:

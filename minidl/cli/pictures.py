@@ -59,13 +59,13 @@ def read_pictures(
     from tqdm import tqdm
 
     from minidl.data import read_image
+    from minidl.data.folder import reason_of
 
     for file in tqdm(files, unit="image", leave=False, disable=None):
         try:
             yield file, read_image(file)
         except (FileFormatError, OSError) as error:
-            reason = str(error).removeprefix(f"{file}: ")
-            skipped.append({"file": str(file), "reason": reason})
+            skipped.append({"file": str(file), "reason": reason_of(error, file)})
 
 
 def tell_skipped(command: str, skipped: Sequence[dict[str, str]], found: int) -> int:
