@@ -1,0 +1,1 @@
+"""minidl's course: ten chapters, their exercises, solutions, and checks of answers."""
