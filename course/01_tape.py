@@ -12,10 +12,10 @@
 # # 1 A scalar tape
 #
 # Training a network means answering one question again and again: if I change this number a little,
-# how does the result change? A network has millions of such numbers, and the answers for all of them
-# come out of one pass from the result back to the inputs. In this chapter you write the program that
-# does it, for single numbers. It has some sixty lines, and nothing that comes later in the course is
-# different in kind: tensors make it fast, layers make it convenient.
+# how does the result change? A network has millions of such numbers, and the answers for all of
+# them come out of one pass from the result back to the inputs. In this chapter you write the
+# program that does it, for single numbers. It has some sixty lines, and nothing that comes later in
+# the course is different in kind: tensors make it fast, layers make it convenient.
 
 # %%
 import math
@@ -44,11 +44,12 @@ for h in (1.0, 0.1, 0.01, 0.001, 0.0001):
 
 # %% [markdown]
 # The ratio settles as the step shrinks. Its limit is the derivative, and that is how to read one:
-# **near this point, the output moves so many times as far as the input**. A derivative is no property
-# of the function alone; it belongs to a point.
+# **near this point, the output moves so many times as far as the input**. A derivative is no
+# property of the function alone; it belongs to a point.
 #
-# Below, the straight line has this slope. Close to the point it can't be told from the curve, and far
-# away it is useless, which will matter once we take steps of a size that somebody has to choose.
+# Below, the straight line has this slope. Close to the point it can't be told from the curve, and
+# far away it is useless, which will matter once we take steps of a size that somebody has to
+# choose.
 
 # %%
 exact = 2 * (1 - f(at) ** 2)  # how one gets there: next section
@@ -70,8 +71,8 @@ plt.show()
 #
 # $$ p = a\,b \qquad s = p + a \qquad y = \tanh(s) $$
 #
-# We know how each step reacts to its own inputs. These are **local derivatives**, and each needs only
-# what its step has seen:
+# We know how each step reacts to its own inputs. These are **local derivatives**, and each needs
+# only what its step has seen:
 #
 # | step | local derivatives |
 # |---|---|
@@ -84,8 +85,8 @@ plt.show()
 #
 # $$ \frac{\partial y}{\partial b} = (1 - y^2) \cdot 1 \cdot a. $$
 #
-# From $a$ two paths lead to $y$, through $p$ and directly into $s$. When $a$ moves, both happen, and
-# small changes add: **along a path multiply, over paths add**.
+# From $a$ two paths lead to $y$, through $p$ and directly into $s$. When $a$ moves, both happen,
+# and small changes add: **along a path multiply, over paths add**.
 #
 # $$ \frac{\partial y}{\partial a} = (1 - y^2) \cdot 1 \cdot b \;+\; (1 - y^2) \cdot 1 $$
 
@@ -100,17 +101,17 @@ print(f"p = {p}, s = {s}, y = {y:.6f}")
 print(f"dy/ds = {dy_ds:.6f}, dy/da = {on_paper['a']:.6f}, dy/db = {on_paper['b']:.6f}")
 
 # %% [markdown]
-# There is a choice of direction. We could begin at an input and push its influence forwards: that gives
-# the derivative of everything for *one input*, and has to be done again for each input. Or we begin at
-# the output and go backwards: one pass gives the derivative of *one output* for everything. Networks
-# have millions of inputs (their weights) and one output (the loss), so the backward direction wins by a
-# factor of millions. It is called reverse mode, or backpropagation.
+# There is a choice of direction. We could begin at an input and push its influence forwards: that
+# gives the derivative of everything for *one input*, and has to be done again for each input. Or we
+# begin at the output and go backwards: one pass gives the derivative of *one output* for
+# everything. Networks have millions of inputs (their weights) and one output (the loss), so the
+# backward direction wins by a factor of millions. It is called reverse mode, or backpropagation.
 #
 # ## 1.3 A number that remembers
 #
-# To go backwards, the program has to remember what it did on the way forwards. So we wrap each number in
-# an object that knows which numbers it was made from, its **parents**, and its local derivative for
-# each. Here are the operations alone; the backward pass comes in section 1.6.
+# To go backwards, the program has to remember what it did on the way forwards. So we wrap each
+# number in an object that knows which numbers it was made from, its **parents**, and its local
+# derivative for each. Here are the operations alone; the backward pass comes in section 1.6.
 
 
 # %%
@@ -138,22 +139,22 @@ y = (a * b + a).tanh()
 print(f"y = {y.data:.6f}; its parent is s = {y.parents[0].data}, with dy/ds = {y.local[0]:.6f}")
 
 # %% [markdown]
-# Look at `tanh`. Its derivative is $1 - \tanh^2(s)$, and $\tanh(s)$ has just been computed: the rule
-# uses the output, and never asks for $s$ again. A rule that needs only the output is cheap in memory,
-# because the input can be forgotten.
+# Look at `tanh`. Its derivative is $1 - \tanh^2(s)$, and $\tanh(s)$ has just been computed: the
+# rule uses the output, and never asks for $s$ again. A rule that needs only the output is cheap in
+# memory, because the input can be forgotten.
 #
-# Note also what happened while we wrote an ordinary expression: `a * b + a` ran our methods, and each
-# call left a record. The records together are called the **tape**, or the graph.
+# Note also what happened while we wrote an ordinary expression: `a * b + a` ran our methods, and
+# each call left a record. The records together are called the **tape**, or the graph.
 #
 # ## 1.4 An order in which to go back
 #
-# On the way back, a number may hand its gradient on to its parents only once it has received all of it:
-# from *everything* that it was used in. In our example, $a$ is used in $p$ and in $s$. Going back from
-# $s$, we must deal with $p$ first.
+# On the way back, a number may hand its gradient on to its parents only once it has received all of
+# it: from *everything* that it was used in. In our example, $a$ is used in $p$ and in $s$. Going
+# back from $s$, we must deal with $p$ first.
 #
-# An order in which every number comes after all of its parents is called topological. Walked from its
-# end to its beginning, it is what we need. To find one, visit the parents of a number first, and append
-# the number when they are done; numbers that were seen before are skipped.
+# An order in which every number comes after all of its parents is called topological. Walked from
+# its end to its beginning, it is what we need. To find one, visit the parents of a number first,
+# and append the number when they are done; numbers that were seen before are skipped.
 
 
 # %%
@@ -175,8 +176,8 @@ print("forwards: ", [round(number.data, 4) for number in topological_order(y)])
 print("backwards:", [round(number.data, 4) for number in reversed(topological_order(y))])
 
 # %% [markdown]
-# This is the shortest way to write it, and it has a flaw: `visit` calls itself, as deep as the graph is
-# long. Python gives up at about a thousand levels.
+# This is the shortest way to write it, and it has a flaw: `visit` calls itself, as deep as the
+# graph is long. Python gives up at about a thousand levels.
 
 # %%
 total = one = Number(1.0)
@@ -188,30 +189,31 @@ except RecursionError as error:
     print(f"a sum of 2001 numbers: {type(error).__name__}")
 
 # %% [markdown]
-# The remedy is to keep the list of numbers that wait to be visited ourselves. Each is put there twice:
-# the first time to have its parents visited, and under those, to be appended once they are done. You
-# find it in the class below, and write it yourself in an exercise.
+# The remedy is to keep the list of numbers that wait to be visited ourselves. Each is put there
+# twice: the first time to have its parents visited, and under those, to be appended once they are
+# done. You find it in the class below, and write it yourself in an exercise.
 #
 # ## 1.5 Why gradients add up
 #
-# Here is the mistake that everybody makes once. Suppose the backward pass *sets* the gradient of each
-# parent:
+# Here is the mistake that everybody makes once. Suppose the backward pass *sets* the gradient of
+# each parent:
 #
 #     parent.grad = derivative * number.grad
 #
-# For $y = a \cdot a$ at $a = 3$, the multiplication has the parents $(a, a)$ with the local derivatives
-# $(3, 3)$. The loop sets `a.grad = 3`, then sets it to 3 again. The right answer is 6, the sum over both
-# paths. Whatever is used twice gets a gradient from each use, and they add up: `+=`.
+# For $y = a \cdot a$ at $a = 3$, the multiplication has the parents $(a, a)$ with the local
+# derivatives $(3, 3)$. The loop sets `a.grad = 3`, then sets it to 3 again. The right answer is 6,
+# the sum over both paths. Whatever is used twice gets a gradient from each use, and they add up:
+# `+=`.
 #
-# The same sum has a second consequence, which surprises people for years: gradients also add up over
-# two backward passes, unless something sets them to zero in between. Optimizers have a method
+# The same sum has a second consequence, which surprises people for years: gradients also add up
+# over two backward passes, unless something sets them to zero in between. Optimizers have a method
 # `zero_grad` for that reason.
 #
 # ## 1.6 The tape, whole
 #
-# Everything is on the table. `Value` has the operations of `Number`, an order without recursion, and
-# `backward`, which is three lines: the output's derivative for itself is 1; then, from the output to the
-# inputs, each number gives each parent its gradient times the local derivative.
+# Everything is on the table. `Value` has the operations of `Number`, an order without recursion,
+# and `backward`, which is three lines: the output's derivative for itself is 1; then, from the
+# output to the inputs, each number gives each parent its gradient times the local derivative.
 
 
 # %%
@@ -300,16 +302,18 @@ for name, mine, theirs in (("a", a, ta), ("b", b, tb)):
     assert abs(mine.grad - float(theirs.grad)) < 1e-15
 
 # %% [markdown]
-# The next cell shows a drawing in a notebook: a box for each recorded call, with the gradient of $y$ for
-# its output, and the output itself where the tape still has it. Those of `multiply` and `add` are gone:
-# no rule needs them. (A script can write the drawing to a file: `analysis.draw_tape(y, "tape.svg")`.)
+# The next cell shows a drawing in a notebook: a box for each recorded call, with the gradient of
+# $y$ for its output, and the output itself where the tape still has it. Those of `multiply` and
+# `add` are gone: no rule needs them. (A script can write the drawing to a file:
+# `analysis.draw_tape(y, "tape.svg")`.)
 
 # %%
 drawing
 
 # %% [markdown]
 # One expression could agree by luck. So let us make random ones: start with a few numbers, and keep
-# combining two that were picked at random, which gives graphs where many numbers are used many times.
+# combining two that were picked at random, which gives graphs where many numbers are used many
+# times.
 
 
 # %%
@@ -339,25 +343,27 @@ assert worst < 1e-12
 # %% [markdown]
 # ## 1.8 How minidl's differs
 #
-# You can now read `minidl/autograd/engine.py`, and will recognise it. What is different has reasons:
+# You can now read `minidl/autograd/engine.py`, and will recognise it. What is different has
+# reasons:
 #
-# - **Rules instead of numbers.** `Value` computes its local derivatives on the way forwards, whether or
-#   not anybody asks. For an array that is hopeless: the derivative of a vector for a vector is a matrix.
-#   So minidl keeps a *rule* for each input of an operation, a function that takes the gradient $g$ of the
-#   output and returns that of the input. It is called a vector-Jacobian product, or vjp. Rules stand in a
-#   table beside the operation, and say by the names of their arguments what they need kept:
+# - **Rules instead of numbers.** `Value` computes its local derivatives on the way forwards,
+#   whether or not anybody asks. For an array that is hopeless: the derivative of a vector for a
+#   vector is a matrix. So minidl keeps a *rule* for each input of an operation, a function that
+#   takes the gradient $g$ of the output and returns that of the input. It is called a
+#   vector-Jacobian product, or vjp. Rules stand in a table beside the operation, and say by the
+#   names of their arguments what they need kept:
 #
 #       multiply.vjp("x")(lambda g, y: g * y)
 #       exp.vjp("x")(lambda g, output: g * output)
 #
 #   In the words of this chapter: `local` isn't stored but multiplied with as it is needed.
-# - **Only what is wanted.** A rule runs only if its input leads to something with `requires_grad`. The
-#   inputs of a network, its images, don't.
-# - **No search for an order.** Every recorded call gets the next whole number. A call can use only what
-#   was there before it, so "newest first" is a topological order, and a heap of the calls that wait is
-#   enough. Nothing is recursive.
-# - **Memory.** A gradient is freed as soon as it was handed on, and so is what the rules kept. A second
-#   `backward` would have nothing to work with, and says so:
+# - **Only what is wanted.** A rule runs only if its input leads to something with `requires_grad`.
+#   The inputs of a network, its images, don't.
+# - **No search for an order.** Every recorded call gets the next whole number. A call can use only
+#   what was there before it, so "newest first" is a topological order, and a heap of the calls that
+#   wait is enough. Nothing is recursive.
+# - **Memory.** A gradient is freed as soon as it was handed on, and so is what the rules kept. A
+#   second `backward` would have nothing to work with, and says so:
 
 # %%
 try:
@@ -366,8 +372,8 @@ except RuntimeError as error:
     print(f"{type(error).__name__}: {error}")
 
 # %% [markdown]
-# - **Rules are made of operations.** The rule of `multiply` multiplies; if `g` is on a tape, so is what
-#   the rule does. That gives derivatives of derivatives for nothing:
+# - **Rules are made of operations.** The rule of `multiply` multiplies; if `g` is on a tape, so is
+#   what the rule does. That gives derivatives of derivatives for nothing:
 
 # %%
 x = md.tensor(0.5, requires_grad=True, dtype=np.float64)
@@ -380,9 +386,9 @@ print(f"tanh''(0.5) = {float(second):.6f}, on paper {-2 * t * (1 - t**2):.6f}")
 # %% [markdown]
 # ## 1.9 A network of Values
 #
-# Is this enough to train something? Four points in the plane, with the targets of "exclusive or": +1
-# where the coordinates differ in sign, -1 where they agree. No straight line separates them, so a
-# network needs a hidden layer. Ours has four hidden numbers, each the tanh of a weighted sum.
+# Is this enough to train something? Four points in the plane, with the targets of "exclusive or":
+# +1 where the coordinates differ in sign, -1 where they agree. No straight line separates them, so
+# a network needs a hidden layer. Ours has four hidden numbers, each the tanh of a weighted sum.
 
 # %%
 random = np.random.default_rng(3)
@@ -422,9 +428,9 @@ for x1, x2, target in points:
 assert losses[-1] < 0.1
 
 # %% [markdown]
-# A gradient says in which direction the loss rises fastest. A step against it, small enough that the
-# straight line of section 1.1 is still a fair description, makes the loss smaller; 150 of them have
-# solved the problem.
+# A gradient says in which direction the loss rises fastest. A step against it, small enough that
+# the straight line of section 1.1 is still a fair description, makes the loss smaller; 150 of them
+# have solved the problem.
 
 # %%
 grid = np.linspace(-1.6, 1.6, 33)
@@ -441,13 +447,13 @@ figure.colorbar(drawn, ax=right, ticks=[-1, 0, 1])
 plt.show()
 
 # %% [markdown]
-# A network of Values is slow: each addition is a Python object and several calls. Chapter 2 does the
-# same with arrays, where one recorded operation stands for thousands of additions.
+# A network of Values is slow: each addition is a Python object and several calls. Chapter 2 does
+# the same with arrays, where one recorded operation stands for thousands of additions.
 #
 # ## 1.10 Exercises
 #
-# The functions are in `course/exercises/chapter_01.py`; `python -m course.check 1` checks them, and says
-# what is wrong.
+# The functions are in `course/exercises/chapter_01.py`; `python -m course.check 1` checks them, and
+# says what is wrong.
 #
 # - `divide`: the quotient of two numbers and its local derivatives, on paper first.
 # - `tanh_rule`: the rule of tanh as minidl has it, with the gradient that arrives.
