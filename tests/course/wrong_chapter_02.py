@@ -199,3 +199,8 @@ def _(scores, labels):
 def _(scores, labels):
     scores -= scores.max(axis=1, keepdims=True)
     return right.softmax_cross_entropy_backward(scores, labels)
+
+
+@wrong("matmul_backward", "mismatch .* is a transpose missing")
+def _(g, x, w):
+    return g @ w.T, np.einsum("bnd,bnk->dk", x, g) + x @ g
