@@ -11,7 +11,7 @@ from minidl.geometry import output_size as minidls
 @exercise(4, section="4.1")
 def output_size(answer):
     for size, kernel, padding, stride in (
-        (8, 3, 0, 2), (7, 3, 0, 1), (7, 3, 2, 1), (9, 3, 1, 2), (10, 4, 3, 3), (5, 5, 0, 1),
+        (12, 5, 1, 2), (7, 3, 0, 1), (7, 3, 2, 1), (9, 3, 1, 2), (10, 4, 3, 3), (5, 5, 0, 1),
     ):  # fmt: skip
         wanted = minidls("check", (size, 1), (kernel, 1), (stride, 1),
                          ((padding, padding), (0, 0)), (1, 1))[0]  # fmt: skip

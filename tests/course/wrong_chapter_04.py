@@ -38,7 +38,7 @@ def _(size, kernel, padding=0, stride=1):
     return size + 2 * padding - kernel + 1
 
 
-@wrong("output_size", r"is 3\.0; it should be a whole number")
+@wrong("output_size", r"is 5\.0; it should be a whole number")
 def _(size, kernel, padding=0, stride=1):
     return float(right.output_size(size, kernel, padding, stride))
 
