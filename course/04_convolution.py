@@ -522,7 +522,14 @@ print("and with finite differences")
 # - **Stride.** With a stride of 2, the window skips every second position. The pixel $r$ is met at
 #   $r = 2p + i$, so only by places $i$ of the window for which $r - i$ is even. That is the formula
 #   of 4.8 with zeros put between the rows and columns of $g$ where positions were skipped. The
-#   gradient of the weight takes every second pixel: $x[n, 2p + i, 2q + j, c]$.
+#   gradient of the weight takes every second pixel: $x[n, 2p + i, 2q + j, c]$. Where the last step
+#   did not fit, the last rows of $x$ were met by no window, and their gradient is 0.
+# - **Dilation and groups** don't change the method. With a dilation of $d$, read $p + d\,i$ for
+#   $p + i$ everywhere, and $r - d\,i$ for $r - i$. With groups, each group of output channels has
+#   sums over its own input channels alone, forwards and backwards.
+# - **A 1 x 1 kernel** has $i = j = 0$ alone: a linear layer on every pixel. Nothing is left to flip
+#   or to pad, and the formulas become those of section 2.2, with all pixels of all images as rows:
+#   $G\,W^T$ and $X^T G$.
 # - **It is a layer of its own.** The map from $g$ to the gradient of $x$ is a linear layer which
 #   goes from small images to large ones, with stride 2 to twice the size. As such it is called a
 #   transposed convolution, `nn.ConvTranspose2d`, and generators of images are made of it. Its own
