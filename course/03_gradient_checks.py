@@ -245,11 +245,11 @@ for batch in (1, 4):
 #
 # ## 3.8 Bugs have shapes
 #
-# When a check fails, the errors of all entries taken together often show which mistake it was. All
-# right entries divided by all wrong ones give 8, and 8 is the batch? `md.gradcheck` looks for such
-# patterns, and names one only if it explains every entry. Its `backward=` takes a function written
-# by hand: the gradient of the output comes first, then the inputs, and it returns a gradient for
-# each.
+# When a check fails, the errors of all entries taken together often show which mistake it was. If
+# every entry is 8 times too large, and the batch has 8 images, somebody forgot to divide.
+# `md.gradcheck` looks for such patterns, and names one only if it explains every entry. Its
+# `backward=` takes a function written by hand: the gradient of the output comes first, then the
+# inputs, and it returns a gradient for each.
 #
 # Seven bugs, planted one at a time:
 

@@ -331,8 +331,8 @@ for choice in ("direct", "winograd2", "winograd"):
     print(f"{choice:10} largest error, relative to the largest output: {off:.1e}")
 
 # %% [markdown]
-# F(2x2, 3x3) is in no way worse than the direct sum: it adds up C products at a time, not 9 C.
-# F(4x4, 3x3) loses most of a digit, which training doesn't notice.
+# F(2x2, 3x3) is no worse here than the direct sum, which adds up nine times as many products at a
+# time. F(4x4, 3x3) loses most of a digit, which training doesn't notice.
 #
 # ## 4.6 The race
 #

@@ -14,7 +14,7 @@
 # We have a tape, gradients that were checked, and convolutions that are fast. Now they become a
 # network that is trained as it is done in earnest: data in three parts, a loader, a loss, a loop,
 # curves that are looked at, and mistakes that are looked at even more closely. The network is
-# LeNet-5, which read cheques in the 1990s; today it trains in seconds.
+# LeNet-5, which read cheques in the 1990s; today it trains on a laptop while you watch.
 
 # %%
 import tempfile
@@ -140,8 +140,8 @@ print(f"{'all':30} {model.num_parameters:7,}")
 # %% [markdown]
 # Count one by hand: the second convolution has a 5 x 5 window over 6 channels for each of its 16
 # outputs, 5 · 5 · 6 · 16 = 2,400 weights, and 16 biases. The number of weights does not depend on
-# the size of the image. For linear layers it does: three quarters of all weights are in the first
-# one.
+# the size of the image. For linear layers it does: more than three quarters of all weights are in
+# the first one.
 #
 # ## 5.4 Before training
 #
@@ -233,8 +233,8 @@ assert rows[-1][2] > 0.9
 # training loss falls on while the validation loss turns up: it has begun to learn the training
 # images by heart (**overfitting**), and one should have stopped, or have more data, or augment it.
 # Both stay high: the network is too small, or the learning rate is wrong. Jumps of the training
-# loss mean a learning rate that is too large; a straight slow slope, one that is too small. The
-# last is easy to see for yourself:
+# loss mean a learning rate that is too large; a straight slow slope, one that is too small. On the
+# right, three learning rates:
 
 
 # %%
