@@ -136,6 +136,8 @@ def _where(error: Exception, answer: Answer) -> str:
     if not frames:
         return f"{said}. What the function returned can't be compared"
     line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
-    told = f"{said}, in line {frames[-1].lineno} of {Path(frames[-1].filename).name}: {line}"
+    path = Path(frames[-1].filename)
+    place = "the cell" if "ipykernel" in str(path) else path.name
+    told = f"{said}, in line {frames[-1].lineno} of {place}: {line}"
     hints = [hint for part, hint in HINTS.items() if part in str(error)]
     return ". ".join([told, *hints])
