@@ -46,7 +46,7 @@ def add_caption(commands: Any) -> None:
         epilog="examples:\n"
         "  minidl caption train said.csv --images photos --weights mobilenet.h5 -o run\n"
         "  minidl caption dog.jpg --weights run/captioner.h5\n"
-        "  minidl caption photos --weights run/captioner.h5 --beams 5 --json said.json\n"
+        "  minidl caption photos --weights run/captioner.h5 --json said.json\n"
         "  minidl caption dog.jpg --weights attend/captioner.h5 -o looked\n",
     )
     caption.set_defaults(run=_caption)
@@ -59,7 +59,7 @@ def add_caption(commands: Any) -> None:
         help="the captioner, as `train` saved it; with train, a network of ImageNet's to look with",
     )  # fmt: skip
     caption.add_argument(
-        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 5)"
+        "--beams", type=whole, metavar="N", help="captions to weigh at a time (default: 20)"
     )
     caption.add_argument("--json", type=Path, metavar="FILE", help="also save what is said here")
     caption.add_argument(
@@ -94,10 +94,10 @@ def _add_training(caption: Any) -> None:
         metavar="N",
         help="learn words that are there N times or more (default: 3)",
     )
-    group.add_argument("--hidden", type=whole, metavar="N", help="units of the LSTM (default: 512)")
+    group.add_argument("--hidden", type=whole, metavar="N", help="units of the LSTM (default: 256)")
     group.add_argument("--epochs", type=whole, metavar="N", help="(default: 15)")
     group.add_argument("--batch-size", type=whole, metavar="N", help="(default: 64)")
-    group.add_argument("--lr", type=rate, metavar="X", help="of Adam, at first (default: 0.001)")
+    group.add_argument("--lr", type=rate, metavar="X", help="of Adam, at first (default: 0.002)")
     group.add_argument(
         "--doubly-stochastic", type=amount, metavar="X",
         help="with --decoder attend, weight of the loss for uneven looking (default: 1; 0: none)",

@@ -5,6 +5,7 @@ sacrebleu 2.6, without smoothing, tokens as they are; where captions have four w
 """
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def test_by_hand():
     assert caption.bleu(perfect, [perfect]) == pytest.approx([1, 1, 1, 1])
     short = caption.bleu([["a"]], [[["a", "b", "c"]]])
     assert short[0] == pytest.approx(2.718281828**-2)
+
+
+def test_likeness_by_hand():
+    """Of "a dog runs": 2 of 3 words, with one added 2 of 3 pairs, 1 of 2 triples, 1 of 1."""
+    dog, cat, other = ["a", "dog", "runs"], ["a", "dog", "sleeps", "now"], ["snow"]
+    found = caption.likeness([dog, cat, other, []])
+    assert found[0, 1] == pytest.approx(math.exp(1 - 4 / 3) * (2 / 3 * 2 / 3 * 1 / 2) ** 0.25)
+    assert found[1, 0] == pytest.approx((2 / 4 * 2 / 4 * 1 / 3 * 1 / 2) ** 0.25)
+    assert found.diagonal()[:3] == pytest.approx([1, 1, 1])
+    assert not found[2, :2].any()
+    assert not found[3].any()
+    numbers = [[4, 5, 6], [4, 5, 7, 8], [9], []]  # in place of words
+    assert (caption.likeness(numbers) == found).all()
+    assert caption.likeness([]).shape == (0, 0)
 
 
 def test_nothing_and_one_caption_for_all():

@@ -1,5 +1,7 @@
 """A captioner: its decoder against one written out in NumPy, search, files."""
 
+import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -74,6 +76,44 @@ def test_search_finds_the_best_of_all():
     assert len(greedy) <= 3
     with pytest.raises(ArgumentError, match="beams"):
         caption.search(made, features, beams=0)
+
+
+def alike(words, other):
+    """The formula of `likeness`, by hand: BLEU with 1 added from pairs on."""
+    product = 1.0
+    for n in range(1, 5):
+        own, others = (
+            Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1))
+            for text in (words, other)
+        )
+        added = n > 1
+        product *= ((own & others).total() + added) / max(own.total() + added, 1)
+    brevity = min(1.0, math.exp(1 - len(other) / len(words))) if words else 0.0
+    return brevity * product**0.25
+
+
+def test_consensus_is_what_most_agree_on():
+    """The expectation over all captions that end within three steps, by their probabilities."""
+    made, features = decoder(), np.ones(5, np.float32)
+    words = [w for w in range(9) if w not in (PAD, START, UNKNOWN, END)]
+    shares = {}
+    for a in [(), *((w,) for w in words), *((v, w) for v in words for w in words)]:
+        logits = written_out(made, features[None], np.array([[START, *a]]))[0]
+        logits[:, [PAD, START, UNKNOWN]] = -np.inf
+        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        shares[a] = math.exp(sum(logs[t, w] for t, w in enumerate([*a, END])))
+    whole = sum(shares.values())
+    expected = {a: sum(share * alike(a, b) for b, share in shares.items()) / whole for a in shares}
+    best = max(expected, key=expected.get)
+    found = caption.consensus(made, features, beams=200, longest=3)
+    assert tuple(found.numbers) == best
+    assert found.score == pytest.approx(expected[best], abs=1e-6)
+    greedy = caption.search(made, features, beams=1, longest=3)
+    assert caption.consensus(made, features, beams=1, longest=3).numbers == greedy.numbers
+    with pytest.raises(ArgumentError, match="consensus: beams"):
+        caption.consensus(made, features, beams=0)
+    with pytest.raises(ArgumentError, match="consensus: the decoder's scores are NaN"):
+        caption.consensus(made, features * np.nan)
 
 
 class Scripted(ShowAndTell):

@@ -10,14 +10,21 @@ from minidl.apps.caption.decoders import Attend, CaptionLoss, Decoder, Ensemble,
 from minidl.apps.caption.drawing import attention_picture
 from minidl.apps.caption.measuring import Scores, score_captioner
 from minidl.apps.caption.networks import Captioner, load_captioner
-from minidl.apps.caption.scores import bleu, cider, distinct
-from minidl.apps.caption.searching import Found, Observed, describe, observe, search
+from minidl.apps.caption.scores import bleu, cider, distinct, likeness
+from minidl.apps.caption.searching import (
+    Found,
+    Observed,
+    consensus,
+    describe,
+    observe,
+    search,
+)
 from minidl.apps.caption.training import train_captioner
 from minidl.apps.caption.vocabulary import Vocabulary, words_of
 
 __all__ = [
     "Attend", "CaptionLoss", "Captioner", "Captions", "Decoder", "Ensemble", "Found", "Observed",
-    "Scores", "ShowAndTell", "Vocabulary", "attention_picture", "bleu", "cider", "describe",
-    "distinct", "load_captioner", "observe", "read_captions", "score_captioner", "search",
-    "train_captioner", "words_of",
+    "Scores", "ShowAndTell", "Vocabulary", "attention_picture", "bleu", "cider", "consensus",
+    "describe", "distinct", "likeness", "load_captioner", "observe", "read_captions",
+    "score_captioner", "search", "train_captioner", "words_of",
 ]  # fmt: skip

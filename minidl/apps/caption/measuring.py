@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.apps.caption.networks import Captioner
 from minidl.apps.caption.scores import bleu, cider, distinct
-from minidl.apps.caption.searching import search
+from minidl.apps.caption.searching import consensus
 
 __all__ = ["Scores", "score_captioner"]
 
@@ -24,14 +24,14 @@ class Scores(NamedTuple):
 
 
 def score_captioner(
-    captioner: Captioner, features: np.ndarray, references: References, *, beams: int = 5
+    captioner: Captioner, features: np.ndarray, references: References, *, beams: int = 20
 ) -> Scores:
     """Return how good a captioner's captions are.
 
     features: (N, ...), as `Captioner.look` gives.  references: words by people, for each image.
     """
     found = [
-        captioner.vocabulary.text(search(captioner.decoder, each, beams=beams).numbers)
+        captioner.vocabulary.text(consensus(captioner.decoder, each, beams=beams).numbers)
         for each in features
     ]
     return Scores(bleu(found, references), cider(found, references), distinct(found), len(found))

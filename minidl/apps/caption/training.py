@@ -60,14 +60,14 @@ def train_captioner(
     decoder: str = "show-and-tell",
     members: int = 1,
     least: int = 3,
-    hidden: int = 512,
+    hidden: int = 256,
     epochs: int = 15,
     batch_size: int = 64,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     doubly_stochastic: float = 1.0,
     scheduled_sampling: float = 0.0,
     mirror: bool = True,
-    beams: int = 5,
+    beams: int = 20,
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
@@ -87,7 +87,7 @@ def train_captioner(
     scheduled_sampling: how often, in the last epoch, the decoder reads a word that it drew itself
         in place of the true one, from 0 to 1. The rate rises in equal steps from 0 in the first.
     mirror: train on mirror images too; False where they mean something else.
-    beams: of the search in scoring.
+    beams: of `consensus`, which finds the captions that are scored.
     Of each ten images, in the file's order, eight train, the ninth chooses the epoch, by CIDEr or,
     with fewer than 50 such images, by its loss, and the tenth is scored.
     seed: of all random numbers; it is given to `md.manual_seed`.
