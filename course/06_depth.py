@@ -399,19 +399,19 @@ for name, mine, theirs in zip(
 # $$\sum_j dx_j = 0, \qquad \sum_j dx_j\,\hat x_j = 0$$
 #
 # (the second up to $\varepsilon$). That is what invariance looks like from below. Adding a constant
-# to all $x_j$ doesn't change the output, so the gradient has no component in that direction; scaling
-# all deviations doesn't change it either, so there is no component in that one. A layer with two
-# rows, $m=2$, has only these two directions: its gradient is (nearly) 0 whatever comes from above,
-# and its output is $\pm\gamma+\beta$ whatever comes from below. A layer with one row would always
-# give $\beta$; minidl refuses to train that.
+# to all $x_j$ doesn't change the output, so the gradient has no component in that direction;
+# scaling all deviations doesn't change it either, so there is no component in that one. A layer
+# with two rows, $m=2$, has only these two directions: its gradient is (nearly) 0 whatever comes
+# from above, and its output is $\pm\gamma+\beta$ whatever comes from below. A layer with one row
+# would always give $\beta$; minidl refuses to train that.
 #
 # Three mistakes are common, and the formula shows what each of them costs:
 #
 # | mistake | what is missing | the symptom |
 # |---|---|---|
-# | treating $\mu$ and $v$ as constants: $dx=\gamma s\,dy$ | both removed terms | $\sum_j dx_j\ne0$; training is unstable, as if there were no normalization |
-# | forgetting the term through $v$ | $\hat x_j\,d\gamma/m$ | sums to 0, but isn't orthogonal to $\hat x$ |
-# | taking means for $d\gamma$, $d\beta$ | a factor of $m$ in both | `gradcheck` reports a factor of the batch |
+# | treating $\mu$ and $v$ as constants: $dx=\gamma s\,dy$ | both | $\sum_j dx_j\ne0$ |
+# | forgetting the term through $v$ | $\hat x_j\,d\gamma/m$ | sums to 0, but not against $\hat x$ |
+# | taking means for $d\gamma$, $d\beta$ | a factor of $m$ in both | `gradcheck` sees a factor |
 #
 # The first isn't always a mistake: in *evaluation* mode, $\mu$ and $v$ **are** constants, and
 # $dx=\gamma s\,dy$ is then exactly right.
@@ -496,14 +496,14 @@ for mode in ("train", "eval"):
 # %% [markdown]
 # (The loop above in training mode also moved the running statistics, although nobody trained.)
 #
-# In evaluation mode the layer is $y = \gamma\,(x-\mu_r)\,s_r+\beta$ with fixed numbers: a scale and a
-# shift per channel. Both can be multiplied into the weights of the layer before, and the
+# In evaluation mode the layer is $y = \gamma\,(x-\mu_r)\,s_r+\beta$ with fixed numbers: a scale and
+# a shift per channel. Both can be multiplied into the weights of the layer before, and the
 # normalization costs nothing: `md.compile(model.eval())` does that, and exercise 6.4 asks you to.
 #
 # ## 6.5 Normalization, by depth
 #
-# Back to the thirty layers, with a batch normalization after each linear layer. The initial scale is
-# now any you like:
+# Back to the thirty layers, with a batch normalization after each linear layer. The initial scale
+# is now any you like:
 
 
 # %%
@@ -603,10 +603,10 @@ print("residual, normalized: size squared after 1, 10, 20 and 30 blocks")
 print([round(found["residual, normalized"][0][i - 1] ** 2, 1) for i in (1, 10, 20, 30)])
 
 # %% [markdown]
-# The residual network without normalization explodes, and even faster than derived: what a ReLU puts
-# out is never negative, so that the branches add up rather than being uncorrelated. The normalized
-# one grows as $1+l$: about 2, 11, 21 and 31 in mean square. Its gradient grows a little towards the
-# bottom, like a power of the depth rather than an exponential.
+# The residual network without normalization explodes, and even faster than derived: what a ReLU
+# puts out is never negative, so that the branches add up rather than being uncorrelated. The
+# normalized one grows as $1+l$: about 2, 11, 21 and 31 in mean square. Its gradient grows a little
+# towards the bottom, like a power of the depth rather than an exponential.
 #
 # So far everything was measured at the first step. Does it matter for training? Here are 40 layers
 # of 32 units on the 8x8 digits of chapter 5, three epochs each, all with the same learning rate:
@@ -658,16 +658,16 @@ plt.show()
 #   hardly learns: after forty nonlinear layers the outputs of different digits are almost the same,
 #   and the gradients of neighbouring inputs have almost nothing in common. A right scale is
 #   necessary, not sufficient.
-# - The **plain, normalized** one isn't better off at this depth and rate: its gradients are large at
-#   the bottom and small at the top, so that no single rate suits all layers.
+# - The **plain, normalized** one isn't better off at this depth and rate: its gradients are large
+#   at the bottom and small at the top, so that no single rate suits all layers.
 # - The **residual** one, without normalization, overflows in the first steps.
 # - Only **shortcuts and normalization together** train, and they do so as if the network were
 #   shallow.
 #
 # Does every network need both? Not exactly these: transformers normalize each row (layer
 # normalization) instead of the batch, and networks without any normalization can be trained if the
-# branches start at 0 (Zhang et al. 2019, "Fixup"). What every deep network needs is an answer to the
-# question of this chapter: by what factor does a block multiply the signal, and the gradient?
+# branches start at 0 (Zhang et al. 2019, "Fixup"). What every deep network needs is an answer to
+# the question of this chapter: by what factor does a block multiply the signal, and the gradient?
 #
 # ## 6.7 Summary
 #

@@ -35,7 +35,7 @@ def of_images(means):
     """A backward whose gradient for x is made by `means` of what it needs."""
 
     def backward(dy, x, weight, eps=1e-5):
-        dx, dweight, dbias = right.batch_norm_backward_images(dy, x, weight, eps)
+        _, dweight, dbias = right.batch_norm_backward_images(dy, x, weight, eps)
         inv_std = 1 / np.sqrt(x.var(axis=(0, 1, 2)) + eps)
         x_hat = (x - x.mean(axis=(0, 1, 2))) * inv_std
         return means(dy, x_hat, weight, inv_std, dweight, dbias), dweight, dbias
