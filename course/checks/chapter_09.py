@@ -59,7 +59,7 @@ def frozen_batch_norm_backward(answer):
     dx, dweight = parts(found, ["the gradient for x", "that for weight"])
     if dx is None or not np.any(dx):
         raise Wrong(
-            "the gradient for x is nothing: a frozen layer learns nothing, but layers below it may, "
+            "the gradient for x is nothing. A frozen layer learns nothing; layers below it may, "
             "and the gradient passes through it to them",
             "9.4",
         )
