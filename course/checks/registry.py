@@ -18,6 +18,14 @@ __all__ = [
 PASSED, UNWRITTEN, WRONG = "passed", "not yet written", "wrong"
 WIDTH = 88  # characters a line of a message
 
+# What part of an error of NumPy's usually means
+HINTS = {
+    "could not be broadcast": "Shapes are lined up from the right: has a sum lost its axis, which "
+    "keepdims=True would keep?",
+    "mismatch in its core dimension": "The axis that a product sums over must be the last of the "
+    "left array and the last but one of the right: is a transpose missing?",
+}
+
 Answer = Callable[..., Any]
 
 
@@ -128,4 +136,8 @@ def _where(error: Exception, answer: Answer) -> str:
     if not frames:
         return f"{said}. What the function returned can't be compared"
     line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
-    return f"{said}, in line {frames[-1].lineno} of {Path(frames[-1].filename).name}: {line}"
+    path = Path(frames[-1].filename)
+    place = "the cell" if "ipykernel" in str(path) else path.name
+    told = f"{said}, in line {frames[-1].lineno} of {place}: {line}"
+    hints = [hint for part, hint in HINTS.items() if part in str(error)]
+    return ". ".join([told, *hints])

@@ -1,0 +1,37 @@
+"""Exercises of chapter 2, tensors and broadcasting. `python -m course.check 2` checks them."""
+
+
+def sum_to(g, shape):
+    """Return the gradient of an input of this shape that was broadcast (section 2.3).
+
+    g: the gradient of what it was broadcast to, an array whose shape `shape` broadcasts to.
+    Returns an array of shape `shape`.
+    """
+    raise NotImplementedError
+
+
+def matmul_backward(g, x, w):
+    """Return the gradients (dx, dw) of y = x @ w (section 2.2).
+
+    x: (B, N, D), a batch of B matrices.  w: (D, K), the same for each of them.
+    g: (B, N, K), the gradient of y.  Returns dx (B, N, D) and dw (D, K).
+    """
+    raise NotImplementedError
+
+
+def take_rows_backward(g, table, rows):
+    """Return the gradient of `table` for y = table[rows] (section 2.5).
+
+    table: (V, D).  rows: (N,), whole numbers from 0 to V - 1, some of them more than once.
+    g: (N, D), the gradient of y.  Returns (V, D).
+    """
+    raise NotImplementedError
+
+
+def softmax_cross_entropy_backward(scores, labels):
+    """Return the gradient for scores of the mean cross-entropy of softmax(scores) (section 2.7).
+
+    scores: (N, K), numbers of any size, such as 1000.  labels: (N,), whole numbers below K.
+    Returns (N, K).
+    """
+    raise NotImplementedError
