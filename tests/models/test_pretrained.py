@@ -14,6 +14,7 @@ from minidl.errors import ArgumentError, FileFormatError
 
 LEAST = {"lenet5": 0.989, "plain_cnn": 0.993}
 FOLDER = Path(md.__file__).parent / "pretrained"
+CIFAR = ("preact_resnet_cifar", "cifar10")
 OWN = [(name, "mnist") for name in LEAST]
 
 
@@ -23,9 +24,9 @@ def networks():
 
 
 def test_the_list():
-    assert models.pretrained() == OWN
+    assert models.pretrained() == [*OWN, CIFAR]
     files = {path.name for path in FOLDER.glob("*.h5")}
-    assert files == {f"{name}_{weights}.h5" for name, weights in OWN}
+    assert files == {f"{name}_{weights}.h5" for name, weights in [*OWN, CIFAR]}
 
 
 @pytest.mark.parametrize("name", LEAST)
@@ -128,6 +129,12 @@ def scores(model, images):
         return np.concatenate([model(part).data for part in parts])
 
 
+def told_accuracy(name):
+    """What the table says of a network's accuracy."""
+    table = sys.modules["minidl.models.pretrained"].__doc__
+    return re.search(rf"^\| `{name}`.*\| ([\d.]+) % \|", table, re.M)[1] + "%"
+
+
 @pytest.mark.parametrize("name", LEAST)
 def test_accuracy_on_mnist(name, networks, digits):
     images, pixels, labels = digits
@@ -135,11 +142,25 @@ def test_accuracy_on_mnist(name, networks, digits):
     guesses = scores(model, images).argmax(axis=1)
     right = (guesses == labels).mean()
     assert right >= LEAST[name]
-    told = re.search(
-        rf"^\| `{name}`.*\| ([\d.]+) % \|", sys.modules["minidl.models.pretrained"].__doc__, re.M
-    )
-    assert f"{right:.2%}" == f"{told[1]}%"
+    assert f"{right:.2%}" == told_accuracy(name)
     prepared = pixels
     for transform in transforms.prepare(model.image_format):
         prepared = transform(prepared, None)
     np.testing.assert_array_equal(scores(model, prepared).argmax(axis=1), guesses)
+
+
+def test_the_network_that_knows_photographs(shared_data):
+    model = models.create("preact_resnet_cifar", weights="cifar10").eval()
+    assert model.architecture[1]["depth"] == 8
+    assert model.image_format.size == 32
+    images = data.cifar10(shared_data / "cifar10_4k")
+    assert model.classes == images.classes
+    training, test = data.split(images, (0.8, 0.2), 0)  # as `minidl train` does
+    statistics = data.channel_statistics(training)
+    found = np.array([model.image_format.mean, model.image_format.std]) * 255
+    np.testing.assert_allclose(found, statistics, rtol=1e-6)
+    pixels, labels = test.batch(range(len(test)))
+    for transform in transforms.prepare(model.image_format):
+        pixels = transform(pixels, None)
+    right = (scores(model, pixels).argmax(axis=1) == labels).mean()
+    assert f"{right:.2%}" == told_accuracy("preact_resnet_cifar")

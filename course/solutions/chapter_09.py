@@ -1,0 +1,39 @@
+"""Solutions of chapter 9, transfer learning."""
+
+import numpy as np
+
+
+def split_by_group(groups, share, seed):
+    """Return which images are to be validated on, bool (N,) (section 9.3).
+
+    groups: (N,), what each image is of, such as the photograph it was cut from: an array of
+    integers or text. All images of a group are on the same side.  share: of the groups that are
+    held out, rounded to a whole number of them, one at least.  seed: of a
+    np.random.default_rng(seed) that draws them; another seed draws others.
+    """
+    names = np.unique(groups)
+    count = max(1, round(share * len(names)))
+    held_out = np.random.default_rng(seed).permutation(names)[:count]
+    return np.isin(groups, held_out)
+
+
+def frozen_batch_norm_backward(dy, x, weight, running_var, eps=1e-5):
+    """Return the gradients of a frozen batch normalization (section 9.5).
+
+    dy, x: (N, H, W, C), the gradient of the loss for the output, and the input.  weight: (C,), the
+    gamma of chapter 6.  running_var: (C,).  Returns the gradient for x, and that for weight, None
+    where nothing is to be learned.
+    """
+    return dy * (weight / np.sqrt(running_var + eps)), None
+
+
+def wilson_interval(right, count, z=1.96):
+    """Return (low, high), Wilson's interval for the share of images that are right (section 9.7).
+
+    right: how many of `count` were right.  z: 1.96 for 95 %.
+    """
+    share = right / count
+    middle = share + z**2 / (2 * count)
+    reach = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    return (middle - reach) / scale, (middle + reach) / scale
