@@ -1,0 +1,2 @@
+def navigation(folder): return []
+def pages(folder): return {}
