@@ -66,8 +66,17 @@ def directive(room: str, name: str, part: Any) -> str:
     Griffe, which reads the code without running it, takes `minidl.ops.softmax` for the file, where
     there is one of that name: the function is then asked for where it is defined.
     """
+    where = f"{room}.{name}"
     if isinstance(part, Config):
-        return f"\n[](){{ #{room}.{name} }}\n\n::: minidl.config.Config\n"
-    if isinstance(sys.modules.get(f"{room}.{name}"), ModuleType):
-        return f"\n[](){{ #{room}.{name} }}\n\n::: {part.__module__}.{name}\n"
-    return f"\n::: {room}.{name}\n"
+        defined = "minidl.config.Config"
+    elif isinstance(sys.modules.get(where), ModuleType) or part_of_namesake(name, part):
+        defined = f"{part.__module__}.{name}"
+    else:
+        return f"\n::: {where}\n"
+    options = f"    options:\n      heading: {where}\n      toc_label: {name}\n"
+    return f"\n[](){{ #{where} }}\n\n::: {defined}\n{options}"
+
+
+def part_of_namesake(name: str, part: Any) -> bool:
+    """Return whether something is defined in a file of its own name."""
+    return getattr(part, "__module__", "").endswith(f".{name}")

@@ -1,6 +1,6 @@
 """MkDocs' hook: pages of the API and the course, links to the repository's files, a check at the end.
 
-The pages that nobody wrote: one for each public module, made of its docstrings, one for each chapter
+Pages are made, one for each public module, made of its docstrings, one for each chapter
 in course/, and benchmarks/README.md.
 """
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import api
 import chapters
+import links
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -32,10 +33,15 @@ def on_files(files, config):
         **chapters.pages(ROOT / "course"),
         "benchmarking.md": (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"),
     }
-    for name, text in pages.items():
-        kind = {"content": text} if isinstance(text, (str, bytes)) else {"abs_src_path": str(text)}
-        files.append(File.generated(config, name, **kind))
+    for name, content in pages.items():
+        files.append(File.generated(config, name, content=content))
     return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Turn links to the repository's files into links to their pages, or into plain text."""
+    name = page.file.src_uri
+    return links.on_site(markdown, name, {file.src_uri for file in files})
 
 
 def on_post_build(config):
