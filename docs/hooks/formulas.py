@@ -138,6 +138,11 @@ class _Reader:
             return f'<mspace width="{SPACES[name]}em"></mspace>', False
         if name in ("frac", "tfrac", "dfrac"):
             return f"<mfrac>{self.argument()}{self.argument()}</mfrac>", False
+        if name == "sqrt" and self.tokens[:1] == ["["]:
+            self.next()
+            degree = self.row("]")
+            self.next()
+            return f"<mroot>{self.argument()}<mrow>{degree}</mrow></mroot>", False
         if name == "sqrt":
             return f"<msqrt>{self.argument()}</msqrt>", False
         if name in ACCENTS:
@@ -184,12 +189,19 @@ class _Reader:
         return f"<mrow>{self.fence(opening)}{body}{self.fence(closing)}</mrow>"
 
 
+def _displayed(found: re.Match[str]) -> str:
+    return f'\n\n<div class="formula">{mathml(found[1], True)}</div>\n\n'
+
+
+def _inline(found: re.Match[str]) -> str:
+    # Markdown takes <math> at the beginning of a line for a block of its own; <span> never.
+    return f"<span>{mathml(found[1])}</span>"
+
+
 def with_formulas(markdown: str) -> str:
     """Return a Markdown text whose $formulas$ and $$formulas$$, outside of code, are MathML."""
     parts = re.split(r"(^```.*?^```$|`[^`\n]+`)", markdown, flags=re.M | re.S)
     for i in range(0, len(parts), 2):
-        text = re.sub(r"\$\$(.+?)\$\$", lambda m: mathml(m[1], True), parts[i], flags=re.S)
-        parts[i] = re.sub(
-            r"(?<![\\$])\$(?=\S)([^$]+?)(?<=\S)\$(?!\d)", lambda m: mathml(m[1]), text
-        )
+        text = re.sub(r"\$\$(.+?)\$\$", _displayed, parts[i], flags=re.S)
+        parts[i] = re.sub(r"(?<![\\$])\$(?=\S)([^$]+?)(?<=\S)\$(?!\d)", _inline, text)
     return "".join(parts)
