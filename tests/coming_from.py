@@ -1,4 +1,4 @@
-"""The tables of docs/from_pytorch.md and docs/from_keras.md: their lines, run one after the other."""
+"""The tables of docs/from_pytorch.md and docs/from_keras.md, run line by line."""
 
 import ast
 import re
@@ -20,7 +20,8 @@ def lines(name: str, library: str) -> list[Line]:
     text = (DOCS / name).read_text(encoding="utf-8")
     tables = re.findall(rf"^\| {library} \| minidl \| .*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
     rows = [row for table in tables for row in table.splitlines()]
-    return [Line(*re.fullmatch(r"\| `([^`]+)` \| `([^`]+)` \|[^|]*\|", row).groups()) for row in rows]
+    cells = [re.fullmatch(r"\| `([^`]+)` \| `([^`]+)` \|[^|]*\|", row) for row in rows]
+    return [Line(*found.groups()) for found in cells]
 
 
 def run(code: str, names: dict[str, Any]) -> Any:

@@ -1,10 +1,10 @@
-"""The files and names that the code in pages of docs takes for granted, small, by the page's name."""
+"""Small files, and names, that the code in pages of docs takes for granted."""
 
 import zipfile
 
 import numpy as np
-from PIL import Image
 from pictures import class_folders, picture, save
+from PIL import Image
 
 import minidl as md
 from minidl import data, models, nn, optim, train

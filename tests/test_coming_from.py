@@ -1,4 +1,4 @@
-"""Every line that docs/from_pytorch.md and docs/from_keras.md tell users of other libraries runs."""
+"""Every line of the tables in docs/from_pytorch.md and docs/from_keras.md runs."""
 
 import contextlib
 import io

@@ -6,10 +6,12 @@ The part of TeX that the course uses. What isn't known is an error that names it
 import re
 from html import escape
 
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho "
+    "varsigma sigma tau upsilon phi chi psi omega"
+)
 SYMBOLS = {
-    **{name: chr(code) for name, code in zip(
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho "
-        "varsigma sigma tau upsilon phi chi psi omega".split(), range(0x3B1, 0x3CA))},
+    **{name: chr(code) for name, code in zip(GREEK.split(), range(0x3B1, 0x3CA))},
     "varepsilon": "ε", "epsilon": "ϵ", "varphi": "φ", "phi": "ϕ", "ell": "ℓ", "partial": "∂",
     "infty": "∞", "top": "⊤", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ",
     "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "nabla": "∇",
@@ -32,7 +34,9 @@ SPACES = {"quad": 1, "qquad": 2, ",": 0.17, ";": 0.28, ":": 0.22, " ": 0.3, "!":
 ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~", "vec": "→", "dot": "˙", "overline": "¯"}
 FENCES = {"pmatrix": "()", "bmatrix": "[]", "vmatrix": "||", "cases": "{ ", "aligned": "  ",
           "matrix": "  ", "align*": "  ", "align": "  "}  # fmt: skip
-TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\S", re.S)
+# Texts keep their spaces, which mean nothing elsewhere.
+WORDS = r"(text|operatorname|mathrm|mathbf|begin|end)(\*?)\{([^}]*)\}"
+TOKEN = re.compile(rf"\\{WORDS}|\\[a-zA-Z]+|\\.|\S", re.S)
 
 
 def mathml(tex: str, block: bool = False) -> str:
@@ -56,9 +60,7 @@ class _Reader:
 
     def __init__(self, tex: str) -> None:
         self.tex = tex
-        # Texts keep their spaces, which mean nothing elsewhere.
-        pattern = rf"(\\(?:text|operatorname|mathrm|mathbf|begin|end)\*?\{{[^}}]*\}})|{TOKEN.pattern}"
-        self.tokens = [found[0] for found in re.finditer(pattern, tex, re.S)]
+        self.tokens = [found[0] for found in TOKEN.finditer(tex)]
 
     def next(self) -> str:
         if not self.tokens:
@@ -124,7 +126,7 @@ class _Reader:
         return self.tokens[0] == "." and len(self.tokens) > 1 and self.tokens[1].isdigit()
 
     def command(self, name: str) -> tuple[str, bool]:
-        if words := re.fullmatch(r"(text|operatorname|mathrm|mathbf|begin|end)(\*?)\{(.*)\}", name, re.S):
+        if words := re.fullmatch(WORDS, name, re.S):
             return self.words(words[1], words[3], bool(words[2]))
         if name in SYMBOLS:
             return element("mi", SYMBOLS[name]), False

@@ -1,15 +1,15 @@
-"""MkDocs' hook: pages of the API and the course, links to the repository's files, a check at the end.
+"""MkDocs' hook: pages that are made, links to the repository's files, a check at the end.
 
-Pages are made, one for each public module, made of its docstrings, one for each chapter
-in course/, and benchmarks/README.md.
+A page is made for each public module, of its docstrings, and for each chapter in course/;
+benchmarks/README.md is one as it stands.
 """
 
-import re
 from pathlib import Path
 
 import api
 import chapters
 import links
+import loads
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -49,16 +49,6 @@ def on_post_build(config):
     found = []
     for path in Path(config.site_dir).rglob("*.*"):
         if path.suffix in (".html", ".css"):
-            found += [f"{path}: {url}" for url in loaded(path.read_text(encoding="utf-8"))]
+            found += [f"{path}: {url}" for url in loads.loaded(path.read_text(encoding="utf-8"))]
     if found:
         raise PluginError("pages load from the network: " + ", ".join(found))
-
-
-def loaded(text: str) -> list[str]:
-    """Return the addresses from which a page or a style sheet loads scripts, styles, images, fonts."""
-    tags = re.findall(r"<(?:script|img|iframe|source|link|video|audio)\b[^>]*>", text)
-    urls = [
-        url for tag in tags if 'rel="canonical"' not in tag
-        for url in re.findall(r'(?:src|href|srcset)="?((?:https?:)?//[^"\s>]+)', tag)
-    ]  # fmt: skip
-    return urls + re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)", text)
