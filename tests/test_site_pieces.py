@@ -88,6 +88,14 @@ print("printed")
 x + 1
 
 # %%
+class Table:
+    def _repr_html_(self):
+        return "<b>2</b>"
+
+
+Table()
+
+# %%
 import matplotlib.pyplot as plt
 plt.plot([1, 2])
 plt.show()
@@ -95,7 +103,7 @@ plt.show()
 
 
 def test_cells_of_a_chapter(chapters):
-    text, code, figure = chapters.cells(CHAPTER)
+    text, code, _, figure = chapters.cells(CHAPTER)
     assert text == ("markdown", "# 1. A title\n\nSome *text*.")
     assert code == ("python", 'x = 2\nprint("printed")\nx + 1')
     assert figure.kind == "python"
@@ -112,6 +120,7 @@ def test_a_chapter_becomes_a_page(chapters, tmp_path, monkeypatch):
     monkeypatch.setenv("MINIDL_COURSE", "run")
     found = chapters.pages(tmp_path)
     assert "```text\nprinted\n3\n```" in found["course/01_a.md"]
+    assert '<div class="shown"><b>2</b></div>' in found["course/01_a.md"]
     (figure,) = (content for name, content in found.items() if name.endswith(".png"))
     assert figure.startswith(b"\x89PNG")
 

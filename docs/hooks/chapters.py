@@ -18,6 +18,14 @@ from typing import Any, NamedTuple
 from formulas import with_formulas
 
 
+class Made(NamedTuple):
+    """What a cell of code prints, shows as a notebook would, and draws."""
+
+    printed: str
+    shown: str
+    figures: list[bytes]
+
+
 class Cell(NamedTuple):
     kind: str  # "markdown" or "python"
     text: str
@@ -63,8 +71,9 @@ def pages(folder: Path) -> dict[str, str | bytes]:
                 text += f"{with_formulas(cell.text)}\n\n"
                 continue
             text += f"```python\n{cell.text}\n```\n\n"
-            printed, figures = made.get(number, ("", []))
+            printed, shown, figures = made.get(number, Made("", "", []))
             text += f"```text\n{printed.rstrip()}\n```\n\n" if printed.strip() else ""
+            text += f'<div class="shown">{shown}</div>\n\n' if shown else ""
             for k, figure in enumerate(figures):
                 name = f"{path.stem}_{number}_{k}.png"
                 found[f"course/{name}"] = figure
@@ -73,7 +82,7 @@ def pages(folder: Path) -> dict[str, str | bytes]:
     return found
 
 
-def executed(parts: list[Cell], name: str) -> dict[int, tuple[str, list[bytes]]]:
+def executed(parts: list[Cell], name: str) -> dict[int, Made]:
     """Run the code of a chapter; return what each cell prints and draws, by its number."""
     import matplotlib
 
@@ -92,24 +101,26 @@ def executed(parts: list[Cell], name: str) -> dict[int, tuple[str, list[bytes]]]
     return found
 
 
-def _run(code: str, where: str, names: dict[str, Any]) -> tuple[str, list[bytes]]:
-    """Run one cell as a notebook does: the value of a last expression is printed."""
+def _run(code: str, where: str, names: dict[str, Any]) -> Made:
+    """Run one cell as a notebook does, which shows the value of a last expression."""
     from matplotlib import pyplot
 
     *statements, last = ast.parse(code).body
     if not isinstance(last, ast.Expr):
         statements.append(last)
-    out = io.StringIO()
+    out, shown = io.StringIO(), ""
     with contextlib.redirect_stdout(out), warnings.catch_warnings(action="ignore"):
         exec(compile(ast.Module(statements, []), where, "exec"), names)
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), where, "eval"), names)
-            if value is not None:
-                print(value)
+            if hasattr(value, "_repr_html_"):
+                shown = value._repr_html_()
+            elif value is not None:
+                print(repr(value))
     figures = []
     for number in pyplot.get_fignums():
         picture = io.BytesIO()
         pyplot.figure(number).savefig(picture, dpi=100, bbox_inches="tight")
         figures.append(picture.getvalue())
     pyplot.close("all")
-    return out.getvalue(), figures
+    return Made(out.getvalue(), shown, figures)
