@@ -75,9 +75,9 @@ def go(folder, shared_data):
 
 def landmarks(folder, shared_data):
     mobilenet(folder)
-    points = np.random.default_rng(0).uniform(10, 40, (2, 68, 2))
+    points = np.random.default_rng(0).uniform(10, 40, (4, 68, 2))
     for part in ("train", "test"):
-        for i in range(2):
+        for i in range(4):
             save(folder / "faces" / part / f"{i}.png", picture(50, 50, seed=i))
         np.save(folder / "faces" / f"{part}_keypoints.npy", points)
     save(folder / "face.jpg", picture(50, 50))
