@@ -53,7 +53,13 @@ if TYPE_CHECKING:
     )
     from minidl.analysis import profile, summary
     from minidl.capture import compile
-    from minidl.io import load_checkpoint, load_weights, save_checkpoint, save_weights
+    from minidl.io import (
+        export_onnx,
+        load_checkpoint,
+        load_weights,
+        save_checkpoint,
+        save_weights,
+    )
     from minidl.nn.calling import functional_call, gradcheck
 
 __all__ = [

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 from command import minidl
-from pictures import class_folders
 from transform_kinds import KINDS
 
 from minidl import data, train
@@ -19,8 +18,7 @@ from minidl.cli import _parser
 from minidl.data.transforms import RandomTransform
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["transfer.md", "data.md"]
-RUN = [*PAGES, "distributed.md"]
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
 def page(name):
@@ -41,17 +39,6 @@ def commands(text):
     return [" ".join(line.split()) for line in lines if line.startswith("minidl ")]
 
 
-@pytest.mark.parametrize("name", RUN)
-def test_its_code_runs(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    class_folders(tmp_path / "pets", {"cats": 10, "dogs": 10}, size=(40, 50))
-    found, names = blocks(page(name), "python"), {"__name__": name}
-    assert len(found) >= (5 if name in PAGES else 2)
-    with contextlib.redirect_stdout(io.StringIO()):
-        for number, block in enumerate(found, 1):
-            exec(compile(block, f"{name}, block {number}", "exec"), names)
-
-
 def test_bugs_are_named_as_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, out = {"__name__": "gradients.md"}, []
@@ -64,18 +51,23 @@ def test_bugs_are_named_as_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "tape.svg").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", [*PAGES, "captions.md", "go.md", "landmarks.md"])
+@pytest.mark.parametrize("name", [*PAGES, "../README.md"])
 def test_its_commands_parse(name):
     found = commands(page(name))
-    in_blocks = re.findall(r"^minidl ", page(name), re.M)
-    assert len(found) >= len(in_blocks) >= 4
+    fenced = re.findall(r"^```\n(.*?)^```$", page(name), re.M | re.S)
+    in_blocks = re.findall(r"^minidl ", "".join(fenced), re.M)
+    assert len(found) >= len(in_blocks)
     known = _parser()._subparsers._group_actions[0].choices
     for line in found:
-        _, command, *arguments = shlex.split(line)
+        _, command, *arguments = shlex.split(line, comments=True)
         assert command in known, line
         if arguments:
             wrong = parsed(command, *arguments)
             assert wrong is None, f"{line}: {wrong}"
+
+
+def test_commands_are_found():
+    assert sum(len(commands(page(name))) for name in PAGES) > 80
 
 
 def parsed(*arguments):
@@ -182,7 +174,8 @@ def test_the_gallery():
     assert files == sorted(Path(name).name for name in shown)
     assert len(files) >= 3
     for name in files:
-        assert (ROOT / "docs" / "pictures" / name).stat().st_size <= 60 * 1024
+        most = 150 if name == "report.jpg" else 60
+        assert (ROOT / "docs" / "pictures" / name).stat().st_size <= most * 1024
     for line in commands(text):
         wrong = parsed(*shlex.split(line)[1:])
         assert wrong is None, f"{line}: {wrong}"
