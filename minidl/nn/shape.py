@@ -25,7 +25,10 @@ class Flatten(Module):
 
 
 class ZeroPad2d(Module):
-    """Zeros around images.  padding: an int, a pair, or ((top, bottom), (left, right))."""
+    """Zeros around images.  padding: an int, a pair, or ((top, bottom), (left, right)).
+
+    Raises ArgumentError for a padding that isn't of numbers, ShapeError for other than images.
+    """
 
     def __init__(self, padding: Any) -> None:
         if isinstance(padding, str):
@@ -46,6 +49,7 @@ class Upsample(Module):
     """Enlarged images.  (N, H, W, C) -> (N, floor(H * scale), floor(W * scale), C).
 
     mode: "nearest" or "bilinear".
+    Raises as `ops.upsample` does.
     """
 
     function = ops.upsample
