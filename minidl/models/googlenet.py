@@ -134,8 +134,8 @@ class GoogLeNet(Network):
 class AuxiliaryLoss(nn.Module):
     """The loss of the last scores plus `weight` times those of the auxiliary ones.
 
-    Takes a tuple of scores as `googlenet(auxiliary=True)` gives it in training, or one array (N,
-    num_classes); and what `loss` takes as target.
+    Takes a tuple of scores, each (N, num_classes), as `googlenet(auxiliary=True)` gives it in
+    training, or one array (N, num_classes); and what `loss` takes as target.
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 5.
     """
 

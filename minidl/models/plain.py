@@ -79,7 +79,7 @@ def plain_cnn(
     widths: Sequence[int] | None = None,
     hidden: int = 256,
 ) -> Network:
-    """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, H, W, C) -> (N, num_classes).
+    """`((conv-relu)*n - pool)*m - (fc-relu)*k - fc`.  (N, H, W, C) -> (N, num_classes).
 
     The pattern of most networks before GoogLeNet: m blocks of n convolutions 3x3 of `widths[i]`
     channels (left out: 32, 64, ... 512), each block halved by pooling, then k linear layers of

@@ -287,8 +287,8 @@ def load(
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
     Raises ArgumentError for settings of Caffe's with another file, FileFormatError for other files
-    and damaged ones, and for models that weren't made by a
-    function of `minidl.models`; OSError where the system refuses.
+    and damaged ones, and for models that weren't made by a function of `minidl.models`; OSError
+    where the system refuses.
     """
     kind = identify(path)
     if kind == CAFFE:

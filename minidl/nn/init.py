@@ -258,7 +258,7 @@ def lecun_normal(tensor: Tensor, fan_in: int | None = None) -> Tensor:
 def orthogonal(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill with orthogonal rows or columns, whichever are fewer, of length `gain`.
 
-    A convolution's weight counts as a matrix (kh*kw*in, out).
+    A convolution's weight counts as a matrix (kh * kw * in, out).
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning".
     """
     fan_in, _ = fans(tensor)

@@ -15,7 +15,10 @@ __all__ = ["Flatten", "Upsample", "ZeroPad2d"]
 
 
 class Flatten(Module):
-    """(N, ...) -> (N, features) with the last axis fastest: features in the order (H, W, C)."""
+    """(N, ...) -> (N, features) with the last axis fastest: features in the order (H, W, C).
+
+    Raises ShapeError for an array without axes.
+    """
 
     def forward(self, x: Any) -> Any:
         check_array("Flatten", x)

@@ -41,9 +41,9 @@ def _ndarray_key(key: Any) -> Any:
     any_dtype=True,
 )
 def getitem(x, *, key):
-    """Return x[key], with NumPy's rules for slices, None, ..., integer arrays and masks.
+    """Return x[key], by NumPy's rules for slices, None, ..., integer arrays and masks.
 
-    Raises IndexingError, an IndexError, where x has no such elements.
+    x: of any shape. Raises IndexingError, an IndexError, where x has no such elements.
     """
     key = _ndarray_key(key)
     try:

@@ -26,7 +26,7 @@ def _torch_shuffle(torch: Any, x: Any, upscale_factor: int) -> Any:
 def pixel_shuffle(x, upscale_factor):
     """Rearrange channels as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
 
-    Channel c*r*r + i*r + j of a pixel becomes channel c of the pixel i rows down and j columns to
+    Channel `c*r*r + i*r + j` of a pixel becomes channel c of the pixel i rows down and j columns to
     the right in an r x r block. That is PyTorch's order, so that its weights fit.
     Raises ShapeError where r * r doesn't divide the channels, ArgumentError for an r below 1.
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4.
