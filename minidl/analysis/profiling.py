@@ -113,7 +113,9 @@ class Profile:
     def events(self) -> list[Event]:
         """All that ran, in the order they began."""
         begun = self._start
-        told = [(kind, name, start, end, 0, 0, ()) for start, end, kind, name in self._did]
+        told: list[Told] = [
+            (kind, name, start, end, 0, 0, ()) for start, end, kind, name in self._did
+        ]
         told += [_row_of(*ran) for ran in self._ran]
         told.sort(key=lambda row: (row[2], -row[3]))
         own = [end - start for _, _, start, end, *_ in told]

@@ -121,7 +121,7 @@ def torch_resnet18(torch: Any) -> Any:
         weights = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
         return nn.Sequential(weights, nn.BatchNorm2d(outputs))
 
-    class Block(nn.Module):  # type: ignore[misc, name-defined]
+    class Block(nn.Module):  # type: ignore[name-defined]
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.first, self.second = conv(inputs, outputs, 3, stride), conv(outputs, outputs, 3, 1)

@@ -50,7 +50,7 @@ def _add_bench(commands: Any) -> None:
         "bench",
         help="measure this machine, beside PyTorch if it is installed",
         description="Fixed work (training steps, a convolution, an inference, a product), beside "
-        "PyTorch if it is installed; takes about a minute. Let nothing else run meanwhile. To "
+        "PyTorch if it is installed; takes a minute or two. Let nothing else run meanwhile. To "
         "compare machines: `minidl bench --json > A.json` on the one, > B.json on the other, and "
         "`minidl bench --page A.json B.json -o page.html`, or --compare A.json B.json for a "
         "table, on either. docs/bench.md tells what is measured.",
