@@ -60,8 +60,10 @@ def restored() -> Iterator[None]:
 
 @contextmanager
 def stream(*key: int) -> Iterator[None]:
-    """Inside, all is drawn from a stream of its own, which whole numbers tell from others; at the
-    end the state is what it was."""
+    """Inside, all is drawn from a stream of its own, which whole numbers tell from others.
+
+    At the end the state is what it was.
+    """
     with restored():
         set_state(state_of(*key))
         yield
@@ -73,7 +75,10 @@ def state_of(*key: int) -> dict[str, Any]:
 
 
 def drawn(draw: Callable[[np.random.Generator], Any]) -> np.ndarray:
-    """draw(generator()) as an array; a captured call draws it anew, before all else."""
+    """draw(generator()) as an array; a captured call draws it anew, before all else.
+
+    draw: takes a generator and returns an array of any shape.
+    """
     made = _Drawn(draw)
     before(made)
     return made.array

@@ -2,13 +2,14 @@
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from minidl import kernels
 from minidl.errors import StateError
@@ -20,6 +21,7 @@ __all__ = ["Event", "Profile", "profile"]
 
 FORWARD, BACKWARD = "forward", "backward"
 OTHER = "between them"
+NOTHING = bytes(16)  # what all numbers of an array without memory of its own are read from
 SIDE, TURNS = 1024, 7  # of the product that the FLOP/s are compared with: its fastest of so many
 
 
@@ -62,7 +64,8 @@ class Profile:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._told: list[tuple[str, str, float, float, int, int, tuple[int, ...]]] = []
+        self._ran: list[tuple[Any, ...]] = []  # the arguments of _row_of
+        self._did: list[tuple[float, float, str, str]] = []
         self._begun: float | None = None
 
     def __enter__(self) -> "Profile":
@@ -71,11 +74,11 @@ class Profile:
         if self._begun is not None:
             raise StateError("md.profile: a profile is taken once: make another")
         here.profiler = self
-        self._begun = time.perf_counter()
+        self._begun = perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.seconds = time.perf_counter() - self._start
+        self.seconds = perf_counter() - self._start
         here.profiler = None
 
     @property
@@ -89,20 +92,20 @@ class Profile:
     def ran(
         self, op: Any, arrays: Sequence[Any], settings: dict[str, Any], output: Any, start: float
     ) -> None:
-        """A primitive ran; `start` is the time when it began."""
-        end = time.perf_counter()
+        """A primitive ran; `start` is the time when it began.
+
+        Shapes and dtypes are noted: what they amount to is worked out in `events`, out of the step.
+        """
+        end = perf_counter()
         outputs = output if isinstance(output, tuple) else (output,)
-        size = 0
-        for x in (*arrays, *outputs):  # a generator would take twice as long
-            if isinstance(x, np.ndarray):
-                size += x.nbytes
-        shape = getattr(outputs[0], "shape", ())
-        flops = int(op.flops(output, *arrays, **settings))
-        self._told.append((FORWARD, _full_name(op), start, end, flops, size, shape))
+        inputs = [(x.shape, x.dtype) if isinstance(x, ndarray) else None for x in arrays]
+        made = [(y.shape, y.dtype) if isinstance(y, ndarray) else None for y in outputs]
+        flops = int(op.flops(output, *arrays, **settings)) if op.is_yours else None
+        self._ran.append((start, end, op, settings, inputs, made, flops))
 
     def did(self, kind: str, name: str, start: float) -> None:
         """Something else was done."""
-        self._told.append((kind, name, start, time.perf_counter(), 0, 0, ()))
+        self._did.append((start, perf_counter(), kind, name))
 
     # What was found
 
@@ -110,7 +113,11 @@ class Profile:
     def events(self) -> list[Event]:
         """All that ran, in the order they began."""
         begun = self._start
-        told = sorted(self._told, key=lambda row: (row[2], -row[3]))
+        told: list[Told] = [
+            (kind, name, start, end, 0, 0, ()) for start, end, kind, name in self._did
+        ]
+        told += [_row_of(*ran) for ran in self._ran]
+        told.sort(key=lambda row: (row[2], -row[3]))
         own = [end - start for _, _, start, end, *_ in told]
         kinds = [row[0] for row in told]
         open_ones: list[int] = []  # what holds the next event, from the outermost on
@@ -155,14 +162,17 @@ class Profile:
     __str__ = table
 
     def __repr__(self) -> str:
-        return f"<profile of {len(self._told)} events in {self.seconds * 1000:.1f} ms>"
+        return f"<profile of {self._count()} events in {self.seconds * 1000:.1f} ms>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         return f"{html_text(self._headline())}\n{html_table(self._cells(), left=2)}"
 
     def _headline(self) -> str:
-        return f"{self.seconds * 1000:.1f} ms, {len(self._told)} events"
+        return f"{self.seconds * 1000:.1f} ms, {self._count()} events"
+
+    def _count(self) -> int:
+        return len(self._ran) + len(self._did)
 
     def _cells(self) -> list[tuple[str, ...]]:
         rows, best = self.rows(), product_flops()
@@ -213,9 +223,33 @@ def product_flops() -> float:
 
 
 def _seconds(a: np.ndarray) -> float:
-    start = time.perf_counter()
+    start = perf_counter()
     kernels.use("gemm").matmul(a, a)
-    return time.perf_counter() - start
+    return perf_counter() - start
+
+
+Told = tuple[str, str, float, float, int, int, tuple[int, ...]]
+
+
+def _row_of(
+    start: float, end: float, op: Any, settings: dict[str, Any], inputs: Sequence[Any],
+    made: Sequence[Any], flops: int | None,
+) -> Told:  # fmt: skip
+    """Return what a run of a primitive is told as; inputs, made: (shape, dtype) of each array."""
+    arrays, outputs = ([_like(x) for x in each] for each in (inputs, made))
+    if flops is None:
+        output = outputs[0] if len(outputs) == 1 else tuple(outputs)
+        flops = int(op.flops(output, *arrays, **settings))
+    size = sum(x.nbytes for x in (*arrays, *outputs) if x is not None)
+    return FORWARD, _full_name(op), start, end, flops, size, made[0][0] if made[0] else ()
+
+
+def _like(about: tuple[tuple[int, ...], np.dtype[Any]] | None) -> np.ndarray | None:
+    """Return an array of a shape and dtype that takes no memory, for FLOP formulas."""
+    if about is None:
+        return None
+    shape, dtype = about
+    return np.ndarray(shape, dtype, NOTHING, strides=(0,) * len(shape))
 
 
 def _full_name(op: Any) -> str:

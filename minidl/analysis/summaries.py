@@ -66,8 +66,10 @@ class Summary:
         self.blocks = [row for row in self._parts if row.family == "block"]
 
     def families(self) -> dict[str, dict[str, float]]:
-        """Return the share, from 0 to 1, that each kind of layer has of parameters, activations,
-        mult-adds and time."""
+        """Return the shares, from 0 to 1, that each kind of layer has.
+
+        They are of the parameters, activations, mult-adds and time.
+        """
         columns = ("parameters", "activation_bytes", "mult_adds", "seconds")
         sums = {name: dict.fromkeys(columns, 0.0) for name in FAMILIES}
         sums["other"] = {column: float(getattr(self.total, column)) for column in columns}
@@ -133,8 +135,9 @@ def summary(
     input_shape: with the batch axis, such as (N, H, W, C), or one image's (H, W, C) or one row's
         (F,); left out, the shape that a network of `minidl.models` was made for.
     depth: print blocks up to this depth only, each with the sum of its layers.
-    The model is left as it was. Raises ArgumentError for a bad shape or depth, and what the model
-    raises for a shape that it doesn't take.
+    The model is left as it was. Raises DTypeError for what is no module,
+    ArgumentError for a bad shape or depth, and what the model raises for a shape that it doesn't
+    take.
     """
     if not isinstance(model, Module):
         raise DTypeError(f"summary expected a module first, got {type(model).__name__}")

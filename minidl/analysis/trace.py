@@ -152,7 +152,10 @@ class _Tracer:
 
 
 def trace(model: Module, x: np.ndarray) -> tuple[list[Run], list[Node]]:
-    """Run `model` on x in evaluation mode: its modules' runs in order, and its graph."""
+    """Run `model` on x in evaluation mode: its modules' runs in order, and its graph.
+
+    x: the model's input, with the batch axis, such as (N, H, W, C).
+    """
     twin = shadow(model).eval()
     tracer = _Tracer(twin, x)
     with (

@@ -70,6 +70,7 @@ class Body:
     head: whether the scores of classes are needed too.
     Raises ArgumentError without weights, and for a model that doesn't say what images it takes;
     what `models.load` and `models.create` raise for files.
+    Raises DTypeError for weights that are neither a path nor a model.
     """
 
     def __init__(

@@ -96,6 +96,7 @@ def train(
     network: what is trained; None: a new one. Whoever gives one has it when he stops the training.
     on_step: called after each step; its picture is the first photograph, painted.
     `md.save_weights` saves it; `md.load_weights(fast_style.TransformNet(), path)` brings it back.
+    Raises ArgumentError for steps or a batch_size below 1, and a size that isn't a multiple of 4.
     """
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         positive(WHO, f"{name}=", value)

@@ -14,6 +14,7 @@ def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.n
 
     columns: how many stand in a row; None: about as many as there are rows.
     gap: white pixels between them.
+    Raises ShapeError for other pictures, and none.
     """
     if pictures.ndim != 4 or pictures.shape[3] not in (1, 3) or not len(pictures):
         raise ShapeError(f"grid expected pictures (N, H, W, 1 or 3), got {pictures.shape}")
@@ -28,7 +29,7 @@ def grid(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.n
 
 
 def stretched(who: str, pictures: Any, low: float, high: float) -> np.ndarray:
-    """Return pictures as float32, their least number as `low` and their largest as `high`.
+    """Return pictures as float32, of the same shape, stretched from `low` to `high`.
 
     Raises ArgumentError where all numbers are alike, or one isn't finite.
     """

@@ -48,7 +48,10 @@ def open_picture(who: str, name: str, picture: Picture, size: int | None = None)
 
 
 def rgb_pixels(who: str, name: str, picture: Picture) -> np.ndarray:
-    """Return a picture as pixels (H, W, 3) uint8, RGB; `picture` is as in `open_picture`."""
+    """Return a picture as pixels (H, W, 3) uint8, RGB; `picture` is as in `open_picture`.
+
+    Raises DTypeError for what is no picture.
+    """
     if isinstance(picture, str | os.PathLike):
         return read_image(picture)
     if isinstance(picture, np.ndarray):

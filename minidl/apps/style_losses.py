@@ -31,7 +31,8 @@ LAYERS = {
 def gram(x: Any) -> Any:
     """Return the products of a map's channels, averaged over its pixels.
 
-    x: (N, H, W, C).  Returns (N, C, C).  Source: Gatys et al. 2016, equation 3, divided by H * W.
+    x: (N, H, W, C).  Returns (N, C, C).  Raises ShapeError for other than maps.
+    Source: Gatys et al. 2016, equation 3, divided by H * W.
     """
     if x.ndim != 4:
         raise ShapeError(f"gram expected maps as a (N, H, W, C) array, got shape {x.shape}")
@@ -43,7 +44,7 @@ def gram(x: Any) -> Any:
 def total_variation(x: Any) -> Any:
     """Return the mean square of differences between neighbours, down plus across: a scalar.
 
-    x: (N, H, W, C), of 2 pixels or more each way.
+    x: (N, H, W, C), of 2 pixels or more each way; others raise ShapeError.
     Source: Mahendran and Vedaldi 2015, equation 4, with beta = 2.
     """
     if x.ndim != 4 or min(x.shape[1:3]) < 2:
@@ -63,6 +64,7 @@ class StyleLosses:
     the mean square of that; a style layer's the same of Gram matrices. Layers count equally.
     weights: of "content", "style" and "tv", once `balance` has chosen them.
     smallest: the least height and width, in pixels.
+    Raises ArgumentError where the network has no usual layers, and none are given.
     """
 
     def __init__(

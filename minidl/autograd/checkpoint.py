@@ -35,7 +35,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         normalizations don't move a second time; whatever else it does, such as calling hooks of
         modules, it does twice.
     Under `no_grad` it is a plain call. `md.compile` refuses it.
-    Raises GradError in the backward pass if the second run gives something else than the first.
+    Raises DTypeError for what can't be called, and GradError in the backward pass if the second run
+    gives something else than the first.
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
     """
     if not callable(function):

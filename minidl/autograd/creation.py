@@ -19,7 +19,7 @@ __all__ = ["arange", "from_numpy", "full", "ones", "rand", "randn", "tensor", "z
 
 @advised
 def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return a tensor with a copy of `a`.
+    """Return a tensor of a's shape with a copy of its numbers.
 
     a: numbers, nested lists, an ndarray or a Tensor. Float ndarrays keep their dtype, Python
     floats become `md.config.default_dtype`, integers stay integers.
@@ -39,7 +39,11 @@ def tensor(a: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def from_numpy(a: np.ndarray, requires_grad: bool = False) -> Tensor:
-    """A tensor that shares the memory of the ndarray `a`, read-only and non-contiguous ones too."""
+    """Return a tensor of a's shape that shares its memory.
+
+    a: an ndarray, read-only and non-contiguous ones too.
+    Raises DTypeError for anything else.
+    """
     if not isinstance(a, np.ndarray):
         raise DTypeError(
             f"from_numpy() expected an ndarray, got {type(a).__name__}: use md.tensor() to copy it"
@@ -54,6 +58,7 @@ def full(
     """Return a tensor of shape `size` with `fill_value` everywhere.
 
     dtype: None for that of the value: floats become `md.config.default_dtype`, integers int64.
+    Raises DTypeError for a fill_value that isn't one number.
     """
     shape = _shape("full", (size,))
     if isinstance(fill_value, np.ndarray | Tensor | list | tuple):
@@ -84,9 +89,12 @@ def arange(
     dtype: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return the numbers from `start` to before `end` in steps of `step`; arange(end) begins at 0.
+    """Return the numbers from `start` to before `end` in steps of `step`, of shape (N,).
+
+    arange(end) begins at 0.
 
     dtype: None for int64 where all three are whole, else `md.config.default_dtype`.
+    Raises ArgumentError for a step of 0.
     """
     bounds: Any = (0, start, step) if end is None else (start, end, step)
     if step == 0:
@@ -96,7 +104,10 @@ def arange(
 
 @advised
 def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return a tensor drawn uniformly from [0, 1) by the generator that `md.manual_seed` seeds."""
+    """Return a tensor drawn uniformly from [0, 1) by the generator that `md.manual_seed` seeds.
+
+    size: the shape, as for `ones`.
+    """
     shape, kind = _shape("rand", size), _drawn_dtype("rand", dtype)
     array = drawn(lambda generator: generator.random(shape, kind))
     return Tensor(array, requires_grad)
@@ -104,7 +115,10 @@ def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 @advised
 def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor drawn from the standard Gaussian by the generator that `md.manual_seed` seeds."""
+    """A tensor drawn from the standard Gaussian by the generator that `md.manual_seed` seeds.
+
+    size: the shape, as for `ones`.
+    """
     shape, kind = _shape("randn", size), _drawn_dtype("randn", dtype)
     array = drawn(lambda generator: generator.standard_normal(shape, kind))
     return Tensor(array, requires_grad)

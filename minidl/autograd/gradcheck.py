@@ -44,7 +44,8 @@ def gradcheck(
     names: what errors call the inputs; left out, by their numbers and the names that fn gives them.
     Small functions have every entry of their Jacobian checked, large ones random directions.
     Raises GradError naming the worst entry, and what the errors look like; DTypeError for float32,
-    whose differences are noise.
+    whose differences are noise; ArgumentError for no input that needs a gradient and for settings
+    out of range.
     """
     if order not in (1, 2):
         raise ArgumentError(f"gradcheck: order must be 1 or 2, got {order!r}")

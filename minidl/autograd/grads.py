@@ -46,7 +46,9 @@ def grad(
     retain_graph: keep the graph for another pass; None: only with `create_graph`.
     create_graph: record the computation, so that the results can be differentiated again.
     Leaves `.grad` alone. An input that no output depends on gets None.
-    Raises GradError for an output or input that needs no gradient, or a graph that was freed.
+    Raises DTypeError for inputs that are no Tensors, ArgumentError for another number of
+    grad_outputs than of outputs, GradError for an output or input that needs no gradient, or a
+    graph that was freed.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = list(inputs) if isinstance(inputs, tuple | list) else [inputs]  # type: ignore[list-item]

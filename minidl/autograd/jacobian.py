@@ -66,6 +66,7 @@ def jvp(function: Callable[..., Any], inputs: Any, v: Any) -> tuple[Tensor, Tens
 
     v: like the inputs, a Tensor or ndarray, or a tuple of them.
     By two backward passes (the second through the first), whatever the sizes.
+    Raises ShapeError for a v of other shapes than the inputs.
     """
     given, _ = _given("jvp", inputs)
     tangents, _ = _given("jvp", v)

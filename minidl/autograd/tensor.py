@@ -28,6 +28,7 @@ class Tensor(Operators, Copied, Hooked):
     data: the ndarray; not to be written to between a forward pass and its backward pass, which
         raises a GradError then.  grad: an ndarray of the same shape once `backward` has run.
     requires_grad: whether gradients flow into it; settable on leaves of float dtype.
+    Raises DTypeError for other than an ndarray: `md.tensor` converts.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Tensor(Operators, Copied, Hooked):
 
     @property
     def data(self) -> np.ndarray:
+        """Return the ndarray, of the tensor's shape."""
         self._shown = True
         show(self._data)
         if here.recorder is None:
@@ -77,7 +79,10 @@ class Tensor(Operators, Copied, Hooked):
 
     @property
     def grad(self) -> np.ndarray | None:
-        """The gradient that `backward` added up, or None. A captured step uses its array again."""
+        """Return the gradient that `backward` added up, of the tensor's shape, or None.
+
+        A captured step uses its array again.
+        """
         if here.recorder is not None:
             here.recorder.gradient(self, True)
             if self._grad is not None:
@@ -93,6 +98,7 @@ class Tensor(Operators, Copied, Hooked):
 
     @property
     def requires_grad(self) -> bool:
+        """Return whether gradients flow into it."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -107,7 +113,7 @@ class Tensor(Operators, Copied, Hooked):
         self._requires_grad = bool(wanted)
 
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
-        """Set `requires_grad` and return the tensor itself."""
+        """Set `requires_grad` and return the tensor itself, of the same shape."""
         self.requires_grad = requires_grad
         return self
 
@@ -120,29 +126,37 @@ class Tensor(Operators, Copied, Hooked):
 
     @property
     def T(self) -> "Tensor":  # noqa: N802
+        """Return it with its axes reversed, as `transpose()` does."""
         return ops["transpose"](self)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Return the length of each axis."""
         return self._data.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Return the dtype of its numbers."""
         return self._data.dtype
 
     @property
     def ndim(self) -> int:
+        """Return the number of axes."""
         return self._data.ndim
 
     @property
     def size(self) -> int:
+        """Return the number of elements."""
         return Count(self._data.size)
 
     def __getattr__(self, name: str) -> Any:
         raise missing(type(self).__name__, name, TENSOR)
 
     def numpy(self) -> np.ndarray:
-        """Return the ndarray itself; a GradError if it needs a gradient (call .detach() first)."""
+        """Return the ndarray itself, of the tensor's shape.
+
+        Raises GradError if it needs a gradient: call `.detach()` first.
+        """
         refuse("numpy() or np.asarray() of a tensor", READS)
         if self._requires_grad:
             raise GradError(
@@ -156,7 +170,10 @@ class Tensor(Operators, Copied, Hooked):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def item(self) -> Any:
-        """Return the one number it holds, as a Python number."""
+        """Return the one number it holds, as a Python number.
+
+        Raises ShapeError for other than one element.
+        """
         refuse("item(), float(), int() or bool() of a tensor", READS)
         if self.size != 1:
             raise ShapeError(f"item() expected a tensor of one element, got shape {self.shape}")
@@ -168,7 +185,7 @@ class Tensor(Operators, Copied, Hooked):
         return self._data.tolist()
 
     def detach(self) -> "Tensor":
-        """Return the same data as a tensor outside the graph."""
+        """Return the same data, of the same shape, as a tensor outside the graph."""
         if here.recorder is not None:
             here.recorder.leaf(self)
         self._shown = True

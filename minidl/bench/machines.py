@@ -1,15 +1,16 @@
-"""`minidl bench --compare A B`: what `minidl bench --json` found on two machines."""
+"""`minidl bench --compare A B`, and the reading of what `minidl bench --json` made."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from minidl.bench.short import MINIDL, TASKS, head, speed
+from minidl.bench.short import BUSY, MINIDL, head, speed
+from minidl.bench.work import TASKS, WORK
 from minidl.errors import FileFormatError
 from minidl.text import table
 
-__all__ = ["read", "render"]
+__all__ = ["WRONG", "read", "refused", "render"]
 
 WRONG = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 NONE = "-"
@@ -23,20 +24,29 @@ def read(path: Path) -> dict[str, Any]:
     except WRONG as error:
         why = _sentence(error)
     if why:
-        raise FileFormatError(
-            f"{path} holds no figures of `minidl bench` ({why}): on the machine they are to be "
-            f"of, `minidl bench --json > {path.name}` makes such a file"
-        )
+        raise refused(path, why)
     return result
+
+
+def refused(path: Path, why: str | Exception) -> FileFormatError:
+    """Return the error about a file that isn't of `minidl bench --json`."""
+    why = _sentence(why) if isinstance(why, Exception) else why
+    return FileFormatError(
+        f"{path} holds no figures of `minidl bench` ({why}): on the machine they are to be "
+        f"of, `minidl bench --json > {path.name}` makes such a file"
+    )
 
 
 def _what_is_wrong(result: dict[str, Any]) -> str:
     """Of the content of a file; "" if nothing is."""
     if result["kind"] != "short":
         return f"its kind is {result['kind']!r}, not 'short'"
+    if (work := result.get("work", "without a number")) != WORK:
+        return f"its work is {work!r:.20}, and this version's is {WORK}: see docs/bench.md"
     head(result)
     rows = result["rows"]
-    if not all(math.isfinite(row["ms"]) and row["ms"] > 0 for row in rows):
+    times = [ms for row in rows for ms in (row["ms"], *row.get("quartiles_ms", ()))]
+    if not all(math.isfinite(ms) and ms > 0 for ms in times):
         return "a time is no number above 0"
     if not any(speed(rows, task, MINIDL) for task in TASKS):
         return f"it has no row of {MINIDL}"
@@ -54,14 +64,14 @@ def _sentence(error: Exception) -> str:
 def render(first: Path, second: Path) -> str:
     """Both files as one table: minidl's speeds, and how many times the first's the second's is."""
     a, b = read(first), read(second)
-    lines = [["images/s", "A", "B", "B/A"]]
+    lines = [["per second", "A", "B", "B/A"]]
     for task, (text, _) in TASKS.items():
         speeds = [speed(result["rows"], task, MINIDL) for result in (a, b)]
         cells = [NONE if one is None else f"{one[0]:,.0f}{one[1]}" for one in speeds]
         lines.append([text, *cells, _ratio(*speeds)])
     parts = [f"A, {first}: {head(a)}", f"B, {second}: {head(b)}", table(lines)]
     if any("*" in cell for line in lines for cell in line):
-        parts.append("* others kept the machine busy: run it again when it is quiet")
+        parts.append(BUSY)
     return "\n".join(parts)
 
 

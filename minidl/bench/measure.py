@@ -139,6 +139,7 @@ def _window(
     return {
         "ms": statistics.median(times) * 1e3,
         "fastest_ms": min(times) * 1e3,
+        "quartiles_ms": [t * 1e3 for t in statistics.quantiles(times, n=4)[::2]],
         "steps": len(times),
         "minor_faults": (after.minor_faults - before.minor_faults) / len(times),
         "others": busy,

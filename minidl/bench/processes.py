@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from minidl.config import config
@@ -54,6 +55,9 @@ def machine() -> dict[str, Any]:
     """Return what the figures hold for."""
     return {
         "cpu": _cpu(),
+        "isa": f"{platform.machine()}, {_vectors()}",
+        "caches": _caches(),
+        "memory_bytes": _memory(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -79,3 +83,30 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _vectors() -> str:
+    from minidl.kernels import simd
+
+    return f"vectors of {simd.VECTOR_BYTES} bytes"
+
+
+def _caches() -> dict[str, str]:
+    """Return the sizes of a core's caches, such as {"L1 Data": "32K", "L2": "1M"}; Linux tells."""
+    found = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = (
+                (folder / name).read_text().strip() for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        found[f"L{level}" if kind == "Unified" else f"L{level} {kind}"] = size
+    return found
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not Linux
+        return None

@@ -43,7 +43,8 @@ def compile(function: Any) -> Compiled:
     moments and are put back: no other thread may use them meanwhile.
 
     Tensors it returns have no graph. `.grad` holds the same arrays after each call.
-    Raises CaptureError where a call can't be captured, naming what it is.
+    Raises ArgumentError for what can't be called, StateError for a model in training mode, and
+    CaptureError where a call can't be captured, naming what it is.
     """
     if isinstance(function, Module):
         if function.training:

@@ -49,10 +49,11 @@ def _add_bench(commands: Any) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure this machine, beside PyTorch if it is installed",
-        description="A training step, a convolution and an inference, beside PyTorch if it is "
-        "installed; takes less than a minute. Let nothing else run meanwhile. To compare two "
-        "machines: `minidl bench --json > A.json` on the one, > B.json on the other, and "
-        "`minidl bench --compare A.json B.json` on either.",
+        description="Fixed work (training steps, a convolution, an inference, a product), beside "
+        "PyTorch if it is installed; takes a minute or two. Let nothing else run meanwhile. To "
+        "compare machines: `minidl bench --json > A.json` on the one, > B.json on the other, and "
+        "`minidl bench --page A.json B.json -o page.html`, or --compare A.json B.json for a "
+        "table, on either. docs/bench.md tells what is measured.",
     )
     bench.set_defaults(run=_bench)
     bench.add_argument(
@@ -67,6 +68,14 @@ def _add_bench(commands: Any) -> None:
     instead.add_argument(
         "--compare", type=Path, nargs=2, metavar=("A", "B"),
         help="measure nothing: a table of two files that --json made",
+    )  # fmt: skip
+    instead.add_argument(
+        "--page", type=Path, nargs="+", metavar="FILE",
+        help="measure nothing: a page of any number of files that --json made",
+    )  # fmt: skip
+    bench.add_argument(
+        "-o", "--output", type=Path, default=Path("bench.html"), metavar="FILE",
+        help="where --page writes it (default: bench.html)",
     )  # fmt: skip
     bench.add_argument(
         "--distributed", action="store_true",
@@ -122,6 +131,11 @@ def _bench(options: argparse.Namespace) -> int:
 
     if options.compare:
         print(machines.render(*options.compare))
+        return 0
+    if options.page:
+        from minidl.bench.page import page
+
+        print(page(options.page, options.output))
         return 0
     md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
 

@@ -40,7 +40,8 @@ class Dataset:
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         """The items of these numbers, stacked: each array gains a first axis, of len(indices).
 
-        Raises ShapeError when the items don't have the same shapes.
+        Raises ShapeError when the items don't have the same shapes, DTypeError for items that
+        aren't tuples of arrays, ArgumentError for no indices.
         """
         items = [self[int(index)] for index in indices]
         who = type(self).__name__
@@ -68,7 +69,8 @@ class Dataset:
     ) -> tuple[Any, ...]:
         """Return a batch whose images, its first array, are transformed in turn, for a DataLoader.
 
-        rng: what random transforms draw from; None: they do what is done in evaluation.
+        indices: (n,).  rng: what random transforms draw from; None: they do what is done in
+        evaluation.
         """
         images, *rest = self.batch(indices)
         for transform in transforms:
@@ -81,7 +83,8 @@ class ArrayDataset(Dataset):
 
     arrays: one or more ndarrays or Tensors (N, ...) of numbers. They are shared, not copied;
     batches are copies.
-    Raises DTypeError for what is no array of numbers, ShapeError for different lengths or none.
+    Raises ArgumentError for no arrays, DTypeError for what is no array of numbers, ShapeError for
+    different lengths or none.
     """
 
     def __init__(self, *arrays: np.ndarray | Tensor) -> None:

@@ -50,9 +50,10 @@ class HDF5Dataset(Dataset):
 
     Several threads may read at once, several processes, forked ones too, and several datasets one
     file. A copy, or what was pickled, opens the file anew, with an empty cache.
-    Raises FileFormatError for other files and damaged ones, naming the block whose bytes aren't
-    those that were written; ShapeError for other rows than asked for; OSError where the system
-    refuses. It is a context manager; a closed one raises StateError.
+    Raises ArgumentError for a negative cache, FileFormatError for other files and damaged ones,
+    naming the block whose bytes aren't those that were written; ShapeError for other rows than
+    asked for; OSError where the system refuses. It is a context manager; a closed one raises
+    StateError.
     """
 
     def __init__(
@@ -118,7 +119,10 @@ class HDF5Dataset(Dataset):
         return text.decode("utf-8", "surrogateescape") or f"image {index}"
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the rows of these numbers (n, *shape), and their labels (n,)."""
+        """Return the rows of these numbers (n, *shape), and their labels (n,).
+
+        Raises ArgumentError for other than whole numbers, IndexError for rows that aren't there.
+        """
         wanted = np.asarray(indices)
         if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "iu":
             raise ArgumentError(
@@ -138,7 +142,7 @@ class HDF5Dataset(Dataset):
         return rows, self.labels[wanted]
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """Return the numbers of all rows, shuffled so that an epoch reads each block about once.
+        """Return the numbers (N,) of all rows, shuffled so that each block is read about once.
 
         Blocks are shuffled, then the rows within as many blocks as the cache holds: a full shuffle
         where it holds all.

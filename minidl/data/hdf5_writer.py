@@ -50,8 +50,9 @@ class HDF5Writer:
     As a context manager it closes the file at the end. An exception in the block keeps all rows
     for `resume`, as a kill keeps those that had been written. While it closes, the disk holds the
     rows twice. Mean and standard deviation are over all axes of the rows but the last.
-    Raises FileExistsError for files in the way, StateError for rows of another kind than those to
-    continue, OSError, with what is kept, where the system refuses, such as on a full disk.
+    Raises ArgumentError for settings out of range, FileExistsError for files in the way, StateError
+    for rows of another kind than those to continue, OSError, with what is kept, where the system
+    refuses, such as on a full disk.
     """
 
     def __init__(
@@ -154,8 +155,10 @@ class HDF5Writer:
             )
 
     def discard(self) -> None:
-        """Forget all rows, also those to continue with: nothing is left on the disk but an older
-        file. After `close` nothing happens."""
+        """Forget all rows, also those to continue with: nothing is left but an older file.
+
+        After `close` nothing happens.
+        """
         if self._state != "closed":
             self._journal.remove()
             self._state = "closed"

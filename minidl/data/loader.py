@@ -40,6 +40,8 @@ class DataLoader(Advising):
     augment: whether transforms are random, for training. Their random numbers derive from `seed`,
         the epoch and the batch. False: they do what is done to images that are measured on.
     Batches are tuples of ndarrays (batch_size, ...).
+    Raises DTypeError for a dataset that is none and for transforms that are none, ArgumentError for
+    settings out of range and where there would be no batch.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class DataLoader(Advising):
         """Iterate over one epoch as `iter` does, but make only the batches start, start + step, ...
 
         For measuring: until the pass ends, the loader's position is of no use.
+        The batches are tuples of arrays (batch_size, ...).
         """
         return self._begin_pass(self._batch, slice(start, None, step))
 
@@ -101,8 +104,8 @@ class DataLoader(Advising):
 
         own: the numbers of those that are made; nothing is read of the others.
         Random transforms draw from `seed`, the epoch, the batch and the shard's number.
-        Yields (rows of the whole batch, the shards of `own`); shard i is rows n * i // count to
-        n * (i + 1) // count of n.
+        Yields (rows of the whole batch, the shards of `own`), each a tuple of arrays (rows, ...);
+        shard i is rows n * i // count to n * (i + 1) // count of n.
         """
 
         def make(indices: np.ndarray, seed: tuple[int, ...]) -> tuple[int, list[Batch]]:
@@ -131,7 +134,10 @@ class DataLoader(Advising):
         return loader_html(self)
 
     def last_batch(self) -> Batch:
-        """The last batch of this epoch or, between epochs, of the next; its position stays."""
+        """Return the last batch of this epoch or, between epochs, of the next.
+
+        It is a tuple of arrays (batch_size, ...). The loader's position stays.
+        """
         return self._batch(*self._jobs()[-1])
 
     def state_dict(self) -> dict[str, int]:

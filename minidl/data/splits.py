@@ -18,7 +18,8 @@ class Subset(Dataset):
 
     indices: (M,) whole numbers, 0 <= i < len(dataset).
     `labels` (M,) int64 and `classes` are those of the dataset, None where it has none.
-    Raises ShapeError for no items, IndexError for numbers that the dataset hasn't.
+    Raises DTypeError for what is no dataset or no whole numbers, ShapeError for no items,
+    IndexError for numbers that the dataset hasn't.
     """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
@@ -54,7 +55,7 @@ class Subset(Dataset):
         return self.dataset.prepared(self.indices[np.asarray(indices)], transforms, rng)
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """Return the dataset's own order, as far as its items are in this part."""
+        """Return the dataset's own order (M,), as far as its items are in this part."""
         place = np.empty(len(self.dataset), np.int64)
         place[self.dataset.order(generator)] = np.arange(len(self.dataset))
         return np.argsort(place[self.indices], kind="stable")

@@ -62,6 +62,8 @@ def channel_statistics(dataset: Dataset, batch_size: int = 64) -> tuple[np.ndarr
     batch_size: items read at a time; 1 for images of unequal sizes.
     Gives (C,) and (C,), float64, in the pixels' units (0..255 for uint8); the deviation is that
     of all pixels (divided by their number).
+    Raises DTypeError for what is no dataset, ArgumentError for an empty one, ShapeError for items
+    without channels.
     """
     if not isinstance(dataset, Dataset):
         raise DTypeError(f"channel_statistics expected a Dataset, got {type(dataset).__name__}")

@@ -39,7 +39,7 @@ def all_reduce(array: np.ndarray) -> None:
 
 
 def broadcast(array: np.ndarray, root: int = 0) -> None:
-    """Replace an array, in place, by that of the rank `root`.
+    """Replace an array of any shape, in place, by that of the rank `root`.
 
     Raises as `all_reduce` does, and ArgumentError for a root that is no rank.
     """

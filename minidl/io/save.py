@@ -32,7 +32,9 @@ def save_weights(
         of the same layers loads; or "safetensors", with PyTorch's names and layouts.
     compression: None, or "gzip" for minidl's files that are smaller and take longer.
     input_shape: as in `load_weights`; only PyTorch's files need it.
-    Raises StateError for arrays that can't be stored, or whose order in PyTorch isn't known, and
+    Raises ArgumentError for another format or compression, and for a path that ends in another
+    format's suffix; StateError for arrays that can't be stored, or whose order in PyTorch isn't
+    known, and
     OSError where the system refuses; either way an old file at `path` is left as it was.
     """
     check_module(model, "save_weights")

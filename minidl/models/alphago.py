@@ -34,6 +34,8 @@ def alphago_policy(
     different bias for each position; k = `width` filters.  3,882,793 parameters.
     layers: convolutions before the last.  size: S, lines of the board.
     Raises ArgumentError for fewer than one layer, and for a board that is none.
+    Source: Silver et al. 2016, "Mastering the game of Go with deep neural networks and tree
+    search".
     """
     layers = positive("alphago_policy", "layers", layers)
     size = positive("alphago_policy", "size", size)

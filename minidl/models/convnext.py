@@ -96,6 +96,7 @@ def convnext_tiny(
 
     stochastic_depth: the probability with which training leaves the last block out for a sample; it
     grows evenly from 0 in the first. 0.1 in the paper and torchvision.
+    Source: Liu et al. 2022, "A ConvNet for the 2020s".
     """
     channels, depths = 96, (3, 3, 9, 3)
     drops = iter(stochastic_depth * i / (sum(depths) - 1) for i in range(sum(depths)))

@@ -24,7 +24,9 @@ def fully_convolutional(network: Network) -> nn.Sequential:
     network's own input size; for an image of that size 1x1, with the network's own numbers.
     The first linear layer becomes a convolution over its whole map, those after it 1x1; a mean
     over the map becomes a mean over windows of its size. The body is the network's own, the head
-    a copy.  Source: Long et al. 2015, "Fully Convolutional Networks", section 3.1.
+    a copy.
+    Raises ArgumentError for a network that isn't a body and a head of layers in a row.
+    Source: Long et al. 2015, "Fully Convolutional Networks", section 3.1.
     """
     known = (nn.Linear, nn.Flatten, nn.GlobalAvgPool2d, nn.Conv2d, *EVERYWHERE)
     if not isinstance(network, Network) or not all(

@@ -101,6 +101,7 @@ def densenet121(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5
     """DenseNet-121.  (N, 224, 224, in_channels) -> (N, num_classes).  7,978,856 parameters.
 
     DenseNet-BC with growth 32 and compression 1/2. Keras's have eps=1.001e-5.
+    Source: Huang et al. 2017, "Densely Connected Convolutional Networks", table 1.
     """
     return _densenet((6, 12, 24, 16), num_classes, in_channels, eps)
 
@@ -110,17 +111,24 @@ def densenet161(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5
     """DenseNet-161, with growth 48.  (N, 224, 224, in_channels) -> (N, num_classes).
 
     28,681,000 parameters.
+    Source: Huang et al. 2017, "Densely Connected Convolutional Networks", table 1.
     """
     return _densenet((6, 12, 36, 24), num_classes, in_channels, eps, growth=48)
 
 
 @register(TORCHVISION, KERAS)
 def densenet169(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5) -> Network:
-    """DenseNet-169.  (N, 224, 224, in_channels) -> (N, num_classes).  14,149,480 parameters."""
+    """DenseNet-169.  (N, 224, 224, in_channels) -> (N, num_classes).  14,149,480 parameters.
+
+    Source: Huang et al. 2017, "Densely Connected Convolutional Networks", table 1.
+    """
     return _densenet((6, 12, 32, 32), num_classes, in_channels, eps)
 
 
 @register(TORCHVISION, KERAS)
 def densenet201(num_classes: int = 1000, in_channels: int = 3, eps: float = 1e-5) -> Network:
-    """DenseNet-201.  (N, 224, 224, in_channels) -> (N, num_classes).  20,013,928 parameters."""
+    """DenseNet-201.  (N, 224, 224, in_channels) -> (N, num_classes).  20,013,928 parameters.
+
+    Source: Huang et al. 2017, "Densely Connected Convolutional Networks", table 1.
+    """
     return _densenet((6, 12, 48, 32), num_classes, in_channels, eps)

@@ -187,6 +187,7 @@ def efficientnet_b0(
     5,288,548 parameters.  stochastic_depth: 0.2 in the paper and torchvision; training leaves out
     block i of n, for a sample, with i / n of that probability. Keras's networks have eps=1e-3 and,
     with symmetric=False, pad as "same" does.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks".
     """
     return _efficientnet(
         1.0, 1.0, 224, 0.2, num_classes, in_channels, stochastic_depth, symmetric, eps
@@ -205,6 +206,7 @@ def efficientnet_b1(
     """EfficientNet-B1.  (N, 240, 240, in_channels) -> (N, num_classes).
 
     7,794,184 parameters. Variants as efficientnet_b0.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks".
     """
     return _efficientnet(
         1.0, 1.1, 240, 0.2, num_classes, in_channels, stochastic_depth, symmetric, eps
@@ -223,6 +225,7 @@ def efficientnet_b2(
     """EfficientNet-B2.  (N, 288, 288, in_channels) -> (N, num_classes).
 
     9,109,994 parameters. Variants as efficientnet_b0.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks".
     """
     return _efficientnet(
         1.1, 1.2, 288, 0.3, num_classes, in_channels, stochastic_depth, symmetric, eps
@@ -241,6 +244,7 @@ def efficientnet_b3(
     """EfficientNet-B3.  (N, 300, 300, in_channels) -> (N, num_classes).
 
     12,233,232 parameters. Variants as efficientnet_b0.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks".
     """
     return _efficientnet(
         1.2, 1.4, 300, 0.3, num_classes, in_channels, stochastic_depth, symmetric, eps
@@ -259,6 +263,7 @@ def efficientnet_b4(
     """EfficientNet-B4.  (N, 380, 380, in_channels) -> (N, num_classes).
 
     19,341,616 parameters. Variants as efficientnet_b0.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks".
     """
     return _efficientnet(
         1.4, 1.8, 380, 0.4, num_classes, in_channels, stochastic_depth, symmetric, eps
@@ -326,6 +331,8 @@ def efficientnet_lite0(
     stride 2 pads as "same" does; `symmetric` pads all around. timm's efficientnet_lite0 wants
     symmetric=True and eps=1e-5; its tf_efficientnet_lite0, whose file has the same names, doesn't:
     with a file of timm's, say symmetric=True or symmetric=False.
+    Source: Tan and Le 2019, "Rethinking Model Scaling for Convolutional Neural Networks"; the Lite
+    form: Google's tpu repository.
     """
     padding = None if symmetric else "same"
     settings: dict[str, Any] = {"activation": "relu6", "padding": padding, "eps": eps}

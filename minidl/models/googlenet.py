@@ -132,9 +132,11 @@ class GoogLeNet(Network):
 
 
 class AuxiliaryLoss(nn.Module):
-    """The loss of the last scores plus `weight` times those of the auxiliary ones: section 5.
+    """The loss of the last scores plus `weight` times those of the auxiliary ones.
 
-    Takes a tuple of scores as `googlenet(auxiliary=True)` gives it in training, or one array.
+    Takes a tuple of scores, each (N, num_classes), as `googlenet(auxiliary=True)` gives it in
+    training, or one array (N, num_classes); and what `loss` takes as target.
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 5.
     """
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None = None, weight: float = 0.3) -> None:
@@ -159,6 +161,7 @@ def googlenet(num_classes: int = 1000, in_channels: int = 3, auxiliary: bool = F
     its column "params" is rounded, counts by 1024 without biases, and is a few per cent off for
     some modules (4c: 463K, where its own widths give 498K). The local response normalisations
     stand in figure 3 only.
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions".
     """
     features = _body(in_channels, conv_relu, lambda: [nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)])
     if auxiliary:
@@ -208,6 +211,8 @@ def googlenet_bn(
     (N, 224, 224, in_channels) -> (N, num_classes).  7,005,832 parameters. torchvision's "googlenet"
     is this one with 3x3 in place of 5x5 (largest_kernel=3, 6,624,904 parameters), last_pool=2 and
     eps=1e-3; its auxiliary heads are left out of files.
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions"; Ioffe and Szegedy 2015, "Batch
+    Normalization".
     """
     convolution = partial(ConvBlock, eps=eps)
     features = _body(in_channels, convolution, list, largest_kernel, last_pool)

@@ -209,6 +209,7 @@ def inception_v3(
     23,834,568 parameters; with its auxiliary head, which torchvision's file holds and training
     with `models.AuxiliaryLoss` uses, 27,161,264. count_include_pad: whether the zeros around maps
     count in the averages of pooling, as in torchvision; in Keras they don't.
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture".
     """
     body = _body(in_channels, count_include_pad)
     head = nn.Sequential(nn.GlobalAvgPool2d(), nn.Dropout(0.5), nn.Linear(2048, num_classes))

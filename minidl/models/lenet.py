@@ -19,6 +19,7 @@ class LeNet5(Network):
     averages in the subsampling, every map of C3 connected to all of S2, a linear layer for the
     RBF output.
     61,706 parameters for ten classes and one channel.
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition".
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
@@ -48,5 +49,8 @@ class LeNet5(Network):
 
 @register()
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """Return a new LeNet5, for images of 32x32 pixels."""
+    """Return a new LeNet5, for images of 32x32 pixels.
+
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition".
+    """
     return LeNet5(num_classes, in_channels)

@@ -83,6 +83,8 @@ def mobilenet_v1(
     Table 1, with all widths times `width`, the paper's alpha.  4,231,976 parameters, at width 0.75
     2,585,560, at 0.5 1,331,592, at 0.25 470,072. As Keras has it: ReLU6, eps 1e-3, and a layer
     with stride 2 pads below and on the right only; `symmetric` pads all around, as timm does.
+    Raises ArgumentError for a width of 0 or less.
+    Source: Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks".
     """
     if not 0 < real("mobilenet_v1", "width", width) < 100:
         raise ArgumentError(f"mobilenet_v1: width must be a number above 0, got {width!r}")

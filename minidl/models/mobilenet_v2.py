@@ -63,6 +63,7 @@ def mobilenet_v2(
 
     3,504,872 parameters. As torchvision has it: layers with stride 2 pad on all sides. Keras's
     network has eps=1e-3 and, with symmetric=False, pads as "same" does.
+    Source: Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks".
     """
     channels, padding = 32, None if symmetric else "same"
     settings: dict[str, Any] = {"activation": "relu6", "padding": padding, "eps": eps}

@@ -169,6 +169,7 @@ def mobilenet_v3_large(
     network pads as "same" does if it was made for one size of images, and otherwise always as for
     an even size ("even"); weights alone don't tell, and are read as the latter. At sizes that 32
     divides, the two compute the same.
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
     """
     return _mobilenet_v3(LARGE, 1280, num_classes, in_channels, padding)
 
@@ -180,5 +181,6 @@ def mobilenet_v3_small(
     """MobileNetV3-Small, table 2.  (N, 224, 224, in_channels) -> (N, num_classes).
 
     2,542,856 parameters. padding: see mobilenet_v3_large.
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
     """
     return _mobilenet_v3(SMALL, 1024, num_classes, in_channels, padding)

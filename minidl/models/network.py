@@ -156,8 +156,10 @@ class Network(Module):
         return self.image_format
 
     def sources_of(self, found: Found, names: Sequence[str]) -> list[Source]:
-        """The libraries that a file's names for layers are of: none where they are minidl's own,
-        several where these have the same names for networks that compute otherwise.
+        """Return the libraries that a file's names for layers are of.
+
+        There are none where the names are minidl's own, and several where these have the same names
+        for networks that compute otherwise.
 
         PyTorch's files keep no order, so that other names than those known are refused, by a
         StateError.

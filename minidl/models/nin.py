@@ -35,6 +35,7 @@ def nin(
     The authors' published network (not in the paper): four mlpconv layers, the last of which gives
     a map a class; the scores are the maps' means (section 3.2).  7,595,176 parameters.
     score_activation: what comes after the last convolution; None suits scores that may be negative.
+    Source: Lin, Chen and Yan 2014, "Network In Network".
     """
     features = nn.Sequential(
         _mlpconv(in_channels, (96, 96, 96), 11, stride=4, padding=0),  # 54x54
@@ -59,6 +60,7 @@ def nin_cifar(
 
     The paper's section 4.2 with the sizes that its authors published.  966,986 parameters.
     score_activation: see `nin`.
+    Source: Lin, Chen and Yan 2014, "Network In Network".
     """
     features = nn.Sequential(
         _mlpconv(in_channels, (192, 160, 96), 5),  # 32x32

@@ -79,11 +79,13 @@ def plain_cnn(
     widths: Sequence[int] | None = None,
     hidden: int = 256,
 ) -> Network:
-    """((conv-relu)*n - pool)*m - (fc-relu)*k - fc.  (N, H, W, C) -> (N, num_classes).
+    """`((conv-relu)*n - pool)*m - (fc-relu)*k - fc`.  (N, H, W, C) -> (N, num_classes).
 
     The pattern of most networks before GoogLeNet: m blocks of n convolutions 3x3 of `widths[i]`
     channels (left out: 32, 64, ... 512), each block halved by pooling, then k linear layers of
     `hidden` features with dropout. With m=5, widths 64 to 512 and k=2 of 4096 it is a VGG network.
+    Raises ArgumentError for more layers than can be, or another number of widths than m.
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", for the pattern at m=5.
     """
     n, m = positive("plain_cnn", "n", n), positive("plain_cnn", "m", m)
     k = whole("plain_cnn", "k", k, 0)

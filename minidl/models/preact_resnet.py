@@ -96,6 +96,8 @@ def preact_resnet(depth: int = 50, num_classes: int = 1000, in_channels: int = 3
     depth: 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks, the stride in the 3x3).
     25,549,352 parameters at depth 50. Keras's ResNet50V2 has its strides at the ends of the stages
     and is another network.
+    Raises ArgumentError for another depth.
+    Source: He et al. 2016, "Identity Mappings in Deep Residual Networks".
     """
     if positive("preact_resnet", "depth", depth) not in IMAGENET_FORMS:
         raise ArgumentError(
@@ -120,6 +122,8 @@ def preact_resnet_cifar(
 
     depth: 6n + 2, or with bottleneck=True 9n + 2, such as the paper's 164 and 1001 (table 4).
     1,730,522 parameters at depth 110; 1,703,258 at 164 with bottlenecks.
+    Raises ArgumentError for another depth.
+    Source: He et al. 2016, "Identity Mappings in Deep Residual Networks".
     """
     layers = 9 if bottleneck else 6
     depth = positive("preact_resnet_cifar", "depth", depth)

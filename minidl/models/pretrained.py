@@ -19,8 +19,7 @@ FOLDER = Path(__file__).parents[1] / "pretrained"
 
 
 def pretrained() -> list[tuple[str, str]]:
-    """(network, weights) of those there are, as `models.create(network, weights=weights)` takes
-    them."""
+    """Return (network, weights) of what `models.create(network, weights=weights)` knows by name."""
     names = sorted(path.stem for path in FOLDER.glob("*.h5"))
     return [(name, data) for name, _, data in (each.rpartition("_") for each in names)]
 

@@ -286,8 +286,9 @@ def load(
     where Caffe's description doesn't say it.
     Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
-    Raises FileFormatError for other files and damaged ones, and for models that weren't made by a
-    function of `minidl.models`; OSError where the system refuses.
+    Raises ArgumentError for settings of Caffe's with another file, FileFormatError for other files
+    and damaged ones, and for models that weren't made by a function of `minidl.models`; OSError
+    where the system refuses.
     """
     kind = identify(path)
     if kind == CAFFE:

@@ -56,6 +56,7 @@ def regnet_y_400mf(num_classes: int = 1000, in_channels: int = 3) -> Network:
 
     As in torchvision, whose widths 48, 104, 208 and 440 are those that the paper's formula makes
     with w0 = 48, wa = 27.89 and wm = 2.09 in groups of 8 channels.
+    Source: Radosavovic et al. 2020, "Designing Network Design Spaces".
     """
     channels = 32
     rows: list[nn.Module] = [ConvBlock(in_channels, channels, 3, 2)]

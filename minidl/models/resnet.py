@@ -144,13 +144,19 @@ KERAS = Source(
 
 @register(TORCHVISION)
 def resnet18(num_classes: int = 1000, in_channels: int = 3) -> Network:
-    """ResNet-18.  (N, 224, 224, in_channels) -> (N, num_classes).  11,689,512 parameters."""
+    """ResNet-18.  (N, 224, 224, in_channels) -> (N, num_classes).  11,689,512 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", table 1.
+    """
     return residual_network(BasicBlock, (2, 2, 2, 2), num_classes, in_channels)
 
 
 @register(TORCHVISION)
 def resnet34(num_classes: int = 1000, in_channels: int = 3) -> Network:
-    """ResNet-34.  (N, 224, 224, in_channels) -> (N, num_classes).  21,797,672 parameters."""
+    """ResNet-34.  (N, 224, 224, in_channels) -> (N, num_classes).  21,797,672 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", table 1.
+    """
     return residual_network(BasicBlock, (3, 4, 6, 3), num_classes, in_channels)
 
 
@@ -167,6 +173,7 @@ def resnet50(
     The stride is in the 3x3 convolutions, as in torchvision (known as v1.5: more accurate, and 6 %
     more to compute); stride_in="1x1" is the paper's network. Keras's is that one, with bias=True
     in its convolutions and eps=1.001e-5.
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", table 1.
     """
     return residual_network(
         Bottleneck, (3, 4, 6, 3), num_classes, in_channels,
@@ -182,7 +189,10 @@ def resnet101(
     eps: float = 1e-5,
     bias: bool = False,
 ) -> Network:
-    """ResNet-101.  Shapes and variants as resnet50.  44,549,160 parameters."""
+    """ResNet-101.  Shapes and variants as resnet50.  44,549,160 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", table 1.
+    """
     return residual_network(
         Bottleneck, (3, 4, 23, 3), num_classes, in_channels,
         stride_in=stride_in, eps=eps, bias=bias,
@@ -197,7 +207,10 @@ def resnet152(
     eps: float = 1e-5,
     bias: bool = False,
 ) -> Network:
-    """ResNet-152.  Shapes and variants as resnet50.  60,192,808 parameters."""
+    """ResNet-152.  Shapes and variants as resnet50.  60,192,808 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", table 1.
+    """
     return residual_network(
         Bottleneck, (3, 8, 36, 3), num_classes, in_channels,
         stride_in=stride_in, eps=eps, bias=bias,
@@ -220,6 +233,7 @@ def resnext101_32x8d(num_classes: int = 1000, in_channels: int = 3) -> Network:
     """ResNeXt-101 with 32 groups of 8 channels.  Shapes as resnext50_32x4d.
 
     As in torchvision.  88,791,336 parameters.
+    Source: Xie et al. 2017, "Aggregated Residual Transformations".
     """
     return residual_network(
         Bottleneck, (3, 4, 23, 3), num_classes, in_channels, groups=32, group_width=8

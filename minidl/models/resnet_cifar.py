@@ -62,29 +62,44 @@ def _resnet_cifar(depth: int, num_classes: int, in_channels: int) -> Network:
 
 @register(SOURCE)
 def resnet20(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """ResNet-20 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  269,722 parameters."""
+    """ResNet-20 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  269,722 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
     return _resnet_cifar(20, num_classes, in_channels)
 
 
 @register(SOURCE)
 def resnet32(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """ResNet-32 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  464,154 parameters."""
+    """ResNet-32 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  464,154 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
     return _resnet_cifar(32, num_classes, in_channels)
 
 
 @register(SOURCE)
 def resnet44(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """ResNet-44 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  658,586 parameters."""
+    """ResNet-44 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  658,586 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
     return _resnet_cifar(44, num_classes, in_channels)
 
 
 @register(SOURCE)
 def resnet56(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """ResNet-56 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  853,018 parameters."""
+    """ResNet-56 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  853,018 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
     return _resnet_cifar(56, num_classes, in_channels)
 
 
 @register(SOURCE)
 def resnet110(num_classes: int = 10, in_channels: int = 3) -> Network:
-    """ResNet-110 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  1,727,962 parameters."""
+    """ResNet-110 for CIFAR.  (N, 32, 32, C) -> (N, num_classes).  1,727,962 parameters.
+
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
     return _resnet_cifar(110, num_classes, in_channels)

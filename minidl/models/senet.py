@@ -28,13 +28,17 @@ def se_resnet50(num_classes: int = 1000, in_channels: int = 3) -> Network:
 
     Strides in the 3x3 convolutions, as in timm's seresnet50; the authors' has them in the 1x1, and
     a stem that pads otherwise.  28,088,024 parameters.
+    Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks".
     """
     return residual_network(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, reduction=16)
 
 
 @register(TIMM)
 def se_resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3) -> Network:
-    """SE-ResNeXt-50 (32x4d), table 1.  Shapes as se_resnet50.  27,559,896 parameters."""
+    """SE-ResNeXt-50 (32x4d), table 1.  Shapes as se_resnet50.  27,559,896 parameters.
+
+    Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks".
+    """
     return residual_network(
         Bottleneck, (3, 4, 6, 3), num_classes, in_channels,
         groups=32, group_width=4, reduction=16,
@@ -82,6 +86,7 @@ def senet154(num_classes: int = 1000, in_channels: int = 3) -> Network:
 
     A stem of three 3x3 convolutions, 3x3 projections where the maps are halved, dropout before the
     last layer.  115,088,984 parameters.
+    Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks".
     """
     stem = nn.Sequential(
         ConvBlock(in_channels, 64, 3, 2),

@@ -76,6 +76,8 @@ def shufflenet_v2(num_classes: int = 1000, in_channels: int = 3, width: float = 
 
     width: 0.5, 1.0, 1.5 or 2.0; torchvision's shufflenet_v2_x0_5, x1_0, x1_5 and x2_0.  2,278,604
     parameters, at width 0.5 1,366,792, at 1.5 3,503,624, at 2.0 7,393,996.
+    Raises ArgumentError for another width.
+    Source: Ma et al. 2018, "Practical Guidelines for Efficient CNN Architecture Design".
     """
     if width not in CHANNELS:
         raise ArgumentError(f"shufflenet_v2: width must be one of {list(CHANNELS)}, got {width!r}")

@@ -65,6 +65,7 @@ def squeezenet1_0(
 
     Poolings round up. The first convolution pads nothing, as in torchvision.  1,248,424 parameters.
     score_activation: what comes after the last convolution; None suits scores that may be negative.
+    Source: Iandola et al. 2016, "AlexNet-level accuracy with 50x fewer parameters".
     """
     features = nn.Sequential(
         conv_relu(in_channels, 96, 7, stride=2, padding=0), _pool(),
@@ -84,6 +85,7 @@ def squeezenet1_1(
     Poolings stand earlier and the first convolution is 3x3 with 64 filters: 2.4 times less to
     compute.  1,235,496 parameters.
     score_activation: see `squeezenet1_0`.
+    Source: Iandola et al. 2016, "AlexNet-level accuracy with 50x fewer parameters".
     """
     features = nn.Sequential(
         conv_relu(in_channels, 64, 3, stride=2, padding=0), _pool(),

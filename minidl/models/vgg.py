@@ -85,65 +85,103 @@ KERAS = Source(
 
 @register(_torchvision(11))
 def vgg11(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-11, column A.  (N, 224, 224, C) -> (N, num_classes).  132,863,336 parameters."""
+    """VGG-11, column A.  (N, 224, 224, C) -> (N, num_classes).  132,863,336 parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(11, num_classes, in_channels, input_size)
 
 
 @register()
 def vgg11_lrn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-11 with local response normalisation, column A-LRN.  Same shapes and parameters."""
+    """VGG-11 with local response normalisation, column A-LRN.  Same shapes and parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(11, num_classes, in_channels, input_size, "response")
 
 
 @register(_torchvision(11, batch_norm=True))
 def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-11 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes)."""
+    """VGG-11 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes).
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1; Ioffe and
+    Szegedy 2015, "Batch Normalization".
+    """
     return _vgg(11, num_classes, in_channels, input_size, "batch")
 
 
 @register(_torchvision(13))
 def vgg13(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-13, column B.  (N, 224, 224, C) -> (N, num_classes).  133,047,848 parameters."""
+    """VGG-13, column B.  (N, 224, 224, C) -> (N, num_classes).  133,047,848 parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(13, num_classes, in_channels, input_size)
 
 
 @register(_torchvision(13, batch_norm=True))
 def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-13 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes)."""
+    """VGG-13 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes).
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1; Ioffe and
+    Szegedy 2015, "Batch Normalization".
+    """
     return _vgg(13, num_classes, in_channels, input_size, "batch")
 
 
 @register()
 def vgg16c(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-16 with 1x1 convolutions, column C.  Shapes as vgg16.  133,638,952 parameters."""
+    """VGG-16 with 1x1 convolutions, column C.  Shapes as vgg16.  133,638,952 parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(16, num_classes, in_channels, input_size, pointwise=True)
 
 
 @register()
 def vgg16c_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-16 of column C with batch normalisation.  Shapes as vgg16."""
+    """VGG-16 of column C with batch normalisation.  Shapes as vgg16.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1; Ioffe and
+    Szegedy 2015, "Batch Normalization".
+    """
     return _vgg(16, num_classes, in_channels, input_size, "batch", pointwise=True)
 
 
 @register(_torchvision(16), KERAS)
 def vgg16(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-16, column D.  (N, 224, 224, C) -> (N, num_classes).  138,357,544 parameters."""
+    """VGG-16, column D.  (N, 224, 224, C) -> (N, num_classes).  138,357,544 parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(16, num_classes, in_channels, input_size)
 
 
 @register(_torchvision(16, batch_norm=True))
 def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-16 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes)."""
+    """VGG-16 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes).
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1; Ioffe and
+    Szegedy 2015, "Batch Normalization".
+    """
     return _vgg(16, num_classes, in_channels, input_size, "batch")
 
 
 @register(_torchvision(19), KERAS)
 def vgg19(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-19, column E.  (N, 224, 224, C) -> (N, num_classes).  143,667,240 parameters."""
+    """VGG-19, column E.  (N, 224, 224, C) -> (N, num_classes).  143,667,240 parameters.
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1.
+    """
     return _vgg(19, num_classes, in_channels, input_size)
 
 
 @register(_torchvision(19, batch_norm=True))
 def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, input_size: int = 224) -> Network:
-    """VGG-19 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes)."""
+    """VGG-19 with batch normalisation.  (N, 224, 224, in_channels) -> (N, num_classes).
+
+    Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1; Ioffe and
+    Szegedy 2015, "Batch Normalization".
+    """
     return _vgg(19, num_classes, in_channels, input_size, "batch")

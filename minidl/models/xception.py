@@ -86,6 +86,7 @@ def xception(num_classes: int = 1000, in_channels: int = 3) -> Network:
     """Xception, figure 5, as Keras has it.  (N, 299, 299, in_channels) -> (N, num_classes).
 
     22,855,952 parameters, and 54,528 running statistics.
+    Source: Chollet 2017, "Deep Learning with Depthwise Separable Convolutions".
     """
     middle = (Block(728, (728, 728, 728), pool=False) for _ in range(8))
     body = nn.Sequential(

@@ -16,7 +16,7 @@ __all__ = [
 
 
 class Identity(Module):
-    """Returns x itself."""
+    """x itself, of any shape."""
 
     def forward(self, x: Any) -> Any:
         return x
@@ -38,19 +38,31 @@ class _Activation(Module):
 
 
 class ReLU(_Activation):
-    """max(x, 0)."""
+    """max(x, 0) for each element.  (...) -> (...).
+
+    Raises as `ops.relu` does.
+    Source: Nair and Hinton 2010.
+    """
 
     function = ops.relu
 
 
 class ReLU6(_Activation):
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6) for each element.  (...) -> (...).
+
+    Raises as `ops.relu6` does.
+    Source: Howard et al. 2017, "MobileNets".
+    """
 
     function = ops.relu6
 
 
 class LeakyReLU(_Activation):
-    """x, multiplied by `negative_slope` where it is negative."""
+    """x, multiplied by `negative_slope` where it is negative.  (...) -> (...).
+
+    Raises as `ops.leaky_relu` does.
+    Source: Maas et al. 2013.
+    """
 
     function = ops.leaky_relu
 
@@ -62,6 +74,7 @@ class PReLU(Module):
     """x, multiplied by a trained weight where it is negative.  (..., C) -> (..., C).
 
     weight: (num_parameters,), one for all channels or one for each.
+    Raises as `ops.prelu` does, and ArgumentError for num_parameters below 1.
     Source: He et al. 2015, "Delving Deep into Rectifiers".
     """
 
@@ -80,7 +93,11 @@ class PReLU(Module):
 
 
 class ELU(_Activation):
-    """x, or alpha * (exp(x) - 1) where x is negative."""
+    """x, or alpha * (exp(x) - 1) where x is negative.  (...) -> (...).
+
+    Raises as `ops.elu` does.
+    Source: Clevert et al. 2015.
+    """
 
     function = ops.elu
 
@@ -89,33 +106,50 @@ class ELU(_Activation):
 
 
 class Sigmoid(_Activation):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)) for each element.  (...) -> (...).
+
+    Raises as `ops.sigmoid` does.
+    """
 
     function = ops.sigmoid
 
 
 class Hardsigmoid(_Activation):
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6 for each element.  (...) -> (...).
+
+    Raises as `ops.hardsigmoid` does.
+    Source: Courbariaux et al. 2015, as in Howard et al. 2019.
+    """
 
     function = ops.hardsigmoid
 
 
 class SiLU(_Activation):
-    """x * sigmoid(x), also called swish."""
+    """x * sigmoid(x) for each element, also called swish.  (...) -> (...).
+
+    Raises as `ops.silu` does.
+    Source: Ramachandran et al. 2017.
+    """
 
     function = ops.silu
 
 
 class Hardswish(_Activation):
-    """x * relu6(x + 3) / 6."""
+    """x * relu6(x + 3) / 6 for each element.  (...) -> (...).
+
+    Raises as `ops.hardswish` does.
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
+    """
 
     function = ops.hardswish
 
 
 class GELU(_Activation):
-    """x * P(X <= x) for a standard normal X.
+    """x * P(X <= x) for a standard normal X, for each element.  (...) -> (...).
 
     approximate: "none", or "tanh" for a close formula.
+    Raises as `ops.gelu` does.
+    Source: Hendrycks and Gimpel 2016.
     """
 
     function = ops.gelu
@@ -125,7 +159,12 @@ class GELU(_Activation):
 
 
 class Softplus(_Activation):
-    """log(1 + exp(beta * x)) / beta."""
+    """log(1 + exp(beta * x)) / beta for each element.  (...) -> (...).
+
+    Raises as `ops.softplus` does.
+    Source: Dugas et al. 2001, "Incorporating Second-Order Functional Knowledge for Better Option
+    Pricing".
+    """
 
     function = ops.softplus
 
@@ -134,19 +173,31 @@ class Softplus(_Activation):
 
 
 class Mish(_Activation):
-    """x * tanh(softplus(x))."""
+    """x * tanh(softplus(x)) for each element.  (...) -> (...).
+
+    Raises as `ops.mish` does.
+    Source: Misra 2019.
+    """
 
     function = ops.mish
 
 
 class Tanh(_Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent of each element.  (...) -> (...).
+
+    Raises as `ops.tanh` does.
+    """
 
     function = ops.tanh
 
 
 class Softmax(_Activation):
-    """exp(x) / sum(exp(x)) along `axis`."""
+    """exp(x) / sum(exp(x)) along `axis`.  (...) -> (...).
+
+    Raises as `ops.softmax` does.
+    Source: Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network
+    Outputs".
+    """
 
     function = ops.softmax
 
@@ -155,7 +206,10 @@ class Softmax(_Activation):
 
 
 class LogSoftmax(_Activation):
-    """log(softmax(x)) along `axis`."""
+    """log(softmax(x)) along `axis`.  (...) -> (...).
+
+    Raises as `ops.log_softmax` does.
+    """
 
     function = ops.log_softmax
 

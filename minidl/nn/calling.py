@@ -21,7 +21,8 @@ def functional_call(module: Module, state: Mapping[str, Any], inputs: Any, **set
         module's own are used for names that are left out.
     inputs: the module's arguments as a tuple, or its one argument.
     The module is left unchanged; running statistics are updated in copies.
-    Raises StateError for names that the module doesn't have, ShapeError for arrays of other shapes.
+    Raises DTypeError for what is no module, StateError for names that the module doesn't have,
+    ShapeError for arrays of other shapes.
     """
     if not isinstance(module, Module):
         raise DTypeError(f"functional_call expected a module, got {type(module).__name__}")
@@ -70,7 +71,8 @@ def gradcheck(
     Small functions have every entry of their Jacobian checked, large ones random directions.
     Returns True. Raises GradError naming the worst entry, and what the pattern of the errors
     suggests; ShapeError for a gradient of another shape than its input; DTypeError for float32,
-    whose differences are noise (`module.astype(np.float64)`).
+    whose differences are noise (`module.astype(np.float64)`); ArgumentError for `backward` with a
+    module, for no input that needs a gradient and for settings out of range.
     """
     if not isinstance(fn, Module):
         return gradcheck_function(fn, inputs, eps, atol, rtol, order, backward=backward)

@@ -23,7 +23,10 @@ class ModuleList(Module):
             self.append(module)
 
     def append(self, module: Module) -> "ModuleList":
-        """Add a module at the end."""
+        """Add a module at the end.
+
+        Raises DTypeError for what is no Module.
+        """
         if not isinstance(module, Module):
             raise DTypeError(
                 f"{type(self).__name__} expected Modules, got {type(module).__name__}: "
@@ -71,12 +74,15 @@ class ModuleDict(Module):
             self[name] = module
 
     def keys(self) -> Iterator[str]:
+        """Iterate over the names."""
         return (name for name, _ in self.items())
 
     def values(self) -> Iterator[Module]:
+        """Iterate over the modules."""
         return (module for _, module in self.items())
 
     def items(self) -> Iterator[tuple[str, Module]]:
+        """Iterate over (name, module)."""
         return self.named_children()
 
     def __getitem__(self, name: str) -> Module:

@@ -76,6 +76,8 @@ class Conv2d(_Convolution):
     weight: (kh, kw, in_channels/groups, out_channels); bias: (out_channels,).
     padding: an int, a pair, ((top, bottom), (left, right)), "valid" or "same".
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
+    Raises as `ops.conv2d` does.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
 
     function = ops.conv2d
@@ -127,6 +129,9 @@ class ConvTranspose2d(_Convolution):
 
     OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 + output_padding; with "same",
     OH = H * stride.  weight: (kh, kw, out_channels/groups, in_channels); bias: (out_channels,).
+    Raises as `ops.conv_transpose2d` does.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", section
+    4.
     """
 
     function = ops.conv_transpose2d
@@ -174,6 +179,8 @@ class DepthwiseConv2d(_Convolution):
 
     Each channel has its own filters.
     weight: (kh, kw, channels, multiplier); bias: (channels * multiplier,).
+    Raises as `ops.depthwise_conv2d` does.
+    Source: Howard et al. 2017, "MobileNets", section 3.1.
     """
 
     function = ops.depthwise_conv2d
@@ -214,6 +221,8 @@ class PointwiseConv2d(Conv2d):
     """A 1x1 convolution: the same Linear for every pixel.  (N, H, W, in) -> (N, H, W, out).
 
     weight: (1, 1, in_channels, out_channels); bias: (out_channels,).
+    Raises as `ops.conv2d` does.
+    Source: Lin et al. 2013, "Network In Network", section 3.1.
     """
 
     def __init__(

@@ -25,14 +25,22 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """Sets each element to 0 with probability p in training and divides the others by 1 - p."""
+    """Sets each element to 0 with probability p in training and divides the others by 1 - p.
+
+    Raises as `ops.dropout` does.
+    Source: Srivastava et al. 2014, "Dropout".
+    """
 
     function = ops.dropout
 
 
 class Dropout2d(_Dropout):
-    """In training, each channel of an image is dropped with probability p and the others grow by
-    1/(1 - p).  (N, H, W, C) -> (N, H, W, C)."""
+    """Drops whole channels of an image in training.  (N, H, W, C) -> (N, H, W, C).
+
+    A channel is dropped with probability p; the others grow by 1 / (1 - p).
+    Raises as `ops.dropout2d` does, and ArgumentError for a p outside of 0 to 1.
+    Source: Tompson et al. 2015, "Efficient Object Localization", section 3.2.
+    """
 
     function = ops.dropout2d
 
@@ -42,6 +50,7 @@ class StochasticDepth(_Dropout):
 
     (N, ...) -> the same.  It ends a branch, before the sum with its shortcut.
     mode: "row": each sample by itself; "batch": all together.
+    Raises as `ops.stochastic_depth` does.
     Source: Huang et al. 2016, "Deep Networks with Stochastic Depth".
     """
 

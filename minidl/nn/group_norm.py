@@ -31,6 +31,7 @@ class _OwnNorm(Module):
 class GroupNorm(_OwnNorm):
     """Normalization of each image over groups of adjacent channels.  (N, ..., C) -> (N, ..., C).
 
+    Raises as `ops.group_norm` does, and ArgumentError for groups that don't divide num_channels.
     Source: Wu and He 2018, "Group Normalization".
     """
 
@@ -67,6 +68,8 @@ class InstanceNorm2d(_OwnNorm):
 
     Uses the image's own mean and variance, also in evaluation mode; there are no running
     statistics.
+    Raises as `ops.instance_norm` does, and ArgumentError for num_features below 1 or a negative
+    eps.
     Source: Ulyanov et al. 2016, "Instance Normalization".
     """
 

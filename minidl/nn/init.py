@@ -51,6 +51,9 @@ def gain(nonlinearity: str | None) -> float:
     """Return the factor of the standard deviation that compensates for a nonlinearity.
 
     Smooth relatives of ReLU, such as "silu", have ReLU's.
+    Raises ArgumentError for an unknown one.
+    Source: He et al. 2015, "Delving Deep into Rectifiers", for ReLU and its kin; 5 / 3 for tanh is
+    that of PyTorch.
     """
     known = [*GAINS, *(name for name in BY_NAME if name not in GAINS)]
     if nonlinearity not in known:
@@ -86,7 +89,11 @@ def skipped() -> Iterator[None]:
 
 
 def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Fill with uniform numbers from low to high."""
+    """Fill with uniform numbers from low to high.
+
+    tensor: floats of any shape; it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor.
+    """
     _check(tensor)
     if _skipping.get():
         return tensor
@@ -101,7 +108,11 @@ def uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill with Gaussian numbers."""
+    """Fill with Gaussian numbers.
+
+    tensor: floats of any shape; it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor.
+    """
     _check(tensor)
     if not _skipping.get():
         tensor.data[...] = random.generator().normal(mean, std, tensor.shape)
@@ -109,7 +120,11 @@ def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def constant(tensor: Tensor, value: float) -> Tensor:
-    """Fill with `value`."""
+    """Fill with `value`.
+
+    tensor: floats of any shape; it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor.
+    """
     _check(tensor)
     if not _skipping.get():
         tensor.data[...] = value
@@ -117,12 +132,20 @@ def constant(tensor: Tensor, value: float) -> Tensor:
 
 
 def zeros(tensor: Tensor) -> Tensor:
-    """Fill with 0."""
+    """Fill with 0.
+
+    tensor: floats of any shape; it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor.
+    """
     return constant(tensor, 0.0)
 
 
 def ones(tensor: Tensor) -> Tensor:
-    """Fill with 1."""
+    """Fill with 1.
+
+    tensor: floats of any shape; it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor.
+    """
     return constant(tensor, 1.0)
 
 
@@ -147,7 +170,12 @@ def xavier_uniform(
     fan_in: int | None = None,
     fan_out: int | None = None,
 ) -> Tensor:
-    """Fill uniformly with variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
+    """Fill uniformly with variance 2 gain^2 / (fan_in + fan_out).
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: Glorot and Bengio 2010.
+    """
     return _uniform_of(tensor, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
@@ -158,7 +186,12 @@ def xavier_normal(
     fan_in: int | None = None,
     fan_out: int | None = None,
 ) -> Tensor:
-    """Fill with a Gaussian of variance 2 gain^2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
+    """Fill with a Gaussian of variance 2 gain^2 / (fan_in + fan_out).
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: Glorot and Bengio 2010.
+    """
     return normal(tensor, 0.0, _xavier_std(tensor, gain, fan_in, fan_out))
 
 
@@ -177,7 +210,12 @@ def kaiming_uniform(
     nonlinearity: str | None = "relu",
     fan: int | None = None,
 ) -> Tensor:
-    """Fill uniformly with variance gain^2 / fan.  He et al. 2015, equations 10 and 14."""
+    """Fill uniformly with variance gain^2 / fan.
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: He et al. 2015, equations 10 and 14.
+    """
     return _uniform_of(tensor, _kaiming_std(tensor, mode, nonlinearity, fan))
 
 
@@ -188,24 +226,39 @@ def kaiming_normal(
     nonlinearity: str | None = "relu",
     fan: int | None = None,
 ) -> Tensor:
-    """Fill with a Gaussian of variance gain^2 / fan.  He et al. 2015, equations 10 and 14."""
+    """Fill with a Gaussian of variance gain^2 / fan.
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: He et al. 2015, equations 10 and 14.
+    """
     return normal(tensor, 0.0, _kaiming_std(tensor, mode, nonlinearity, fan))
 
 
 def lecun_uniform(tensor: Tensor, fan_in: int | None = None) -> Tensor:
-    """Fill uniformly with variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp", eq. 16."""
+    """Fill uniformly with variance 1 / fan_in.
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: LeCun et al. 1998, "Efficient BackProp", eq. 16.
+    """
     return kaiming_uniform(tensor, nonlinearity=None, fan=fan_in)
 
 
 def lecun_normal(tensor: Tensor, fan_in: int | None = None) -> Tensor:
-    """Fill with a Gaussian of variance 1 / fan_in.  LeCun et al. 1998, "Efficient BackProp"."""
+    """Fill with a Gaussian of variance 1 / fan_in.
+
+    tensor: floats, (in, out) or (kh, kw, in, out); it is filled in place and returned.
+    Raises DTypeError for other than a float Tensor, ShapeError where its fans can't be told.
+    Source: LeCun et al. 1998, "Efficient BackProp".
+    """
     return kaiming_normal(tensor, nonlinearity=None, fan=fan_in)
 
 
 def orthogonal(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill with orthogonal rows or columns, whichever are fewer, of length `gain`.
 
-    A convolution's weight counts as a matrix (kh*kw*in, out).
+    A convolution's weight counts as a matrix (kh * kw * in, out).
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning".
     """
     fan_in, _ = fans(tensor)

@@ -19,6 +19,7 @@ class Linear(Module):
     activation: None, "relu", "relu6", "leaky_relu", "tanh" or "sigmoid".
     The weights start with variance gain^2 / in_features, with the gain of the activation; the bias
     at 0.
+    Raises as `ops.linear` does, and ArgumentError for sizes below 1 or an unknown activation.
     """
 
     family = "linear"
@@ -61,6 +62,8 @@ class Embedding(Module):
     """A table of rows, looked up by index.  Integers of any shape -> (*shape, embedding_dim).
 
     weight: (num_embeddings, embedding_dim), initialized from a Gaussian.
+    Raises as `ops.embedding` does, and ArgumentError for sizes below 1.
+    Source: Bengio et al. 2003, "A Neural Probabilistic Language Model", section 2.
     """
 
     function = ops.embedding

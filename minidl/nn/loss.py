@@ -42,6 +42,8 @@ class CrossEntropyLoss(_Loss):
     label_smoothing: the fraction of each target, 0 to 1, that is spread evenly over all classes.
     reduction: "mean" over the rows that count, "sum", or "none" for (N,) or (N, ...).
     Raises as `ops.cross_entropy` does.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108;
+    label_smoothing: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
     """
 
     function = ops.cross_entropy
@@ -93,6 +95,7 @@ class NLLLoss(_Loss):
     Called with log-probabilities (N, C) or (N, ..., C) and integer labels (N,) or (N, ...).
     weight, ignore_index, reduction: as for CrossEntropyLoss.
     Raises as `ops.nll_loss` does.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108.
     """
 
     function = ops.nll_loss
@@ -126,6 +129,7 @@ class BCEWithLogitsLoss(_Loss):
     weight: a factor of each element's loss; pos_weight: of positive targets, such as (C,).
     reduction: "mean" over all elements, "sum", or "none".
     Raises as `ops.binary_cross_entropy_with_logits` does.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90.
     """
 
     function = ops.binary_cross_entropy_with_logits
@@ -183,6 +187,7 @@ class KLDivLoss(_Loss):
     reduction: "batchmean", the sum divided by N, is the divergence itself; "mean" divides by the
         number of elements; "sum", or "none".
     Raises as `ops.kl_div` does.
+    Source: Kullback and Leibler 1951.
     """
 
     function = ops.kl_div
@@ -305,6 +310,7 @@ class HuberLoss(_Loss):
     Called with predictions and targets (N, ...), of one shape and dtype.  delta: above 0.
     reduction: "mean" over all elements, "sum", or "none".
     Raises as `ops.huber_loss` does.
+    Source: Huber 1964, "Robust Estimation of a Location Parameter".
     """
 
     function = ops.huber_loss

@@ -178,6 +178,7 @@ class Module(Hooked):
         return walk(self, prefix)
 
     def modules(self) -> Iterator["Module"]:
+        """Iterate over itself and all parts, each once."""
         return (module for _, module in self.named_modules())
 
     def _named_state(self, kind: type[Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -194,6 +195,7 @@ class Module(Hooked):
         return _each_once(self._named_state(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
+        """Iterate over all parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
@@ -201,6 +203,7 @@ class Module(Hooked):
         return _each_once(self._named_state(Buffer))
 
     def buffers(self) -> Iterator[Buffer]:
+        """Iterate over all buffers, each once."""
         return (buffer for _, buffer in self.named_buffers())
 
     @property
@@ -216,7 +219,7 @@ class Module(Hooked):
     # State
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers by dotted name."""
+        """Copies of all parameters and buffers by dotted name, each of its shape."""
         return {name: value.data.copy() for name, value in self._named_tensors()}
 
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -229,6 +232,7 @@ class Module(Hooked):
             and one StateError lists all that is wrong. Otherwise what fits is loaded.
         Arrays are converted to the dtype of what they are loaded into. One may be a StoredArray,
         which is read only if it is loaded, once all of them are verified.
+        Raises DTypeError for what is no mapping, StateError for arrays that don't fit.
         """
         if not isinstance(state, Mapping):
             raise DTypeError(
@@ -331,7 +335,10 @@ class Module(Hooked):
         return self
 
     def astype(self: Self, dtype: Any) -> Self:
-        """Convert its parameters and float buffers in place; gradients are forgotten."""
+        """Convert its parameters and float buffers in place; gradients are forgotten.
+
+        Raises DTypeError for other than float32 and float64.
+        """
         dtype = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
         if dtype not in (np.float32, np.float64):
             raise DTypeError(f"Module.astype expected float32 or float64, got {dtype}")

@@ -92,6 +92,8 @@ class BatchNorm1d(_BatchNorm):
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
     the running statistics and leaves them unchanged.
+    Raises as `ops.batch_norm` does, and ArgumentError for a negative eps or a momentum outside of 0
+    to 1.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
@@ -104,6 +106,8 @@ class BatchNorm2d(_BatchNorm):
     eps is added to the variance; momentum is the new value's weight in the running statistics.
     Called with `residual=`, adds it before the activation. In evaluation mode or frozen, it uses
     the running statistics and leaves them unchanged.
+    Raises as `ops.batch_norm` does, and ArgumentError for a negative eps or a momentum outside of 0
+    to 1.
     Source: Ioffe and Szegedy 2015, "Batch Normalization".
     """
 
@@ -114,6 +118,7 @@ class LayerNorm(Module):
     """Normalization of each row over its last axes.  (..., *normalized_shape) -> the same.
 
     normalized_shape: an int or several; weight, bias: of that shape.
+    Raises as `ops.layer_norm` does, and ArgumentError for no axis or a negative eps.
     Source: Ba et al. 2016, "Layer Normalization".
     """
 
@@ -149,6 +154,7 @@ class LayerNorm(Module):
 class LocalResponseNorm(Module):
     """Division of each activation by those of `size` neighboring channels.  (N, H, W, C).
 
+    Raises as `ops.local_response_norm` does.
     Source: Krizhevsky et al. 2012; alpha is divided by size, as in PyTorch.
     """
 

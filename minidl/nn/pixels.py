@@ -15,6 +15,7 @@ __all__ = ["PixelShuffle", "PixelUnshuffle", "ReflectionPad2d"]
 class PixelShuffle(Module):
     """Channels rearranged as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
 
+    Raises as `ops.pixel_shuffle` does.
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution".
     """
 
@@ -32,7 +33,12 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """The inverse of PixelShuffle.  (N, H * r, W * r, C) -> (N, H, W, C * r * r)."""
+    """The inverse of PixelShuffle.  (N, H * r, W * r, C) -> (N, H, W, C * r * r).
+
+    Raises as `ops.pixel_unshuffle` does, and ArgumentError for a factor below 1.
+    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4,
+    undone.
+    """
 
     function = ops.pixel_unshuffle
 
@@ -51,6 +57,7 @@ class ReflectionPad2d(Module):
     """Borders that mirror the image.  (N, H, W, C) -> (N, top + H + bottom, left + W + right, C).
 
     padding: an int, a pair, or ((top, bottom), (left, right)).
+    Raises as `ops.reflection_pad2d` does.
     """
 
     function = ops.reflection_pad2d

@@ -32,6 +32,9 @@ class MaxPool2d(_Pool):
     """The maximum of each window.  (N, H, W, C) -> (N, OH, OW, C).
 
     stride: the kernel size where left out.  ceil_mode: keep a last partial window.
+    Raises as `ops.max_pool2d` does.
+    Source: Scherer et al. 2010, "Evaluation of Pooling Operations in Convolutional Architectures
+    for Object Recognition".
     """
 
     function = ops.max_pool2d
@@ -46,6 +49,9 @@ class AvgPool2d(_Pool):
     """The mean of each window.  (N, H, W, C) -> (N, OH, OW, C).
 
     Padding is left out of the mean unless `count_include_pad`.
+    Raises as `ops.avg_pool2d` does.
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", whose
+    subsampling has a trained factor and bias besides.
     """
 
     function = ops.avg_pool2d
@@ -71,7 +77,11 @@ class AvgPool2d(_Pool):
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each channel.  (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`."""
+    """The mean of each channel.  (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`.
+
+    Raises as `ops.global_avg_pool2d` does.
+    Source: Lin et al. 2013, "Network In Network", section 3.2.
+    """
 
     family = "pooling"
     function = ops.global_avg_pool2d
@@ -104,6 +114,7 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     """The mean of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
 
     output_size: an int, a pair of ints, or None for the image's own size.
+    Raises as `ops.adaptive_avg_pool2d` does.
     """
 
     function = ops.adaptive_avg_pool2d
@@ -113,6 +124,7 @@ class AdaptiveMaxPool2d(_AdaptivePool):
     """The maximum of each of OH x OW windows.  (N, H, W, C) -> (N, OH, OW, C).
 
     output_size: an int, a pair of ints, or None for the image's own size.
+    Raises as `ops.adaptive_max_pool2d` does.
     """
 
     function = ops.adaptive_max_pool2d

@@ -39,7 +39,8 @@ class FeaturePyramid(Module):
     extra_blocks: "maxpool" adds every second pixel of the last map returned; "p6p7" adds two maps
         by convolutions of stride 2 of the last map given.
     The state has the names of torchvision's FeaturePyramidNetwork.
-    Raises ShapeError where the maps aren't those of `in_channels`.
+    Raises ShapeError where the maps aren't those of `in_channels`, ArgumentError for channels below
+    1 and for other extra_blocks.
     Source: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", section 3; "p6p7":
     Lin et al. 2017, "Focal Loss for Dense Object Detection", section 4.
     """

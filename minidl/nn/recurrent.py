@@ -160,6 +160,8 @@ class RNN(_Recurrent):
     lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
     last state is that of a row's own last step.
     nonlinearity: "tanh" or "relu".
+    Raises as `ops.rnn` does, and ArgumentError for sizes below 1 and for dropout without a second
+    layer.
     Source: Elman 1990.
     """
 
@@ -205,6 +207,8 @@ class LSTM(_Recurrent):
     lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
     last state is that of a row's own last step.
     The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
+    Raises as `ops.lstm` does, and ArgumentError for sizes below 1 and for dropout without a second
+    layer.
     Source: Hochreiter and Schmidhuber 1997; both directions: Graves and Schmidhuber 2005.
     """
 
@@ -234,6 +238,8 @@ class GRU(_Recurrent):
     (num_layers*directions, N, H), as in PyTorch.
     lengths: in a call, how many steps of each row count, (N,). Outputs after them are 0, and the
     last state is that of a row's own last step.
+    Raises as `ops.gru` does, and ArgumentError for sizes below 1 and for dropout without a second
+    layer.
     Source: Cho et al. 2014, the form that resets after the product.
     """
 

@@ -30,6 +30,7 @@ class RoIAlign(_RoI):
 
     (N, H, W, C) and boxes (K, 5): image number, x1, y1, x2, y2 -> (K, OH, OW, C).
     The settings are those of `ops.roi_align`.
+    Raises as `ops.roi_align` does.
     Source: He et al. 2017, "Mask R-CNN", section 3.
     """
 
@@ -63,6 +64,7 @@ class RoIPool(_RoI):
     """Each box of the feature maps at one size, by the maxima of whole pixels.
 
     (N, H, W, C) and boxes (K, 5): image number, x1, y1, x2, y2 -> (K, OH, OW, C).
+    Raises as `ops.roi_pool` does.
     Source: Girshick 2015, "Fast R-CNN", section 2.1.
     """
 

@@ -15,7 +15,10 @@ __all__ = ["Flatten", "Upsample", "ZeroPad2d"]
 
 
 class Flatten(Module):
-    """(N, ...) -> (N, features) with the last axis fastest: features in the order (H, W, C)."""
+    """(N, ...) -> (N, features) with the last axis fastest: features in the order (H, W, C).
+
+    Raises ShapeError for an array without axes.
+    """
 
     def forward(self, x: Any) -> Any:
         check_array("Flatten", x)
@@ -25,7 +28,10 @@ class Flatten(Module):
 
 
 class ZeroPad2d(Module):
-    """Zeros around images.  padding: an int, a pair, or ((top, bottom), (left, right))."""
+    """Zeros around images.  padding: an int, a pair, or ((top, bottom), (left, right)).
+
+    Raises ArgumentError for a padding that isn't of numbers, ShapeError for other than images.
+    """
 
     def __init__(self, padding: Any) -> None:
         if isinstance(padding, str):
@@ -46,6 +52,7 @@ class Upsample(Module):
     """Enlarged images.  (N, H, W, C) -> (N, floor(H * scale), floor(W * scale), C).
 
     mode: "nearest" or "bilinear".
+    Raises as `ops.upsample` does.
     """
 
     function = ops.upsample

@@ -61,7 +61,11 @@ def _constant(output: Any) -> Any:
 
 @primitive(flops=each, oracle=lambda torch, x: torch.relu(x))
 def relu(x):
-    """Return max(x, 0).  Source: Nair and Hinton 2010."""
+    """Return max(x, 0).
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Nair and Hinton 2010.
+    """
     return kernels.use("activation").activate(x, "relu")
 
 
@@ -72,7 +76,11 @@ def _(g, output):
 
 @primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.relu6(x))
 def relu6(x):
-    """Return min(max(x, 0), 6).  Source: Howard et al. 2017, "MobileNets"."""
+    """Return min(max(x, 0), 6).
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Howard et al. 2017, "MobileNets".
+    """
     return kernels.use("activation").activate(x, "relu6")
 
 
@@ -86,7 +94,11 @@ def _(g, output):
     oracle=lambda torch, x, negative_slope=0.01: torch.nn.functional.leaky_relu(x, negative_slope),
 )
 def leaky_relu(x, *, negative_slope=0.01):
-    """Return x, multiplied by `negative_slope` where negative.  Source: Maas et al. 2013."""
+    """Return x, multiplied by `negative_slope` where negative.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Maas et al. 2013.
+    """
     slope = real("leaky_relu", "negative_slope", negative_slope)
     return kernels.use("activation").prelu(x, np.full(1, slope, x.dtype))
 
@@ -98,7 +110,11 @@ def _(g, x, negative_slope):
 
 @primitive(flops=each, oracle=lambda torch, x, alpha=1.0: torch.nn.functional.elu(x, alpha))
 def elu(x, *, alpha=1.0):
-    """Return x, or alpha * (exp(x) - 1) where x is negative.  Source: Clevert et al. 2015."""
+    """Return x, or alpha * (exp(x) - 1) where x is negative.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Clevert et al. 2015.
+    """
     alpha = real("elu", "alpha", alpha)
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 

@@ -128,7 +128,8 @@ def _largest(x: np.ndarray, size: Pair) -> np.ndarray:
 def adaptive_max_pool2d(x, output_size):
     """Return the maximum of each of OH x OW windows; the first of equal ones takes the gradient.
 
-    (N, H, W, C) -> (N, OH, OW, C).  output_size and errors: as for adaptive_avg_pool2d.
+    (N, H, W, C) -> (N, OH, OW, C).  output_size: as for adaptive_avg_pool2d.
+    Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
     """
     return adaptive_max_pool2d_forward(x, size=_size("adaptive_max_pool2d", x, output_size))
 

@@ -23,7 +23,11 @@ def _size(output: Any, x: np.ndarray, **settings: Any) -> int:
 
 @primitive(flops=_size, oracle=lambda torch, x, axis: torch.cumsum(x, axis), any_dtype=True)
 def cumsum(x, *, axis):
-    """Return the cumulative sum along `axis`."""
+    """Return the cumulative sum along `axis`.
+
+    The result has the shape of x. Raises ShapeError for an axis that x doesn't have, ArgumentError
+    for none or several.
+    """
     axis = one_axis("cumsum", axis, x.shape)
     wide = np.float64 if x.dtype.kind == "f" else None  # long sums of float32 lose digits
     sums = np.cumsum(x, axis, dtype=wide)
@@ -44,7 +48,10 @@ def _(g, axis):
     any_dtype=True,
 )
 def argsort(x, *, axis=-1, descending=False):
-    """Return the indices that sort x along `axis`, stably; NaNs are the largest."""
+    """Return the indices that sort x along `axis`, stably; NaNs are the largest.
+
+    Raises ShapeError for an axis that x doesn't have, ArgumentError for several axes.
+    """
     axis = one_axis("argsort", axis, x.shape)
     if not flag("argsort", "descending", descending):
         return np.argsort(x, axis, kind="stable")
@@ -64,7 +71,11 @@ class Sorted(NamedTuple):
     )
 )
 def sort(x, axis=-1, descending=False):
-    """Return x sorted along `axis` and the indices that sort it, as `(values, indices)`."""
+    """Return x sorted along `axis` and the indices that sort it, as `(values, indices)`.
+
+    Both are of the shape of x. Raises ShapeError for an axis that x doesn't have, ArgumentError for
+    several axes.
+    """
     indices = argsort(x, axis=axis, descending=descending)
     return Sorted(gather(x, axis, indices), indices)
 
@@ -83,7 +94,12 @@ def _extreme_place(who: str, find: Any, x: np.ndarray, axis: Any, keepdims: bool
     any_dtype=True,
 )
 def argmax(x, *, axis=None, keepdims=False):
-    """Return the index of the first largest along `axis`, or in flattened x; no gradient."""
+    """Return the index of the first largest along `axis`, or in flattened x; no gradient.
+
+    The result is of int64 and lacks the axis, or with keepdims has it with length 1.
+    Raises ShapeError for an axis that x doesn't have and for no elements, ArgumentError for several
+    axes.
+    """
     return _extreme_place("argmax", np.argmax, x, axis, keepdims)
 
 
@@ -93,7 +109,12 @@ def argmax(x, *, axis=None, keepdims=False):
     any_dtype=True,
 )
 def argmin(x, *, axis=None, keepdims=False):
-    """Return the index of the first smallest along `axis`, or in flattened x; no gradient."""
+    """Return the index of the first smallest along `axis`, or in flattened x; no gradient.
+
+    The result is of int64 and lacks the axis, or with keepdims has it with length 1.
+    Raises ShapeError for an axis that x doesn't have and for no elements, ArgumentError for several
+    axes.
+    """
     return _extreme_place("argmin", np.argmin, x, axis, keepdims)
 
 
@@ -107,7 +128,8 @@ def gather(x, axis, index):
     index: integers, with as many axes as x, and no longer than x along the others.  Returns the
         shape
     of index: for axis=1, output[i, j] = x[i, index[i, j]].
-    Raises ShapeError for an index of another shape, ArgumentError for one out of range.
+    Raises ShapeError for an index of another shape, DTypeError for one that isn't of integers,
+    ArgumentError for one out of range.
     """
     check_arrays("gather", x=x, index=index)
     axis = one_axis("gather", axis, x.shape)

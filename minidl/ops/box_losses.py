@@ -93,7 +93,8 @@ def generalized_box_iou_loss(boxes1, boxes2, *, reduction="mean", eps=1e-7):
     It falls as boxes come nearer, even where they don't overlap yet.
     boxes1, boxes2: (n, 4), of one dtype.  eps: added to the two areas that are divided by.
     reduction: "mean", "sum", or "none" for the losses (n,).
-    Raises ShapeError or DTypeError where shapes or dtypes differ, or for the mean of no boxes.
+    Raises ShapeError or DTypeError where shapes or dtypes differ, or for the mean of no boxes;
+    ArgumentError for another reduction, or an eps of 0 or less.
     Source: Rezatofighi et al. 2019, "Generalized Intersection over Union", algorithm 2.
     """
     who = "generalized_box_iou_loss"
@@ -115,8 +116,9 @@ def _torch_distance(
 def distance_box_iou_loss(boxes1, boxes2, *, reduction="mean", eps=1e-7):
     """Return 1 - the distance IoU of boxes1[i] and boxes2[i].
 
-    boxes1, boxes2, reduction, errors: as for generalized_box_iou_loss.
+    boxes1, boxes2: (n, 4), of one dtype.  reduction: as for generalized_box_iou_loss.
     eps: added to the union and to the squared diagonal of the box around both.
+    Raises as `generalized_box_iou_loss` does.
     Source: Zheng et al. 2020, "Distance-IoU Loss", equation 7.
     """
     who = "distance_box_iou_loss"

@@ -135,7 +135,11 @@ def isnan(x):
     flops=each, oracle=lambda torch, x, y: torch.maximum(*_tensors(torch, x, y)), any_dtype=True
 )
 def maximum(x, y):
-    """Return the larger of x and y; NaN if either is. Equal ones share the gradient."""
+    """Return the larger of x and y; NaN if either is. Equal ones share the gradient.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("maximum", x, y)
     return np.maximum(x, y)
 
@@ -144,7 +148,11 @@ def maximum(x, y):
     flops=each, oracle=lambda torch, x, y: torch.minimum(*_tensors(torch, x, y)), any_dtype=True
 )
 def minimum(x, y):
-    """Return the smaller of x and y; NaN if either is. Equal ones share the gradient."""
+    """Return the smaller of x and y; NaN if either is. Equal ones share the gradient.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("minimum", x, y)
     return np.minimum(x, y)
 
@@ -232,7 +240,11 @@ def _(draw: Draw):
     any_dtype=True,
 )
 def astype(x, *, dtype):
-    """Return x in another dtype."""
+    """Return x in another dtype.
+
+    x: of any shape. Raises DTypeError for a dtype that isn't float32, float64, an integer type or
+        bool.
+    """
     try:
         wanted = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
     except TypeError:
@@ -260,7 +272,10 @@ def _(draw: Draw):
 
 @primitive(flops=none, oracle=lambda torch, x: x, any_dtype=True)
 def alias(x):
-    """Return x itself, as a step of its own in the graph."""
+    """Return x itself, as a step of its own in the graph.
+
+    x: of any shape.
+    """
     return x
 
 

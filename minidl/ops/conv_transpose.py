@@ -31,6 +31,8 @@ def conv_transpose2d(
     Returns (N, OH, OW, K), OH = (H - 1) * stride - padding + dilation * (kh - 1) + 1 +
     output_padding; with padding="same", OH = H * stride.
     Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", section
+    4.
     """
     who = "conv_transpose2d"
     check_arrays(who, x=x, weight=weight, bias=bias)

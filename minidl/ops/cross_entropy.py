@@ -120,6 +120,8 @@ def cross_entropy(
         "sum", or "none" for the losses (N,) or (N, ...).
     Raises ShapeError for shapes that don't fit and where no row counts, DTypeError for dtypes that
     don't fit, ArgumentError for labels or settings out of range.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108;
+    label_smoothing: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
     """
     who = "cross_entropy"
     check_reduction(who, reduction)
@@ -259,7 +261,9 @@ def nll_loss(log_probabilities, target, weight=None, *, ignore_index=None, reduc
     """Return the negative log-probability of each label: cross_entropy after a log_softmax.
 
     log_probabilities: (N, C) or (N, ..., C).  target: integer labels, (N,) or (N, ...).
-    weight, ignore_index, reduction: as for cross_entropy; so are the errors raised.
+    weight, ignore_index, reduction: as for cross_entropy.
+    Raises as `cross_entropy` does.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108.
     """
     who = "nll_loss"
     check_reduction(who, reduction)

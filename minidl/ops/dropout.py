@@ -69,6 +69,7 @@ def _torch_dropout2d(torch: Any, x: Any, p: float, training: bool) -> Any:
 def dropout2d(x, p=0.5, training=True):
     """Return `dropout` of whole channels: each map of an image (N, H, W, C) is kept or dropped.
 
+    Raises ShapeError for other than images (N, H, W, C).
     Source: Tompson et al. 2015, "Efficient Object Localization", section 3.2.
     """
     if x.ndim != 4:
@@ -90,6 +91,8 @@ def stochastic_depth(x, p, mode="row", training=True):
     x: (N, ...), what a branch gives before it is added to its shortcut.
     mode: "row": each of the N samples is kept or not; "batch": all of them are, or none.
     Not in training, x itself.
+    Raises ArgumentError for a p outside of 0 to 1 or another mode, ShapeError for an x without
+    axes.
     Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", equation 2, but scaled in
     training instead of evaluation.
     """

@@ -43,7 +43,11 @@ def _check_numbers(who: str, *arrays: np.ndarray) -> None:
 
 @primitive(flops=each, oracle=lambda torch, x, y: x + y, any_dtype=True, family="joining")
 def add(x, y):
-    """Return x + y."""
+    """Return x + y.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("add", x, y)
     return x + y
 
@@ -54,7 +58,11 @@ add.vjp("y")(lambda g: g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x - y, any_dtype=True, family="joining")
 def subtract(x, y):
-    """Return x - y."""
+    """Return x - y.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("subtract", x, y)
     _check_numbers("subtract", x, y)
     return x - y
@@ -66,7 +74,11 @@ subtract.vjp("y")(lambda g: -g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x * y, any_dtype=True, family="joining")
 def multiply(x, y):
-    """Return x * y."""
+    """Return x * y.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("multiply", x, y)
     return x * y
 
@@ -77,7 +89,11 @@ multiply.vjp("y")(lambda g, x: g * x)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x / y)
 def divide(x, y):
-    """Return x / y."""
+    """Return x / y.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("divide", x, y)
     return x / y
 
@@ -88,7 +104,10 @@ divide.vjp("y")(lambda g, output, y: -g * output / y)
 
 @primitive(flops=each, oracle=lambda torch, x: -x, any_dtype=True)
 def negative(x):
-    """Return -x."""
+    """Return -x.
+
+    x: numbers of any shape. Raises DTypeError for booleans.
+    """
     _check_numbers("negative", x)
     return -x
 
@@ -98,7 +117,11 @@ negative.vjp("x")(lambda g: -g)
 
 @primitive(flops=each, oracle=lambda torch, x, y: x**y)
 def power(x, y):
-    """Return x ** y. Where x is negative, the gradient for y is NaN."""
+    """Return x ** y. Where x is negative, the gradient for y is NaN.
+
+    x, y: arrays whose shapes broadcast, of one dtype, or numbers. Raises ShapeError or DTypeError
+        for others.
+    """
     check_broadcast("power", x, y)
     return x**y
 
@@ -153,7 +176,10 @@ def _(draw: Draw):
 
 @primitive(flops=each, oracle=lambda torch, x: torch.exp(x))
 def exp(x):
-    """Return e ** x."""
+    """Return e ** x.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.exp(x)
 
 
@@ -162,7 +188,10 @@ exp.vjp("x")(lambda g, output: g * output)
 
 @primitive(flops=each, oracle=lambda torch, x: torch.log(x))
 def log(x):
-    """Return the natural logarithm of x."""
+    """Return the natural logarithm of x.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.log(x)
 
 
@@ -171,7 +200,10 @@ log.vjp("x")(lambda g, x: g / x)
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sqrt(x))
 def sqrt(x):
-    """Return the square root of x."""
+    """Return the square root of x.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.sqrt(x)
 
 
@@ -180,7 +212,10 @@ sqrt.vjp("x")(lambda g, output: g / (2 * output))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.abs(x), any_dtype=True)
 def abs(x):
-    """Return |x|, whose gradient at 0 is 0."""
+    """Return |x|, whose gradient at 0 is 0.
+
+    x: numbers of any shape.
+    """
     return np.abs(x)
 
 
@@ -189,7 +224,10 @@ abs.vjp("x")(lambda g, x: g * sign(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sign(x), any_dtype=True)
 def sign(x):
-    """Return -1, 0 or 1, with a gradient of 0."""
+    """Return -1, 0 or 1, with a gradient of 0.
+
+    x: numbers of any shape. Raises DTypeError for booleans.
+    """
     _check_numbers("sign", x)
     return np.sign(x)
 
@@ -201,7 +239,7 @@ sign.vjp("x")(lambda g: 0.0 * g)
 def clip(x, *, min=None, max=None):
     """Return x limited to the range from `min` to `max`, numbers or None for no bound.
 
-    Raises ArgumentError where both are None, or min is above max.
+    x: of any shape. Raises ArgumentError where both are None, or min is above max.
     """
     if min is None and max is None:
         raise ArgumentError("clip expected min or max, got neither")
@@ -222,7 +260,10 @@ def _(g, x, min, max):
 
 @primitive(flops=each, oracle=lambda torch, x: torch.sin(x))
 def sin(x):
-    """Return the sine of x in radians."""
+    """Return the sine of x in radians.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.sin(x)
 
 
@@ -231,7 +272,10 @@ sin.vjp("x")(lambda g, x: g * cos(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.cos(x))
 def cos(x):
-    """Return the cosine of x in radians."""
+    """Return the cosine of x in radians.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.cos(x)
 
 
@@ -240,7 +284,10 @@ cos.vjp("x")(lambda g, x: -g * sin(x))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.erf(x))
 def erf(x):
-    """Return the error function: 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x."""
+    """Return the error function: 2/sqrt(pi) * the integral of exp(-t**2) from 0 to x.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return kernels.use("elementwise").erf(x)
 
 

@@ -53,7 +53,7 @@ def channel_gate(x, gate, residual=None, activation=None):
 
     x, residual: (N, H, W, C); gate: (N, 1, 1, C) or (N, C).  Returns (N, H, W, C).
     activation: None, "relu" or "relu6" in the same pass, any other after it.
-    Raises ShapeError where shapes don't fit.
+    Raises ShapeError where shapes don't fit, DTypeError for arrays that aren't of floats.
     Source: Hu, Shen and Sun 2018, "Squeeze-and-Excitation Networks", equation 4.
     """
     check_activation("channel_gate", activation)

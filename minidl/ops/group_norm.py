@@ -31,7 +31,8 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     """Normalize an image over its pixels and each of `num_groups` groups of channels; then w*x + b.
 
     x: (N, ..., C), groups of C / num_groups channels side by side; weight, bias: (C,).
-    Raises ShapeError where the groups don't divide C.
+    Raises ShapeError where the groups don't divide C, DTypeError for an x that isn't of floats,
+    ArgumentError for num_groups below 1 or a negative eps.
     Source: Wu and He 2018, "Group Normalization", equation 1.
     """
     if x.ndim < 2 or x.dtype.kind != "f":
@@ -72,7 +73,8 @@ def instance_norm(x, *, weight=None, bias=None, eps=1e-5):
 
     x: (N, H, W, C); weight, bias: (C,).  The same as group_norm with groups of one channel, and as
     batch normalization of each image for itself, whose kernel computes it.
-    Raises ShapeError for images of one pixel, which would all become 0.
+    Raises ShapeError for images of one pixel, which would all become 0, DTypeError for images that
+    aren't of floats.
     Source: Ulyanov et al. 2016, "Instance Normalization", equation 2.
     """
     if x.ndim != 4:

@@ -111,6 +111,7 @@ def gru(x, weight_ih, weight_hh, bias, h=None, lengths=None, *, reverse=False):
     weight_ih: (C, 3H); weight_hh: (H, 3H); bias: (2, 3H), for inputs and state; h: (N, H).
     x, lengths, reverse: as in `lstm`.
     Returns the outputs (N, T, H) and the last h.
+    Raises as `lstm` does.
     Source: Cho et al. 2014; this form (Keras's reset_after): version 3 of that paper on arXiv.
     """
     check_recurrent("gru", 3, 2, x, (h,), weight_ih, weight_hh, bias)

@@ -41,7 +41,10 @@ def _ndarray_key(key: Any) -> Any:
     any_dtype=True,
 )
 def getitem(x, *, key):
-    """Return x[key], with NumPy's rules for slices, None, ..., integer arrays and masks."""
+    """Return x[key], by NumPy's rules for slices, None, ..., integer arrays and masks.
+
+    x: of any shape. Raises IndexingError, an IndexError, where x has no such elements.
+    """
     key = _ndarray_key(key)
     try:
         return x[key]
@@ -78,7 +81,11 @@ getitem.vjp("x")(lambda g, x_shape, key: scatter_add(g, key=key, shape=x_shape))
     named=True,
 )
 def scatter_add(x, *, key, shape):
-    """Return zeros of `shape` with x added at [key]: the transpose of x[key]."""
+    """Return zeros of `shape` with x added at [key]: the transpose of x[key].
+
+    Raises ShapeError where x isn't of the shape of array[key], IndexingError for a key outside of
+    `shape`.
+    """
     key, shape = _ndarray_key(key), lengths("scatter_add", "shape", shape)
     if _names_rows(x, key, shape):
         rows = np.where(key < 0, key + shape[0], key).astype(np.int64).reshape(-1)
@@ -174,7 +181,9 @@ def embedding(indices, weight):
 
     indices: integers of any shape; weight: (num_embeddings, embedding_dim).
     Returns (*indices.shape, embedding_dim).
-    Raises DTypeError for indices that aren't integers, ArgumentError for one out of range.
+    Raises ShapeError for another weight, DTypeError for indices that aren't integers, ArgumentError
+    for one out of range.
+    Source: Bengio et al. 2003, "A Neural Probabilistic Language Model", section 2.
     """
     check_arrays("embedding", indices=indices, weight=weight)
     if weight.ndim != 2:

@@ -58,7 +58,8 @@ def matmul(x, y):
     """Return x @ y with NumPy's rules: a vector is a row on the left and a column on the right.
 
     x: (..., n, k) or (k,), y: (..., k, m) or (k,); the stacks (...) broadcast.
-    Raises ShapeError where the inner lengths differ or the stacks don't broadcast.
+    Raises ShapeError where the inner lengths differ or the stacks don't broadcast, DTypeError for
+    other than two arrays of one float dtype.
     """
     for name, array in (("x", x), ("y", y)):
         if not hasattr(array, "shape"):

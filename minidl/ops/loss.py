@@ -103,6 +103,7 @@ def binary_cross_entropy_with_logits(
     reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
     Raises ShapeError where shapes differ or nothing is left to average, DTypeError where dtypes
     differ, ArgumentError for another reduction.
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90.
     """
     who = "binary_cross_entropy_with_logits"
     _check_same(who, logits, target)
@@ -209,7 +210,8 @@ def mse_loss(prediction, target, *, reduction="mean"):
 
     prediction, target: (N, ...), of one shape and dtype.
     reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
-    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast.
+    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast;
+    ArgumentError for another reduction.
     """
     _check_same("mse_loss", prediction, target)
     difference = prediction - target
@@ -226,7 +228,8 @@ def l1_loss(prediction, target, *, reduction="mean"):
 
     prediction, target: (N, ...), of one shape and dtype.
     reduction: "mean" over all elements, "sum", or "none" for the losses (N, ...).
-    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast.
+    Raises ShapeError or DTypeError where shapes or dtypes differ: nothing is broadcast;
+    ArgumentError for another reduction.
     """
     _check_same("l1_loss", prediction, target)
     return reduced("l1_loss", abs(prediction - target), reduction)

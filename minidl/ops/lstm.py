@@ -109,7 +109,8 @@ def lstm(x, weight_ih, weight_hh, bias, h=None, c=None, lengths=None, *, reverse
     after them are 0, and a row's last state is that of its own last step.
     reverse: take the steps from the last to the first, each row from its own end.
     Returns the outputs (N, T, H), the last h and the last c.
-    Raises ShapeError, DTypeError, or ArgumentError for a length that isn't from 1 to T.
+    Raises ShapeError or DTypeError for arrays that don't fit, ArgumentError for a length that isn't
+    from 1 to T.
     Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000.
     """
     check_recurrent("lstm", 4, 1, x, (h, c), weight_ih, weight_hh, bias)

@@ -45,7 +45,10 @@ def transpose(self: Tensor, *axes: Any) -> Tensor:
 
 
 def permute(self: Tensor, *axes: Any) -> Tensor:
-    """Return the tensor with its axes in the given order, which names each of them."""
+    """Return the tensor with its axes in the given order, which names each of them.
+
+    Raises ArgumentError for no axes, ShapeError unless each axis is named once.
+    """
     order = unpacked(axes)
     if not order and self.ndim:
         raise ArgumentError(f"permute expected the {self.ndim} axes in another order, got none")
@@ -53,7 +56,10 @@ def permute(self: Tensor, *axes: Any) -> Tensor:
 
 
 def expand(self: Tensor, *shape: Any) -> Tensor:
-    """Return a view repeated along new axes and axes of length 1; -1 keeps a length."""
+    """Return a view repeated along new axes and axes of length 1; -1 keeps a length.
+
+    Raises ShapeError where that isn't possible.
+    """
     lengths = unpacked(shape)
     new = len(lengths) - self.ndim
     if new < 0 or any(n == -1 for n in lengths[:new]):

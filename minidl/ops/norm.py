@@ -211,7 +211,9 @@ def batch_norm(
     training: normalize by the batch's own mean and variance, and move the running ones (ndarrays,
         changed in place; or None) by `momentum` towards them, the variance unbiased. Otherwise
         normalize by the running ones.
-    Raises ShapeError for other shapes and for a batch of fewer than two values in a channel.
+    Raises ShapeError for other shapes and for a batch of fewer than two values in a channel,
+    DTypeError for arrays that aren't of one float dtype, ArgumentError for running statistics that
+    are missing in evaluation or read-only.
     Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
     """
     columns = {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}

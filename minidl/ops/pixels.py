@@ -26,10 +26,9 @@ def _torch_shuffle(torch: Any, x: Any, upscale_factor: int) -> Any:
 def pixel_shuffle(x, upscale_factor):
     """Rearrange channels as pixels.  (N, H, W, C * r * r) -> (N, H * r, W * r, C).
 
-    Channel c*r*r + i*r + j of a pixel becomes channel c of the pixel i rows down and j columns to
-    the
-    right in an r x r block. That is PyTorch's order, so that its weights fit.
-    Raises ShapeError where r * r doesn't divide the channels.
+    Channel `c*r*r + i*r + j` of a pixel becomes channel c of the pixel i rows down and j columns to
+    the right in an r x r block. That is PyTorch's order, so that its weights fit.
+    Raises ShapeError where r * r doesn't divide the channels, ArgumentError for an r below 1.
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4.
     """
     _check_images("pixel_shuffle", x)
@@ -58,6 +57,8 @@ def pixel_unshuffle(x, downscale_factor):
 
     (N, H * r, W * r, C) -> (N, H, W, C * r * r).  Raises ShapeError where r doesn't divide the
     size.
+    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", equation 4,
+    undone.
     """
     _check_images("pixel_unshuffle", x)
     r = positive("pixel_unshuffle", "downscale_factor", downscale_factor)
@@ -92,7 +93,7 @@ def reflection_pad2d(x, padding):
     padding: an int, a pair (rows, columns), or ((top, bottom), (left, right)); each smaller than
         the
         image.
-    Raises ShapeError for larger borders.
+    Raises ShapeError for other than images (N, H, W, C), ArgumentError for larger borders.
     """
     if isinstance(padding, str):
         raise ArgumentError(f"reflection_pad2d: padding must be numbers, got {padding!r}")

@@ -198,6 +198,8 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, *, ceil_mode=False):
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.
     padding: as for conv2d, counted as minus infinity.  ceil_mode: keep a last partial window.
     Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
+    Source: Scherer et al. 2010, "Evaluation of Pooling Operations in Convolutional Architectures
+    for Object Recognition".
     """
     return max_pool2d_forward(
         x, **_normal("max_pool2d", x, kernel_size, stride, padding, ceil_mode)
@@ -216,6 +218,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     x: (N, H, W, C).  Returns (N, OH, OW, C).  stride: the kernel size where left out.
     padding: as for conv2d; left out of the mean unless `count_include_pad`.
     Raises ShapeError, DTypeError and ArgumentError for arguments that don't fit.
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", whose
+    subsampling has a trained factor and bias besides.
     """
     settings = _normal("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
     padded = flag("avg_pool2d", "count_include_pad", count_include_pad)
@@ -226,6 +230,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
 def global_avg_pool2d(x, keepdims=False):
     """Return the mean of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with `keepdims`.
 
+    Raises ShapeError for other than images (N, H, W, C).
     Source: Lin et al. 2013, "Network In Network", section 3.2.
     """
     if x.ndim != 4:

@@ -106,7 +106,9 @@ def rnn(x, weight_ih, weight_hh, bias, h=None, lengths=None, *, nonlinearity="ta
 
     weight_ih: (C, H); weight_hh: (H, H); bias: (H,); h: (N, H), zeros where left out.
     x, lengths, reverse: as in `lstm`.  nonlinearity: "tanh" or "relu".
-    Returns the outputs (N, T, H) and the last h.  Source: Elman 1990.
+    Returns the outputs (N, T, H) and the last h.
+    Raises as `lstm` does, and ArgumentError for another nonlinearity.
+    Source: Elman 1990, "Finding structure in time".
     """
     nonlinearity = check_nonlinearity("rnn", nonlinearity)
     check_recurrent("rnn", 1, 1, x, (h,), weight_ih, weight_hh, bias)

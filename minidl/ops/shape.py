@@ -30,7 +30,10 @@ def _none(output: np.ndarray, *inputs: Any, **settings: Any) -> int:
 
 @primitive(flops=_none, oracle=lambda torch, x, shape: torch.reshape(x, shape), any_dtype=True)
 def reshape(x, *, shape):
-    """Return x in another shape, with the last axis fastest; one length may be -1."""
+    """Return x in another shape, with the last axis fastest; one length may be -1.
+
+    Raises ShapeError where the number of elements differs.
+    """
     try:
         return x.reshape(shape)
     except (ValueError, TypeError):
@@ -63,7 +66,10 @@ def _(draw: Draw):
     named=True,
 )
 def transpose(x, *, axes=None):
-    """Return a view of x with its axes in the order `axes`, or reversed if left out."""
+    """Return a view of x with its axes in the order `axes`, or reversed if left out.
+
+    Raises ShapeError unless each axis is named once.
+    """
     try:
         return x.transpose(axes)
     except (ValueError, TypeError):
@@ -128,13 +134,20 @@ def _(g, arrays_shape, axis):
 
 @composite(oracle=lambda torch, *arrays, axis: torch.cat(arrays, axis))
 def concatenate(*arrays, axis=0):
-    """Return the arrays, given one by one or as one sequence, joined along `axis`."""
+    """Return the arrays, given one by one or as one sequence, joined along `axis`.
+
+    Shapes are equal but along `axis`. Raises ShapeError for others and for an axis that they don't
+    have, ArgumentError for no arrays.
+    """
     return concatenate_forward(*_several("concatenate", arrays), axis=axis)
 
 
 @composite(oracle=lambda torch, *arrays, axis: torch.stack(arrays, axis))
 def stack(*arrays, axis=0):
-    """Return arrays of one shape, given one by one or as one sequence, along a new axis."""
+    """Return arrays of one shape, given one by one or as one sequence, along a new axis.
+
+    Raises ShapeError where shapes differ, and for an axis that the result doesn't have.
+    """
     arrays = tuple(_several("stack", arrays))
     for x in arrays:
         check_arrays("stack", array=x)
@@ -239,7 +252,10 @@ def _(draw: Draw):
     named=True,
 )
 def pad(x, *, widths, value=0.0):
-    """Return x with `value` around it; widths: (before, after) for each axis."""
+    """Return x with `value` around it; widths: (before, after) for each axis.
+
+    Raises ShapeError unless there is a pair for each axis, of 0 or more.
+    """
     several = isinstance(widths, tuple | list)
     pairs = [lengths("pad", "widths", ends) for ends in widths] if several else []
     if len(pairs) != x.ndim or any(len(ends) != 2 or min(ends) < 0 for ends in pairs):

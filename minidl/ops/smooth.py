@@ -28,7 +28,10 @@ def _torch_grad(torch: Any, name: str, dy: Any, x: Any) -> Any:
 
 @primitive(flops=lambda output, x: 4 * x.size, oracle=lambda torch, x: torch.sigmoid(x))
 def sigmoid(x):
-    """Return 1 / (1 + exp(-x)), computed so that nothing overflows."""
+    """Return 1 / (1 + exp(-x)), computed so that nothing overflows.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     small = np.exp(-np.abs(x))  # at most 1
     return np.where(x >= 0, 1, small) / (1 + small)
 
@@ -38,7 +41,10 @@ sigmoid.vjp("x")(lambda g, output: g * output * (1 - output))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.tanh(x))
 def tanh(x):
-    """Return the hyperbolic tangent of x."""
+    """Return the hyperbolic tangent of x.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    """
     return np.tanh(x)
 
 
@@ -52,7 +58,10 @@ tanh.vjp("x")(lambda g, output: g * (1 - output * output))
 def softplus(x, *, beta=1.0):
     """Return log(1 + exp(beta * x)) / beta, computed so that nothing overflows.
 
-    Raises ArgumentError unless beta is above 0.
+    x: floats of any shape. Raises DTypeError for anything else, ArgumentError unless beta is
+    above 0.
+    Source: Dugas et al. 2001, "Incorporating Second-Order Functional Knowledge for Better Option
+    Pricing".
     """
     beta = check_beta("softplus", beta)
     scaled = x * beta
@@ -90,7 +99,11 @@ def _(g, dy, x):
 
 @primitive(flops=lambda output, x: 5 * x.size, oracle=lambda torch, x: torch.nn.functional.silu(x))
 def silu(x):
-    """Return x * sigmoid(x), also called swish.  Source: Ramachandran et al. 2017."""
+    """Return x * sigmoid(x), also called swish.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Ramachandran et al. 2017.
+    """
     return kernels.use("smooth").silu(x)
 
 
@@ -99,7 +112,11 @@ silu.vjp("x")(lambda g, x: silu_grad(g, x))
 
 @primitive(flops=lambda output, x: 9 * x.size, oracle=lambda torch, x: torch.nn.functional.mish(x))
 def mish(x):
-    """Return x * tanh(softplus(x)).  Source: Misra 2019."""
+    """Return x * tanh(softplus(x)).
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Misra 2019.
+    """
     return x * np.tanh(softplus.function(x))
 
 
@@ -122,7 +139,11 @@ def _on_ramp(x: Any) -> np.ndarray:
 
 @primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.relu6(x + 3) / 6)
 def hardsigmoid(x):
-    """Return relu6(x + 3) / 6.  Source: Courbariaux et al. 2015, as in Howard et al. 2019."""
+    """Return relu6(x + 3) / 6.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Courbariaux et al. 2015, as in Howard et al. 2019.
+    """
     return _ramp(x)
 
 
@@ -144,7 +165,11 @@ hardswish_grad.vjp("x")(lambda g, dy, x: where(_on_ramp(x), g * dy / 3, 0.0))
 
 @primitive(flops=each, oracle=lambda torch, x: torch.nn.functional.hardswish(x))
 def hardswish(x):
-    """Return x * relu6(x + 3) / 6.  Source: Howard et al. 2019, "Searching for MobileNetV3"."""
+    """Return x * relu6(x + 3) / 6.
+
+    x: floats of any shape. Raises DTypeError for anything else.
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
+    """
     return kernels.use("smooth").hardswish(x)
 
 
@@ -191,7 +216,9 @@ def gelu(x, *, approximate="none"):
     """Return x * P(X <= x) for a standard normal X.
 
     approximate: "none", or "tanh" to compute it by tanh(sqrt(2/pi) * (x + 0.044715 x^3)).
-    Raises ArgumentError for another `approximate`.
+    x: floats of any shape. Raises DTypeError for anything else, ArgumentError for another
+    `approximate`.
+    x: floats of any shape. Raises DTypeError for anything else.
     Source: Hendrycks and Gimpel 2016.
     """
     if check_approximate("gelu", approximate) == "tanh":

@@ -29,6 +29,8 @@ def softmax(x, *, axis=-1):
     """Return exp(x) / sum(exp(x)) along `axis`. The maximum is taken out first.
 
     Raises ShapeError for an axis that x doesn't have or that is empty.
+    Source: Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network
+    Outputs".
     """
     axes = _one_axis("softmax", axis, x.shape)
     e = np.exp(x - x.max(axis=axes, keepdims=True))

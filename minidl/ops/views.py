@@ -20,7 +20,10 @@ __all__ = ["clone", "flatten", "squeeze", "unsqueeze"]
     oracle=lambda torch, x, start_axis=0, end_axis=-1: torch.flatten(x, start_axis, end_axis)
 )
 def flatten(x, start_axis=0, end_axis=-1):
-    """Return x with the axes from `start_axis` to `end_axis`, both included, joined into one."""
+    """Return x with the axes from `start_axis` to `end_axis`, both included, joined into one.
+
+    Raises ShapeError for an axis that x doesn't have, and where `end_axis` comes first.
+    """
     if x.ndim == 0:
         return reshape(x, shape=(1,))
     first = one_axis("flatten", start_axis, x.shape)
@@ -35,7 +38,10 @@ def flatten(x, start_axis=0, end_axis=-1):
 
 @composite(oracle=lambda torch, x, axis=None: torch.squeeze(x, *() if axis is None else (axis,)))
 def squeeze(x, axis=None):
-    """Return x without its axes of length 1, or without `axis` (one or several) of length 1."""
+    """Return x without its axes of length 1, or without `axis` (one or several) of length 1.
+
+    Raises ShapeError for an axis that x doesn't have, or of another length.
+    """
     ones = tuple(a for a, n in enumerate(x.shape) if n == 1)
     left_out = ones if axis is None else reduced_axes("squeeze", axis, x.shape)
     if set(left_out) - set(ones):
@@ -47,14 +53,20 @@ def squeeze(x, axis=None):
 
 @composite(oracle=lambda torch, x, axis: torch.unsqueeze(x, axis))
 def unsqueeze(x, axis):
-    """Return x with a new axis of length 1 at position `axis` of the result."""
+    """Return x with a new axis of length 1 at position `axis` of the result.
+
+    Raises ShapeError for a position that the result doesn't have.
+    """
     place = one_axis("unsqueeze", axis, (*x.shape, 1))
     return reshape(x, shape=(*x.shape[:place], 1, *x.shape[place:]))
 
 
 @primitive(flops=none, oracle=lambda torch, x: torch.clone(x), any_dtype=True)
 def clone(x):
-    """Return a copy of x in memory of its own; gradients pass through."""
+    """Return a copy of x in memory of its own; gradients pass through.
+
+    x: of any shape.
+    """
     return kernels.use("copy").copied(x) if x.dtype.kind == "f" else x.copy()
 
 

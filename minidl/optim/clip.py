@@ -23,9 +23,9 @@ NORM_ORDER = Rule("a number from 1 up, or inf", real(lambda x: x >= 1))
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm_type: float = 2.0) -> float:
     """Scale all gradients alike, in place, so that their norm, as one vector, is at most max_norm.
 
-    norm_type: the p of the norm, from 1; `math.inf` for the largest magnitude. Tensors without a
-    gradient count for nothing. Returns the norm before the scaling; with max_norm `math.inf`,
-    nothing is scaled.
+    params: tensors of any shapes.  norm_type: the p of the norm, from 1; `math.inf` for the largest
+    magnitude. Tensors without a gradient count for nothing. Returns the norm before the scaling;
+    with max_norm `math.inf`, nothing is scaled.
     Raises GradError, and scales nothing, if the norm isn't finite; ShapeError or DTypeError if a
     gradient is unlike its tensor.
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
@@ -91,7 +91,8 @@ def _sum_of_squares(numbered: list[tuple[int, np.ndarray]]) -> float:
 def clip_grad_value(params: Iterable[Tensor], clip_value: float) -> None:
     """Cut every entry of the gradients, in place, to the range from -clip_value to clip_value.
 
-    A NaN stays. Raises ShapeError or DTypeError for a gradient unlike its tensor.
+    params: tensors of any shapes. A NaN stays. Raises ShapeError or DTypeError for a gradient
+    unlike its tensor.
     """
     who = "clip_grad_value"
     limit = check(who, "clip_value", ABOVE_ZERO, clip_value)

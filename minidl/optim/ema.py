@@ -49,7 +49,7 @@ class EMA:
         self._decayed = 1.0  # the product of the decays so far: what the start would weigh
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return the tensors that are averaged."""
+        """Return the tensors that are averaged, of the parameters' shapes."""
         return iter(self._params)
 
     def _now(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

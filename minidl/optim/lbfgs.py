@@ -108,11 +108,12 @@ class LBFGS:
             p.grad = None
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
-        """Go downhill, and return the loss of where it started.
+        """Go downhill, and return the loss of where it started, a scalar.
 
         closure: clears the gradients, computes the loss, calls `backward` and returns the loss.
         Whatever `closure` raises, KeyboardInterrupt too, leaves the parameters at the best point
-        so far. Raises GradError where loss or gradient are not finite at the start.
+        so far. Raises DTypeError for a closure that can't be called, GradError where loss or
+        gradient are not finite at the start.
         """
         if not callable(closure):
             raise DTypeError(

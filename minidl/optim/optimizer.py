@@ -86,7 +86,8 @@ class Optimizer(Advising):
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Optimize more parameters: `{"params": [...]}` and the settings that differ.
 
-        Raises as the constructor does, and then leaves the optimizer as it was.
+        Raises ArgumentError for a dict without "params", and as the constructor does; it then
+        leaves the optimizer as it was.
         """
         who = f"{self._who}, group {len(self.param_groups)},"
         if not isinstance(group, dict) or "params" not in group:

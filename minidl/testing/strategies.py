@@ -73,7 +73,10 @@ def broadcastable(
 def numbers_apart(
     draw: st.DrawFn, shape: Any = None, *, gap: float = 0.01, dtype: Any = np.float64
 ) -> np.ndarray:
-    """An array without ties, for maxima and sorting: any two numbers are `gap` or more apart."""
+    """An array without ties, for maxima and sorting: any two numbers are `gap` or more apart.
+
+    shape: a tuple; None for one of one to three axes, each up to 4 long.  dtype: of the numbers.
+    """
     shape = draw(_shapes) if shape is None else shape
     size = int(np.prod(shape))
     generator = np.random.default_rng(draw(st.integers(0, 2**16)))
@@ -90,7 +93,10 @@ def without_kinks(
     gap: float = 0.01,
     dtype: Any = np.float64,
 ) -> np.ndarray:
-    """An array whose numbers are `gap` or more from each of `kinks`, such as 0 and 6 of relu6."""
+    """An array whose numbers are `gap` or more from each of `kinks`, such as 0 and 6 of relu6.
+
+    shape: a tuple; None for one of one to three axes, each up to 4 long.  dtype: of the numbers.
+    """
     shape = draw(_shapes) if shape is None else shape
     x = _numbers(draw, shape, np.float64) * LARGEST
     for kink in sorted(kinks):

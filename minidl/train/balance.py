@@ -16,7 +16,8 @@ def class_weights(labels: Any, num_classes: int | None = None) -> np.ndarray:
     w[c] = N / (C count[c]), whose mean over the items is 1.
     labels: (N,) whole numbers, such as a dataset's `.labels`.  num_classes: C; one more than the
     largest label where left out.
-    Raises ArgumentError, naming it, for a class without item, and for a label outside 0..C-1.
+    Raises ShapeError or DTypeError for other labels, ArgumentError, naming it, for a class without
+    item, and for a label outside 0..C-1.
     Source: King and Zeng 2001, "Logistic regression in rare events data".
     """
     labels = np.asarray(labels)

@@ -47,8 +47,11 @@ class Callback:
         """The gradients of the batch are there; the optimizer's step comes next."""
 
     def on_bad_loss(self, trainer: Any, x: Any, target: Any, loss: float) -> None:
-        """The loss of a batch isn't finite: the training ends with a GradError, this one's or the
-        trainer's. There was no backward pass, and the weights are those before the batch."""
+        """The loss of a batch isn't finite.
+
+        The training ends with a GradError, this one's or the trainer's. There was no backward pass,
+        and the weights are those before the batch.
+        """
 
     def on_batch_end(self, trainer: Any, means: dict[str, float]) -> None:
         """A batch is done; `means` are those of the epoch so far."""

@@ -24,6 +24,7 @@ class Checkpoint(Callback):
     monitor: the column of the history that says which is best; None for the validation loss or,
         without validation, the training loss.
     mode: whether less ("min") or more ("max") of it is better; None is "min", for losses only.
+    Raises OSError, when `fit` begins, where the folder can't be made.
     """
 
     one_rank = True

@@ -64,6 +64,7 @@ class Snapshots(Callback):
         `CosineAnnealingWarmRestarts(optimizer, T_0=every)`. Weights of the midst of a cycle are
         worse, and those of a training without cycles much alike.
     Averages of an EMA are what is saved, if there is one, as they are what is measured.
+    Raises ArgumentError for an `every` below 1, OSError where the folder can't be made.
     `train.evaluate(sorted(folder.glob("*.h5")), images)` measures each, and all together.
     Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
     """

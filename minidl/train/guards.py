@@ -22,6 +22,7 @@ class ClipGradients(Callback):
     Give one of the two. max_norm: the most for the norm of all gradients as one vector, as in
     `optim.clip_grad_norm`.  max_value: the most for each entry, as in `optim.clip_grad_value`.
     With max_norm, raises GradError for gradients that aren't finite.
+    Raises ArgumentError unless one of them is given, above 0.
     """
 
     def __init__(self, max_norm: float | None = None, max_value: float | None = None) -> None:

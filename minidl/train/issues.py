@@ -44,9 +44,10 @@ class Issues:
     passed_over: list[tuple[str, str]]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all of them alike: {"kind", "file", "part", "class", "other", "other_part",
-        "other_class", "score"}.
+        """Return all of them alike, as dicts.
 
+        Their keys are "kind", "file", "part", "class", "other", "other_part", "other_class",
+        "score".
         For a label that is likely wrong, there is no other file, the other class is the one
         suggested, and the score is the label's probability; otherwise, it is the similarity.
         """

@@ -33,6 +33,7 @@ class LinearClassifier:
 
     After `fit`: weight (D, C) and bias (C,), float64; iterations; converged.
     After `cross_validated` also scores: {"strength", "loss", "accuracy"} for each strength.
+    Raises ArgumentError for settings out of range.
     """
 
     weight: np.ndarray

@@ -65,10 +65,12 @@ def binary_accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
 def rank_accuracy(k: int) -> Metric:
     """A metric: the share of rows whose target's class is among the `k` with the largest scores.
 
+    outputs: scores (N, C); targets: labels (N,) or probabilities (N, C).
     Of equal scores that of the lower class counts as larger, as in `accuracy`. A row with a NaN is
     never right; all others are where there are no more than k classes.
     Trainer also takes its name: metrics=["rank5"] is metrics=[rank_accuracy(5)] but for the column,
     which is "rank5" instead of "rank5_accuracy".
+    Raises ArgumentError for a k below 1.
     """
     k = positive("rank_accuracy", "k", k)
 
@@ -155,7 +157,8 @@ def confusion_matrix(outputs: Any, targets: Any, num_classes: int | None = None)
 
     outputs: scores (N, C) or guessed classes (N,); targets: labels (N,) or probabilities (N, C).
     num_classes: C, if it isn't to be that of the scores or one more than the largest class.
-    Raises ArgumentError for NaN among the scores and for classes that are not 0..C-1.
+    Raises ShapeError where there isn't a guess for each target, ArgumentError for NaN among the
+    scores and for classes that are not 0..C-1.
     """
     who = "confusion_matrix"
     guesses, truths = _classes(who, outputs), _truths(who, targets)
@@ -177,10 +180,12 @@ def precision_recall(
 ) -> list[dict[str, Any]]:
     """Rows {"class", "precision", "recall", "f1", "count"}, one for each class.
 
-    confusion: as `confusion_matrix` gives it; classes: their names, the numbers if left out.
+    confusion: (C, C), as `confusion_matrix` gives it; classes: their names, the numbers if left
+    out.
     precision: the share of what was taken for the class that is of it; recall: the share of the
     class that was found; NaN where nothing was. f1: the harmonic mean of both, NaN for a class that
     nothing is of and nothing was taken for. count: rows of the class.
+    Raises ShapeError for other than a square matrix and a name for each class.
     """
     confusion = np.asarray(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
@@ -207,14 +212,17 @@ def precision_recall(
 def balanced_accuracy(confusion: np.ndarray) -> float:
     """The mean recall of the classes that have rows, so that small classes count as large ones.
 
-    confusion: as `confusion_matrix` gives it, of all rows: a mean over batches would be another
-    number.  NaN without rows.
+    confusion: (C, C), as `confusion_matrix` gives it, of all rows: a mean over batches would be
+    another number.  NaN without rows.
     """
     return _class_mean(confusion, "recall")
 
 
 def macro_f1(confusion: np.ndarray) -> float:
-    """The mean F1 of the classes that have rows; see `balanced_accuracy`."""
+    """The mean F1 of the classes that have rows; see `balanced_accuracy`.
+
+    confusion: (C, C), as `confusion_matrix` gives it. NaN without rows.
+    """
     return _class_mean(confusion, "f1")
 
 
@@ -224,7 +232,11 @@ def _class_mean(confusion: np.ndarray, figure: str) -> float:
 
 
 def classification_report(confusion: np.ndarray, classes: Sequence[Any] | None = None) -> str:
-    """`precision_recall` as a table for people, with the accuracy and the classes' means below."""
+    """`precision_recall` as a table for people, with the accuracy and the classes' means below.
+
+    confusion: (C, C), as `confusion_matrix` gives it; classes: their names.
+    Raises as `precision_recall` does.
+    """
     rows = precision_recall(confusion, classes)
     cells = [("class", "precision", "recall", "f1", "count")]
     for row in rows:

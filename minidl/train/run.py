@@ -67,6 +67,7 @@ class Run:
 
         Raises DTypeError for what is no plain value (text, numbers, arrays, paths, lists, dicts),
         OSError where it can't be written.
+        Raises ArgumentError for another name.
         """
         if name not in TEXTS:
             raise ArgumentError(f"Run.write expected one of {', '.join(TEXTS)}, got {name!r}")

@@ -294,7 +294,10 @@ class Trainer(Advising):
         return id(self.running), id(self.loss), id(self.optimizer), id(self.ema)
 
     def begin_batch(self, batch: tuple[Any, Any], listeners: Sequence[Callback]) -> Any:
-        """The batch, or what the listeners make of it, one after the other."""
+        """The batch, or what the listeners make of it, one after the other.
+
+        x, target: arrays (N, ...). Raises ArgumentError where a listener returns something else.
+        """
         for listener in listeners:
             replaced = listener.on_batch_begin(self, *batch)
             if replaced is not None:
@@ -323,13 +326,19 @@ class Trainer(Advising):
         return [measured(self.loss, self.metrics, x, outputs, target, loss)], weight
 
     def gradients(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
-        """The outputs of a batch and its loss, with its gradients in the parameters."""
+        """The outputs of a batch and its loss, with its gradients in the parameters.
+
+        x, target: arrays (N, ...), a batch.
+        """
         capture = is_own(self.running) and is_own(self.loss)
         find = self._gradients if capture else self._find_gradients
         return _plain(*find(x, target, self._parts()))
 
     def weighted_gradients(self, x: Any, target: Any, weight: float) -> tuple[np.ndarray, float]:
-        """`gradients` times a weight, never captured: for shards that meet others on the way."""
+        """`gradients` times a weight, never captured: for shards that meet others on the way.
+
+        x, target: arrays (N, ...), a shard.
+        """
         dtype = next(p.dtype for p in self.running.parameters())
         return _plain(*self._find_gradients(x, target, weight=np.asarray(weight, dtype)))
 

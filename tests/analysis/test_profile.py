@@ -5,6 +5,8 @@ import threading
 
 import numpy as np
 import pytest
+from each import of_each
+from op_cases import cases
 
 import minidl as md
 from minidl import data, nn, optim
@@ -184,3 +186,20 @@ def test_as_a_table_and_a_timeline(tmp_path):
     assert [e["name"] for e in events] == [e.name for e in found.events]
     first = next(e for e in events if e["name"] == "linear")
     assert first["args"]["shape"] == [ROWS, OUTPUTS]
+
+
+@of_each(cases(np.float64), "name")
+def test_flops_and_bytes_are_those_of_the_arrays(case):
+    """They are worked out after the step, from shapes and dtypes: no formula may read numbers."""
+    expected = []
+
+    def told(op, arrays, settings, output):
+        outputs = output if isinstance(output, tuple) else (output,)
+        size = sum(x.nbytes for x in (*arrays, *outputs) if isinstance(x, np.ndarray))
+        expected.append((op.flops(output, *arrays, **settings), size))
+
+    with md.register_op_hook(told), md.profile() as found:
+        case.outputs(case.sample.inputs)
+    assert sorted((e.flops, e.bytes) for e in found.events if e.kind == "forward") == sorted(
+        expected
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import compare
-from minidl.bench import short
+from minidl.bench import short, work
 
 FOUND = {
     "ms": 2.0, "images_per_second": 500.0, "disturbed": False, "others": 0.0, "tries": 1,
@@ -28,7 +28,7 @@ def jobs(monkeypatch):
             return {"gflops": 100.0}
         if job.get("kind") == "kernels":
             return dict.fromkeys(job["ops"], FOUND)
-        return FOUND if "kind" in job else dict.fromkeys(short.TASKS, FOUND)
+        return FOUND if "kind" in job else dict.fromkeys(work.TASKS, FOUND)
 
     for module in (compare, short):
         monkeypatch.setattr(module, "run_job", run)

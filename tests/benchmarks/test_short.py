@@ -6,7 +6,7 @@ import pytest
 from command import minidl, read_json
 
 import minidl as md
-from minidl.bench import short
+from minidl.bench import short, work
 from minidl.bench.captured import captured
 
 
@@ -28,13 +28,17 @@ def test_json_is_all_that_it_prints(jobs, monkeypatch, tmp_path):
     assert done.status == 0
     result = json.loads(done.out)
     assert (result["kind"], result["threads"]) == ("short", 1)
-    assert len(result["rows"]) == short.ROUNDS * len(short.TASKS)
-    assert done.err.splitlines() == ["round 1 of 2: minidl", "round 2 of 2: minidl"]
+    assert len(result["rows"]) == short.ROUNDS * len(work.TASKS)
+    assert done.err.splitlines() == [
+        "round 1 of 3: minidl",
+        "round 2 of 3: minidl",
+        "round 3 of 3: minidl",
+    ]
 
 
 def test_the_tasks_of_minidl_bench_run():
-    tasks = short.minidl_tasks()
-    assert set(tasks) == set(short.TASKS)
+    tasks = work.minidl_tasks()
+    assert set(tasks) == set(work.TASKS)
     for run in tasks.values():
         run()
 
@@ -43,10 +47,10 @@ def test_steps_and_networks_are_captured_where_there_is_a_compiler(monkeypatch):
     seen = []
     monkeypatch.setattr(md, "compile", lambda what: seen.append(what) or what, raising=False)
     assert captured(len) is len
-    short.minidl_tasks()
+    work.minidl_tasks()
     assert seen[0] is len
     assert [getattr(what, "__name__", type(what).__name__) for what in seen[1:]] == [
-        "LeNet5", "step",
+        "LeNet5", "step", "resnet_step",
     ]  # fmt: skip
 
 
@@ -58,11 +62,11 @@ def result(ms, **more):
     machine = {"cpu": "Some CPU", "versions": {"minidl": "0.1.0", "numpy": "2.4"}} | more
     rows = [
         {"side": side, "task": task, "ms": factor * time, "disturbed": False}
-        for task in short.TASKS
+        for task in work.TASKS
         for side, factor in ((short.MINIDL, 1), (short.TORCH, 3))
         for time in (ms, ms / 2, 9 * ms)
     ]
-    return {"kind": "short", "machine": machine, "threads": 2, "rows": rows}
+    return {"kind": "short", "work": work.WORK, "machine": machine, "threads": 2, "rows": rows}
 
 
 def written(path, content):
@@ -81,13 +85,13 @@ def test_two_machines_side_by_side(tmp_path):
     b = written(tmp_path / "b.json", result(1.6, cpu="Another CPU", versions={"minidl": "0.2.0"}))
     done = minidl("bench", "--compare", a, b)
     assert (done.status, done.err) == (0, "")
-    assert cells(done.out, "images/s") == ["A", "B", "B/A"]
+    assert cells(done.out, "per second") == ["A", "B", "B/A"]
     assert cells(done.out, "LeNet-5 training step, batch 64") == ["16,000", "40,000", "2.50"]
     assert cells(done.out, "LeNet-5 inference, batch 1") == ["250", "625", "2.50"]
     head, other, *table = done.out.splitlines()
     assert head == f"A, {a}: Some CPU, threads: 2, float32, minidl 0.1.0, numpy 2.4"
     assert other == f"B, {b}: Another CPU, threads: 2, float32, minidl 0.2.0"
-    assert len(table) == 1 + len(short.TASKS)
+    assert len(table) == 1 + len(work.TASKS)
 
 
 def test_what_was_disturbed_or_is_missing_is_seen(tmp_path):
@@ -118,7 +122,15 @@ def test_what_json_prints_can_be_compared(jobs, tmp_path):
         ([], "it is JSON of another form"),
         ({}, "it has no 'kind'"),
         ({"kind": "train"}, "its kind is 'train', not 'short'"),
-        ({"kind": "short", "rows": []}, "it has no 'machine'"),
+        ({"kind": "short", "work": work.WORK, "rows": []}, "it has no 'machine'"),
+        (
+            result(2.0) | {"work": work.WORK + 1},
+            f"its work is {work.WORK + 1}, and this version's is {work.WORK}: see docs/bench.md",
+        ),
+        (
+            {name: value for name, value in result(2.0).items() if name != "work"},
+            f"its work is 'without a number', and this version's is {work.WORK}: see docs/bench.md",
+        ),
         (result(2.0) | {"rows": []}, "it has no row of minidl"),
         (result(0.0), "a time is no number above 0"),
         (result(float("nan")), "a time is no number above 0"),

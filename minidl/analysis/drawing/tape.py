@@ -43,13 +43,13 @@ def draw_tape(
 ) -> TapeDrawing:
     """Draw what the tape recorded of an expression: a box for each call of a primitive.
 
-    loss: a Tensor that needs gradients, before backward has freed its graph.
+    loss: a Tensor of any shape that needs gradients, before backward has freed its graph.
     path: an .svg file to write.
     names: of leaves: a model, whose parameters have names, or tensors by name.
     values: also tell the output of each call, as far as the tape keeps it: what no rule needs is
         gone.  gradients: also those of the loss for each output and leaf.
-    Raises GradError for a tensor without a graph, or one that was freed; ArgumentError for a file
-    of another kind.
+    Raises DTypeError for what is no Tensor, GradError for a tensor without a graph, or one that was
+    freed; ArgumentError for a file of another kind.
     """
     if not isinstance(loss, Tensor):
         raise DTypeError(f"draw_tape expected a Tensor, got {type(loss).__name__}")

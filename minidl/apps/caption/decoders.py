@@ -220,7 +220,7 @@ class Ensemble(Module):
     """Several decoders of one kind, trained side by side, whose probabilities are averaged.
 
     In training it returns what each of them does, one after the other on axis 0: logits
-    (members*N, T, words) and, of those that attend, weights (members*N, T, places).
+    (members * N, T, words) and, of those that attend, weights (members * N, T, places).
     """
 
     members: Any  # a ModuleList of decoders
@@ -230,10 +230,14 @@ class Ensemble(Module):
 
     @property
     def takes_maps(self) -> bool:
+        """Return whether the decoders look at places of a map."""
         return bool(self.members[0].takes_maps)
 
     def fit_to(self, features: np.ndarray, rows: Sequence[int]) -> None:
-        """Do as `Decoder.fit_to`."""
+        """Do as `Decoder.fit_to`.
+
+        features: (N, ..., D).
+        """
         self.members[0].fit_to(features, rows)
         for other in self.members[1:]:
             other.mean.data[...] = self.members[0].mean.data
@@ -253,11 +257,17 @@ class Ensemble(Module):
         return ops.concatenate(*found, axis=0)
 
     def begin(self, features: np.ndarray) -> State:
-        """Do as `Decoder.begin`: the states of all members."""
+        """Do as `Decoder.begin`: the states of all members.
+
+        features: (N, ..., D).
+        """
         return tuple(part for member in self.members for part in member.begin(features))
 
     def next(self, numbers: np.ndarray, state: State) -> Spoken:
-        """Do as `Decoder.next`: mean probabilities and weights."""
+        """Do as `Decoder.next`: mean probabilities and weights.
+
+        numbers: of words, (N,).
+        """
         each = len(state) // len(self.members)
         found = [
             member.next(numbers, state[i * each : (i + 1) * each])
@@ -282,6 +292,7 @@ class CaptionLoss(Module):
     The sum over a caption's words, without padding, plus, for a network that returns its weights,
     doubly * sum_places (1 - sum_words weights)^2.  smoothing: of labels.
     Of an `Ensemble` in training the mean of its members' losses.
+    Called with logits (N, T, words) and the captions' words (N, T).
     Source: Xu et al. 2015, equation 14 and section 4.2.1, "doubly stochastic attention".
     """
 

@@ -32,6 +32,7 @@ def attention_picture(image: np.ndarray, words: list[str], weights: np.ndarray) 
     weights: of places, (words, h, w), as `observe` returns them. In each tile the largest one keeps
         the image's light, and others have the less, the smaller they are.
     Returns (height, width, 3) uint8.
+    Raises ShapeError for other weights than a map for each word.
     Source: Xu et al. 2015, figure 3.
     """
     if weights.ndim != 3 or len(weights) != len(words):

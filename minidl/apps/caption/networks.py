@@ -27,10 +27,13 @@ MOST_PIXELS = 2048  # of the height and width that a file's body may ask for
 class Captioner(Module):
     """A body of `minidl.models`, which stays as it is, and an `Ensemble` of `Decoder`s.
 
-    network: whose body it is.  vocabulary: the words that it knows.
+    network: whose body it is; it looks at images (N, H, W, 3).  vocabulary: the words that it
+    knows.
     decoder: "show-and-tell" or "attend", which needs a body that gives maps.
     members: how many of them.
     `md.save_weights` saves it, words and all; `load_captioner` brings it back.
+    Raises ArgumentError for another decoder, a network that doesn't say what images it takes, a
+    body without maps for "attend", and for sizes below 1.
     """
 
     def __init__(

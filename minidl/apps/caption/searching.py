@@ -163,5 +163,8 @@ def observe(captioner: Captioner, image: Picture, *, beams: int = 20) -> Observe
 
 
 def describe(captioner: Captioner, image: Picture, *, beams: int = 20) -> str:
-    """Return the caption that `observe` finds as a text."""
+    """Return the caption that `observe` finds as a text.
+
+    image: a file or pixels (H, W, 3) uint8, as `observe` takes it.
+    """
     return " ".join(observe(captioner, image, beams=beams).words)

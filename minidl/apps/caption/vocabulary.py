@@ -31,6 +31,7 @@ class Vocabulary:
     """The words that a network knows.
 
     words: from the number 4 on, in this order.
+    Raises ArgumentError for a word that is given twice.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -45,6 +46,7 @@ class Vocabulary:
         """Return that of captions, as words, of the words that they have `least` times or more.
 
         The more frequent come first, those of one frequency in alphabetical order.
+        Raises ArgumentError where no word is there so many times.
         """
         least = positive("Vocabulary.of", "least", least)
         counts = Counter(word for words in captions for word in words)

@@ -31,6 +31,7 @@ class Detector(nn.Module):
     size: (H, W) that images are resized to.  classes: the names of the classes, if they are known.
     image_format: how pixels are scaled.  architecture: the name and the arguments that files hold.
     Subclasses write `loss` and `raw`.
+    Raises ArgumentError for a num_classes below 1 or a size that the network can't take.
     """
 
     name: str
@@ -102,7 +103,11 @@ class Detector(nn.Module):
         score_threshold: float = 0.01,
         iou_threshold: float = 0.45,
     ) -> list[Prediction]:
-        """Return what `detect` does for each of several images, as one batch."""
+        """Return what `detect` does for each of several images, as one batch.
+
+        images: files, or arrays of uint8, (H, W), (H, W, 3) or (H, W, 4).
+        Raises ArgumentError for thresholds outside of 0 to 1.
+        """
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 <= real("detect", name, value) <= 1:
                 raise ArgumentError(f"detect: {name} must be from 0 to 1, got {value}")

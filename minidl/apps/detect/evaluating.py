@@ -19,7 +19,8 @@ def evaluate(
     """Return how right a detector is on images with boxes, and what it finds in each.
 
     images: a `data.Detection`, or what `data.read_boxes` takes.
-    Predictions go down to a score of 0.01.  on_batch: called with the number of images done.
+    Predictions are boxes (n, 4) in pixels, x1, y1, x2, y2, down to a score of 0.01.  on_batch:
+    called with the number of images done.
     Raises ArgumentError where the classes aren't the detector's.
     """
     held = images if isinstance(images, data.Detection) else data.read_boxes(images)

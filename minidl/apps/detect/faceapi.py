@@ -100,6 +100,7 @@ class FaceSSD(Module):
 
         image: a file, or an array of uint8, (H, W), (H, W, 3) or (H, W, 4); its longer side is
         resized to 512 pixels. Returns {"boxes": (n, 4), "labels": (n,), "scores": (n,)}.
+        Raises ArgumentError for thresholds outside of 0 to 1.
         """
         who = "FaceSSD.detect"
         least = real(who, "score_threshold", score_threshold)

@@ -74,7 +74,10 @@ class FasterRCNN(Detector):
         return list(self.pyramid(*found)), [*self.body.strides, 2 * self.body.strides[-1]]
 
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
-        """Return {"objectness", "proposal", "class", "box"}: equation 1 of both stages."""
+        """Return {"objectness", "proposal", "class", "box"}: equation 1 of both stages.
+
+        x: (N, H, W, 3), as `prepare` makes it; targets: with boxes in its pixels.
+        """
         maps, strides = self.maps(x)
         objects = [objects_of(target) for target in targets]
         regions, parts = self.proposals.learn(maps, strides, x.shape[1:3], objects)

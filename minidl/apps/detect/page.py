@@ -51,6 +51,7 @@ def evaluation_page(
 
     figures: what `measure` made of the predictions and of the targets of `detection`, a
         `data.Detection`. The pictures with most errors are drawn.
+    predictions: a dict for each image, as `Detector.detect` returns it, boxes (n, 4) in pixels.
     Raises OSError where the page can't be written, ImportError without Jinja2 or Pillow.
     """
     content = {

@@ -104,7 +104,10 @@ class SSD(Detector):
         return self._priors[key]
 
     def loss(self, x: Any, targets: Sequence[Target]) -> dict[str, Any]:
-        """Return {"class", "box"}: equations 1 to 3, over the number of priors of objects."""
+        """Return {"class", "box"}: equations 1 to 3, over the number of priors of objects.
+
+        x: (N, H, W, 3), as `prepare` makes it; targets: with boxes in its pixels.
+        """
         scores, codes, priors = self(x)
         check_finite("SSD", scores, codes)
         labels, wanted = (

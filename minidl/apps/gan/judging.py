@@ -58,6 +58,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     |mean_a - mean_b|^2 + trace(A + B - 2 (A B)^(1/2)), A and B being the covariances.
     a, b: (N, D) and (M, D), with N and M from 2.
+    Raises ShapeError for others.
     Source: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter 2017, "GANs trained by a two
     time-scale update rule converge to a local Nash equilibrium", equation 6.
     """

@@ -62,7 +62,8 @@ def train_gan(
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: go on after the last epoch that checkpoint.h5 in the folder has.
     on_epoch: called with each row of the history.
-    Raises ShapeError for other pictures, StateError for the checkpoint of another training,
+    Raises ShapeError for other pictures, ArgumentError for settings out of range and for pictures
+    that are all the same, StateError for the checkpoint of another training,
     GradError where a loss isn't finite.
     """
     images = _scaled(images)

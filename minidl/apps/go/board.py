@@ -18,6 +18,7 @@ class Board:
     A move may not bring back an earlier position, no matter whose turn it was (positional superko),
     nor be suicide. Two passes end the game.
     moves, colors: what was played.  to_play: 1 for black, 2 for white.
+    Raises ArgumentError for another size or other stones.
     """
 
     def __init__(self, size: int = 19, stones: np.ndarray | None = None) -> None:

@@ -176,8 +176,9 @@ def _legal(planes: np.ndarray) -> np.ndarray:
 
 
 def probabilities(network: Network, board: Board) -> np.ndarray:
-    """Return (S, S) float32: the probability of each move; 0 where the rules forbid it or it makes
-    no sense, such as in an eye of one's own.
+    """Return the probability of each move, (S, S) float32.
+
+    It is 0 where the rules forbid the move or it makes no sense, such as in an eye of one's own.
 
     Raises ArgumentError for a board of another size than the network's.
     """

@@ -92,6 +92,7 @@ class Positions(Dataset):
 
     In training, `prepared` with a generator, each position is turned or mirrored at random, and its
     move with it.
+    Raises FileFormatError for other files.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -135,7 +136,7 @@ class Positions(Dataset):
         return x, moves
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
-        """Return the order of the file, which reads neighbours together."""
+        """Return the order (N,) of the file, which reads neighbours together."""
         return self.rows.order(generator)
 
 

@@ -79,6 +79,7 @@ def measure_points(
 
     eyes: as in `nme`.  limit: the NME up to which the area below the curve is taken, above which
     a face counts as failed.
+    Raises ArgumentError for a limit of 0 or less.
     """
     limit = real("measure_points", "limit", limit)
     if limit <= 0:
@@ -93,7 +94,7 @@ def measure_points(
 def plot_errors(curves: dict[str, np.ndarray], limit: float = 2 * LIMIT) -> Any:
     """Return a matplotlib figure with the cumulative error curve of each network.
 
-    curves: the errors of faces, as of `nme`, by what to call them.
+    curves: the errors (N,) of faces, as of `nme`, by what to call them.
     Raises ImportError without matplotlib.
     """
     try:

@@ -66,7 +66,7 @@ class PointSet:
         return f"{zlib.crc32(np.ascontiguousarray(self.points).data, found):08x}"
 
     def part(self, indices: np.ndarray) -> "PointSet":
-        """Return the pictures of these numbers."""
+        """Return the pictures of these numbers (n,)."""
         return PointSet(
             self.images[indices], self.points[indices], [self.names[i] for i in indices]
         )
@@ -102,7 +102,8 @@ def read_points(path: str | os.PathLike[str], part: str = "train", *, size: int 
         name, in PART.zip or in the folder PART; or a .csv file with the columns file, x1, y1, x2,
         y2 and so on, in pixels, whose files are relative to it.
     size: height and width, in pixels, to which pictures are resized; points move along.
-    Raises FileFormatError for files that don't hold that, OSError for missing ones.
+    Raises ArgumentError for a size below 1, FileFormatError for files that don't hold that, OSError
+    for missing ones.
     """
     size, path = positive("read_points", "size", size), Path(path)
     if path.suffix.lower() == ".csv":

@@ -25,6 +25,7 @@ def measure(folder: str | os.PathLike[str], network: Upscaler) -> list[dict[str,
     in whole numbers, without as many pixels at each edge: the protocol of Timofte et al. 2013 and
     Dong et al. 2016.
     Returns rows {"picture", "bicubic_psnr", "bicubic_ssim", "psnr", "ssim"}, then their "mean".
+    Raises ArgumentError for a picture that is too small.
     """
     rows = []
     for path in pictures_in(folder):

@@ -43,6 +43,7 @@ class SRCNN(Upscaler):
 
     (N, H, W, 1), from 0 to 1, to (N, H - 2 margin, W - 2 margin, 1).
     kernel_size: of the second convolution; the first is 9 x 9, the third 5 x 5.
+    Raises ArgumentError for a kernel_size that isn't 1, 3 or 5.
     Source: Dong, Loy, He and Tang 2016, "Image super-resolution using deep convolutional networks",
     section 3.1; 9-1-5, 9-3-5 and 9-5-5 of section 4.3.3.
     """
@@ -85,8 +86,9 @@ class ESPCN(Upscaler):
 
 
 def load_upscaler(path: str | os.PathLike[str]) -> Upscaler:
-    """Return the network of a file that `train_upscaler` made, or of SRCNN's published .mat and
-    .caffemodel files.
+    """Return the network of a file that `train_upscaler` made, or of a published SRCNN.
+
+    The latter are .mat and .caffemodel files.
 
     The shapes of its weights tell which it is. Raises FileFormatError where it is none of them.
     """

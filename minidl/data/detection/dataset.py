@@ -94,7 +94,11 @@ class Detection(Dataset):
     def prepared(
         self, indices: Sequence[int] | np.ndarray, transforms: Sequence[Any], rng: Any
     ) -> Any:
-        """Return a batch of items that are transformed one by one, then put together."""
+        """Return a batch of items that are transformed one by one, then put together.
+
+        indices: (n,).  rng: what random transforms draw from; None in evaluation. Returns images
+            and targets as `batch` does.
+        """
         from minidl.data.transforms.box_base import on_both
 
         items = []
@@ -106,7 +110,7 @@ class Detection(Dataset):
         return collate_boxes(items)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Detection":
-        """Return the images of these numbers, in that order, as a set of the same classes."""
+        """Return the images of these numbers (n,), in that order, as a set of the same classes."""
         chosen = Subset(self, indices).indices.tolist()
         return Detection(
             [self.pictures[i] for i in chosen], [self.targets[i] for i in chosen], self.classes,

@@ -37,8 +37,8 @@ def write_boxes(
     overwrite: replace what is there, unless it is a folder that holds more than annotations.
     CSV and COCO hold all of a box but its points; VOC has no crowds and no areas, and YOLO neither
     these nor difficult boxes, which is told as a RuntimeWarning. COCO's file has no parts.
-    All of it is written, or nothing. Raises ArgumentError for another format and for names that it
-    can't hold, FileExistsError for what is in the way.
+    All of it is written, or nothing. Raises DTypeError for what is no Detection, ArgumentError for
+    another format and for names that it can't hold, FileExistsError for what is in the way.
     """
     if not isinstance(detection, Detection):
         raise DTypeError(f"write_boxes expected a Detection, got {type(detection).__name__}")

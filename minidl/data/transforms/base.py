@@ -46,7 +46,9 @@ class Transform(Described):
     0..255, float32 is neither.
     Subclasses write `apply`, keep each setting in an attribute of its name, and declare what
     differs of the attributes below. `docs/data.md` has the first line of their docstrings.
-    Raises DTypeError for other dtypes, ShapeError for other shapes.
+    Raises DTypeError for other dtypes, ShapeError for other shapes; made with settings out of
+    range,
+    ArgumentError.
     """
 
     takes: ClassVar[tuple[type, ...]] = (np.uint8, np.float32)
@@ -59,7 +61,7 @@ class Transform(Described):
         return self.apply(images)
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """The change, to checked images."""
+        """The change, to checked images (N, H, W, C)."""
         raise NotImplementedError(f"{self._who} must define apply")
 
     def _check(self, images: Any) -> None:
@@ -115,7 +117,7 @@ class RandomTransform(Transform):
         return images
 
     def draw(self, images: np.ndarray, rng: Generator) -> np.ndarray:
-        """The change with numbers from `rng`, to checked images."""
+        """The change with numbers from `rng`, to checked images (N, H, W, C)."""
         raise NotImplementedError(f"{self._who} must define draw")
 
 

@@ -37,7 +37,8 @@ class BoxTransform(Described):
     generator: what a random transform draws from, in training; None in evaluation, where it does
         nothing.
     Subclasses write `apply`, and keep each setting in an attribute of its name.
-    Raises DTypeError or ShapeError for other images and targets.
+    Raises DTypeError or ShapeError for other images and targets; made with settings out of range,
+    ArgumentError.
     """
 
     random: ClassVar[bool] = True
@@ -56,7 +57,10 @@ class BoxTransform(Described):
         return self.apply(image, dict(target), generator)
 
     def apply(self, image: np.ndarray, target: Target, generator: Any) -> Item:
-        """The change, to what is checked; `target` may be changed, its arrays may not."""
+        """The change, to what is checked: an image (H, W, C) and its target.
+
+        `target` may be changed, its arrays may not.
+        """
         raise NotImplementedError(f"{self._who} must define apply")
 
     def _check(self, image: Any, target: Any) -> None:

@@ -21,6 +21,7 @@ class RandomBoxFlip(BoxTransform):
 
     mirrored: the number of the point that each point becomes, where boxes have several: a left eye
         becomes a right one. Needed for these.
+    Raises ArgumentError also for boxes with several points and no `mirrored` of as many.
     """
 
     samples = ({}, {"p": 1}, {"p": 0.3, "mirrored": (1, 0)})

@@ -118,7 +118,10 @@ class OneCycleLR(Formula):
         super()._start()
 
     def step(self) -> None:
-        """A batch is over: write learning rates and momenta for the next."""
+        """A batch is over: write learning rates and momenta for the next.
+
+        Raises ArgumentError after total_steps of them.
+        """
         if self.last_epoch >= self.total_steps:
             raise ArgumentError(
                 f"OneCycleLR was stepped {self.last_epoch + 1} times, its total_steps is "

@@ -60,6 +60,7 @@ class LinearWarmup(Formula):
         """A step is over: write the learning rate for the next, or let `after` do so.
 
         metric: what `after` wants, if it is ReduceLROnPlateau; the rise doesn't look at it.
+        Raises TypeError for a metric that `after` doesn't want, and for none where it does.
         """
         refuse_in_capture(self)
         if len(metric) != self.needs_metric:
