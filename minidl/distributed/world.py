@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.distributed.faults import ends_within
 from minidl.distributed.launch import MARK, is_launched
 from minidl.distributed.order import Node, bounds, nodes_within, total
 from minidl.distributed.watch import Watch
@@ -16,9 +17,11 @@ from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["World", "alone", "world"]
 
+LAST = 10.0  # seconds to leave MPI in, when all ranks do
 # Seconds of asking again at once, for MPI moves bytes only while it is asked; then with pauses
 SPIN = 0.5
-PAUSE = 5e-5
+PAUSE = 1e-4  # of the time waited
+LONGEST_PAUSE = 1e-3
 
 
 class World:
@@ -31,11 +34,26 @@ class World:
     def __init__(self, mpi: Any = None) -> None:
         self._mpi = mpi
         self.rank, self.size, self.spent = 0, 1, 0.0
+        self._watch: Watch | None = None
         if mpi is None:
             return
         self._comm = mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
-        self._watch = Watch(mpi, self.rank, self.size)
+        self._watch = Watch(self) if self.size > 1 else None
+
+    def leave(self) -> None:
+        """Leave MPI when all others do: until then, one that is lost ends all."""
+        if self._watch is not None:
+            self._watch.leave()
+            self._wait(self._comm.Ibarrier())
+            self._watch.stop()
+            with ends_within(LAST):
+                self._mpi.Finalize()
+
+    def forget(self) -> None:
+        """Be no rank any more, in a forked child."""
+        if self._watch is not None:
+            self._watch.forget()
 
     def abort(self, status: int) -> None:
         """End all ranks now."""
@@ -59,12 +77,12 @@ class World:
         if not 0 <= root < self.size:
             raise ArgumentError(f"broadcast: root must be a rank, 0 to {self.size - 1}, got {root}")
         if self.size > 1:
-            self._wait(self._comm.Ibcast(_bytes(flat), root), "broadcast")
+            self._meet(self._comm.Ibcast(_bytes(flat), root))
 
     def barrier(self) -> None:
         """See `minidl.distributed.barrier`."""
         if self.size > 1:
-            self._wait(self._comm.Ibarrier(), "barrier")
+            self._meet(self._comm.Ibarrier())
 
     # What minidl builds on
 
@@ -93,7 +111,7 @@ class World:
         size = result.itemsize
         counts = [(b - a) * size for a, b in itertools.pairwise(edges)]
         placed = [_bytes(result), counts, [a * size for a in edges[:-1]], self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv(self._mpi.IN_PLACE, placed), "sum")
+        self._meet(self._comm.Iallgatherv(self._mpi.IN_PLACE, placed))
         return result
 
     def _exchanged(
@@ -116,7 +134,7 @@ class World:
             given = sums[own[turn]] if sends else result[:0]
             sent = [_bytes(given), lengths if sends else [0] * self.size, starts, self._mpi.BYTE]
             got = [_bytes(taken), counts, places, self._mpi.BYTE]
-            self._wait(self._comm.Ialltoallv(sent, got), "sum")
+            self._meet(self._comm.Ialltoallv(sent, got))
             found |= {held[rank][turn]: taken[i] for i, rank in enumerate(senders)}
         return found
 
@@ -124,7 +142,7 @@ class World:
         """Complete an array, in place, of which each rank has written some entries, no two the same
         one, and left the others 0."""
         if self.size > 1:
-            self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, table, self._mpi.SUM), "table")
+            self._meet(self._comm.Iallreduce(self._mpi.IN_PLACE, table, self._mpi.SUM))
 
     def texts(self, text: str) -> list[str]:
         """Return every rank's text, by rank."""
@@ -137,7 +155,7 @@ class World:
         taken = np.empty(int(counts.sum()), np.uint8)
         places = (np.cumsum(counts) - counts).tolist()
         got = [taken, counts.tolist(), places, self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv([mine, len(mine), self._mpi.BYTE], got), "texts")
+        self._meet(self._comm.Iallgatherv([mine, len(mine), self._mpi.BYTE], got))
         return [taken[a : a + n].tobytes().decode() for a, n in zip(places, counts.tolist())]
 
     def rows(self, mine: np.ndarray, counts: list[int]) -> np.ndarray:
@@ -152,18 +170,21 @@ class World:
         places = [sum(counts[:rank]) * size for rank in range(self.size)]
         got = [_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
         sent = [_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv(sent, got), "rows")
+        self._meet(self._comm.Iallgatherv(sent, got))
         return taken
 
-    def _wait(self, request: Any, what: str) -> None:
-        """Return when the ranks are done with it; end all where one of them is lost."""
+    def _meet(self, request: Any) -> None:
+        """Return when the ranks are done with something that all do."""
+        if self._watch is not None:
+            self._watch.together()
+        self._wait(request)
+
+    def _wait(self, request: Any) -> None:
         start = now = time.perf_counter()
-        self._watch.together(what)
         while not request.Test():
             now = time.perf_counter()
             if now - start > SPIN:
-                time.sleep(PAUSE)
-                self._watch.look(now - start)
+                time.sleep(min(PAUSE * (now - start), LONGEST_PAUSE))
             else:
                 _let_others_run()
         self.spent += time.perf_counter() - start
@@ -208,8 +229,9 @@ _alone: list[bool] = []
 
 
 def _enter() -> World:
-    from minidl.distributed.faults import end_together, without_mpi
+    from minidl.distributed.faults import end_together, end_with_parent, without_mpi
 
+    end_with_parent()
     os.environ[MARK] = str(os.getpid())
     os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # errors are told by minidl
     try:
@@ -218,7 +240,9 @@ def _enter() -> World:
         without_mpi(error)
     found = World(MPI)
     if found.size > 1:
-        atexit.register(found._watch.stop)  # runs before mpi4py leaves MPI
+        atexit.register(found.leave)  # runs before mpi4py would leave MPI
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=found.forget)
         end_together(found)
     return found
 
