@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import itertools
 import os
 import time
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from minidl.distributed.faults import ends_within
+from minidl.distributed.flight import Flight, Flights, as_bytes
 from minidl.distributed.launch import MARK, is_launched
-from minidl.distributed.order import Node, bounds, nodes_within, total
+from minidl.distributed.order import Node, bounds, total
 from minidl.distributed.watch import Watch
 from minidl.errors import ArgumentError, DTypeError
 
@@ -37,7 +37,8 @@ class World:
         self._watch: Watch | None = None
         if mpi is None:
             return
-        self._comm = mpi.COMM_WORLD.Dup()
+        self._comm, self._back = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
+        self._flights = Flights()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self._watch = Watch(self) if self.size > 1 else None
 
@@ -77,7 +78,7 @@ class World:
         if not 0 <= root < self.size:
             raise ArgumentError(f"broadcast: root must be a rank, 0 to {self.size - 1}, got {root}")
         if self.size > 1:
-            self._meet(self._comm.Ibcast(_bytes(flat), root))
+            self._meet(self._comm.Ibcast(as_bytes(flat), root))
 
     def barrier(self) -> None:
         """See `minidl.distributed.barrier`."""
@@ -100,43 +101,31 @@ class World:
         are a power of two and the ranks as well, a rank sends twice the vector's bytes, whatever
         their number, which no sum over all ranks does with less.
         """
-        whole = Node(0, parts)
         if self.size == 1:
-            return total(sums, whole)
+            return total(sums, Node(0, parts))
         result = next(iter(sums.values()))
-        edges = bounds(len(result), self.size)
-        mine = slice(edges[self.rank], edges[self.rank + 1])
-        stretch = total(self._exchanged(parts, sums, edges), whole)
-        result[mine] = stretch
-        size = result.itemsize
-        counts = [(b - a) * size for a, b in itertools.pairwise(edges)]
-        placed = [_bytes(result), counts, [a * size for a in edges[:-1]], self._mpi.BYTE]
-        self._meet(self._comm.Iallgatherv(self._mpi.IN_PLACE, placed))
+        self.begin_sum(parts, sums)
+        self.end_sums()
         return result
 
-    def _exchanged(
-        self, parts: int, sums: dict[Node, np.ndarray], edges: list[int]
-    ) -> dict[Node, np.ndarray]:
-        """Return this rank's stretch of every node that any rank has summed."""
-        ranks = bounds(parts, self.size)
-        held = [list(nodes_within(*pair, Node(0, parts))) for pair in itertools.pairwise(ranks)]
-        own, result = held[self.rank], next(iter(sums.values()))
-        size, length = result.itemsize, edges[self.rank + 1] - edges[self.rank]
-        lengths = [(b - a) * size for a, b in itertools.pairwise(edges)]
-        starts = [a * size for a in edges[:-1]]
-        found: dict[Node, np.ndarray] = {}
-        for turn in range(max(map(len, held))):
-            senders = [rank for rank, nodes in enumerate(held) if turn < len(nodes)]
-            taken = np.empty((len(senders), length), result.dtype)
-            counts = [length * size * (rank in senders) for rank in range(self.size)]
-            places = [sum(counts[:rank]) for rank in range(self.size)]
-            sends = self.rank in senders
-            given = sums[own[turn]] if sends else result[:0]
-            sent = [_bytes(given), lengths if sends else [0] * self.size, starts, self._mpi.BYTE]
-            got = [_bytes(taken), counts, places, self._mpi.BYTE]
-            self._meet(self._comm.Ialltoallv(sent, got))
-            found |= {held[rank][turn]: taken[i] for i, rank in enumerate(senders)}
-        return found
+    def begin_sum(self, parts: int, sums: dict[Node, np.ndarray]) -> None:
+        """Begin `sum_parts`, which `end_sums` ends: until then its arrays are MPI's.
+
+        All ranks begin the same ones in the same order. Those under way move on whenever another
+        one begins.
+        """
+        if self.size == 1:
+            total(sums, Node(0, parts))
+            return
+        start = time.perf_counter()
+        self._flights.add(Flight(self._mpi, self._comm, self._back, parts, sums))
+        self._flights.Test()
+        self.spent += time.perf_counter() - start
+
+    def end_sums(self) -> None:
+        """Return when all sums that `begin_sum` has begun are done."""
+        if self.size > 1:
+            self._meet(self._flights)
 
     def fill(self, table: np.ndarray) -> None:
         """Complete an array, in place, of which each rank has written some entries, no two the same
@@ -168,8 +157,8 @@ class World:
         taken = np.empty((sum(counts), *mine.shape[1:]), mine.dtype)
         size = mine.itemsize * int(np.prod(mine.shape[1:]))
         places = [sum(counts[:rank]) * size for rank in range(self.size)]
-        got = [_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
-        sent = [_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
+        got = [as_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
+        sent = [as_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
         self._meet(self._comm.Iallgatherv(sent, got))
         return taken
 
@@ -207,10 +196,6 @@ def _flat(who: str, array: Any) -> np.ndarray:
             "read-only: give it a copy, and use that afterwards"
         )
     return array.reshape(-1)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import random
+from minidl.autograd.modes import completed
 from minidl.checks import flag, positive
 from minidl.data import DataLoader
 from minidl.distributed.launch import is_launched
@@ -65,7 +66,7 @@ class Sharding:
                 f"{world().size} ranks: start fewer ranks, or give more shards"
             )
         self.own = world().share(count)
-        self._sums = Sums(count)
+        self._sums = Sums(count, self.own[-1])
 
     def batches(self, loader: Any, listeners: Sequence[Callback]) -> Iterable[Any]:
         """Return the batches of an epoch: this rank's shards of them or, to be cut, whole ones.
@@ -105,6 +106,7 @@ class Sharding:
                 table[number] = [weight, rows, *(means[name] for name in names), *flags]
             sums.add(number, float(weight > 0) if self.sync else weight, len(x))
         world().fill(table)
+        sums.end()
         self._check(trainer, table, shards, listeners)
         total = float(_sum(table[:, 0]))
         sums.finish(total, self._rows, [any(column) for column in table[:, 2 + len(names) :].T])
@@ -123,7 +125,8 @@ class Sharding:
             self._sums.reset()
             found = None
             if weights[number]:
-                with random.stream(key, number):
+                self._sums.expect(number, weights[number])
+                with random.stream(key, number), completed(self._sums.listen):
                     found = trainer.gradients(x, target)
             yield number, (x, target), found
 

@@ -4,6 +4,7 @@
 longest time that a rank lived on.
 """
 
+import math
 import os
 import random
 import signal
@@ -46,10 +47,10 @@ def killed(folder: Path, ranks: int, victim: str, draw: random.Random) -> float:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=environment(),
     )  # fmt: skip
-    assert waited(lambda: len(list((folder / "pids").iterdir())) == ranks, 60)
+    assert waited(lambda: len(list((folder / "pids").iterdir())) == ranks, 60) < 60
     started = {int(path.name): path for path in (folder / "pids").iterdir()}
-    if draw.random() < 0.8:  # otherwise while it starts
-        assert waited(lambda: Checkpoint.last(folder / "run") is not None, 60)
+    if victim == STUCK or draw.random() < 0.8:  # otherwise while it starts
+        assert waited(lambda: Checkpoint.last(folder / "run") is not None, 60) < 60
     time.sleep(draw.uniform(0, RUNNING))
     pids = sorted(started)
     chosen = {
@@ -63,11 +64,9 @@ def killed(folder: Path, ranks: int, victim: str, draw: random.Random) -> float:
     if victim == STUCK:  # that can't end the others
         os.kill(chosen["the launcher's child"], signal.SIGSTOP)
     os.kill(chosen[victim], signal.SIGKILL)
-    start = time.monotonic()
     try:
-        ended = waited(lambda: not any(map(alive, pids)), LONGEST)
-        seconds = time.monotonic() - start
-        assert ended, f"{victim}: still there: {[pid for pid in pids if alive(pid)]}"
+        seconds = waited(lambda: not any(map(alive, pids)), LONGEST)
+        assert seconds < LONGEST, f"{victim}: still there: {[pid for pid in pids if alive(pid)]}"
         if victim == STUCK:
             os.kill(chosen["the launcher's child"], signal.SIGCONT)
         out, _ = process.communicate(timeout=LONGEST)
@@ -95,12 +94,19 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def waited(done, seconds: float) -> bool:
-    """Whether it is done within so many seconds."""
-    end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
+def waited(done, seconds: float) -> float:
+    """Return how many seconds it took, infinity if it isn't done within so many.
+
+    Those in which this process was itself stopped don't count.
+    """
+    took = 0.0
+    while not done():
+        if took > seconds:
+            return math.inf
+        start = time.monotonic()
         time.sleep(0.02)
-    return bool(done())
+        took += min(time.monotonic() - start, 0.2)
+    return took
 
 
 def check_checkpoints(folder: Path) -> None:
