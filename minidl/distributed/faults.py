@@ -95,11 +95,16 @@ def end_together(ranks: Any) -> None:
 
 
 def interrupted(text: str = "interrupted", status: int = INTERRUPTED) -> NoReturn:
-    """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first."""
+    """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first.
+
+    text: what is told; "" where that is done.
+    """
     from minidl.distributed.world import world
 
     if world().rank > 0:
         time.sleep(SAVING)
+    if not text:
+        world().abort(status)
     fail(text, status)
 
 

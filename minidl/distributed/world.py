@@ -135,17 +135,30 @@ class World:
 
     def texts(self, text: str) -> list[str]:
         """Return every rank's text, by rank."""
+        return [each.decode() for each in self.blobs(text.encode())]
+
+    def blobs(self, mine: bytes, root: int | None = None) -> list[bytes]:
+        """Return every rank's bytes, by rank; with a root none, but for that rank."""
         if self.size == 1:
-            return [text]
-        mine = np.frombuffer(text.encode(), np.uint8)
+            return [mine]
         counts = np.zeros(self.size, np.int64)
         counts[self.rank] = len(mine)
         self.fill(counts)
-        taken = np.empty(int(counts.sum()), np.uint8)
-        places = (np.cumsum(counts) - counts).tolist()
-        got = [taken, counts.tolist(), places, self._mpi.BYTE]
-        self._meet(self._comm.Iallgatherv([mine, len(mine), self._mpi.BYTE], got))
-        return [taken[a : a + n].tobytes().decode() for a, n in zip(places, counts.tolist())]
+        alone = root is not None and self.rank != root
+        taken = np.empty(0 if alone else int(counts.sum()), np.uint8)
+        places = np.cumsum(counts) - counts
+        got = [taken, counts.tolist(), places.tolist(), self._mpi.BYTE]
+        sent = [np.frombuffer(mine, np.uint8), len(mine), self._mpi.BYTE]
+        if root is None:
+            self._meet(self._comm.Iallgatherv(sent, got))
+        else:
+            self._meet(self._comm.Igatherv(sent, got, root))
+        ends = zip(places, counts, strict=True)
+        return [] if alone else [taken[a : a + n].tobytes() for a, n in ends]
+
+    def told(self, text: str) -> str:
+        """Return rank 0's text."""
+        return self.texts(text if self.rank == 0 else "")[0]
 
     def rows(self, mine: np.ndarray, counts: list[int]) -> np.ndarray:
         """Return the rows of all ranks, one rank's after another's: (sum of counts, ...).
