@@ -32,7 +32,8 @@ from minidl.text import table
 __all__ = ["NETWORKS", "measure", "predicted", "render"]
 
 NETWORKS = {"lenet5": (64, (32, 32, 1)), "resnet18": (16, (64, 64, 3))}  # rows a batch, an image
-COMPARED = NETWORKS | {"vgg16c": (64, (32, 32, 3))}  # beside threads
+COMPARED = NETWORKS | {"vgg16": (16, (64, 64, 3))}  # beside threads
+ARGUMENTS = {"vgg16": {"input_size": 64}}
 SHARDS = 8
 SECONDS = 3.0  # of each measurement
 FEWEST = 4  # steps, however long they take
@@ -214,7 +215,8 @@ def _steps(job: dict[str, Any]) -> dict[str, Any]:
     rows, shape = COMPARED[job["network"]]
     count, random = int(rows * job["rows"]), np.random.default_rng(0)
     md.manual_seed(0)
-    model = md.models.create(job["network"], num_classes=10)
+    more = ARGUMENTS.get(job["network"], {})
+    model = md.models.create(job["network"], num_classes=10, **more)
     x = random.standard_normal((count, *shape)).astype(np.float32)
     batch = (x, random.integers(0, 10, count))
     moments = []

@@ -1,10 +1,8 @@
 """How all ranks end when one of them can't go on: together, within seconds, with one message."""
 
 import contextlib
-import ctypes
 import faulthandler
 import os
-import signal
 import sys
 import threading
 import time
@@ -12,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-__all__ = ["end_together", "end_with_parent", "ends_within", "fail", "silence", "without_mpi"]
+__all__ = ["end_together", "ends_within", "fail", "silence", "without_mpi"]
 
 GRACE = 1.0  # seconds that a rank waits for those before it to fail, and tell, first
 STEP = 0.25  # seconds more for each rank
@@ -21,7 +19,6 @@ SAVING = 20.0  # seconds that rank 0 has to save after Ctrl-C
 STUCK = 2.0  # seconds that MPI has to end all
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 _failing = threading.Lock()
 _stderr: list[Any] = []  # what errors are told on, where `silence` has closed the other
@@ -71,15 +68,6 @@ def ends_within(seconds: float) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-def end_with_parent() -> None:
-    """Let Linux kill this process when the one that started it, MPI's launcher, has ended.
-
-    Elsewhere `Watch` finds out, once MPI has begun.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_together(ranks: Any) -> None:

@@ -227,9 +227,8 @@ _alone: list[bool] = []
 
 
 def _enter() -> World:
-    from minidl.distributed.faults import end_together, end_with_parent, without_mpi
+    from minidl.distributed.faults import end_together, without_mpi
 
-    end_with_parent()
     os.environ[MARK] = str(os.getpid())
     os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # errors are told by minidl
     try:

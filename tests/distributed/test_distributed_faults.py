@@ -16,6 +16,8 @@ FAULTS = {
     "nan": "the loss is nan at epoch 1, batch 1",
     "data": "the ranks differ in the data",
     "rows": "the ranks differ in the number of items: 46 on rank 0, 45 on rank 1",
+    "version": "the ranks differ in the version of minidl: ",
+    "lbfgs": "Trainer can't take LBFGS, which computes one loss",
     "seed": "the ranks differ in the seed, or what was drawn since",
 }
 
