@@ -33,7 +33,7 @@ __all__ = ["NETWORKS", "measure", "predicted", "render"]
 
 NETWORKS = {"lenet5": (64, (32, 32, 1)), "resnet18": (16, (64, 64, 3))}  # rows a batch, an image
 COMPARED = NETWORKS | {"vgg16": (16, (64, 64, 3))}  # beside threads
-ARGUMENTS = {"vgg16": {"input_size": 64}}
+ARGUMENTS: dict[str, dict[str, Any]] = {"vgg16": {"input_size": 64}}
 SHARDS = 8
 SECONDS = 3.0  # of each measurement
 FEWEST = 4  # steps, however long they take
