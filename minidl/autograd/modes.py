@@ -88,7 +88,7 @@ class rerunning(_Switch):
 
 
 @contextlib.contextmanager
-def completed(begin: Completed) -> Iterator[None]:
+def completed(begin: Completed | None) -> Iterator[None]:
     """Inside, backward passes tell of gradients that are complete: see `Completed`."""
     before, mode.completed = mode.completed, begin
     try:

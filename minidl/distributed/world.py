@@ -29,16 +29,19 @@ class World:
 
     rank: this process's number, from 0.  size: how many there are.
     spent: seconds in communication so far, waiting for others included.
+    local: whether all ranks are on one machine.
     """
 
     def __init__(self, mpi: Any = None) -> None:
         self._mpi = mpi
-        self.rank, self.size, self.spent = 0, 1, 0.0
+        self.rank, self.size, self.spent, self.local = 0, 1, 0.0, True
         self._watch: Watch | None = None
         if mpi is None:
             return
         self._comm, self._back = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
         self._flights = Flights()
+        near = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local = near.Get_size() == mpi.COMM_WORLD.Get_size()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self._watch = Watch(self) if self.size > 1 else None
 

@@ -132,7 +132,7 @@ class Sharding:
             found = None
             if weights[number]:
                 self._sums.expect(number, weights[number])
-                with random.stream(key, number), completed(self._sums.listen):
+                with random.stream(key, number), completed(self._sums.listener):
                     found = trainer.gradients(x, target)
             yield number, (x, target), found
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.autograd import Tensor
 from minidl.autograd.held import is_proving
+from minidl.autograd.modes import Completed
 from minidl.distributed.order import Pile
 from minidl.distributed.world import world
 from minidl.errors import StateError
@@ -23,8 +24,9 @@ class Sums:
 
     last: the number of this rank's last shard.
     Buckets, vectors of one dtype, hold the gradients, those of the last parameters first, as the
-    backward pass finds them. That of the last shard gives `listen` each gradient that it completes,
-    and a bucket's sum over all ranks begins once it has all of its own, while the pass goes on.
+    backward pass finds them. That of the last shard tells `listener` of each gradient that it
+    completes, and a bucket's sum over all ranks begins once it has all of its own, while the pass
+    goes on: between machines. On one, moving bytes takes the time of the cores that compute.
     The gradients that the optimizer gets are views of the buckets, the same arrays in each step,
     for capture.
     """
@@ -107,7 +109,12 @@ class Sums:
         """A shard of this weight is next: if it is this rank's last, gradients travel early."""
         self._early = weight if number == self._last and weight else None
 
-    def listen(self) -> Callable[[Tensor, np.ndarray], None]:
+    @property
+    def listener(self) -> Completed | None:
+        """What backward passes tell, for `completed`; None where nothing travels early."""
+        return None if world().local else self._listen
+
+    def _listen(self) -> Callable[[Tensor, np.ndarray], None]:
         """Return what is told of each gradient that a backward pass has completed."""
         found: dict[_Bucket, dict[Tensor, np.ndarray]] = {}
 

@@ -6,7 +6,7 @@ import pytest
 import minidl as md
 from minidl import nn, optim, train
 from minidl.autograd.modes import completed
-from minidl.distributed.world import World
+from minidl.distributed.world import World, world
 from minidl.train import sums
 
 
@@ -40,6 +40,7 @@ def test_nobody_is_told_of_a_gradient_that_is_asked_for():
 def test_sums_begin_in_the_backward_pass(capture, monkeypatch):
     """All buckets of gradients but the first layer's are on their way before it ends."""
     monkeypatch.setattr(sums, "BUCKET", 1)  # a bucket a parameter
+    monkeypatch.setattr(world(), "local", False)
     monkeypatch.setattr(md.config, "capture", capture)
     events = []
     begin, backward = World.begin_sum, train.Trainer.gradients

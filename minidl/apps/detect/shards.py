@@ -51,7 +51,7 @@ class Shards:
             sums.reset()
             if rows:
                 sums.expect(number, rows)
-                with random.stream(key, number), completed(sums.listen):
+                with random.stream(key, number), completed(sums.listener):
                     found = self._one(*shard)
                 table[number] = [*(rows * found[name] for name in names), *sums.reached()]
             sums.add(number, rows, rows)
