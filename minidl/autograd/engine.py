@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.autograd.hooks import through_hooks
-from minidl.autograd.modes import enable_grad, no_grad
+from minidl.autograd.modes import Completed, enable_grad, mode, no_grad
 from minidl.errors import GradError
 from minidl.recording import again, step
 
@@ -117,6 +117,31 @@ class _Gradients:
         return self.sums
 
 
+class _Completion:
+    """Tells of leaves whose gradients are complete, as soon as they are."""
+
+    def __init__(self, completed: Completed, roots: Sequence[tuple[Any, Any]]) -> None:
+        self._tell, self._uses = completed(), dict[Any, int]()  # how often a leaf is still used
+        seen: set[Node] = set()
+        stack = [_node(place) for place, _ in roots]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Node) and node not in seen:
+                seen.add(node)
+                stack.extend(_node(p) for p in node.parents or () if p is not None)
+                for p in node.parents or ():
+                    if p is not None and not isinstance(_node(p), Node):
+                        self._uses[p] = self._uses.get(p, 0) + 1
+
+    def visited(self, parents: tuple[Any, ...], gradients: _Gradients) -> None:
+        """A node has given its parents their gradients."""
+        for p in parents:
+            if p in self._uses:
+                self._uses[p] -= 1
+                if not self._uses[p] and p in gradients.sums and p._hooks is None:
+                    self._tell(p, gradients.sums[p])
+
+
 def run(
     roots: Sequence[tuple[Any, Any]],
     wanted: set[Any] | None,
@@ -130,6 +155,9 @@ def run(
     no node that leads to none of them is visited.
     """
     useful = None if wanted is None else _leading_to(wanted, [place for place, _ in roots])
+    told = None
+    if mode.completed is not None and wanted is None and not create_graph:
+        told = _Completion(mode.completed, roots)
     gradients = _Gradients(in_place=not create_graph)
     found: dict[Any, Any] = {}
     heap: list[tuple[int, Node]] = []
@@ -162,6 +190,8 @@ def run(
                 for parent, need, part in zip(parents, needs, node.vjp(g, needs), strict=True):
                     if need and part is not None:
                         give(parent, part, new=_is_new(g, part))
+            if told is not None:
+                told.visited(parents, gradients)
             if not retain_graph:
                 node.free()
         found.update(gradients.own())

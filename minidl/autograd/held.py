@@ -16,7 +16,7 @@ import numpy as np
 from minidl import kernels
 from minidl.exposed import expose, owner
 
-__all__ = ["Hold", "digest", "hold", "proving", "show", "written"]
+__all__ = ["Hold", "digest", "hold", "is_proving", "proving", "show", "written"]
 
 FEW_BYTES = 16 * 1024  # read by zlib, without a kernel
 
@@ -79,6 +79,11 @@ def hold(array: np.ndarray, others: bool | None) -> tuple[Hold, int]:
         if others or found.digest is not None:
             found.look()
         return found, found.writes
+
+
+def is_proving() -> bool:
+    """Return whether what runs now is put back afterwards."""
+    return _proofs[0] > 0
 
 
 class proving:

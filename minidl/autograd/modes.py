@@ -3,14 +3,18 @@
 import contextlib
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from minidl.errors import GradError
 
 __all__ = [
+    "Completed",
     "caller",
     "check_finite",
+    "completed",
     "detect_anomaly",
     "enable_grad",
     "mode",
@@ -19,12 +23,18 @@ __all__ = [
 ]
 
 
+# Called when a backward pass begins; what it returns is called, for each leaf whose gradient is
+# complete while the pass goes on, with the leaf and the gradient.
+Completed = Callable[[], Callable[[Any, np.ndarray], None]]
+
+
 class _Mode(threading.local):
     """What this thread records: each thread has its own."""
 
     recording = True
     detecting = False
     rerunning = False  # what a checkpoint computed before: nothing is to change a second time
+    completed: Completed | None = None
 
 
 mode = _Mode()
@@ -75,6 +85,16 @@ class rerunning(_Switch):
     """Inside, a checkpointed function runs again: running statistics stay as they are."""
 
     _attribute, _value = "rerunning", True
+
+
+@contextlib.contextmanager
+def completed(begin: Completed | None) -> Iterator[None]:
+    """Inside, backward passes tell of gradients that are complete: see `Completed`."""
+    before, mode.completed = mode.completed, begin
+    try:
+        yield
+    finally:
+        mode.completed = before
 
 
 def check_finite(array: np.ndarray | None, who: str) -> None:

@@ -32,6 +32,8 @@ from minidl.text import table
 __all__ = ["NETWORKS", "measure", "predicted", "render"]
 
 NETWORKS = {"lenet5": (64, (32, 32, 1)), "resnet18": (16, (64, 64, 3))}  # rows a batch, an image
+COMPARED = NETWORKS | {"vgg16": (16, (64, 64, 3))}  # beside threads
+ARGUMENTS: dict[str, dict[str, Any]] = {"vgg16": {"input_size": 64}}
 SHARDS = 8
 SECONDS = 3.0  # of each measurement
 FEWEST = 4  # steps, however long they take
@@ -59,7 +61,22 @@ def measure(most: int, tell: Callable[[str], None] = lambda text: None) -> dict[
     tell("sums of vectors")
     sums = _run(counts[-1], {"sums": True}) if most > 1 else {"sums": []}
     found = {"kind": "distributed", "machine": machine(), "rows": rows, "ranks": counts[-1]}
+    found["threads"] = _beside_threads(counts[-1], tell) if most > 1 else []
     return {**found, "halves": halves, **sums, "models": _fitted(rows, halves, sums["sums"], most)}
+
+
+def _beside_threads(count: int, tell: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure a batch of 8 shards on so many cores: by ranks of one thread, by one rank of as many
+    threads, and by these without shards."""
+    found = []
+    for name in COMPARED:
+        tell(f"{name}, {count} ranks, and {count} threads")
+        job = {"network": name, "rows": 1}
+        ranks = _run(count, job | {"shards": SHARDS})
+        one = _run(1, job | {"shards": SHARDS, "threads": count})
+        whole = _run(1, job | {"shards": 1, "threads": count})
+        found.append({"ranks": ranks, "one": one["step"], "whole": whole["step"], "network": name})
+    return found
 
 
 def _run(ranks: int, job: dict[str, Any]) -> dict[str, Any]:
@@ -123,8 +140,25 @@ def render(result: dict[str, Any]) -> str:
         cells.append((name, row["kind"], str(ranks), f"{row['step'] * 1e3:.1f}", share,
                       f"{gain:.2f}", f"{ms:.1f}"))  # fmt: skip
     parts.append(table([head, *cells], left=2))
+    parts += [_ranks_or_threads(result)] if result["threads"] else []
     parts += [_prospect(name, model) for name, model in models.items()]
     return "\n\n".join(parts)
+
+
+def _ranks_or_threads(result: dict[str, Any]) -> str:
+    """Return what to choose on this one machine, as a table."""
+    count = result["ranks"]
+    head = (
+        "network", f"{count} ranks of 1 thread, ms", "in communication",
+        f"1 rank of {count} threads, ms", "so fast are the ranks", "without shards, ms",
+    )  # fmt: skip
+    rows = [
+        (each["network"], f"{each['ranks']['step'] * 1e3:.1f}",
+         f"{each['ranks']['communication'] * 1e3:.1f} ms", f"{each['one'] * 1e3:.1f}",
+         f"{each['one'] / each['ranks']['step']:.2f}", f"{each['whole'] * 1e3:.1f}")
+        for each in result["threads"]
+    ]  # fmt: skip
+    return f"Ranks or threads, for a batch of {SHARDS} shards\n{table([head, *rows])}"
 
 
 def _prospect(name: str, model: dict[str, float]) -> str:
@@ -178,10 +212,11 @@ def _steps(job: dict[str, Any]) -> dict[str, Any]:
     from minidl.distributed.world import world
     from minidl.train import Callback, Trainer
 
-    rows, shape = NETWORKS[job["network"]]
+    rows, shape = COMPARED[job["network"]]
     count, random = int(rows * job["rows"]), np.random.default_rng(0)
     md.manual_seed(0)
-    model = md.models.create(job["network"], num_classes=10)
+    more = ARGUMENTS.get(job["network"], {})
+    model = md.models.create(job["network"], num_classes=10, **more)
     x = random.standard_normal((count, *shape)).astype(np.float32)
     batch = (x, random.integers(0, 10, count))
     moments = []

@@ -23,7 +23,7 @@ from minidl.cli.machine import add_machine
 from minidl.cli.networks import add_networks
 from minidl.cli.parser import Parser
 from minidl.cli.predicting import add_predict
-from minidl.cli.ranks import end, join_ranks, shares
+from minidl.cli.ranks import end, join_ranks, leave, shares
 from minidl.cli.rate_finding import add_find_lr
 from minidl.cli.reporting import add_report
 from minidl.cli.runs import add_runs
@@ -44,11 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not shares(options.command):
+    if not shares(options):
         return 0
     try:
         options = configured(options, parser, arguments)
-        return int(options.run(options))
+        return leave(int(options.run(options)))
     except (MinidlError, ImportError, OSError) as error:
         return end(f"minidl {options.command}: {_sentence(error, options)}", 2)
     except MemoryError as error:

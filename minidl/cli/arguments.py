@@ -238,8 +238,8 @@ def add_shards(command: Any) -> None:
     """Add --shards."""
     command.add_argument(
         "--shards", type=whole, metavar="N",
-        help="cut each batch in N, which the ranks of an MPI run share (default: 8 under mpiexec, "
-        "otherwise none)",
+        help="cut each batch in N, which the ranks of an MPI run share (default: under mpiexec as "
+        "many as have four images, at most 8; otherwise none)",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import argparse
 import errno
 import hashlib
 import json
+import pickle
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, whole
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ class Part:
 
 def _build(options: argparse.Namespace) -> int:
     from minidl.data.journal import check_target
+    from minidl.train.agreement import compare
 
     if options.target.suffix not in SUFFIXES:
         raise ArgumentError(f"expected a name ending with .h5 for the file, got {options.target}")
@@ -126,6 +129,10 @@ def _build(options: argparse.Namespace) -> int:
             f"{options.images}: expected images to build a file of, not such a file"
         )
     parts = _parts(options)
+    facts = {f"the images of {part.target.name}": part.source for part in parts}
+    compare("build", facts, "the folder must be the same for all")
+    if world().rank > 0:
+        return _help(parts, options)
     todo = [part for part in parts if not (options.resume and _is_done(part))]
     for part in todo:
         check_target(part.target, options.overwrite, options.resume)
@@ -144,6 +151,17 @@ def _build(options: argparse.Namespace) -> int:
             print(f"{part.target}: stopped, {_kept(writer)}", flush=True)
             raise
         _tell(part, writer)
+    world().told(json.dumps(None))
+    return 0
+
+
+def _help(parts: list[Part], options: argparse.Namespace) -> int:
+    """Decode, on ranks but the first, what rank 0 writes."""
+    while (told := json.loads(world().told(""))) is not None:
+        name, done = told
+        (part,) = (part for part in parts if part.name == name)
+        for _ in _decoded_by_all(part.images, part.order[done:], options.workers):
+            pass
     return 0
 
 
@@ -250,10 +268,11 @@ def _write(part: Part, writer: "HDF5Writer", options: argparse.Namespace) -> Non
 
     done = writer.rows + len(writer.skipped)
     rest = part.order[done:]
+    world().told(json.dumps([part.name, done]))
     with tqdm(
         total=len(part.order), initial=done, unit="image", desc=part.target.name, dynamic_ncols=True
     ) as bar:
-        for i, found in _decoded(part.images, rest, options.workers):
+        for i, found in _decoded_by_all(part.images, rest, options.workers):
             if isinstance(found, FileFormatError | OSError):
                 if options.strict:
                     raise found
@@ -263,6 +282,23 @@ def _write(part: Part, writer: "HDF5Writer", options: argparse.Namespace) -> Non
                 name = part.images.name(i)
                 writer.add(image[None], label[None], [name])  # (1, H, W, 3), (1,)
             bar.update()
+
+
+def _decoded_by_all(
+    images: "ImageFiles", numbers: "np.ndarray", workers: int
+) -> Iterator[tuple[int, Any]]:
+    """`_decoded`, by all ranks of an MPI run in turns; rank 0 gets the images."""
+    rank, size = world().rank, world().size
+    mine = (found for _, found in _decoded(images, numbers[rank::size], workers))
+    if size == 1:
+        yield from zip(numbers.tolist(), mine, strict=True)
+        return
+    each = 4 * workers  # images of a rank that travel together
+    for start in range(0, len(numbers), size * each):
+        several = world().blobs(pickle.dumps(list(islice(mine, each))), root=0)
+        found = [pickle.loads(blob) for blob in several]
+        for at, i in enumerate(numbers[start : start + size * each].tolist() if found else ()):
+            yield i, found[at % size][at // size]
 
 
 def _decoded(

@@ -1,19 +1,26 @@
 """How all ranks end when one of them can't go on: together, within seconds, with one message."""
 
+import contextlib
+import faulthandler
 import os
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
-__all__ = ["end_together", "fail", "silence", "without_mpi"]
+__all__ = ["end_together", "ends_within", "fail", "silence", "without_mpi"]
 
 GRACE = 1.0  # seconds that a rank waits for those before it to fail, and tell, first
 STEP = 0.25  # seconds more for each rank
-LONGEST = 20.0
+LONGEST = 4.0
+SAVING = 20.0  # seconds that rank 0 has to save after Ctrl-C
+STUCK = 2.0  # seconds that MPI has to end all
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
+
+_failing = threading.Lock()
 _stderr: list[Any] = []  # what errors are told on, where `silence` has closed the other
 
 
@@ -36,16 +43,31 @@ def fail(text: str, status: int = 1) -> NoReturn:
     from minidl.distributed.world import world
 
     ranks = world()
-    if ranks.rank > 0:
-        time.sleep(min(GRACE + STEP * ranks.rank, LONGEST))
-        text = f"rank {ranks.rank} of {ranks.size}: {text}"
-    sys.stdout.flush()
-    print(text, file=_stderr[0] if _stderr else sys.stderr, flush=True)
-    last = threading.Timer(LONGEST / 4, os._exit, [status])  # should MPI itself be stuck
-    last.daemon = True
-    last.start()
-    ranks.abort(status)
-    os._exit(status)  # a rank alone
+    _failing.acquire()  # once: another thread that fails, too, waits for the end
+    delay = min(GRACE + STEP * ranks.rank, LONGEST) if ranks.rank > 0 else 0.0
+    with ends_within(delay + STUCK):
+        if ranks.rank > 0:
+            time.sleep(delay)
+            text = f"rank {ranks.rank} of {ranks.size}: {text}"
+        sys.stdout.flush()
+        print(text, file=_stderr[0] if _stderr else sys.stderr, flush=True)
+        ranks.abort(status)
+        os._exit(status)  # a rank alone
+
+
+@contextlib.contextmanager
+def ends_within(seconds: float) -> Iterator[None]:
+    """End this process, with status 1, unless the block is left within so many seconds.
+
+    The timer is a thread in C, which runs even if a call of MPI's never returns and holds Python's
+    lock.
+    """
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def end_together(ranks: Any) -> None:
@@ -61,11 +83,16 @@ def end_together(ranks: Any) -> None:
 
 
 def interrupted(text: str = "interrupted", status: int = INTERRUPTED) -> NoReturn:
-    """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first."""
+    """End all ranks after Ctrl-C, which all of them get; those but rank 0 let it save first.
+
+    text: what is told; "" where that is done.
+    """
     from minidl.distributed.world import world
 
     if world().rank > 0:
-        time.sleep(LONGEST)
+        time.sleep(SAVING)
+    if not text:
+        world().abort(status)
     fail(text, status)
 
 

@@ -1,6 +1,9 @@
 """Whether an MPI launcher started this process, told by the environment; MPI isn't touched."""
 
+import ctypes
 import os
+import signal
+import sys
 
 __all__ = ["MARK", "cores_of_this_rank", "is_launched"]
 
@@ -11,6 +14,7 @@ LOCAL_SIZES = (
     "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE",
     "SLURM_NTASKS_PER_NODE",
 )  # fmt: skip
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 MARK = "MINIDL_MPI_PROCESS"  # the process that entered MPI; its children inherit the others
 
 
@@ -31,3 +35,16 @@ def cores_of_this_rank(cores: int) -> int:
         if os.environ.get(name, "").isdecimal():
             return max(1, cores // max(1, int(os.environ[name])))
     return cores
+
+
+def _end_with_parent() -> None:
+    """Let Linux kill this process when the one that started it, MPI's launcher, has ended.
+
+    Elsewhere `Watch` finds out, once MPI has begun.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if is_launched():  # now: importing the rest takes a while
+    _end_with_parent()

@@ -1,113 +1,250 @@
-"""Whether the others are alive, while this rank waits for them."""
+"""Whether the other ranks are alive, told by connections of their own, without MPI.
 
+Rank 0 has a TCP connection to each other rank. Once a second both ends send a `Beat`, from a thread
+that does nothing else, so that a rank that computes answers as well as one that waits. The kernel
+closes the connection of a process that is killed: the others know at once. One that is stopped
+(SIGSTOP), or whose machine is gone, sends no more: they know after SILENT seconds.
+"""
+
+import contextlib
+import os
+import secrets
+import selectors
 import socket
+import struct
+import sys
 import threading
 import time
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 __all__ = ["Watch"]
 
-ASK = 4.0  # seconds of waiting before the others are asked whether they live, and between questions
-SILENT = 10.0  # seconds without an answer: stopped, or gone
+BEAT = 1.0  # seconds between two messages
+SILENT = 10.0  # seconds without a message: stopped, or gone
+LAUNCHER = 2.0  # seconds for MPI's launcher to end all after a rank's death, and tell it
 IDLE = 60.0  # seconds in which a rank that others wait for has computed nothing
-BEAT = 0.2  # seconds between two looks at whether one is asked
-LITTLE = 0.02  # of a core: what a process that waits uses for it
-QUESTION, ANSWER = 1, 2
+LITTLE = 0.02  # of a core: what a process that waits uses
+PATIENCE = 5.0  # seconds to connect
+LOCAL = "127.0.0.1"
+TOKEN = 16  # bytes by which a rank knows another
+HELLO = struct.Struct(f"!{TOKEN}sI")  # the token, the rank
+STATE = struct.Struct("!Qd?")
+
+
+class Beat(NamedTuple):
+    """What a rank tells: things done together, seconds of CPU, whether it is about to leave MPI."""
+
+    done: int
+    cpu: float
+    left: bool
+
+
+class _Peer:
+    """A rank at the other end, and what was last heard of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self._bytes = connection, b""
+        self.heard = self.since = time.monotonic()  # anything; that it had computed
+        self.beat, self._used, self.gone = Beat(0, 0.0, False), 0.0, False
+
+    def read(self, now: float) -> None:
+        """Take in what has come."""
+        try:
+            self._bytes += (got := self.connection.recv(4096))
+        except BlockingIOError:
+            return
+        except OSError:
+            got = b""
+        if not got:
+            self.gone = True
+        while len(self._bytes) >= STATE.size:
+            self.beat = Beat(*STATE.unpack(self._bytes[: STATE.size]))
+            self._bytes = self._bytes[STATE.size :]
+            if self.beat.cpu - self._used > max(LITTLE * (now - self.since), 0.1):
+                self.since, self._used = now, self.beat.cpu
+            self.heard = now
+
+    def tell(self, beat: Beat) -> None:
+        """Send one's own state."""
+        try:
+            self.connection.send(STATE.pack(*beat))
+        except BlockingIOError:  # it is stopped, or the network is
+            pass
+        except OSError:
+            self.gone = True
 
 
 class Watch:
-    """Answers the others' questions from a thread of its own, and asks them.
+    """Tells the others that this rank lives, and ends all where another one doesn't.
 
-    A rank that the others wait for may be computing, or compiling kernels, and that may take
-    minutes. So it isn't the time that tells, but whether it answers, and whether it computes.
+    world: of which it uses `texts`, before it watches.
     """
 
-    def __init__(self, mpi: Any, rank: int, size: int) -> None:
-        self._mpi, self._rank, self._size = mpi, rank, size
-        self._done, self._what = 0, "start"  # how many things were done together, and the last
-        self._thread: threading.Thread | None = None
-        self._able = size > 1 and mpi.Query_thread() == mpi.THREAD_MULTIPLE
-        if self._able:
-            self._comm = mpi.COMM_WORLD.Dup()
-            self._asked = self._heard = 0.0
-            self._last: dict[int, tuple[float, int, float, float]] = {}
-            self._over = threading.Event()
-            self._thread = threading.Thread(target=self._answer, daemon=True, name="minidl-mpi")
-            self._thread.start()
+    def __init__(self, world: Any) -> None:
+        self._rank, self._done, self._left = world.rank, 0, False
+        self._parent = os.getppid()
+        self._peers = _connected(world)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="minidl-watch")
+        self._thread.start()
+
+    def together(self) -> None:
+        """Count something that all ranks do together."""
+        self._done += 1
+
+    def leave(self) -> None:
+        """Tell the others that this rank has come to its end, and waits for theirs."""
+        self._left = True
+        self._tell()
 
     def stop(self) -> None:
-        """Answer no more."""
-        if self._thread is not None:
-            self._over.set()
-            self._thread.join(5)
+        """Watch no more: all have come to their end."""
+        self._over.set()
+        for peer in self._peers.values():
+            with contextlib.suppress(OSError):
+                peer.connection.shutdown(socket.SHUT_RDWR)  # wakes the thread, too
+        self._thread.join(BEAT)
+        self.forget()
 
-    def together(self, what: str) -> None:
-        """Count something that all ranks do together."""
-        self._done, self._what, self._asked = self._done + 1, what, 0.0
+    def forget(self) -> None:
+        """Close the connections: in a forked child they would outlive this process."""
+        for peer in self._peers.values():
+            peer.connection.close()
 
-    def look(self, waited: float) -> None:
-        """Called while this rank waits, for so many seconds: end all where a rank is lost."""
-        if not self._able or waited < ASK:
-            return
-        now = time.monotonic()
-        if not self._asked:  # the first question of this wait
-            self._last, self._first, self._asked = {}, now, now - ASK
-        if now >= self._asked + ASK / 2:
-            self._asked = now
-            for rank in self._others():
-                self._comm.Isend(np.zeros(1), rank, QUESTION).Free()
-        self._hear(now)
-        lost = [self._why(rank, now) for rank in self._others()]
-        found = [why for why in lost if why]
-        if found:
+    def _run(self) -> None:
+        """Watch, until `stop`."""
+        told = seen = 0.0
+        with selectors.DefaultSelector() as waiting:
+            for peer in self._peers.values():
+                waiting.register(peer.connection, selectors.EVENT_READ, peer)
+            while not self._over.is_set():
+                now = time.monotonic()
+                if now - seen > 2 * BEAT:  # this process was stopped, or slow: so others may be
+                    for peer in self._peers.values():
+                        peer.heard = peer.since = now
+                seen = now
+                if now >= told + BEAT:
+                    told = now
+                    self._tell()
+                self._end_if_lost(now)
+                self._read(waiting, told + BEAT - now)
+
+    def _tell(self) -> None:
+        beat = Beat(self._done, time.process_time(), self._left)
+        for peer in self._peers.values():
+            peer.tell(beat)
+
+    def _read(self, waiting: selectors.BaseSelector, seconds: float) -> None:
+        """Take in what comes in so many seconds."""
+        if not waiting.get_map():
+            self._over.wait(seconds)
+        for key, _ in waiting.select(max(seconds, 0.0)) if waiting.get_map() else ():
+            key.data.read(time.monotonic())
+            if key.data.gone:
+                waiting.unregister(key.fileobj)
+
+    def _end_if_lost(self, now: float) -> None:
+        if os.getppid() != self._parent:
+            os._exit(1)  # MPI's launcher is gone, and nobody else would end this process
+        found = self._lost(now)
+        if any(peer.gone for peer in self._peers.values()):
+            # Twice, so that a process that was stopped meanwhile has the time to come to `stop`
+            for _ in range(2):
+                self._over.wait(LAUNCHER / 2)
+        if found and not self._over.is_set():
             from minidl.distributed.faults import fail
 
-            fail(f"{'; '.join(found)}. The others wait for it in the {self._what}")
+            fail("; ".join(found))
 
-    def _others(self) -> list[int]:
-        return [rank for rank in range(self._size) if rank != self._rank]
+    def _lost(self, now: float) -> list[str]:
+        """Return which ranks are lost, and why."""
+        most = max([self._done, *(peer.beat.done for peer in self._peers.values())])
+        found = []
+        for rank, peer in self._peers.items():
+            left, behind = peer.beat.left, peer.beat.done < most
+            if left and behind:
+                found.append(f"rank {rank} has ended before the others")
+            elif peer.gone:
+                found.append(f"rank {rank} was killed, or its machine is gone")
+            elif now - peer.heard > SILENT:
+                found.append(f"rank {rank} doesn't answer: it is stopped, or its machine is gone")
+            elif behind and now - peer.since > IDLE:
+                found.append(f"rank {rank} has computed nothing for {IDLE:.0f} s: it hangs")
+        return found
 
-    def _hear(self, now: float) -> None:
-        """Take in the answers: when, things done together, CPU seconds and since when those."""
-        status = self._mpi.Status()
-        while self._comm.Iprobe(self._mpi.ANY_SOURCE, ANSWER, status):
-            answer = np.empty(2)
-            rank = status.Get_source()
-            self._comm.Recv(answer, rank, ANSWER)
-            done, cpu = int(answer[0]), float(answer[1])
-            since, used = now, cpu
-            if rank in self._last:
-                _, _, since, used = self._last[rank]
-                if cpu - used > max(LITTLE * (now - since), 0.1):
-                    since, used = now, cpu
-            self._last[rank] = now, done, since, used
 
-    def _why(self, rank: int, now: float) -> str:
-        """Why a rank is lost; "" if it isn't."""
-        if rank not in self._last:
-            silent = now - self._first
+def _connected(world: Any) -> dict[int, _Peer]:
+    """Return rank 0's connections to all others; on the others, the one to rank 0.
+
+    None, on all ranks, where one of them can't reach rank 0; rank 0 says so.
+    """
+    hosts, token = world.texts(socket.gethostname()), secrets.token_bytes(TOKEN)
+    local = len({*hosts}) == 1
+    if world.rank == 0:
+        with socket.create_server((LOCAL if local else "", 0), backlog=4096) as server:
+            known = [LOCAL] if local else _addresses(hosts[0])
+            offer = f"{server.getsockname()[1]} {token.hex()} {' '.join(known)}"
+            world.texts(offer)
+            found = _accepted(server, token, world.size - 1)
+    else:
+        offer = world.texts("")[0]
+        found = _reached(offer, world.rank, near=hosts[world.rank] == hosts[0])
+    able = "" if len(found) == (world.size - 1 if world.rank == 0 else 1) else "no"
+    unable = [rank for rank, text in enumerate(world.texts(able)) if text]
+    if not unable:
+        return found
+    for peer in found.values():
+        peer.connection.close()
+    if world.rank == 0:
+        print(
+            f"minidl: rank {unable[-1]} on {hosts[unable[-1]]} can't reach rank 0 on {hosts[0]} by "
+            f"TCP, port {offer.split()[0]}: a rank that is stopped won't be noticed",
+            file=sys.stderr,
+        )
+    return {}
+
+
+def _accepted(server: socket.socket, token: bytes, count: int) -> dict[int, _Peer]:
+    """Return the connections of up to so many ranks; strangers, without the token, are shut."""
+    found: dict[int, _Peer] = {}
+    end = time.monotonic() + 3 * PATIENCE
+    while len(found) < count and (left := end - time.monotonic()) > 0:
+        server.settimeout(left)
+        try:
+            connection, _ = server.accept()
+            connection.settimeout(left)
+            said, rank = HELLO.unpack(connection.recv(HELLO.size, socket.MSG_WAITALL))
+        except (OSError, struct.error):
+            continue
+        if secrets.compare_digest(said, token):
+            connection.setblocking(False)
+            found[rank] = _Peer(connection)
         else:
-            heard, done, since, _ = self._last[rank]
-            silent = now - heard
-            if done < self._done and now - since > IDLE:
-                return f"rank {rank} has computed nothing for {IDLE:.0f} s: it hangs"
-        if silent > SILENT:
-            return f"rank {rank} doesn't answer: it is stopped, or has ended before the others"
-        return ""
-
-    def _answer(self) -> None:
-        """Answer questions, until `stop`."""
-        status = self._mpi.Status()
-        while not self._over.wait(BEAT):
-            while self._comm.Iprobe(self._mpi.ANY_SOURCE, QUESTION, status):
-                rank = status.Get_source()
-                self._comm.Recv(np.empty(1), rank, QUESTION)
-                answer = np.array([self._done, time.process_time()])
-                self._comm.Send(answer, rank, ANSWER)
+            connection.close()
+    return found
 
 
-def host() -> str:
-    """Return the machine's name."""
-    return socket.gethostname()
+def _reached(offer: str, rank: int, near: bool) -> dict[int, _Peer]:
+    """Return the connection to rank 0 that it has offered, if one can be made.
+
+    near: whether both are on one machine.
+    """
+    port, token, *addresses = offer.split()
+    for address in [LOCAL] if near else addresses:
+        try:
+            made = socket.create_connection((address, int(port)), PATIENCE)
+            made.sendall(HELLO.pack(bytes.fromhex(token), rank))
+        except OSError:
+            continue
+        made.setblocking(False)
+        return {0: _Peer(made)}
+    return {}
+
+
+def _addresses(host: str) -> Iterator[str]:
+    """Yield by what name and number others may know this machine."""
+    yield host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, contextlib.suppress(OSError):
+        asked.connect(("192.0.2.1", 9))  # sends nothing: it tells which address would be used
+        yield asked.getsockname()[0]

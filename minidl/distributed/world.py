@@ -2,23 +2,26 @@
 
 import atexit
 import functools
-import itertools
 import os
 import time
 from typing import Any
 
 import numpy as np
 
+from minidl.distributed.faults import ends_within
+from minidl.distributed.flight import Flight, Flights, as_bytes
 from minidl.distributed.launch import MARK, is_launched
-from minidl.distributed.order import Node, bounds, nodes_within, total
+from minidl.distributed.order import Node, bounds, total
 from minidl.distributed.watch import Watch
 from minidl.errors import ArgumentError, DTypeError
 
 __all__ = ["World", "alone", "world"]
 
+LAST = 10.0  # seconds to leave MPI in, when all ranks do
 # Seconds of asking again at once, for MPI moves bytes only while it is asked; then with pauses
 SPIN = 0.5
-PAUSE = 5e-5
+PAUSE = 1e-4  # of the time waited
+LONGEST_PAUSE = 1e-3
 
 
 class World:
@@ -26,16 +29,35 @@ class World:
 
     rank: this process's number, from 0.  size: how many there are.
     spent: seconds in communication so far, waiting for others included.
+    local: whether all ranks are on one machine.
     """
 
     def __init__(self, mpi: Any = None) -> None:
         self._mpi = mpi
-        self.rank, self.size, self.spent = 0, 1, 0.0
+        self.rank, self.size, self.spent, self.local = 0, 1, 0.0, True
+        self._watch: Watch | None = None
         if mpi is None:
             return
-        self._comm = mpi.COMM_WORLD.Dup()
+        self._comm, self._back = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
+        self._flights = Flights()
+        near = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local = near.Get_size() == mpi.COMM_WORLD.Get_size()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
-        self._watch = Watch(mpi, self.rank, self.size)
+        self._watch = Watch(self) if self.size > 1 else None
+
+    def leave(self) -> None:
+        """Leave MPI when all others do: until then, one that is lost ends all."""
+        if self._watch is not None:
+            self._watch.leave()
+            self._wait(self._comm.Ibarrier())
+            self._watch.stop()
+            with ends_within(LAST):
+                self._mpi.Finalize()
+
+    def forget(self) -> None:
+        """Be no rank any more, in a forked child."""
+        if self._watch is not None:
+            self._watch.forget()
 
     def abort(self, status: int) -> None:
         """End all ranks now."""
@@ -59,12 +81,12 @@ class World:
         if not 0 <= root < self.size:
             raise ArgumentError(f"broadcast: root must be a rank, 0 to {self.size - 1}, got {root}")
         if self.size > 1:
-            self._wait(self._comm.Ibcast(_bytes(flat), root), "broadcast")
+            self._meet(self._comm.Ibcast(as_bytes(flat), root))
 
     def barrier(self) -> None:
         """See `minidl.distributed.barrier`."""
         if self.size > 1:
-            self._wait(self._comm.Ibarrier(), "barrier")
+            self._meet(self._comm.Ibarrier())
 
     # What minidl builds on
 
@@ -82,63 +104,64 @@ class World:
         are a power of two and the ranks as well, a rank sends twice the vector's bytes, whatever
         their number, which no sum over all ranks does with less.
         """
-        whole = Node(0, parts)
         if self.size == 1:
-            return total(sums, whole)
+            return total(sums, Node(0, parts))
         result = next(iter(sums.values()))
-        edges = bounds(len(result), self.size)
-        mine = slice(edges[self.rank], edges[self.rank + 1])
-        stretch = total(self._exchanged(parts, sums, edges), whole)
-        result[mine] = stretch
-        size = result.itemsize
-        counts = [(b - a) * size for a, b in itertools.pairwise(edges)]
-        placed = [_bytes(result), counts, [a * size for a in edges[:-1]], self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv(self._mpi.IN_PLACE, placed), "sum")
+        self.begin_sum(parts, sums)
+        self.end_sums()
         return result
 
-    def _exchanged(
-        self, parts: int, sums: dict[Node, np.ndarray], edges: list[int]
-    ) -> dict[Node, np.ndarray]:
-        """Return this rank's stretch of every node that any rank has summed."""
-        ranks = bounds(parts, self.size)
-        held = [list(nodes_within(*pair, Node(0, parts))) for pair in itertools.pairwise(ranks)]
-        own, result = held[self.rank], next(iter(sums.values()))
-        size, length = result.itemsize, edges[self.rank + 1] - edges[self.rank]
-        lengths = [(b - a) * size for a, b in itertools.pairwise(edges)]
-        starts = [a * size for a in edges[:-1]]
-        found: dict[Node, np.ndarray] = {}
-        for turn in range(max(map(len, held))):
-            senders = [rank for rank, nodes in enumerate(held) if turn < len(nodes)]
-            taken = np.empty((len(senders), length), result.dtype)
-            counts = [length * size * (rank in senders) for rank in range(self.size)]
-            places = [sum(counts[:rank]) for rank in range(self.size)]
-            sends = self.rank in senders
-            given = sums[own[turn]] if sends else result[:0]
-            sent = [_bytes(given), lengths if sends else [0] * self.size, starts, self._mpi.BYTE]
-            got = [_bytes(taken), counts, places, self._mpi.BYTE]
-            self._wait(self._comm.Ialltoallv(sent, got), "sum")
-            found |= {held[rank][turn]: taken[i] for i, rank in enumerate(senders)}
-        return found
+    def begin_sum(self, parts: int, sums: dict[Node, np.ndarray]) -> None:
+        """Begin `sum_parts`, which `end_sums` ends: until then its arrays are MPI's.
+
+        All ranks begin the same ones in the same order. Those under way move on whenever another
+        one begins.
+        """
+        if self.size == 1:
+            total(sums, Node(0, parts))
+            return
+        start = time.perf_counter()
+        self._flights.add(Flight(self._mpi, self._comm, self._back, parts, sums))
+        self._flights.Test()
+        self.spent += time.perf_counter() - start
+
+    def end_sums(self) -> None:
+        """Return when all sums that `begin_sum` has begun are done."""
+        if self.size > 1:
+            self._meet(self._flights)
 
     def fill(self, table: np.ndarray) -> None:
         """Complete an array, in place, of which each rank has written some entries, no two the same
         one, and left the others 0."""
         if self.size > 1:
-            self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, table, self._mpi.SUM), "table")
+            self._meet(self._comm.Iallreduce(self._mpi.IN_PLACE, table, self._mpi.SUM))
 
     def texts(self, text: str) -> list[str]:
         """Return every rank's text, by rank."""
+        return [each.decode() for each in self.blobs(text.encode())]
+
+    def blobs(self, mine: bytes, root: int | None = None) -> list[bytes]:
+        """Return every rank's bytes, by rank; with a root none, but for that rank."""
         if self.size == 1:
-            return [text]
-        mine = np.frombuffer(text.encode(), np.uint8)
+            return [mine]
         counts = np.zeros(self.size, np.int64)
         counts[self.rank] = len(mine)
         self.fill(counts)
-        taken = np.empty(int(counts.sum()), np.uint8)
-        places = (np.cumsum(counts) - counts).tolist()
-        got = [taken, counts.tolist(), places, self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv([mine, len(mine), self._mpi.BYTE], got), "texts")
-        return [taken[a : a + n].tobytes().decode() for a, n in zip(places, counts.tolist())]
+        alone = root is not None and self.rank != root
+        taken = np.empty(0 if alone else int(counts.sum()), np.uint8)
+        places = np.cumsum(counts) - counts
+        got = [taken, counts.tolist(), places.tolist(), self._mpi.BYTE]
+        sent = [np.frombuffer(mine, np.uint8), len(mine), self._mpi.BYTE]
+        if root is None:
+            self._meet(self._comm.Iallgatherv(sent, got))
+        else:
+            self._meet(self._comm.Igatherv(sent, got, root))
+        ends = zip(places, counts, strict=True)
+        return [] if alone else [taken[a : a + n].tobytes() for a, n in ends]
+
+    def told(self, text: str) -> str:
+        """Return rank 0's text."""
+        return self.texts(text if self.rank == 0 else "")[0]
 
     def rows(self, mine: np.ndarray, counts: list[int]) -> np.ndarray:
         """Return the rows of all ranks, one rank's after another's: (sum of counts, ...).
@@ -150,20 +173,23 @@ class World:
         taken = np.empty((sum(counts), *mine.shape[1:]), mine.dtype)
         size = mine.itemsize * int(np.prod(mine.shape[1:]))
         places = [sum(counts[:rank]) * size for rank in range(self.size)]
-        got = [_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
-        sent = [_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
-        self._wait(self._comm.Iallgatherv(sent, got), "rows")
+        got = [as_bytes(taken), [n * size for n in counts], places, self._mpi.BYTE]
+        sent = [as_bytes(np.ascontiguousarray(mine)), mine.nbytes, self._mpi.BYTE]
+        self._meet(self._comm.Iallgatherv(sent, got))
         return taken
 
-    def _wait(self, request: Any, what: str) -> None:
-        """Return when the ranks are done with it; end all where one of them is lost."""
+    def _meet(self, request: Any) -> None:
+        """Return when the ranks are done with something that all do."""
+        if self._watch is not None:
+            self._watch.together()
+        self._wait(request)
+
+    def _wait(self, request: Any) -> None:
         start = now = time.perf_counter()
-        self._watch.together(what)
         while not request.Test():
             now = time.perf_counter()
             if now - start > SPIN:
-                time.sleep(PAUSE)
-                self._watch.look(now - start)
+                time.sleep(min(PAUSE * (now - start), LONGEST_PAUSE))
             else:
                 _let_others_run()
         self.spent += time.perf_counter() - start
@@ -186,10 +212,6 @@ def _flat(who: str, array: Any) -> np.ndarray:
             "read-only: give it a copy, and use that afterwards"
         )
     return array.reshape(-1)
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
 
 
 @functools.cache
@@ -218,7 +240,9 @@ def _enter() -> World:
         without_mpi(error)
     found = World(MPI)
     if found.size > 1:
-        atexit.register(found._watch.stop)  # runs before mpi4py leaves MPI
+        atexit.register(found.leave)  # runs before mpi4py would leave MPI
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=found.forget)
         end_together(found)
     return found
 

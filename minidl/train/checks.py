@@ -11,7 +11,7 @@ from minidl.data import DataLoader, Dataset
 from minidl.errors import ArgumentError, DTypeError
 from minidl.nn import Module
 from minidl.nn.modes import shadow
-from minidl.optim import EMA, Optimizer
+from minidl.optim import EMA, LBFGS, Optimizer
 from minidl.optim.lr_scheduler import LinearWarmup, LRScheduler
 from minidl.train.callbacks import Callback, check_direction
 from minidl.train.checkpoint import Checkpoint
@@ -31,6 +31,11 @@ SHOWN = 5  # names in an error
 def check_parts(model: Any, optimizer: Any, scheduler: Any, ema: Any) -> None:
     """Raise DTypeError for parts of the wrong type, ArgumentError for parts of other trainings."""
     _check_kind("a model, an nn.Module", Module, model)
+    if isinstance(optimizer, LBFGS):
+        raise DTypeError(
+            "Trainer can't take LBFGS, which computes one loss, that of all data, several times a "
+            "step: call its step(closure), or give another optimizer, such as optim.SGD"
+        )
     if optimizer is not None:
         _check_kind("an optimizer of minidl.optim", Optimizer, optimizer)
     if scheduler is not None:

@@ -96,7 +96,7 @@ def finetune(
     pixels: how the network takes pixels, as for `train.evaluate`, where its file doesn't say it.
     epochs: of fine-tuning; training from scratch takes three times as many.
     shards: into how many a batch is cut, which the ranks of an MPI run share, as `Trainer` takes
-        them; None: 8 under mpiexec, otherwise none.
+        them; None: under mpiexec as many as have four images, at most 8; otherwise none.
     lr: the largest of fine-tuning; None: the best of several for images held out.
     freeze: the layer up to which the body isn't trained; None: all is.
     mirror: whether photographs may be mirrored; grey images never are, and images of which numbers
@@ -167,7 +167,7 @@ def _recipe(given: dict[str, Any], network: Network) -> dict[str, Any]:
         "class_weights", "seed", "task",
     )  # fmt: skip
     recipe = {name: given[name] for name in names}
-    recipe["shards"] = shards_of(given["shards"])
+    recipe["shards"] = shards_of(given["shards"], given["batch_size"])
     # Photographs may be mirrored; what is grey and small is mostly text. Numbers may be of what
     # mirror images and crops change, such as places and sizes.
     is_photograph = network.input_shape[2] == 3 and given["task"] != NUMBERS

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import random
+from minidl.autograd.modes import completed
 from minidl.checks import flag, positive
 from minidl.data import DataLoader
 from minidl.distributed.launch import is_launched
@@ -23,6 +24,7 @@ from minidl.train.sums import Sums
 __all__ = ["Sharding", "sharding_of", "shards_of"]
 
 SHARDS = 8  # under an MPI launcher, unless Trainer is told otherwise
+ROWS = 4  # of a shard, at least, where its number is chosen: what batch normalization sees
 
 Shard = tuple[int, tuple[Any, Any]]  # its number, and (x, target)
 Computed = tuple[int, tuple[Any, Any], Any]  # and (outputs, loss), or None where nothing counts
@@ -41,9 +43,14 @@ def sharding_of(shards: int | None, loss: Any, sync: bool) -> "Sharding | None":
     return None if count is None else Sharding(positive("Trainer", "shards", count), loss, sync)
 
 
-def shards_of(shards: int | None) -> int | None:
-    """Return how many shards a Trainer cuts a batch into that is given so many."""
-    return SHARDS if shards is None and is_launched() else shards
+def shards_of(shards: int | None, batch_size: int | None = None) -> int | None:
+    """Return how many shards a Trainer cuts a batch into that is given so many.
+
+    Where none are given, and the size of a batch is known, as many as have four rows each.
+    """
+    if shards is not None or not is_launched():
+        return shards
+    return SHARDS if batch_size is None else max(1, min(SHARDS, batch_size // ROWS))
 
 
 class Sharding:
@@ -62,10 +69,10 @@ class Sharding:
         if world().size > count:
             raise ArgumentError(
                 f"Trainer cuts a batch into shards={count}, which are fewer than the "
-                f"{world().size} ranks: start fewer ranks, or give more shards"
+                f"{world().size} ranks: start fewer ranks, or give more shards and larger batches"
             )
         self.own = world().share(count)
-        self._sums = Sums(count)
+        self._sums = Sums(count, self.own[-1])
 
     def batches(self, loader: Any, listeners: Sequence[Callback]) -> Iterable[Any]:
         """Return the batches of an epoch: this rank's shards of them or, to be cut, whole ones.
@@ -105,6 +112,7 @@ class Sharding:
                 table[number] = [weight, rows, *(means[name] for name in names), *flags]
             sums.add(number, float(weight > 0) if self.sync else weight, len(x))
         world().fill(table)
+        sums.end()
         self._check(trainer, table, shards, listeners)
         total = float(_sum(table[:, 0]))
         sums.finish(total, self._rows, [any(column) for column in table[:, 2 + len(names) :].T])
@@ -123,7 +131,8 @@ class Sharding:
             self._sums.reset()
             found = None
             if weights[number]:
-                with random.stream(key, number):
+                self._sums.expect(number, weights[number])
+                with random.stream(key, number), completed(self._sums.listener):
                     found = trainer.gradients(x, target)
             yield number, (x, target), found
 

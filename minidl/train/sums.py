@@ -1,26 +1,40 @@
-"""Gradients and buffers of shards, summed in vectors that stay where they are."""
+"""Gradients and buffers of shards, summed in buckets that stay where they are."""
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Tensor
+from minidl.autograd.held import is_proving
+from minidl.autograd.modes import Completed
 from minidl.distributed.order import Pile
 from minidl.distributed.world import world
 from minidl.errors import StateError
+from minidl.recording import here
 
 __all__ = ["Sums"]
+
+BUCKET = 4 * 1024 * 1024  # bytes of gradients that travel together; a larger one goes alone
 
 
 class Sums:
     """Sums a model's gradients, and the buffers that its shards have changed, over `count` shards.
 
-    A vector a dtype holds all gradients and then all buffers of that dtype. The gradients that the
-    optimizer gets are views of it, the same arrays in each step, for capture.
+    last: the number of this rank's last shard.
+    Buckets, vectors of one dtype, hold the gradients, those of the last parameters first, as the
+    backward pass finds them. That of the last shard tells `listener` of each gradient that it
+    completes, and a bucket's sum over all ranks begins once it has all of its own, while the pass
+    goes on: between machines. On one, moving bytes takes the time of the cores that compute.
+    The gradients that the optimizer gets are views of the buckets, the same arrays in each step,
+    for capture.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count, self._key = count, None
+    def __init__(self, count: int, last: int) -> None:
+        self._count, self._last, self._key = count, last, object()
+        self._kinds: Any = None
+        self._early: float | None = None  # what the shard weighs whose backward pass is told of
 
     @property
     def flags(self) -> int:
@@ -32,28 +46,32 @@ class Sums:
         held = (p for group in optimizer.param_groups for p in group["params"])
         self._params = [p for p in held if p.requires_grad]
         self._buffers = list(model.buffers())
-        key: Any = [(id(t), t.shape, t.dtype) for t in (*self._params, *self._buffers)]
-        if key != self._key:
-            self._key = key
+        kinds: Any = [(id(t), t.shape, t.dtype) for t in (*self._params, *self._buffers)]
+        if kinds != self._kinds:
+            self._kinds, self._key = kinds, object()
             self._lay_out()
-        for vector in self._vectors.values():
-            vector.begin(self._count)
+        for bucket in self._buckets:
+            bucket.begin(self._count)
+        self._filled: set[_Bucket] = set()  # by the last shard
+        self._begun, self._early = 0, None
         self._before = [b.data.copy() for b in self._buffers]
 
     def _lay_out(self) -> None:
-        """Give each array its place, by dtype: gradients first, then buffers of floats."""
+        """Give each array its bucket: gradients first, then buffers of floats."""
         floats = [b for b in self._buffers if b.dtype.kind == "f"]
-        lengths: dict[Any, int] = {}
-        self._places: dict[Tensor, slice] = {}
-        for t in (*self._params, *floats):
-            start = lengths.get(t.dtype, 0)
-            lengths[t.dtype] = start + t.data.size
-            self._places[t] = slice(start, start + t.data.size)
-        self._vectors = {dtype: _Vector(n, dtype) for dtype, n in lengths.items()}
-        self._grads = [self._view(self._vectors[p.dtype].result, p) for p in self._params]
-
-    def _view(self, vector: np.ndarray, t: Tensor) -> np.ndarray:
-        return vector[self._places[t]].reshape(t.shape)  # (n,) -> t.shape
+        groups: list[list[Tensor]] = []
+        for tensors, most in ((self._params[::-1], BUCKET), (floats, np.inf)):
+            open_groups: dict[Any, list[Tensor]] = {}
+            for t in tensors:
+                group = open_groups.get(t.dtype, [])
+                if not group or sum(x.data.nbytes for x in group) + t.data.nbytes > most:
+                    groups.append(group := [])
+                group.append(t)
+                open_groups[t.dtype] = group
+        self._buckets = [_Bucket(group) for group in groups]
+        self._of = {t: bucket for bucket in self._buckets for t in bucket.places}
+        self._trained = {*self._params}
+        self._grads = [self._of[p].view(self._of[p].result, p) for p in self._params]
 
     def reset(self) -> None:
         """Let the buffers be as before the batch, and no gradient be there: a shard begins so."""
@@ -87,28 +105,80 @@ class Sums:
                 )
         return [*(p.grad is not None for p in self._params), *changed]
 
-    def add(self, number: int, weight: float, rows: int) -> None:
-        """Add what a shard has left in parameters and buffers; of one that weighs nothing, 0."""
-        taken = {dtype: vector.take() for dtype, vector in self._vectors.items()}
-        for p in self._params:
-            view = self._view(taken[p.dtype], p)
-            if weight and p.grad is not None:
-                np.multiply(p.grad, p.dtype.type(weight), out=view)
+    def expect(self, number: int, weight: float) -> None:
+        """A shard of this weight is next: if it is this rank's last, gradients travel early."""
+        self._early = weight if number == self._last and weight else None
+
+    @property
+    def listener(self) -> Completed | None:
+        """What backward passes tell, for `completed`; None where nothing travels early."""
+        return None if world().local else self._listen
+
+    def _listen(self) -> Callable[[Tensor, np.ndarray], None]:
+        """Return what is told of each gradient that a backward pass has completed."""
+        found: dict[_Bucket, dict[Tensor, np.ndarray]] = {}
+
+        def completed(p: Tensor, grad: np.ndarray) -> None:
+            bucket = self._of.get(p)
+            if bucket is None:
+                return
+            grads = found.setdefault(bucket, {})
+            grads[p] = grad
+            if len(grads) == len(bucket.places):
+                fill = functools.partial(self._fill_early, self._key, bucket, grads)
+                if here.recorder is not None:
+                    here.recorder.stepped(fill)  # in replays: this call may yet be made again
+                else:
+                    fill()
+
+        return completed
+
+    def _fill_early(self, key: object, bucket: "_Bucket", grads: dict[Tensor, np.ndarray]) -> None:
+        if self._early is None or key is not self._key or is_proving():
+            return
+        self._fill(bucket, self._last, self._early, 0, grads)
+        self._begin_sums()
+
+    def _fill(self, bucket: "_Bucket", number: int, weight: float, rows: int, grads: Any) -> None:
+        """Add what a shard has left to a bucket; of one that weighs nothing, 0."""
+        vector = bucket.take()
+        for t in bucket.places:
+            view, grad = bucket.view(vector, t), grads.get(t)
+            if t not in self._trained:
+                np.multiply(t.data, t.dtype.type(rows), out=view)
+            elif weight and grad is not None:
+                np.multiply(grad, t.dtype.type(weight), out=view)
             else:
                 view[...] = 0
-        for b in self._buffers:
-            if b in self._places:
-                np.multiply(b.data, b.dtype.type(rows), out=self._view(taken[b.dtype], b))
-        for dtype, vector in self._vectors.items():
-            vector.add(number, taken[dtype])
+        bucket.add(number, vector)
+        if number == self._last:
+            self._filled.add(bucket)
 
-    def finish(self, weight: float, rows: int, flags: list[bool]) -> None:
+    def _begin_sums(self) -> None:
+        """Begin the sums of filled buckets, in the order that all ranks keep."""
+        while self._begun < len(self._buckets) and self._buckets[self._begun] in self._filled:
+            world().begin_sum(self._count, self._buckets[self._begun].pile.sums)
+            self._begun += 1
+
+    def add(self, number: int, weight: float, rows: int) -> None:
+        """Add what a shard has left in parameters and buffers, unless it is there already."""
+        self._early = None
+        grads = {p: p.grad for p in self._params}
+        for bucket in self._buckets:
+            if bucket not in self._filled:
+                self._fill(bucket, number, weight, rows, grads)
+        if number == self._last:
+            self._begin_sums()
+
+    def end(self) -> None:
+        """Return when the sums over all ranks are done."""
+        world().end_sums()
+
+    def finish(self, weight: float, rows: int, flags: Sequence[bool]) -> None:
         """Give the parameters the mean gradients and the buffers their means, of all ranks' shards.
 
         weight, rows: of the whole batch.  flags: which any shard has reached.
         """
-        for vector in self._vectors.values():
-            world().sum_parts(self._count, vector.pile.sums)
         reached = iter(flags)
         for p, grad in zip(self._params, self._grads, strict=True):
             if next(reached):
@@ -118,18 +188,29 @@ class Sums:
                 p.grad = None
         for b, before in zip(self._buffers, self._before, strict=True):
             if next(reached):
-                total = self._view(self._vectors[b.dtype].result, b)
+                total = self._of[b].view(self._of[b].result, b)
                 np.divide(total, b.dtype.type(rows), out=b.data)
             else:  # the mean of what is the same would be rounded
                 b.data[...] = before
 
 
-class _Vector:
-    """The sums of one dtype. The result is always the same array."""
+class _Bucket:
+    """The sums of some tensors of one dtype. The result is always the same array.
 
-    def __init__(self, length: int, dtype: Any) -> None:
-        self.result, self.pile = np.empty(length, dtype), Pile(1)
+    places: where in the vector each tensor is.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.places: dict[Tensor, slice] = {}
+        length = 0
+        for t in tensors:
+            self.places[t] = slice(length, length + t.data.size)
+            length += t.data.size
+        self.result, self.pile = np.empty(length, tensors[0].dtype), Pile(1)
         self._spare: list[np.ndarray] = []
+
+    def view(self, vector: np.ndarray, t: Tensor) -> np.ndarray:
+        return vector[self.places[t]].reshape(t.shape)  # (n,) -> t.shape
 
     def begin(self, count: int) -> None:
         """Start a batch of so many shards."""

@@ -12,6 +12,7 @@ import numpy as np
 from minidl.capture import Compiled, is_own
 from minidl.checks import whole
 from minidl.config import config
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, GradError
 from minidl.foreign import Advising, advised
 from minidl.nn import CrossEntropyLoss, Module
@@ -84,6 +85,7 @@ class Trainer(Advising):
         shards: int | None = None,
         sync: bool = False,
     ) -> None:
+        world()  # from here on an error that all ranks have is told once
         check_parts(model, optimizer, scheduler, ema)
         if monitor is not None:  # whether one is needed depends on what `fit` measures
             check_monitor(scheduler, monitor)

@@ -95,7 +95,7 @@ def train(
     patience: stop after so many epochs without a lower validation loss; None: never.
     accumulate: of how many batches a step takes the mean gradient.
     shards: into how many a batch is cut, which the ranks of an MPI run share, as `Trainer` takes
-        them; None: 8 under mpiexec, otherwise none.
+        them; None: under mpiexec 8, or as many as have four images; otherwise none.
     optimizer: the name of one in `minidl.optim`, such as "sgd", with momentum 0.9, or "adamw".
     lr, weight_decay: None: for SGD what suits the data (`RECIPES`), for others their own defaults.
     schedule: of the learning rate: "cosine" falls to 0, "onecycle" rises before and falls, after
@@ -165,7 +165,7 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         **{n: given[n] for n in ("data", "data_dir", "size", "file_column", "label_column")},
         **recipe,
         **{n: given[n] for n in ("augment", "mirror", "rand_augment", "seed")},
-        "shards": shards_of(given["shards"]),
+        "shards": shards_of(given["shards"], recipe["batch_size"]),
     }
     return settings, checked_logs(who, given["log"])
 

@@ -1,6 +1,7 @@
 """Batches that the ranks of an MPI run take turns with, and what comes of them, in their order."""
 
 import json
+import pickle
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from minidl.data import DataLoader
 from minidl.distributed.world import world
 
-__all__ = ["in_rounds", "in_turn", "joined", "own_batches"]
+__all__ = ["in_rounds", "in_turn", "joined", "own_batches", "shown"]
 
 
 def own_batches(loader: Any) -> Iterable[Any]:
@@ -23,13 +24,19 @@ def own_batches(loader: Any) -> Iterable[Any]:
     return islice(loader, rank, None, size)
 
 
+def shown(progress: bool) -> bool | None:
+    """Return tqdm's `disable` for a bar that rank 0 shows on terminals, or nobody."""
+    return None if progress and world().rank == 0 else True
+
+
 def in_turn(found: list[Any]) -> list[Any]:
     """Return what all ranks have found of `own_batches`, in the order of the batches.
 
-    found: of numbers, text, lists and dicts; one for each of this rank's batches.
+    found: of anything; one for each of this rank's batches.
     """
-    lists = [json.loads(text) for text in world().texts(json.dumps(found))] if _several() else None
-    return found if lists is None else _alternating(lists)
+    if not _several():
+        return found
+    return _alternating([pickle.loads(each) for each in world().blobs(pickle.dumps(found))])
 
 
 def joined(arrays: list[np.ndarray]) -> np.ndarray | None:

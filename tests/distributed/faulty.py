@@ -9,8 +9,8 @@ import numpy as np
 import same_bits
 
 import minidl as md
-from minidl import data
-from minidl.train import Callback, Checkpoint
+from minidl import data, optim
+from minidl.train import Callback, Checkpoint, Trainer, agreement
 
 
 class At(Callback):
@@ -33,10 +33,6 @@ def drift(trainer):
     next(trainer.model.parameters()).data[...] += 1
 
 
-def kill(trainer):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def stop(trainer):
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -45,12 +41,15 @@ def end(trainer):
     sys.exit(0)
 
 
-ACTS = {"raises": fail, "drifts": drift, "is-killed": kill, "is-stopped": stop, "ends": end}
+ACTS = {"raises": fail, "drifts": drift, "is-stopped": stop, "ends": end}
 
 
 def main():
     md.set_num_threads(1)
     kind, rank, folder, batch = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    if kind == "lbfgs":  # before anybody has entered MPI
+        model = same_bits.a_network()
+        Trainer(model, optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe"))
     mine = md.distributed.rank == rank
     trainer, images, labels = same_bits.everything(), same_bits.IMAGES, same_bits.LABELS
     trainer.callbacks.append(Checkpoint(folder, every=1))
@@ -64,6 +63,8 @@ def main():
         images[0, 0, 0] += 1
     if mine and kind == "rows":
         images, labels = images[:-1], labels[:-1]
+    if mine and kind == "version":
+        agreement.__version__ = "0.0.1"
     if mine and kind == "seed":
         md.manual_seed(99)
     loader = data.DataLoader(data.ArrayDataset(images, labels), 16, seed=0, transform=[standard])

@@ -14,7 +14,7 @@ import pytest
 import minidl as md
 
 HERE = Path(__file__).parent
-SECONDS = 120  # that a run may take, kernels compiled for the first time included
+SECONDS = 300  # that a run may take, kernels compiled for the first time included
 
 
 class Done(NamedTuple):

@@ -36,7 +36,7 @@ def digest(path):
 
 def test_training_and_measuring(pets):
     """Three ranks train, two continue, and leave what a process alone does."""
-    shards = ("--shards", "8", "--epochs", "2", "--resume", "-o", "alone")
+    shards = ("--shards", "4", "--epochs", "2", "--resume", "-o", "alone")
     assert run(None, *TRAIN, *shards, cwd=pets).status == 0
     shared = ("--epochs", "2", "--resume", "-o", "shared")
     done = run(3, *TRAIN, *shared, cwd=pets)

@@ -1,14 +1,9 @@
 """Where one rank goes wrong all end, with one message, and the last checkpoint is whole."""
 
-import os
-import random
+import re
 
-import numpy as np
 import pytest
 from ranks import HERE, run
-
-import minidl as md
-from minidl.train import Checkpoint
 
 SCRIPT = HERE / "faulty.py"
 RANKS = 3
@@ -16,11 +11,13 @@ RANKS = 3
 FAULTS = {
     "raises": "something that only this rank knows",
     "drifts": "the ranks differ in the weights after epoch 1",
-    "is-stopped": "rank 1 doesn't answer: it is stopped, or has ended before the others",
-    "ends": "rank 1 doesn't answer: it is stopped, or has ended before the others",
+    "is-stopped": "rank 1 doesn't answer: it is stopped, or its machine is gone",
+    "ends": "rank 1 has ended before the others",
     "nan": "the loss is nan at epoch 1, batch 1",
     "data": "the ranks differ in the data",
     "rows": "the ranks differ in the number of items: 46 on rank 0, 45 on rank 1",
+    "version": "the ranks differ in the version of minidl: ",
+    "lbfgs": "Trainer can't take LBFGS, which computes one loss",
     "seed": "the ranks differ in the seed, or what was drawn since",
 }
 
@@ -30,7 +27,7 @@ def test_all_end_with_one_message(kind, message, tmp_path):
     done = run(RANKS, SCRIPT, kind, 1, tmp_path, 2)
     assert done.status != 0
     assert "done" not in done.out
-    assert done.err.count("Error: ") + done.err.count("doesn't answer") == 1, done.err
+    assert len(re.findall("Error: |doesn't answer|has ended", done.err)) == 1, done.err
     assert message in done.err
 
 
@@ -46,21 +43,6 @@ def test_more_ranks_than_shards():
     done = run(5, HERE / "same_bits.py", "everything")
     assert done.status != 0
     assert done.err.count("shards=4, which are fewer than the 5 ranks") == 1
-
-
-def test_a_killed_rank_leaves_whole_checkpoints(tmp_path):
-    """`MINIDL_KILLS=100` kills a hundred."""
-    draw = random.Random(0)
-    for i in range(int(os.environ.get("MINIDL_KILLS", "2"))):
-        folder = tmp_path / str(i)
-        done = run(RANKS, SCRIPT, "is-killed", draw.randrange(RANKS), folder, draw.randint(1, 5))
-        assert done.status != 0
-        assert "done" not in done.out
-        for path in folder.glob("*.h5"):
-            md.load_checkpoint(path)
-        assert all(path.suffix == ".tmp" for path in folder.iterdir() if path.suffix != ".h5")
-        last = Checkpoint.last(folder)
-        assert last is None or np.isfinite(last.stat().st_size)
 
 
 def test_mpi_without_mpi4py(tmp_path):

@@ -9,7 +9,9 @@ import numpy as np
 
 from minidl.apps.caption.networks import Captioner
 from minidl.data import HDF5Dataset, HDF5Writer, read_image
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
+from minidl.train.turns import in_turn, joined, own_batches, shown
 
 __all__ = ["check_images", "fingerprint", "kept_features", "look_at"]
 
@@ -49,13 +51,16 @@ def check_images(files: Sequence[Path], progress: bool) -> None:
     """Raise FileFormatError where images can't be read, before time is spent on the others."""
     from tqdm import tqdm
 
-    bad = []
-    for file in tqdm(files, "reading", leave=False, disable=None if progress else True):
+    told: list[str] = []  # "" of one that can be read
+    mine = list(own_batches(files))
+    for file in tqdm(mine, "reading", leave=False, disable=shown(progress)):
         try:
             read_image(file)
         except FileFormatError as error:
-            bad.append(str(error))
-    if bad:
+            told.append(str(error))
+        else:
+            told.append("")
+    if bad := [text for text in in_turn(told) if text]:
         raise FileFormatError(
             f"{len(bad):,} of {len(files):,} images can't be read, such as {bad[0]}"
         )
@@ -72,27 +77,29 @@ def look_at(
     """Return the features of images, and keep them in a file as those of `source`.
 
     They are (N, D) or maps (N, h, w, D), first of all images, then of those with the numbers
-    `mirrored`, as in a mirror.
+    `mirrored`, as in a mirror. The ranks of an MPI run take turns, and rank 0 writes.
     Raises ArgumentError where they are NaN or infinite.
     """
     from tqdm import tqdm
 
     wanted = [(file, False) for file in files] + [(files[i], True) for i in mirrored]
-    features = np.empty(0, np.float32)
     rows = range(0, len(wanted), AT_A_TIME)
-    for start in tqdm(rows, "looking", leave=False, disable=None if progress else True):
+    batches: list[np.ndarray] = []
+    mine = list(own_batches(rows))
+    for start in tqdm(mine, "looking", leave=False, disable=shown(progress)):
         pictures = []
         for file, mirror in wanted[start : start + AT_A_TIME]:
             picture = captioner.photograph(file)
             pictures.append(picture[:, ::-1] if mirror else picture)
-        found = captioner.look(np.stack(pictures))
-        if not np.isfinite(found).all():
-            raise ArgumentError(
-                "train_captioner: the body's features are NaN or infinite: are its weights damaged?"
-            )
-        if start == 0:
-            features = np.empty((len(wanted), *found.shape[1:]), np.float32)
-        features[start : start + AT_A_TIME] = found
+        batches.append(captioner.look(np.stack(pictures)).astype(np.float32, copy=False))
+    features = joined(batches)
+    assert features is not None  # there are ten images or more
+    if not np.isfinite(features).all():
+        raise ArgumentError(
+            "train_captioner: the body's features are NaN or infinite: are its weights damaged?"
+        )
+    if world().rank > 0:
+        return features
     with HDF5Writer(path, features.shape[1:], "float32", overwrite=True, source=source) as writer:
         for start in rows:
             part = features[start : start + AT_A_TIME]

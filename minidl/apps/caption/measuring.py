@@ -8,6 +8,7 @@ import numpy as np
 from minidl.apps.caption.networks import Captioner
 from minidl.apps.caption.scores import bleu, cider, distinct
 from minidl.apps.caption.searching import consensus
+from minidl.train.turns import in_turn, own_batches
 
 __all__ = ["Scores", "score_captioner"]
 
@@ -29,9 +30,12 @@ def score_captioner(
     """Return how good a captioner's captions are.
 
     features: (N, ...), as `Captioner.look` gives.  references: words by people, for each image.
+    The ranks of an MPI run take turns with the images.
     """
-    found = [
-        captioner.vocabulary.text(consensus(captioner.decoder, each, beams=beams).numbers)
-        for each in features
-    ]
+    found = in_turn(
+        [
+            captioner.vocabulary.text(consensus(captioner.decoder, each, beams=beams).numbers)
+            for each in own_batches(features)
+        ]
+    )
     return Scores(bleu(found, references), cider(found, references), distinct(found), len(found))

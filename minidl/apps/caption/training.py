@@ -18,10 +18,12 @@ from minidl.apps.caption.networks import Captioner
 from minidl.apps.caption.vocabulary import PAD, Vocabulary, words_of
 from minidl.checks import flag, positive, real, whole
 from minidl.data import DataLoader, Dataset
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError
 from minidl.io.plain_json import save_json
 from minidl.nn import Module
 from minidl.train import Callback, Checkpoint, ClipGradients, Trainer
+from minidl.train.agreement import compare
 from minidl.train.pretrained import pretrained
 from minidl.train.resuming import CHECKPOINTS, begin_folder, resume_trainer
 
@@ -92,6 +94,7 @@ def train_captioner(
     with fewer than 50 such images, by its loss, and the tenth is scored.
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: continue after the last epoch that the folder has a checkpoint of.
+    The ranks of an MPI run share the work, in 8 shards of a batch; `output` is one folder for all.
     Ctrl-C keeps the best epoch so far in captioner.h5, and raises KeyboardInterrupt.
     Raises ArgumentError for settings out of range, for images that aren't there, and for fewer than
     ten; FileFormatError for damaged images; StateError where the folder to resume in has the
@@ -123,7 +126,8 @@ def train_captioner(
     _fit(captioner, features, material, settings, folder, resume, progress)
     test = material.test
     found = score_captioner(captioner, features[test], material.said_of(test), beams=beams)
-    save_json(folder / RESULTS, found._asdict(), WHO)
+    if world().rank == 0:
+        save_json(folder / RESULTS, found._asdict(), WHO)
     return found
 
 
@@ -164,12 +168,17 @@ def _features(
     """
     source = settings["body and images"]
     features = kept_features(folder / FEATURES, source)
-    if features is None:
+    kept = features is not None
+    world().barrier()  # before anybody writes
+    compare(WHO, {f"whether {FEATURES} is in {folder}": kept}, "all need the same folder")
+    if not kept:
         check_images(files, progress)
-    begin_folder(folder, settings, resume, WHO)
-    if not (folder / CHECKPOINTS / BEST).exists():  # an older training's would be taken for this's
-        for name in (WEIGHTS, RESULTS):
-            (folder / name).unlink(missing_ok=True)
+    if world().rank == 0:
+        begin_folder(folder, settings, resume, WHO)
+        if not (folder / CHECKPOINTS / BEST).exists():  # an older one would be taken for this's
+            for name in (WEIGHTS, RESULTS):
+                (folder / name).unlink(missing_ok=True)
+    world().barrier()
     if features is None:
         features = look_at(captioner, files, mirrored, folder / FEATURES, source, progress)
     return features
@@ -199,11 +208,16 @@ def _fit(
     try:
         trainer.fit(training, settings["epochs"], validation, progress=progress)
     finally:  # also after Ctrl-C
-        best = folder / CHECKPOINTS / BEST
-        if best.exists():
-            md.load_weights(taught, best)
-            md.save_weights(captioner.eval(), folder / WEIGHTS)
-        save_json(folder / "history.json", {"epochs": list(trainer.history)}, WHO)
+        if world().rank == 0:
+            best = folder / CHECKPOINTS / BEST
+            if best.exists():
+                md.load_weights(taught, best)
+                md.save_weights(captioner.eval(), folder / WEIGHTS)
+            save_json(folder / "history.json", {"epochs": list(trainer.history)}, WHO)
+    world().barrier()
+    if world().rank > 0:
+        md.load_weights(taught, folder / CHECKPOINTS / BEST)
+        captioner.eval()
 
 
 def _trainer(

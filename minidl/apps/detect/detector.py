@@ -30,11 +30,12 @@ class Detector(nn.Module):
 
     size: (H, W) that images are resized to.  classes: the names of the classes, if they are known.
     image_format: how pixels are scaled.  architecture: the name and the arguments that files hold.
-    Subclasses write `loss` and `raw`.
+    losses: the names of what `loss` gives. Subclasses write `loss` and `raw`.
     Raises ArgumentError for a num_classes below 1 or a size that the network can't take.
     """
 
     name: str
+    losses: tuple[str, ...]
     task = CLASSES
     classes: list[str] | None = None
 

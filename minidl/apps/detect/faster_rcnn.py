@@ -41,6 +41,8 @@ class FasterRCNN(Detector):
 
     name = "faster_rcnn"
 
+    losses = ("objectness", "proposal", "class", "box")
+
     def __init__(
         self, network: Any, num_classes: int, size: Any = (320, 320), *, pyramid: bool = True
     ) -> None:

@@ -45,6 +45,8 @@ class SSD(Detector):
 
     name = "ssd"
 
+    losses = ("class", "box")
+
     def __init__(
         self,
         network: Any,

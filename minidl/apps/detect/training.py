@@ -15,12 +15,17 @@ from minidl.apps.detect.augmenting import augmentation
 from minidl.apps.detect.detector import SMALLEST, Detector, Target
 from minidl.apps.detect.evaluating import evaluate
 from minidl.apps.detect.files import DETECTORS, load
+from minidl.apps.detect.shards import Shards
 from minidl.checks import flag, positive, real, whole
+from minidl.distributed.launch import is_launched
+from minidl.distributed.world import world
 from minidl.errors import ArgumentError, GradError, StateError
 from minidl.io.plain_json import save_json
 from minidl.models import Network
+from minidl.train.agreement import compare
 from minidl.train.pretrained import pretrained
 from minidl.train.settings import choice
+from minidl.train.turns import shown
 
 __all__ = ["Trained", "train_detector"]
 
@@ -82,6 +87,9 @@ def train_detector(
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: continue after the last epoch that checkpoint.h5 in the folder has.
     on_epoch: called with each row of the history.
+    Of an MPI run each batch is cut into shards of four images or more, at most 8, which the ranks
+    share; `output` is one folder for all. A shard's loss is over its own
+    objects, and weighs as many images as it has.
     Raises ArgumentError for settings out of range, GradError where the loss isn't finite any more,
     StateError for the checkpoint of another training.
     """
@@ -99,10 +107,13 @@ def train_detector(
     run = _Run(detector, training, validation, settings, Path(output))
     if flag("train_detector", "resume", resume):
         run.resume()
+    facts = {"the settings": settings, "the epochs done": len(run.history)}
+    compare("train_detector", facts, "start all with the same arguments, files and folder")
     while len(run.history) < settings["epochs"]:
         row = run.epoch(progress)
         if on_epoch is not None:
             on_epoch(row)
+    world().barrier()
     return Trained(load(run.folder / WEIGHTS), run.history)
 
 
@@ -137,6 +148,8 @@ class _Run:
         cosine = optim.lr_scheduler.CosineAnnealingLR(self.optimizer, max(1, steps - warmup))
         self.scheduler = optim.lr_scheduler.LinearWarmup(self.optimizer, warmup, 0.01, cosine)
         self.history: list[dict[str, float]] = []
+        size = self.loader.batch_size
+        self.shards = Shards(detector, self.optimizer, size) if is_launched() else None
 
     def epoch(self, progress: bool) -> dict[str, float]:
         """Train for an epoch, measure, save; return the epoch's row of the history."""
@@ -145,39 +158,47 @@ class _Run:
         number = len(self.history) + 1
         sums: dict[str, float] = {}
         bar = tqdm(
-            self.loader, f"epoch {number}", leave=False, unit="batch",
-            disable=None if progress else True,
+            self.loader if self.shards is None else self.shards.batches(self.loader),
+            f"epoch {number}", leave=False, unit="batch", total=len(self.loader),
+            disable=shown(progress),
         )  # fmt: skip
         self.detector.train()
-        for images, targets in bar:
-            for name, value in self.step(images, targets).items():
+        for batch in bar:
+            for name, value in self.step(batch).items():
                 sums[name] = sums.get(name, 0.0) + value / len(self.loader)
         self.detector.eval()
         figures, _ = evaluate(self.detector, self.validation)
         row = {"epoch": number, "loss": sum(sums.values()), **sums, "map": figures.map_voc}
         best = max((each["map"] for each in self.history), default=-1.0)
         self.history.append(row)
-        if row["map"] > best:
-            md.save_weights(self.detector, self.folder / WEIGHTS)
-        self.save()
+        if world().rank == 0:
+            if row["map"] > best:
+                md.save_weights(self.detector, self.folder / WEIGHTS)
+            self.save()
         return row
 
-    def step(self, images: np.ndarray, targets: Sequence[Target]) -> dict[str, float]:
+    def step(self, batch: Any) -> dict[str, float]:
         """Train on a batch; return the parts of its loss."""
-        parts = self.detector.loss(md.tensor(self.detector.scaled(images)), targets)
-        found = {name: part.item() for name, part in parts.items()}
+        find = self._gradients if self.shards is None else self.shards.gradients
+        found = find(batch)
         if not np.isfinite(sum(found.values())):
             told = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
             raise GradError(
                 f"train_detector: the loss of epoch {len(self.history) + 1} isn't finite any more "
                 f"({told}): lower lr={self.settings['lr']:g}; {WEIGHTS} holds the best epoch so far"
             )
-        self.optimizer.zero_grad()
-        sum(parts.values()).backward()
         optim.clip_grad_norm(self.parameters, CLIP)
         self.optimizer.step()
         self.scheduler.step()
         return found
+
+    def _gradients(self, batch: tuple[np.ndarray, Sequence[Target]]) -> dict[str, float]:
+        """Give the parameters the gradients of a batch; return the parts of its loss."""
+        images, targets = batch
+        parts = self.detector.loss(md.tensor(self.detector.scaled(images)), targets)
+        self.optimizer.zero_grad()
+        sum(parts.values()).backward()
+        return {name: part.item() for name, part in parts.items()}
 
     def save(self) -> None:
         """Write checkpoint.h5, whole or not at all, and history.json."""
@@ -188,6 +209,9 @@ class _Run:
         self.save_history()
 
     def save_history(self) -> None:
+        """Write history.json, of an MPI run on rank 0."""
+        if world().rank > 0:
+            return
         content = {"settings": self.settings, "epochs": self.history}
         save_json(self.folder / "history.json", content, "train_detector")
 
