@@ -328,19 +328,13 @@ class Trainer(Advising):
         return [measured(self.loss, self.metrics, x, outputs, target, loss)], weight
 
     def gradients(self, x: Any, target: Any) -> tuple[np.ndarray, float]:
-        """The outputs of a batch and its loss, with its gradients in the parameters.
-
-        x, target: arrays (N, ...), a batch.
-        """
+        """The outputs of a batch (N, ...) and its loss, with its gradients in the parameters."""
         capture = is_own(self.running) and is_own(self.loss)
         find = self._gradients if capture else self._find_gradients
         return _plain(*find(x, target, self._parts()))
 
     def weighted_gradients(self, x: Any, target: Any, weight: float) -> tuple[np.ndarray, float]:
-        """`gradients` times a weight, never captured: for shards that meet others on the way.
-
-        x, target: arrays (N, ...), a shard.
-        """
+        """`gradients` of a shard (N, ...) times a weight, never captured: it meets others' sums."""
         dtype = next(p.dtype for p in self.running.parameters())
         return _plain(*self._find_gradients(x, target, weight=np.asarray(weight, dtype)))
 

@@ -72,7 +72,8 @@ def consensus(
 
     That is the caption whose likeness to what the decoder would say is expected to be the largest:
     the likeliest one may be alone among others that agree.
-    features, beams, longest: as in `search`. The score is the expected `likeness`, from 0 to 1.
+    features: (D,) or a map (h, w, D).  beams, longest: as in `search`.
+    The score is the expected `likeness`, from 0 to 1.
     Raises ArgumentError where features or weights are NaN.
     Source: Kumar and Byrne 2004, "Minimum Bayes-risk decoding for statistical machine translation",
     equation 4.
