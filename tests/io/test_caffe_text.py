@@ -14,7 +14,8 @@ def fields(content):
 
 def test_written_messages_read_the_same():
     first = text.parse(
-        'a: 1 a: -2.5e-3 b: "\\"q\\\\ \\n \\001 é" c: MAX d { e: true f: inf } d { }', "net.prototxt"
+        'a: 1 a: -2.5e-3 b: "\\"q\\\\ \\n \\001 é" c: MAX d { e: true f: inf } d { }',
+        "net.prototxt",
     )
     again = text.parse(text.written(first), "net.prototxt")
     assert again.fields.keys() == first.fields.keys()

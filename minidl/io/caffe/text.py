@@ -62,11 +62,12 @@ def parse(text: str, where: str) -> Message:
 
 def written(message: Message) -> str:
     """Return the text of a message; `parse` reads it as the same one."""
-    return " ".join(
-        f"{name} {{ {written(value)} }}" if isinstance(value, Message) else f"{name}: {_told(value)}"
-        for name, values in message.fields.items()
-        for value in values
-    )
+    parts = []
+    for name, values in message.fields.items():
+        for value in values:
+            inner = isinstance(value, Message)
+            parts.append(f"{name} {{ {written(value)} }}" if inner else f"{name}: {_told(value)}")
+    return " ".join(parts)
 
 
 def _told(value: Value) -> str:
