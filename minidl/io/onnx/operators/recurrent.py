@@ -59,8 +59,7 @@ def _recurrent(
         outputs.append(y)
         ends.append(end)
     y = ops.stack(*outputs, axis=2)  # (N, T, directions, H)
-    order = (0, 1, 2, 3) if layout else (2, 0, 1, 3)
-    whole = Value(y, order)
+    whole = Value(y, (0, 1, 2, 3) if layout else (2, 0, 1, 3))
     lasts = [ops.stack(*(end[i] for end in ends), axis=1) for i in range(len(ends[0]))]
     return [whole, *(Value(one, (0, 1, 2) if layout else (1, 0, 2)) for one in lasts)]
 
