@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
-from benchmarks.networks import Network, draw_state
-from benchmarks.onnx_graph import images, model
+from benchmarks.networks import Network
+from benchmarks.onnx_graph import apart, images
 
 _threads = 1
 
@@ -18,15 +17,14 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
-def session(network: Network, state: list[dict[str, np.ndarray]]) -> Any:
+def session(content: bytes) -> Any:
     """What runs it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = _threads, 1
-    content = model(network, state)
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def inference(network: Network, batch: int) -> Callable[[], Any]:
     """The scores of a batch."""
-    runner, inputs = session(network, draw_state(network.layers)), images(network, batch)
-    return lambda: runner.run(None, {"images": inputs})
+    runner, inputs = session(apart(network)), images(network, batch)
+    return lambda: runner.run(None, {"input": inputs})

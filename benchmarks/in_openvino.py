@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import openvino
 
-from benchmarks.networks import Network, draw_state
-from benchmarks.onnx_graph import images, model
+from benchmarks.networks import Network
+from benchmarks.onnx_graph import apart, images
 
 _threads = 1
 
@@ -18,21 +17,21 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
-def compiled(network: Network, state: list[dict[str, np.ndarray]], batch: int) -> Any:
+def compiled(content: bytes, network: Network, batch: int) -> Any:
     """What runs it, for this size of batch, which lets it choose better than for any size."""
     core = openvino.Core()
-    content = core.read_model(model(network, state), b"")
-    content.reshape([batch, network.channels, network.size, network.size])
+    graph = core.read_model(content, b"")
+    graph.reshape([batch, network.channels, network.size, network.size])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
         "INFERENCE_NUM_THREADS": _threads,
         "INFERENCE_PRECISION_HINT": "f32",  # its own choice is bfloat16 where the CPU has it
     }
-    return core.compile_model(content, "CPU", settings)
+    return core.compile_model(graph, "CPU", settings)
 
 
 def inference(network: Network, batch: int) -> Callable[[], Any]:
     """The scores of a batch."""
-    request = compiled(network, draw_state(network.layers), batch).create_infer_request()
+    request = compiled(apart(network), network, batch).create_infer_request()
     inputs = openvino.Tensor(images(network, batch))
     return lambda: request.infer([inputs])

@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl import nn, ops
+from minidl.checks import is_whole
 from minidl.constants.tasks import CLASSES, TASKS
 from minidl.errors import ArgumentError, FileFormatError, MinidlError
-from minidl.io.caffe.importing import read_caffe, read_described
+from minidl.io.caffe import importing as caffe_files
 from minidl.io.guarded import MAX_BYTES, MAX_STRING
 from minidl.io.onnx.exported import architecture_of, state_of
 from minidl.io.onnx.graph import GraphModule
@@ -22,11 +23,11 @@ from minidl.models.network import Network
 from minidl.models.sources import ImageFormat
 from minidl.nn import init
 
-__all__ = ["NAME", "Imported", "load_caffe", "load_onnx", "load_prototxt", "of_weights", "onnx"]
+__all__ = ["MAKERS", "Imported", "load_caffe", "load_onnx", "load_prototxt", "of_weights"]
 
-NAME = "onnx"  # of the architecture in files
 ROOM = 2**20  # bytes of a graph's constants, beside weights
 MOST_CLASSES = 2**20
+LARGEST = 2**20  # length of an image's axis, in a file of weights
 LONGEST = MAX_STRING - 2**10  # of a graph, in a file of weights
 OWN = "minidl."  # what minidl's entries of a file's metadata begin with
 ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
@@ -91,7 +92,7 @@ def load_prototxt(
     input_shape: (H, W, C), where the description doesn't say it or another is wanted.
     Raises FileFormatError for what minidl can't read or doesn't know.
     """
-    return Imported(read_described(path, input_shape))
+    return _of_caffe(caffe_files.read_described(path, input_shape))
 
 
 def load_caffe(
@@ -101,7 +102,30 @@ def load_caffe(
     max_bytes: int = MAX_BYTES,
 ) -> Imported:
     """Return the network of a .caffemodel; see `io.caffe.importing.read_caffe`."""
-    return Imported(read_caffe(path, prototxt, input_shape, max_bytes))
+    return _of_caffe(caffe_files.read_caffe(path, prototxt, input_shape, max_bytes))
+
+
+def _of_caffe(found: caffe_files.Found) -> Imported:
+    """Return a network of Caffe's that knows its description, if a file of weights can hold it."""
+    model = Imported(found.parts)
+    inputs = found.parts.body.inputs
+    shape = list(inputs[0].shape[1:]) if len(inputs) == 1 and inputs[0].shape else None
+    if len(found.description) <= LONGEST:
+        model.architecture = "caffe", {"network": found.description, "input_shape": shape}
+    return model
+
+
+def caffe(
+    network: str, input_shape: Sequence[int | None] | None = None, num_classes: int | None = None
+) -> Imported:
+    """Return a network of Caffe's with new weights.
+
+    network: the text of its description.  input_shape: (H, W, C) of its one input, None for an
+    axis of any length.  num_classes: of a new head; None: as described.
+    """
+    model = Imported(caffe_files.rebuilt(network, input_shape))
+    model.architecture = "caffe", {"network": network, "input_shape": input_shape}
+    return model if num_classes is None else model.replace_head(num_classes)
 
 
 def onnx(graph: str, num_classes: int | None = None) -> Imported:
@@ -129,8 +153,12 @@ def onnx(graph: str, num_classes: int | None = None) -> Imported:
 def rebuilt(graph: str, num_classes: int | None = None, max_bytes: int = MAX_BYTES) -> Imported:
     """Return the network of a graph, its weights not being known yet; see `onnx`."""
     model = Imported(import_model(filled(graph, max_bytes)))
-    model.architecture = NAME, {"graph": graph}
+    model.architecture = "onnx", {"graph": graph}
     return model if num_classes is None else model.replace_head(num_classes)
+
+
+MAKERS: dict[str, Callable[..., Imported]] = {"onnx": onnx, "caffe": caffe}
+"""Makers by the name of the architecture in files of weights."""
 
 
 def of_weights(found: Architecture, path: str | os.PathLike[str]) -> Imported:
@@ -138,16 +166,31 @@ def of_weights(found: Architecture, path: str | os.PathLike[str]) -> Imported:
 
     Raises FileFormatError for a graph that makes no sense.
     """
-    graph, count = found.arguments.get("graph"), found.arguments.get("num_classes")
+    count = found.arguments.get("num_classes")
     try:
-        if not isinstance(graph, str) or not isinstance(count, int | None):
+        if not isinstance(count, int | None):
             raise ArgumentError("its arguments are of another version")
         if count is not None and not 0 < count <= MOST_CLASSES:
             raise ArgumentError(f"{count} classes")
         with init.skipped():
+            if found.name == "caffe":
+                return _caffe_again(found.arguments, count)
+            graph = found.arguments.get("graph")
+            if not isinstance(graph, str):
+                raise ArgumentError("its arguments are of another version")
             return rebuilt(graph, count, ROOM + 8 * count_numbers(path))
     except MinidlError as error:
         raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+
+
+def _caffe_again(arguments: dict[str, Any], count: int | None) -> Imported:
+    text, shape = arguments.get("network"), arguments.get("input_shape")
+    axes = shape if isinstance(shape, list) else []
+    if not isinstance(text, str) or not (shape is None or axes):
+        raise ArgumentError("its arguments are of another version")
+    if any(n is not None and not (is_whole(n) and 0 < n <= LARGEST) for n in axes):
+        raise ArgumentError(f"an input of shape {axes!r:.80}")
+    return caffe(text, shape, count)
 
 
 def load_onnx(
@@ -193,7 +236,7 @@ def _architecture(
         filled(graph, MAX_BYTES)
     except ArgumentError:
         return None
-    return NAME, {"graph": graph}
+    return "onnx", {"graph": graph}
 
 
 def _entry(metadata: Mapping[str, str], key: str, where: str) -> Any:

@@ -34,7 +34,9 @@ Weights = str | os.PathLike[str] | Mapping[str, Any]
 _makers: dict[str, Callable[..., Network]] = {}
 _sources: dict[str, tuple[Source, ...]] = {}
 _variants: dict[str, Sequence[dict[str, Any]]] = {}
-_makers[imported.NAME], _sources[imported.NAME], _variants[imported.NAME] = imported.onnx, (), ()
+_makers |= imported.MAKERS
+_sources |= dict.fromkeys(imported.MAKERS, ())
+_variants |= dict.fromkeys(imported.MAKERS, ())
 
 
 class Sources(tuple[Source, ...]):
@@ -269,7 +271,7 @@ def _unsettled(name: str, sources: Sequence[Source]) -> str:
 
 def names() -> list[str]:
     """Return the names that `create` knows, in alphabetical order."""
-    return sorted(_makers.keys() - {imported.NAME})
+    return sorted(_makers.keys() - imported.MAKERS.keys())
 
 
 def load(
@@ -302,7 +304,7 @@ def load(
         return imported.load_onnx(path, _known) if kind == ONNX else _recognised(path)
     found = read_architecture(path)
     name, arguments = found.name, found.arguments
-    own = name == imported.NAME
+    own = name in imported.MAKERS
     model = imported.of_weights(found, path) if own else _named(name, arguments, path)
     _describe(model, found, path)
     load_weights(model, path)

@@ -1,5 +1,9 @@
 """ONNX's own tests of its operators, run on the importer: `python tests/io/onnx_node_tests.py`.
 
+It counts three sets: all tests; those of one operator that minidl has by name; and of these, what a
+CNN over images is made of (CNN below), of arrays with four axes or fewer and numbers that minidl
+computes with.
+
 With --write, the names of those that pass are recorded in onnx_passing.json and the table of
 docs/onnx.md is written anew.
 """
@@ -8,9 +12,10 @@ import argparse
 import json
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +28,23 @@ from minidl.io.onnx.table import OPERATORS
 HERE = Path(__file__).parent
 PASSING, DOCS = HERE / "onnx_passing.json", HERE.parents[1] / "docs" / "onnx.md"
 KINDS = ("node", "pytorch-converted", "pytorch-operator", "simple")
+# The operators of a CNN over images, without Cast and Resize
+WINDOWED = {
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace",
+    "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN",
+    "LpPool", "MaxPool", "SpaceToDepth", "Upsample",
+}  # fmt: skip
+CNN = WINDOWED | {
+    "Abs", "Add", "Celu", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Dropout", "Elu",
+    "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "HardSigmoid", "HardSwish", "Identity",
+    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "MatMul", "Max",
+    "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow",
+    "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Selu",
+    "Shape", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Squeeze",
+    "Sub", "Sum", "Swish", "Tanh", "ThresholdedRelu", "Tile", "Transpose", "Unsqueeze",
+}  # fmt: skip
+NAMES = {"has": "of an operator that minidl has by name", "cnn": "of a CNN's operators in 2-D"}
+
 BEGIN, END = "<!-- node tests: begin -->", "<!-- node tests: end -->"
 
 
@@ -104,6 +126,36 @@ def forward(parts, given):
     ]
 
 
+class Result(NamedTuple):
+    """told: "passes", or why not.  operators: the graph's.  sets: which of NAMES it belongs to."""
+
+    told: str
+    operators: set[str]
+    sets: tuple[str, ...]
+
+    @property
+    def passes(self):
+        return self.told == "passes"
+
+
+def result(model, sets):
+    operators = operators_of(model)
+    return Result(outcome(model, sets), operators, sets_of(operators, sets))
+
+
+def sets_of(operators, sets):
+    """Return the sets, of NAMES, that a test of these operators and arrays belongs to."""
+    if len(operators) != 1 or not operators <= OPERATORS.keys():
+        return ()
+    (op,), arrays = operators, [x for data in sets for part in data for x in part]
+    known = all(isinstance(x, np.ndarray | np.generic) for x in arrays)
+    known = known and all(np.dtype(x.dtype).char in "?bBhHiIlLqQfd" for x in arrays)
+    planar = known and all(np.ndim(x) <= 4 for x in arrays)
+    if op in WINDOWED:
+        planar = planar and np.ndim(sets[0][0][0]) == 4
+    return ("has", "cnn") if op in CNN and planar else ("has",)
+
+
 def outcome(model, sets):
     """Return "passes", or why not."""
     try:
@@ -123,22 +175,39 @@ def operators_of(model):
     return {node.op for node in nodes}
 
 
-def table(outcomes, operators):
+def table(results):
     """Return the rows of docs/onnx.md: for each operator, how many of its tests pass."""
     counts = defaultdict(lambda: [0, 0])
-    for name, told in outcomes.items():
-        found = operators[name]
-        row = counts[next(iter(found)) if len(found) == 1 else "several operators"]
-        row[0] += told == "passes"
+    for found in results.values():
+        ops = found.operators
+        row = counts[next(iter(ops)) if len(ops) == 1 else "several operators"]
+        row[0] += found.passes
         row[1] += 1
     known = {op: row for op, row in counts.items() if op in OPERATORS or " " in op}
     cells = [f"{op} {good}/{total}" for op, (good, total) in sorted(known.items())]
     missing = sorted(op for op in counts if op not in known)
     return (
-        f"{sum(told == 'passes' for told in outcomes.values()):,} of {len(outcomes):,} tests pass "
-        f"(onnx {version('onnx')}). Passed and all tests of each operator that minidl has:\n\n"
+        f"{tally(results)}\n\nPassed and all tests of each operator that minidl has:\n\n"
         f"{', '.join(cells)}.\n\nNot there: {', '.join(missing)}.\n"
     )
+
+
+def tally(results):
+    """Return how many pass of all and of each set of NAMES, and what fails of the last."""
+    good = sum(found.passes for found in results.values())
+    lines = [f"{good:,} of {len(results):,} tests pass (onnx {version('onnx')}):"]
+    for name, words in NAMES.items():
+        inside = {n: found for n, found in results.items() if name in found.sets}
+        good = sum(found.passes for found in inside.values())
+        lines.append(f"- {good:,} of the {len(inside):,} {words}")
+    failing = [n for n, found in inside.items() if not found.passes]
+    counts = Counter(next(iter(found.operators)) for found in inside.values())
+    cells = ", ".join(f"{op} {count}" for op, count in sorted(counts.items()))
+    return "\n".join([lines[0], "", *lines[1:-1], f"{lines[-1]} ({cells}){_but(failing)}"])
+
+
+def _but(failing):
+    return f", all but {', '.join(failing)}" if failing else ""
 
 
 def main():
@@ -147,19 +216,18 @@ def main():
     parser.add_argument("--match", default="", help="only tests whose name has this in it")
     parser.add_argument("--failing", action="store_true", help="show why others fail")
     options = parser.parse_args()
-    outcomes, operators = {}, {}
+    results = {}
     for name, model, sets in cases():
         if options.match in name:
-            outcomes[name], operators[name] = outcome(model, sets), operators_of(model)
-            if options.failing and outcomes[name] != "passes":
-                print(f"{name}: {outcomes[name]}")
-    passing = sorted(name for name, told in outcomes.items() if told == "passes")
-    known = sum(found <= OPERATORS.keys() for found in operators.values())
-    print(f"{len(passing)} of {len(outcomes)} pass; minidl has all operators of {known}")
+            results[name] = found = result(model, sets)
+            if options.failing and not found.passes:
+                print(f"{name}: {found.told}")
+    passing = sorted(name for name, found in results.items() if found.passes)
+    print(tally(results))
     if options.write:
         PASSING.write_text(json.dumps(passing, indent=0) + "\n", encoding="utf-8")
         before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
-        text = f"{before}{BEGIN}\n{table(outcomes, operators)}{END}{rest.partition(END)[2]}"
+        text = f"{before}{BEGIN}\n{table(results)}{END}{rest.partition(END)[2]}"
         DOCS.write_text(text, encoding="utf-8")
 
 

@@ -131,3 +131,15 @@ def shapes():
         "repeats": np.array([1, 2, 1]),
     }  # fmt: skip
     return model(nodes, {"x": ("n", 4, 6, 6)}, {"y": ("n", 4, 2)}, tensors, opset=13)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def one(op, inputs, arrays=(), opset=17, shape=("n", 4, 6, 6), **attributes):
+    """A model of one node, x -> y."""
+    return model(
+        [node(op, inputs, ["y"], "the node", **attributes)], {"x": shape}, {"y": None}, arrays,
+        opset=opset,
+    )  # fmt: skip

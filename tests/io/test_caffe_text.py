@@ -12,6 +12,18 @@ def fields(content):
     return text.parse(content, "net.prototxt").fields
 
 
+def test_written_messages_read_the_same():
+    first = text.parse(
+        'a: 1 a: -2.5e-3 b: "\\"q\\\\ \\n \\001 é" c: MAX d { e: true f: inf } d { }',
+        "net.prototxt",
+    )
+    again = text.parse(text.written(first), "net.prototxt")
+    assert again.fields.keys() == first.fields.keys()
+    assert all(again.fields[key] == first.fields[key] for key in "abc")
+    assert [type(v) for v in again.all("c")] == [text.Word]
+    assert [m.fields for m in again.all("d")] == [m.fields for m in first.all("d")]
+
+
 def test_values():
     found = fields(
         """

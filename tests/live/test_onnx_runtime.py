@@ -18,6 +18,14 @@ import torch_networks as zoo  # isort: skip
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
+
+def alexnet(num_classes):
+    """As torchvision's, without the local response normalization, which is exported as an If."""
+    net = zoo.alexnet(num_classes, input_size=67)
+    net.norm1 = net.norm2 = torch.nn.Identity()
+    return net
+
+
 CASES = {
     "resnet18": Case(partial(zoo.resnet, 18), "resnet18"),
     "resnet50": Case(partial(zoo.resnet, 50), "resnet50"),
@@ -38,6 +46,12 @@ CASES = {
     "efficientnet_lite0": Case(partial(mobile.efficientnet_lite0, False), ""),
     "shufflenet_v2": Case(mobile.shufflenet_v2, ""),
     "regnet_y": Case(mobile.regnet_y_400mf, ""),
+    "regnet_x": Case(mobile.regnet_x_400mf, ""),
+    "alexnet": Case(alexnet, "", (67, 67)),
+    "wide_resnet50": Case(partial(zoo.resnet, 50, block=partial(zoo.bottleneck, width=2)), ""),
+    "mnasnet": Case(mobile.mnasnet, ""),
+    "efficientnet_v2": Case(mobile.efficientnet_v2, ""),
+    "convnext_tiny": Case(mobile.convnext_tiny, "", (64, 64)),
     "lenet5": Case(zoo.lenet5, "", (32, 32), channels=1),
 }
 

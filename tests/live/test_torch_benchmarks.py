@@ -209,13 +209,14 @@ if installed("onnx") and installed("onnxruntime"):
 
     @each
     def test_onnx_runtime_infers_alike(network):
-        from benchmarks import in_onnx
+        from benchmarks import in_onnx, onnx_graph
 
         model = minidl_model(network, np.float32).eval()
         images, _ = batch_of(network, np.float32)
-        runner = in_onnx.session(network, by_leaf(network, model.state_dict().values()))
+        state = by_leaf(network, model.state_dict().values())
+        runner = in_onnx.session(onnx_graph.model(network, state))
         planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        (expected,) = runner.run(None, {"images": planes})
+        (expected,) = runner.run(None, {"input": planes})
         with md.no_grad():
             assert_close(model(images).numpy(), expected, float32_tolerance(network))
 
@@ -224,13 +225,14 @@ if installed("onnx") and installed("openvino"):
 
     @each
     def test_openvino_infers_alike(network):
-        from benchmarks import in_openvino
+        from benchmarks import in_openvino, onnx_graph
 
         model = minidl_model(network, np.float32).eval()
         images, _ = batch_of(network, np.float32)
         state = by_leaf(network, model.state_dict().values())
+        content = onnx_graph.model(network, state)
         planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        (expected,) = in_openvino.compiled(network, state, BATCH)([planes]).values()
+        (expected,) = in_openvino.compiled(content, network, BATCH)([planes]).values()
         with md.no_grad():
             assert_close(model(images).numpy(), expected, float32_tolerance(network))
 

@@ -237,29 +237,72 @@ def shufflenet_v2(channels=(116, 232, 464, 1024), num_classes=1000):
 
 
 class YBlock(nn.Module):
-    """RegNet's Y block with groups of 8 channels."""
+    """RegNet's Y block with groups of 8 channels; X, with others, has no squeeze-excitation."""
 
-    def __init__(self, n_in, n, stride):
+    def __init__(self, n_in, n, stride, group=8, excites=True):
         super().__init__()
         self.proj = layer(n_in, n, 1, stride) if stride == 2 else nn.Identity()
-        a, b = layer(n_in, n, act=nn.ReLU), layer(n, n, 3, stride, n // 8, nn.ReLU)
-        self.f = named(a=a, b=b, se=Excite(n, round(0.25 * n_in)), c=layer(n, n))
+        a, b = layer(n_in, n, act=nn.ReLU), layer(n, n, 3, stride, n // group, nn.ReLU)
+        se = {"se": Excite(n, round(0.25 * n_in))} if excites else {}
+        self.f = named(a=a, b=b, **se, c=layer(n, n))
 
     def forward(self, x):
         return torch.relu(self.proj(x) + self.f(x))
 
 
-def regnet_y_400mf(num_classes=1000):
-    """torchvision's regnet_y_400mf."""
+def regnet(widths, num_classes=1000, **settings):
+    """A RegNet of torchvision's; widths: (channels, depth) of each stage."""
     stages, n = {}, 32
-    for stage, (width, depth) in enumerate(((48, 1), (104, 3), (208, 6), (440, 6)), 1):
+    for stage, (width, depth) in enumerate(widths, 1):
         blocks = {}
         for i in range(depth):
-            blocks[f"block{stage}-{i}"] = YBlock(n, width, 1 if i else 2)
+            blocks[f"block{stage}-{i}"] = YBlock(n, width, 1 if i else 2, **settings)
             n = width
         stages[f"block{stage}"] = named(**blocks)
     stem = layer(3, 32, 3, 2, act=nn.ReLU)
     return named(stem=stem, trunk_output=named(**stages), pool=mean(), fc=nn.Linear(n, num_classes))
+
+
+Y_400MF = (48, 1), (104, 3), (208, 6), (440, 6)
+X_400MF = (32, 1), (64, 2), (160, 7), (400, 12)
+regnet_y_400mf = partial(regnet, Y_400MF)
+regnet_x_400mf = partial(regnet, X_400MF, group=16, excites=False)
+
+
+def mnasnet(num_classes=1000):
+    """torchvision's mnasnet1_0."""
+    rows = [(3, 24, 3, 3, 2), (3, 40, 3, 5, 2), (6, 80, 3, 5, 2), (6, 96, 2, 3, 1)]
+    rows += [(6, 192, 4, 5, 2), (6, 320, 1, 3, 1)]
+    deep = layer(32, 32, 3, 1, 32, nn.ReLU)
+    layers, n = [layer(3, 32, 3, 2, act=nn.ReLU), deep, layer(32, 16)], 16
+    for expansion, width, repeats, kernel, first in rows:
+        for i in range(repeats):
+            parts = inverted(n, expansion * n, width, kernel, 1 if i else first, nn.ReLU)
+            layers.append(Inverted("layers", parts, i > 0))
+            n = width
+    layers.append(layer(n, 1280, act=nn.ReLU))
+    classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, num_classes))
+    return named(layers=nn.Sequential(*layers), pool=mean(), classifier=classifier)
+
+
+def efficientnet_v2(num_classes=1000):
+    """EfficientNetV2: its first stages have full convolutions (Tan and Le 2021); fewer blocks."""
+    layers, n = [layer(3, 24, 3, 2, act=nn.SiLU)], 24
+    for expansion, width, repeats, first in ((1, 24, 1, 1), (4, 48, 2, 2), (4, 64, 2, 2)):
+        for i in range(repeats):
+            stride, hidden = 1 if i else first, expansion * n
+            parts = [layer(n, hidden, 3, stride, act=nn.SiLU)]
+            parts += [layer(hidden, width)] if expansion > 1 else []
+            layers.append(Inverted("block", parts, stride == 1 and n == width))
+            n = width
+    for width, stride in ((128, 2), (128, 1), (160, 1), (256, 2)):
+        excite = Excite(4 * n, n // 4, nn.SiLU)
+        parts = inverted(n, 4 * n, width, 3, stride, nn.SiLU, excite)
+        layers.append(Inverted("block", parts, stride == 1 and n == width))
+        n = width
+    layers.append(layer(n, 1280, act=nn.SiLU))
+    classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, num_classes))
+    return named(features=nn.Sequential(*layers), pool=mean(), classifier=classifier)
 
 
 class PlanarNorm(nn.LayerNorm):

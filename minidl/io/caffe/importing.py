@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from minidl.io.caffe.blobs import CaffeLayer, read_caffemodel
 from minidl.io.caffe.description import Described, Layer, described
 from minidl.io.caffe.graph import CaffeGraph, Step
 from minidl.io.caffe.making import Budget, Made, Making, Shape, check, make
-from minidl.io.caffe.text import read_prototxt
+from minidl.io.caffe.text import parse, read_prototxt, written
 from minidl.io.guarded import MAX_BYTES
 from minidl.io.onnx.graph import Port
 from minidl.io.onnx.importing import Parts
 from minidl.nn import BatchNorm1d, BatchNorm2d, Conv2d, Linear, Module, ReLU, init
 
-__all__ = ["read_caffe", "read_described"]
+__all__ = ["Found", "read_caffe", "read_described", "rebuilt"]
 
 ONCE = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)  # that may apply a ReLU in their own pass
 NORMS = (BatchNorm1d, BatchNorm2d)
@@ -30,14 +30,28 @@ HEAD = {"Dropout", "InnerProduct", "Flatten", "ReLU", "Pooling", "Convolution", 
         "PReLU", "ELU"}  # fmt: skip
 
 
+class Found(NamedTuple):
+    """Modules, and the text of the description that they were made after."""
+
+    parts: Parts
+    description: str
+
+
 def read_described(
-    path: str | os.PathLike[str], input_shape: tuple[int, ...] | None = None
-) -> Parts:
+    path: str | os.PathLike[str], input_shape: Sequence[int | None] | None = None
+) -> Found:
     """Return the modules of a .prototxt, with new weights.
 
     Raises FileFormatError for what describes no network, or one with a layer that minidl hasn't.
     """
-    return _built(described(read_prototxt(path)), None, input_shape, os.fspath(path))
+    net = read_prototxt(path)
+    return Found(_built(described(net), None, input_shape, os.fspath(path)), written(net))
+
+
+def rebuilt(description: str, input_shape: Sequence[int | None] | None) -> Parts:
+    """Return the modules of a `Found` again, with new weights."""
+    net = parse(description, "the network's description")
+    return _built(described(net), None, input_shape, net.where)
 
 
 def read_caffe(
@@ -45,7 +59,7 @@ def read_caffe(
     prototxt: str | os.PathLike[str] | None = None,
     input_shape: tuple[int, ...] | None = None,
     max_bytes: int = MAX_BYTES,
-) -> Parts:
+) -> Found:
     """Return the modules of a .caffemodel, as a .prototxt describes them.
 
     prototxt: left out, that of the same name beside it, or else the one beside it that fits, or
@@ -58,7 +72,7 @@ def read_caffe(
     if prototxt is None:
         prototxt = _beside(Path(path), blobs, input_shape)
     net = read_description(path, max_bytes) if prototxt is None else read_prototxt(prototxt)
-    return _built(described(net), blobs, input_shape, where)
+    return Found(_built(described(net), blobs, input_shape, where), written(net))
 
 
 def _beside(
@@ -166,7 +180,7 @@ class _Builder:
 def _built(
     net: Described,
     blobs: dict[str, CaffeLayer] | None,
-    input_shape: tuple[int, ...] | None,
+    input_shape: Sequence[int | None] | None,
     where: str,
 ) -> Parts:
     """Return the modules of a described network."""
@@ -189,7 +203,7 @@ def _built(
     return _parts(builder)
 
 
-def _input_shapes(net: Described, given: tuple[int, ...] | None) -> dict[str, Shape]:
+def _input_shapes(net: Described, given: Sequence[int | None] | None) -> dict[str, Shape]:
     """Return the shape of each input as minidl has it."""
     found: dict[str, Shape] = {}
     for name, shape in net.inputs.items():
@@ -202,7 +216,7 @@ def _input_shapes(net: Described, given: tuple[int, ...] | None) -> dict[str, Sh
                 f"input_shape={given} isn't the shape (H, W, C) of the one input of a network "
                 f"that takes {', '.join(f'{n}: {s}' for n, s in found.items())}"
             )
-        found[name] = tuple(int(n) for n in given)
+        found[name] = tuple(None if n is None else int(n) for n in given)
     return found
 
 

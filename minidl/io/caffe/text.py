@@ -11,7 +11,7 @@ from minidl.errors import FileFormatError
 from minidl.io.caffe.message import Message, Value, Word
 from minidl.io.guarded import check_file
 
-__all__ = ["is_prototxt", "parse", "read_prototxt"]
+__all__ = ["is_prototxt", "parse", "read_prototxt", "written"]
 
 MOST_BYTES = 2**24
 MOST_FIELDS = 2**18
@@ -58,6 +58,29 @@ def read_prototxt(path: str | os.PathLike[str]) -> Message:
 def parse(text: str, where: str) -> Message:
     """Return the message that a text is."""
     return _Parser(text, where).whole()
+
+
+def written(message: Message) -> str:
+    """Return the text of a message; `parse` reads it as the same one."""
+    parts = []
+    for name, values in message.fields.items():
+        for value in values:
+            inner = isinstance(value, Message)
+            parts.append(f"{name} {{ {written(value)} }}" if inner else f"{name}: {_told(value)}")
+    return " ".join(parts)
+
+
+def _told(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str) or isinstance(value, Word):
+        return str(value)
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(letter: str) -> str:
+    plain = letter.isprintable() and letter not in '"\\'
+    return letter if plain or ord(letter) > 255 else f"\\{ord(letter):03o}"
 
 
 class _Parser:

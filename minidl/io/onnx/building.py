@@ -208,10 +208,12 @@ class Builder:
         step = self.made_by.get(node.inputs[0])
         if step is None or step.run is not two or step.call.op != "Add":
             return False
+        if step.attributes["axis"] is not None:
+            return False
         first, second = (self.images.get(name) for name in step.inputs)
         if self.uses[node.inputs[0]] != 1 or first is None or first != second or None in first:
             return False
-        step.run = rectified_sum
+        step.run, step.attributes = rectified_sum, {}
         self._rename(step, node.outputs)
         return True
 

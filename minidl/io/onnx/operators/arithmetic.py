@@ -8,7 +8,8 @@ import numpy as np
 
 from minidl import ops
 from minidl.autograd import Tensor
-from minidl.io.onnx.table import Call, operator
+from minidl.io.onnx.operators.reduce import axis_of
+from minidl.io.onnx.table import Attribute, Call, operator
 from minidl.io.onnx.values import Value, aligned, is_float
 
 Pair = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]
@@ -40,10 +41,20 @@ def combined(pair: Pair, x: Any, y: Any) -> Any:
     return pair[0](x, y) if is_float(x) else pair[1](np.asarray(x), np.asarray(y))
 
 
-@operator(*TWO)
-def two(call: Call, x: Value, y: Value) -> Value:
+@operator(*TWO, axis=Attribute("int", None))
+def two(call: Call, x: Value, y: Value, *, axis: Any = None) -> Value:
+    if axis is not None:
+        y = _before_opset_7(call, x, y, axis)
     (a, b), order = aligned((x, y))
     return Value(combined(TWO[call.op], a, b), order)
+
+
+def _before_opset_7(call: Call, x: Value, y: Value, axis: int) -> Value:
+    """Return y with axes of length 1, so that its first one is at the axis `axis` of x."""
+    behind = x.ndim - axis_of(call, axis, x.ndim) - y.ndim
+    if call.opset >= 7 or behind < 0:
+        call.refuse(f"its attribute axis is {axis}, in opset {call.opset}, for {y.ndim} axes")
+    return Value(ops.reshape(y.plain(), shape=(*y.shape, *(1,) * behind)))
 
 
 @operator(*SEVERAL)

@@ -149,24 +149,64 @@ def conv_transpose(
 ) -> Value:  # fmt: skip
     kernel = kernel_of(call, kernel_shape, weight.shape)
     count = len(kernel)
-    if count > 2 or x.ndim != count + 2:
-        call.refuse(f"minidl has it over images only, and its input has the shape {x.shape}")
+    if x.ndim != count + 2:
+        call.refuse(f"its weight is of shape {weight.shape}, its input of {x.shape}")
     strides = per_axis(call, "strides", strides, count)
     dilations = per_axis(call, "dilations", dilations, count)
     extra = per_axis(call, "output_padding", output_padding, count, 0)
     padding, extra = transposed_padding(
         call, auto_pad, pads, output_shape, extra, kernel, strides, dilations, x.shape[2:]
     )
+    offset = None if bias is None else bias.plain()
+    if count > 2:
+        return _transposed_by_taps(
+            call, x, weight, offset, padding, extra, strides, dilations, group
+        )
     images, filters = _as_images(x), weight.plain()
     if count == 1:  # (in, out, L) -> (in, out, 1, L)
         filters = ops.reshape(filters, shape=(*weight.shape[:2], 1, kernel[0]))
         padding, extra = ((0, 0), *padding), (0, *extra)
         strides, dilations = (1, *strides), (1, *dilations)
     y = ops.conv_transpose2d(
-        images, transposed_kernel(filters, group),
-        None if bias is None else bias.plain(), strides, padding, extra, group, dilations,
+        images, transposed_kernel(filters, group), offset, strides, padding, extra, group,
+        dilations,
     )  # fmt: skip
     return _from_images(y, count)
+
+
+def _transposed_by_taps(
+    call: Call, x: Value, weight: Value, bias: Any, padding: Any, extra: Any, strides: Any,
+    dilations: Any, group: int,
+) -> Value:  # fmt: skip
+    """Return a transposed convolution over three axes or more: a convolution of the input with
+    zeros between its entries and the mirrored kernel (Dumoulin and Visin 2016)."""
+    count, shape = x.ndim - 2, weight.shape
+    if group < 1 or shape[0] % group or shape[0] != x.shape[1]:
+        call.refuse(f"group={group} for weights {shape} and an input of shape {x.shape}")
+    data = x.plain()
+    for axis, (stride, k, d) in enumerate(zip(strides, shape[2:], dilations, strict=True), 2):
+        n, reach = data.shape[axis], d * (k - 1)
+        before, after = data.shape[:axis], data.shape[axis + 1 :]
+        begin, end = (reach - p for p in padding[axis - 2])
+        end += extra[axis - 2]
+        length = (n - 1) * stride + 1 + begin + end
+        call.check_size((*before, max(length, n * stride), *after))
+        apart = ops.reshape(data, shape=(*before, n, 1, *after))
+        widths = ((0, 0),) * (axis + 1) + ((0, stride - 1),) + ((0, 0),) * len(after)
+        apart = ops.pad(apart, widths=widths)
+        apart = ops.reshape(apart, shape=(*before, n * stride, *after))
+        first, last = max(-begin, 0), (n - 1) * stride + 1 - max(-end, 0)
+        apart = apart[(*(slice(None),) * axis, slice(first, last))]
+        widths = ((0, 0),) * axis + ((max(begin, 0), max(end, 0)),) + ((0, 0),) * len(after)
+        data = ops.pad(apart, widths=widths)
+    each = shape[0] // group
+    mirrored = weight.plain()[(slice(None), slice(None), *(slice(None, None, -1),) * count)]
+    # (group * in, out, taps) -> (group * out, in, taps)
+    parts = ops.reshape(mirrored, shape=(group, each, *shape[1:]))
+    parts = ops.transpose(parts, axes=(0, 2, 1, *range(3, count + 3)))
+    filters = Value(ops.reshape(parts, shape=(group * shape[1], each, *shape[2:])))
+    nowhere, ones = ((0, 0),) * count, (1,) * count
+    return _by_taps(call, Value(data), filters, bias, nowhere, ones, dilations, group)
 
 
 def transposed_kernel(filters: Any, group: int) -> Any:

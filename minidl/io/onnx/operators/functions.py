@@ -169,7 +169,8 @@ def dropout(
     call: Call, x: Value, ratio_: Any = None, training: Any = None, *, ratio: float, seed: int
 ) -> Any:
     """Return x: the layer of a graph is made by the importer, and drops in training only."""
-    if training is not None and training.numbers().any():
+    drops = ratio_ is None or ratio_.numbers().any()
+    if training is not None and training.numbers().any() and drops:
         call.refuse("its input training_mode is true: export the model in evaluation mode")
     if len(call.outputs) < 2:
         return x
@@ -194,6 +195,8 @@ def cast(call: Call, x: Value, *, to: int, saturate: int, round_mode: str) -> Va
 
 @operator("CastLike", saturate=1, round_mode="up")
 def cast_like(call: Call, x: Value, like: Value, *, saturate: int, round_mode: str) -> Value:
+    if saturate and like.dtype.name.startswith("float8"):
+        call.refuse(f"it casts to {like.dtype}, which minidl doesn't have")
     return converted(x, like.dtype)
 
 

@@ -1,5 +1,6 @@
 """LSTM, GRU and RNN over sequences (T, N, C), in one direction or both."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _gates(array: Any, op: str, hidden: int) -> Any:
 
 def _recurrent(
     call: Call, x: Value, w: Value, r: Value, b: Any, lengths: Any, states: list[Any],
-    settings: dict[str, Any],
+    settings: dict[str, Any], peepholes: Any = None,
 ) -> list[Value]:  # fmt: skip
     """Return the outputs (T, directions, N, H) and the last states (directions, N, H)."""
     count = w.shape[0]
@@ -44,67 +45,102 @@ def _recurrent(
         call.refuse("its attributes clip and activation_alpha, activation_beta aren't known")
     layout = settings["layout"]
     data = x.stored_as((1, 0, 2) if layout == 0 else (0, 1, 2))  # (N, T, C)
-    if lengths is not None and any(n != data.shape[1] for n in lengths.integers()):
-        call.refuse("its input sequence_lens asks for sequences of different lengths")
+    steps = None if lengths is None else lengths.numbers()
+    if steps is not None and (steps == data.shape[1]).all():
+        steps = None
     if (count == 2) != (settings["direction"] == "bidirectional"):
         call.refuse(f"its direction is {settings['direction']}, its weights are for {count}")
     outputs, ends = [], []
     for d in range(count):
         backward = settings["direction"] == "reverse" or d == 1
-        y, *end = _one(call, data, d, w, r, b, states, backward, relu, settings)
+        order = {"lengths": steps, "reverse": backward}
+        peeped = None if peepholes is None else peepholes.plain()[d]
+        y, *end = _one(call, data, d, w, r, b, states, relu, settings, peeped, order)
         outputs.append(y)
         ends.append(end)
     y = ops.stack(*outputs, axis=2)  # (N, T, directions, H)
-    order = (0, 1, 2, 3) if layout else (2, 0, 1, 3)
-    whole = Value(y, order)
+    whole = Value(y, (0, 1, 2, 3) if layout else (2, 0, 1, 3))
     lasts = [ops.stack(*(end[i] for end in ends), axis=1) for i in range(len(ends[0]))]
     return [whole, *(Value(one, (0, 1, 2) if layout else (1, 0, 2)) for one in lasts)]
 
 
 def _one(
-    call: Call, data: Any, d: int, w: Value, r: Value, b: Any, states: list[Any], backward: bool,
-    relu: bool, settings: dict[str, Any],
+    call: Call, x: Any, d: int, w: Value, r: Value, b: Any, states: list[Any], relu: bool,
+    settings: dict[str, Any], peeped: Any, order: dict[str, Any],
 ) -> Any:  # fmt: skip
     """Return one direction's outputs (N, T, H) and last states (N, H)."""
     hidden = r.shape[2]
     w_ih = ops.transpose(_gates(w.plain()[d], call.op, hidden), axes=(1, 0))
     w_hh = ops.transpose(_gates(r.plain()[d], call.op, hidden), axes=(1, 0))
     rows = len(GATES[call.op]) * hidden
-    both = np.zeros(2 * rows, data.dtype) if b is None else b.plain()[d]
+    both = np.zeros(2 * rows, x.dtype) if b is None else b.plain()[d]
     inputs, state = (_gates(both[i * rows : (i + 1) * rows], call.op, hidden) for i in (0, 1))
     begin = [
         None if s is None else (s.plain()[:, d] if settings["layout"] else s.plain()[d])
         for s in states
     ]
-    flipped: Any = (slice(None), slice(None, None, -1))
-    x = data[flipped] if backward else data
+    if call.op == "LSTM" and peeped is not None:
+        return _with_peepholes(ops.linear(x, w_ih, inputs + state), w_hh, peeped, begin, order)
     if call.op == "LSTM":
-        y, *ends = ops.lstm(x, w_ih, w_hh, inputs + state, *begin)
-    elif call.op == "RNN":
+        return ops.lstm(x, w_ih, w_hh, inputs + state, *begin, **order)
+    if call.op == "RNN":
         kind = "relu" if relu else "tanh"
-        y, *ends = ops.rnn(x, w_ih, w_hh, inputs + state, *begin, nonlinearity=kind)
-    elif settings["linear_before_reset"]:
-        y, *ends = ops.gru(x, w_ih, w_hh, ops.stack(inputs, state, axis=0), *begin)
-    else:
-        y, *ends = _reset_first(x, w_ih, w_hh, inputs, state, *begin)
-    return (y[flipped] if backward else y), *ends
+        return ops.rnn(x, w_ih, w_hh, inputs + state, *begin, nonlinearity=kind, **order)
+    if settings["linear_before_reset"]:
+        return ops.gru(x, w_ih, w_hh, ops.stack(inputs, state, axis=0), *begin, **order)
+    return _reset_first(ops.linear(x, w_ih, inputs), w_hh, state, begin, order)
 
 
-def _reset_first(x: Any, w_ih: Any, w_hh: Any, inputs: Any, state: Any, h: Any) -> Any:
+# What minidl has no op for: a step at a time
+
+
+def _steps(
+    cell: Callable[..., Any], x: Any, states: list[Any], size: int, lengths: Any, reverse: bool
+) -> Any:
+    """Return the outputs (N, T, H) and last states of a cell, which makes the next states of
+    what a step is given and the states before, the first being the output."""
+    n, count = x.shape[:2]
+    states = [np.zeros((n, size), x.dtype) if s is None else s for s in states]
+    known = np.full((n, 1), count) if lengths is None else lengths.reshape(-1, 1)
+    times, rows = np.arange(count), np.arange(n)[:, None]
+    turned = np.where(times < known, known - 1 - times, times)  # each row from its own end
+    x = x[rows, turned] if reverse else x
+    outputs = []
+    for t in range(count):
+        there, new = t < known, cell(x[:, t], *states)
+        outputs.append(ops.where(there, new[0], np.zeros((), x.dtype)))
+        states = [ops.where(there, a, b) for a, b in zip(new, states, strict=True)]
+    y = ops.stack(*outputs, axis=1)
+    return (y[rows, turned] if reverse else y), *states
+
+
+def _reset_first(given: Any, w_hh: Any, bias: Any, states: list[Any], order: Any) -> Any:
     """Return a GRU whose reset gate acts before the product, as in Cho et al. 2014."""
     size = w_hh.shape[0]
-    h = np.zeros((len(x), size), x.dtype) if h is None else h
-    outputs = []
-    for t in range(x.shape[1]):
-        given = ops.linear(x[:, t], w_ih, inputs)
-        gates = ops.sigmoid(
-            given[:, : 2 * size] + ops.linear(h, w_hh[:, : 2 * size], state[: 2 * size])
-        )
+
+    def cell(given: Any, h: Any) -> tuple[Any, ...]:
+        before = ops.linear(h, w_hh[:, : 2 * size], bias[: 2 * size])
+        gates = ops.sigmoid(given[:, : 2 * size] + before)
         z, reset = gates[:, :size], gates[:, size:]
-        new = ops.linear(reset * h, w_hh[:, 2 * size :], state[2 * size :])
-        h = z * h + (1 - z) * ops.tanh(given[:, 2 * size :] + new)
-        outputs.append(h)
-    return ops.stack(*outputs, axis=1), h
+        new = ops.linear(reset * h, w_hh[:, 2 * size :], bias[2 * size :])
+        return (z * h + (1 - z) * ops.tanh(given[:, 2 * size :] + new),)
+
+    return _steps(cell, given, states, size, **order)
+
+
+def _with_peepholes(given: Any, w_hh: Any, peeped: Any, states: list[Any], order: Any) -> Any:
+    """Return an LSTM whose gates see its cell, as in Gers and Schmidhuber 2000."""
+    size = w_hh.shape[0]
+    to_input, to_output, to_forget = (peeped[i * size : (i + 1) * size] for i in range(3))
+
+    def cell(given: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        gates = given + ops.matmul(h, w_hh)
+        i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
+        kept = ops.sigmoid(f + to_forget * c) * c
+        c = kept + ops.sigmoid(i + to_input * c) * ops.tanh(g)
+        return ops.sigmoid(o + to_output * c) * ops.tanh(c), c
+
+    return _steps(cell, given, states, size, **order)
 
 
 @operator("LSTM", folds=False, settings=(4,), input_forget=[0], **COMMON)
@@ -112,9 +148,10 @@ def lstm(
     call: Call, x: Value, w: Value, r: Value, b: Any = None, lengths: Any = None, h: Any = None,
     c: Any = None, peepholes: Any = None, **settings: Any,
 ) -> Any:  # fmt: skip
-    if peepholes is not None and peepholes.numbers().any():
-        call.refuse("its input P gives peepholes, which minidl's LSTM doesn't have")
-    return _recurrent(call, x, w, r, b, lengths, [h, c], settings)[: len(call.outputs)]
+    if peepholes is not None and not peepholes.numbers().any():
+        peepholes = None
+    found = _recurrent(call, x, w, r, b, lengths, [h, c], settings, peepholes)
+    return found[: len(call.outputs)]
 
 
 @operator("GRU", folds=False, settings=(4,), linear_before_reset=0, **COMMON)

@@ -29,6 +29,18 @@ OTHERS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+# What is found of no numbers: -1 stands for the least number of the type, 1 for the largest
+EMPTY = {"ReduceMax": -1, "ReduceLogSumExp": -1, "ReduceMin": 1}
+
+
+def _limit(dtype: np.dtype[Any], sign: int) -> Any:
+    if dtype.kind == "f":
+        return dtype.type(sign * np.inf)
+    if dtype.kind == "b":
+        return sign > 0
+    return dtype.type(np.iinfo(dtype).max if sign > 0 else np.iinfo(dtype).min)
+
+
 def axis_of(call: Call, axis: int, ndim: int) -> int:
     """Return an axis counted from 0 up, or a FileFormatError."""
     if not -ndim <= axis < ndim:
@@ -52,7 +64,10 @@ def reduction(
     table = FLOATS if is_float(x) else OTHERS
     if call.op not in table:
         call.refuse(f"minidl computes it of floats only, not of {x.dtype}")
-    if call.op == "ReduceMean" and x.ndim == 4 and set(places) == {1, 2} and is_float(x):
+    if call.op in EMPTY and 0 in [x.shape[axis] for axis in whole]:
+        shape = [1 if place in places else n for place, n in enumerate(x.data.shape)]
+        y = np.full(shape, _limit(x.dtype, EMPTY[call.op]))
+    elif call.op == "ReduceMean" and x.ndim == 4 and set(places) == {1, 2} and is_float(x):
         y = ops.global_avg_pool2d(x.data, keepdims=True)
     elif not whole and call.op in ("ReduceLogSumExp", "ReduceL1", "ReduceL2"):
         y = ops.abs(x.data) if call.op != "ReduceLogSumExp" else x.data
