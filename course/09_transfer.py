@@ -109,8 +109,9 @@ plt.show()
 # ## 9.2 The body, and a linear probe
 #
 # Our body is small: three residual blocks (chapter 6), 77,850 parameters, trained on 2,880
-# photographs of CIFAR-10: aeroplanes, cars, birds, cats and so on, 32x32 pixels. It names 72 % of
-# such photographs it hasn't seen. It has never seen the word "roof".
+# photographs of CIFAR-10: aeroplanes, cars, birds, cats and so on, 32x32 pixels. Of photographs it
+# hadn't seen, it named 72 % when it was trained, which isn't repeated here. It has never seen the
+# word "roof".
 
 # %%
 network = models.create("preact_resnet_cifar", weights="cifar10").eval()
@@ -263,8 +264,7 @@ assert np.mean(elsewhere) < 0.95
 # some close relatives among those to train on, moved by a few pixels. The classifier recognizes the
 # *place*, not the material. Without a shared pixel more than a tenth of the accuracy is gone,
 # although everything still comes from the same boxes, in the same light. Nothing in the code of the
-# first line is wrong, no warning appears, and nine tenths of the mistakes have disappeared from the
-# report.
+# first line is wrong, no warning appears, and most of the mistakes have disappeared.
 #
 # It is the commonest mistake in applied machine learning, in many forms: frames of one video,
 # slices of one patient, photographs of one person, crops of one image on both sides of the split.
@@ -382,9 +382,9 @@ assert drops[by_freeze] == 0
 # changed the features so much that the classifier which was fitted to them is no longer any good.
 # With `freeze()`, nothing moved.
 #
-# Is the drift always bad? The last number is of a classifier fitted to the features as they are, and
-# most of the loss is gone: the features are different rather than useless. If you have thousands of
-# images, statistics of your own may be *better* than the old ones: that is called adapting them.
+# Is the drift always bad? The last number is that of a classifier fitted to the features as they are
+# now, and most of the loss is gone: they are different rather than useless. If you have thousands
+# of images, statistics of your own may be *better* than the old ones: that is called adapting them.
 # Either way it should be your decision.
 #
 # ### The gradient through a frozen batch normalization
