@@ -419,7 +419,7 @@ print("std  before", rows.std(axis=0).round(2), " after", y.std(axis=0).round(2)
 
 # %%
 def batch_norm_backward(dy, gamma, saved):
-    """Gradients for x (m, C), gamma (C,) and beta (C,)."""
+    """Gradients with respect to x (m, C), gamma (C,) and beta (C,)."""
     x_hat, inv_std = saved
     dbeta = dy.sum(axis=0)
     dgamma = (dy * x_hat).sum(axis=0)

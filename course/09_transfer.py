@@ -290,6 +290,7 @@ assert np.mean(elsewhere) < 0.95
 
 # %%
 tuned = models.create("preact_resnet_cifar", weights="cifar10")
+md.manual_seed(0)
 tuned.replace_head(num_classes=len(CLASSES))
 tuned.classes = CLASSES
 tuned.features.freeze()
@@ -382,10 +383,10 @@ assert drops[by_freeze] == 0
 # changed the features so much that the classifier which was fitted to them is no longer any good.
 # With `freeze()`, nothing moved.
 #
-# Is the drift always bad? The last number is that of a classifier fitted to the features as they are
-# now, and most of the loss is gone: they are different rather than useless. If you have thousands
-# of images, statistics of your own may be *better* than the old ones: that is called adapting them.
-# Either way it should be your decision.
+# Is the drift always bad? The last number is that of a classifier fitted to the features as they
+# are now, and most of the loss is gone: they are different rather than useless. If you have
+# thousands of images, statistics of your own may be *better* than the old ones: that is called
+# adapting them. Either way it should be your decision.
 #
 # ### The gradient through a frozen batch normalization
 #
@@ -484,21 +485,24 @@ results["from scratch, twice as long"] = accuracy(scratch), loss
 
 for name, (right, loss) in results.items():
     print(f"{name:28} validation accuracy {right:.3f}, last training loss {loss:.4f}")
+probes = {}
 for layer in ("classifier.0", LAYER):
     right = probe(features_of(network, images, layer), labels,
                   test_features["pretrained", layer], test_labels)  # fmt: skip
     print(f"{'linear probe, ' + layer:28} validation accuracy {right:.3f}")
+    probes[layer] = right
 for name, parts in moved.items():
     print(f"{name:15} moved the body's parts by", ", ".join(f"{part:.1%}" for part in parts))
 assert results["then all, small rates"][0] > max(
     results["head alone"][0], results["then all, one large rate"][0]
 )
-assert results["from scratch, twice as long"][0] < results["head alone"][0]
+assert results["from scratch, twice as long"][0] < min(probes.values())
+assert probes[LAYER] > max(probes["classifier.0"], results["head alone"][0])
 assert max(moved["small rates"][:-1]) < 0.05 < min(moved["one large rate"])
 
 # %% [markdown]
-# - **From scratch**, the network learns the 35 patches by heart (its training loss is nearly 0) and
-#   is the worst of all on others.
+# - **From scratch**, the network learns the 35 patches by heart (its training loss is nearly 0), and
+#   on others it is worse than any probe of the pretrained body.
 # - **The head alone** is a linear classifier on the means of the maps of `classifier.0`, and so is
 #   the probe of that layer. They aren't equally good: the head also trains the scale and shift of
 #   the normalization in `classifier.0`, and takes 40 steps where the probe goes to its minimum. The
