@@ -290,7 +290,6 @@ assert np.mean(elsewhere) < 0.95
 
 # %%
 tuned = models.create("preact_resnet_cifar", weights="cifar10")
-md.manual_seed(0)
 tuned.replace_head(num_classes=len(CLASSES))
 tuned.classes = CLASSES
 tuned.features.freeze()
@@ -501,8 +500,8 @@ assert probes[LAYER] > max(probes["classifier.0"], results["head alone"][0])
 assert max(moved["small rates"][:-1]) < 0.05 < min(moved["one large rate"])
 
 # %% [markdown]
-# - **From scratch**, the network learns the 35 patches by heart (its training loss is nearly 0), and
-#   on others it is worse than any probe of the pretrained body.
+# - **From scratch**, the network learns the 35 patches by heart (its training loss is nearly 0),
+#   and on others it is worse than any probe of the pretrained body.
 # - **The head alone** is a linear classifier on the means of the maps of `classifier.0`, and so is
 #   the probe of that layer. They aren't equally good: the head also trains the scale and shift of
 #   the normalization in `classifier.0`, and takes 40 steps where the probe goes to its minimum. The

@@ -65,8 +65,8 @@ def batch_norm_backward_images(answer):
     compare(
         dweight, g,
         {
-            "dweight is the mean of dy * x_hat; it should be the sum, as that of "
-            "bias": (dy * x_hat).mean(axis=axes),
+            "dweight is the mean of dy * x_hat; it should be the sum, as dbias "
+            "is one": (dy * x_hat).mean(axis=axes),
             "dweight is the sum of dy * x, with x as it came in; the weight "
             "multiplies the normalized x_hat": (dy * x).sum(axis=axes),
         },

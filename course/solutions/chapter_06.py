@@ -16,8 +16,8 @@ def batch_norm_backward_images(dy, x, weight, eps=1e-5):
     """Return the gradients of batch normalization in training mode (section 6.3).
 
     dy: (N, H, W, C), the gradient of the loss with respect to the output.  x: (N, H, W, C).
-    weight: (C,), called gamma in the text.  Returns (dx, dweight, dbias), the gradients with respect
-    to x (N, H, W, C), weight (C,) and bias (C,).
+    weight: (C,), called gamma in the text.  Returns (dx, dweight, dbias), the gradients with
+    respect to x (N, H, W, C), weight (C,) and bias (C,).
     """
     axes = (0, 1, 2)  # a channel has N * H * W values
     count = x[..., 0].size
