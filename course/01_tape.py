@@ -102,16 +102,18 @@ print(f"dy/ds = {dy_ds:.6f}, dy/da = {on_paper['a']:.6f}, dy/db = {on_paper['b']
 
 # %% [markdown]
 # There is a choice of direction. We could begin at an input and push its influence forwards: that
-# gives the derivative of everything for *one input*, and has to be done again for each input. Or we
-# begin at the output and go backwards: one pass gives the derivative of *one output* for
-# everything. Networks have millions of inputs (their weights) and one output (the loss), so the
-# backward direction wins by a factor of millions. It is called reverse mode, or backpropagation.
+# gives the derivative of everything with respect to *one input*, and has to be done again for each
+# input. Or we begin at the output and go backwards: one pass gives the derivative of *one output*
+# with respect to everything. Networks have millions of inputs (their weights) and one output (the
+# loss), so the backward direction wins by a factor of millions. It is called reverse mode, or
+# backpropagation.
 #
 # ## 1.3 A number that remembers
 #
 # To go backwards, the program has to remember what it did on the way forwards. So we wrap each
 # number in an object that knows which numbers it was made from, its **parents**, and its local
-# derivative for each. Here are the operations alone; the backward pass comes in section 1.6.
+# derivative with respect to each. Here are the operations alone; the backward pass comes in section
+# 1.6.
 
 
 # %%
@@ -121,7 +123,7 @@ class Number:
     def __init__(self, data, parents=(), local=()):
         self.data = data
         self.parents = parents  # the Numbers that it was made from
-        self.local = local  # its derivative for each of them
+        self.local = local  # its derivative with respect to each of them
 
     def __add__(self, other):
         return Number(self.data + other.data, (self, other), (1.0, 1.0))
@@ -149,8 +151,10 @@ print(f"y = {y.data:.6f}; its parent is s = {y.parents[0].data}, with dy/ds = {y
 # ## 1.4 An order in which to go back
 #
 # On the way back, a number may hand its gradient on to its parents only once it has received all of
-# it: from *everything* that it was used in. In our example, $a$ is used in $p$ and in $s$. Going
-# back from $s$, we must deal with $p$ first.
+# it: from *everything* that it was used in. Our example is too simple to show it: the only number
+# used twice is $a$, which has no parents to hand anything to. But take $t = s\,p$ with the $s$ and
+# $p$ from above. Now $p$ is used in $t$ and in $s$. Going back from $t$, we must deal with $s$
+# before $p$, or $p$ would hand on to $a$ and $b$ what it has from $t$ alone.
 #
 # An order in which every number comes after all of its parents is called topological. Walked from
 # its end to its beginning, it is what we need. To find one, visit the parents of a number first,
@@ -205,15 +209,17 @@ except RecursionError as error:
 # the sum over both paths. Whatever is used twice gets a gradient from each use, and they add up:
 # `+=`.
 #
-# The same sum has a second consequence, which surprises people for years: gradients also add up
-# over two backward passes, unless something sets them to zero in between. Optimizers have a method
-# `zero_grad` for that reason.
+# The same sum has a second consequence, which surprises people for years: if an input is used in
+# two graphs, say in the losses of two steps, its gradients from both backward passes add up, too,
+# unless something sets them to zero in between. Optimizers have a method `zero_grad` for that
+# reason.
 #
 # ## 1.6 The tape, whole
 #
 # Everything is on the table. `Value` has the operations of `Number`, an order without recursion,
-# and `backward`, which is three lines: the output's derivative for itself is 1; then, from the
-# output to the inputs, each number gives each parent its gradient times the local derivative.
+# and `backward`, which is four lines: the output's derivative with respect to itself is 1; then,
+# from the output to the inputs, each number gives each parent its gradient times the local
+# derivative.
 
 
 # %%
@@ -224,9 +230,9 @@ class Value:
         self.data = float(data)
         self.grad = 0.0
         self.parents = parents  # the Values that it was made from
-        self.local = local  # its derivative for each of them
+        self.local = local  # its derivative with respect to each of them
 
-    # Forwards: every operation notes its parents, and its derivative for each
+    # Forwards: every operation notes its parents, and its derivative with respect to each
 
     def __add__(self, other):
         other = as_value(other)
@@ -266,7 +272,7 @@ class Value:
         return order
 
     def backward(self):
-        """Add to every `grad` the derivative of this Value for it."""
+        """Add to every `grad` the derivative of this Value with respect to it; once a graph."""
         self.grad = 1.0
         for value in reversed(self.order()):
             for parent, derivative in zip(value.parents, value.local):
@@ -287,11 +293,27 @@ print(f"the tape: dy/da = {a.grad:.6f}, dy/db = {b.grad:.6f}")
 print(f"on paper: dy/da = {on_paper['a']:.6f}, dy/db = {on_paper['b']:.6f}")
 
 # %% [markdown]
+# "Once a graph", because a second `backward` on the *same* graph does not simply double the
+# gradients. The numbers in between still hold theirs from the first pass, add the second's to them,
+# and hand on the sum. For $y = \tanh(a + b)$, $a$ ends up with three times the derivative:
+
+# %%
+a, b = Value(0.5), Value(-3.0)
+y = (a + b).tanh()
+y.backward()
+once = a.grad
+y.backward()
+print(f"after two passes, a.grad is {a.grad / once:g} times what it was after one")
+assert abs(a.grad / once - 3) < 1e-12
+
+# %% [markdown]
 # ## 1.7 minidl's tape, number for number
 #
 # minidl's tape is used in the same way. A tensor that wants a gradient says so:
 
 # %%
+a, b = Value(0.5), Value(-3.0)
+(a * b + a).tanh().backward()
 ta = md.tensor(0.5, requires_grad=True, dtype=np.float64)
 tb = md.tensor(-3.0, requires_grad=True, dtype=np.float64)
 ty = (ta * tb + ta).tanh()
@@ -303,8 +325,8 @@ for name, mine, theirs in (("a", a, ta), ("b", b, tb)):
 
 # %% [markdown]
 # The next cell shows a drawing in a notebook: a box for each recorded call, with the gradient of
-# $y$ for its output, and the output itself where the tape still has it. Those of `multiply` and
-# `add` are gone: no rule needs them. (A script can write the drawing to a file:
+# $y$ with respect to its output, and the output itself where the tape still has it. Those of
+# `multiply` and `add` are gone: no rule needs them. (A script can write the drawing to a file:
 # `analysis.draw_tape(y, "tape.svg")`.)
 
 # %%
@@ -347,16 +369,20 @@ assert worst < 1e-12
 # reasons:
 #
 # - **Rules instead of numbers.** `Value` computes its local derivatives on the way forwards,
-#   whether or not anybody asks. For an array that is hopeless: the derivative of a vector for a
-#   vector is a matrix. So minidl keeps a *rule* for each input of an operation, a function that
-#   takes the gradient $g$ of the output and returns that of the input. It is called a
-#   vector-Jacobian product, or vjp. Rules stand in a table beside the operation, and say by the
-#   names of their arguments what they need kept:
+#   whether or not anybody asks. For an array that is hopeless: the derivative of a vector with
+#   respect to a vector is a matrix. So minidl keeps a *rule* for each input of an operation, a
+#   function that takes the gradient $g$ with respect to the output and returns that with respect to
+#   the input. It is called a vector-Jacobian product, or vjp. Rules are registered beside the
+#   operation. In minidl the two *inputs* of `multiply(x, y)` are called `x` and `y`, and its result
+#   is always called `output`. So these lines are the rules for the input `x` of `multiply` and of
+#   `exp`:
 #
 #       multiply.vjp("x")(lambda g, y: g * y)
 #       exp.vjp("x")(lambda g, output: g * output)
 #
-#   In the words of this chapter: `local` isn't stored but multiplied with as it is needed.
+#   The first pair of parentheses says for which input; the second hands over the rule. A rule says
+#   by the names of its arguments what must be kept for it: the other input, or the output. In the
+#   words of this chapter: `local` isn't stored but multiplied with as it is needed.
 # - **Only what is wanted.** A rule runs only if its input leads to something with `requires_grad`.
 #   The inputs of a network, its images, don't.
 # - **No search for an order.** Every recorded call gets the next whole number. A call can use only
@@ -458,7 +484,7 @@ plt.show()
 # - `divide`: the quotient of two numbers and its local derivatives, on paper first.
 # - `tanh_rule`: the rule of tanh as minidl has it, with the gradient that arrives.
 # - `topological_order`: without recursion, so that long chains are no trouble.
-# - `backward`: the three lines at the heart of it all.
+# - `backward`: the four lines at the heart of it all.
 #
 # And without a check: give `Value` an `exp` and a `__truediv__`, compute the logistic function
 # $1/(1 + e^{-x})$ with them, and compare its gradient with `md.tensor(...).sigmoid()`.

@@ -45,17 +45,18 @@ print(f"x {x.shape} @ weight {weight.shape} + bias {bias.shape} = scores {scores
 # at a glance, and so can "N is gone, so something was summed over the batch". This course writes
 # shapes beside arrays wherever they change, as minidl does.
 #
-# One fact about all that follows. Let $L$ be the loss, one number. The gradient of $L$ for an array
-# **has the shape of that array**: one derivative for each of its entries. We write $G$ for the
-# gradient of the output of an operation, which arrives from further on, and look for a rule that
-# turns it into the gradient of each input.
+# One fact about all that follows. Let $L$ be the loss, one number. The gradient of $L$ with respect
+# to an array **has the shape of that array**: one derivative for each of its entries. For short,
+# one says "the gradient of the weight" for the gradient of $L$ with respect to the weight. We write
+# $G$ for the gradient of the output of an operation, which arrives from further on, and look for a
+# rule that turns it into the gradient of each input.
 #
-# The derivative of *the output for the input*, the Jacobian, is never written down. For the layer
-# above it would have an entry for each pair of an output and a weight:
+# The derivative of *the output with respect to the input*, the Jacobian, is never written down. For
+# the layer above it would have an entry for each pair of an output and a weight:
 
 # %%
-print(f"entries of the Jacobian of scores for weight: {N * K} x {D * K} = {N * K * D * K:,}")
-print(f"entries of the gradient of L for weight: {D * K:,}")
+print(f"entries of the Jacobian, scores by weight: {N * K} x {D * K} = {N * K * D * K:,}")
+print(f"entries of the gradient of L with respect to weight: {D * K:,}")
 
 # %% [markdown]
 # ## 2.2 The gradient of a matrix product
@@ -280,7 +281,7 @@ class Array:
         return order
 
     def backward(self):
-        """Add to every `grad` the derivative of this Array, which holds one number, for it."""
+        """Add to every `grad` the derivative of this Array, of one entry, with respect to it."""
         self.grad = np.ones_like(self.data)
         for array in reversed(self.order()):
             for parent, rule in zip(array.parents, array.rules):

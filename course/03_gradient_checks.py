@@ -199,8 +199,9 @@ print("first, no ties:", told(lambda x: x.max(), np.array([1.0, 2.0, 3.0]), firs
 # %% [markdown]
 # ## 3.6 Randomness and memory
 #
-# A difference compares two runs of the *same* function. Dropout draws a new mask in every run, so
-# the difference measures the masks. The check has to be of the function for one mask: seed the
+# A difference compares two runs of the *same* function. Dropout, which sets random entries to 0
+# while a network is trained, draws a new mask of zeros in every run, so the difference measures the
+# masks. The check has to be of the function for one mask: seed the
 # generator inside the function.
 
 
@@ -226,8 +227,8 @@ print("with one mask:", told(dropout_with_one_mask, np.ones(4)))
 # And it looks at the inputs that it is given. Special inputs hide bugs:
 #
 # - a batch of **one** hides every factor of the batch, and every forgotten sum over it;
-# - **square** matrices let a missing transpose through to the numbers, and **symmetric** ones let
-#   it pass;
+# - with **square** matrices a missing transpose raises no error of shapes, and only the numbers are
+#   wrong; with **symmetric** ones even the numbers are right;
 # - inputs of **zeros** or **ones** make different formulas equal: at 1, $x$, $x^2$ and $1/x$ have
 #   one value.
 #

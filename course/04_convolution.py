@@ -45,10 +45,10 @@ random = np.random.default_rng(0)
 # channels. Channels stand last, so that the C numbers of a pixel lie side by side in memory.
 #
 # The window must lie inside the image, so the output has $OH = H - kh + 1$ rows. To keep the size,
-# one pads the image with $p$ zeros on each side. With a **stride** of $s$, the window moves $s$
-# pixels at a time. In general:
+# one pads the image with $\mathit{pad}$ zeros on each side. With a **stride**, the window moves
+# $\mathit{stride}$ pixels at a time. In general:
 #
-# $$ OH = \left\lfloor \frac{H + 2p - kh}{s} \right\rfloor + 1 $$
+# $$ OH = \left\lfloor \frac{H + 2\,\mathit{pad} - kh}{\mathit{stride}} \right\rfloor + 1 $$
 #
 # (The $+1$ is the first position, which takes no step; forgetting it is the classical off-by-one.
 # The floor drops a last step that would not fit.)
@@ -56,6 +56,11 @@ random = np.random.default_rng(0)
 # Mathematicians turn the window around before they multiply, and call *that* a convolution; what
 # networks compute is called correlation. It makes no difference to what can be learned, but keep
 # the word "flip" in mind: it comes back with the gradient.
+#
+# The letters of this formula keep their meaning throughout the chapter: $n$ is an image, $(p, q)$ a
+# row and column of the *output*, $(i, j)$ a place in the *window*, $c$ and $k$ an input and an
+# output channel. From 4.7 on, $(u, v)$ is a row and column of the *input*, and $g$ the gradient
+# with respect to the output.
 
 
 # %%
@@ -195,12 +200,13 @@ print(f"x has {x.nbytes / 1e6:.1f} MB, its columns {im2col(x, 3, 3, 1).nbytes / 
 #
 # Why is a good matrix product fast? Written naively, each multiply-add reads two numbers from
 # memory, and processors multiply much faster than they read. So a number that was read should be
-# used more than once. Take a tile of $r \times s$ outputs: for each step of the sum, $r + s$
-# numbers are read, and $r \cdot s$ multiply-adds done with them.
+# used more than once. Take a tile of several rows and columns of the output: for each step of the
+# sum, rows + columns numbers are read, and rows · columns multiply-adds done with them.
 
 # %%
-for r, s in ((1, 1), (2, 2), (4, 8), (8, 32)):
-    print(f"tile {r} x {s:2}: {r * s / (r + s):.2f} multiply-adds for each number read")
+for rows, columns in ((1, 1), (2, 2), (4, 8), (8, 32)):
+    each = rows * columns / (rows + columns)
+    print(f"tile {rows} x {columns:2}: {each:.2f} multiply-adds for each number read")
 
 # %% [markdown]
 # The tile stays in the processor's registers while the sum runs; the rows and columns that feed it
@@ -256,23 +262,23 @@ for name, choice in (
 # ## 4.5 Fewer multiplications: Winograd
 #
 # All ways so far do the same multiplications. Can there be fewer? Take one dimension, a window of
-# three weights $g$, and two neighbouring outputs of four inputs $d$:
+# three weights $w$, and two neighbouring outputs of four inputs $d$:
 #
-# $$ y_0 = d_0 g_0 + d_1 g_1 + d_2 g_2 \qquad y_1 = d_1 g_0 + d_2 g_1 + d_3 g_2 $$
+# $$ y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2 \qquad y_1 = d_1 w_0 + d_2 w_1 + d_3 w_2 $$
 #
 # Six multiplications. Winograd found that four are enough:
 #
-# $$ m_1 = (d_0 - d_2)\, g_0 \qquad m_2 = (d_1 + d_2)\, \tfrac{g_0 + g_1 + g_2}{2} \qquad
-# m_3 = (d_2 - d_1)\, \tfrac{g_0 - g_1 + g_2}{2} \qquad m_4 = (d_1 - d_3)\, g_2 $$
+# $$ m_1 = (d_0 - d_2)\, w_0 \qquad m_2 = (d_1 + d_2)\, \tfrac{w_0 + w_1 + w_2}{2} \qquad
+# m_3 = (d_2 - d_1)\, \tfrac{w_0 - w_1 + w_2}{2} \qquad m_4 = (d_1 - d_3)\, w_2 $$
 #
 # $$ y_0 = m_1 + m_2 + m_3 \qquad y_1 = m_2 - m_3 - m_4 $$
 #
-# Check it with a pencil: in $m_2 + m_3$, the terms with $g_1$ give
-# $\tfrac{1}{2}(d_1 + d_2)g_1 - \tfrac{1}{2}(d_2 - d_1)g_1 = d_1 g_1$, as they should. The
+# Check it with a pencil: in $m_2 + m_3$, the terms with $w_1$ give
+# $\tfrac{1}{2}(d_1 + d_2)w_1 - \tfrac{1}{2}(d_2 - d_1)w_1 = d_1 w_1$, as they should. The
 # combinations of weights are computed once and used at every place, so they cost next to nothing;
 # those of inputs are additions.
 #
-# As matrices, with $\odot$ for the product entry by entry: $y = A^T [(G g) \odot (B^T d)]$. In two
+# As matrices, with $\odot$ for the product entry by entry: $y = A^T [(G w) \odot (B^T d)]$. In two
 # dimensions the same is done to rows and to columns:
 #
 # $$ Y = A^T \left[ (G\, w\, G^T) \odot (B^T d\, B) \right] A $$
@@ -315,6 +321,8 @@ for name, choice in (
     ("Winograd, F(2x2, 3x3)", "winograd2"),
     ("Winograd, F(4x4, 3x3)", "winograd"),
 ):
+    found = with_minidl(choice)(*small, padding=1)
+    assert np.allclose(found, expected_small, atol=1e-3)
     found = measure(name, with_minidl(choice), *large)
     print(f"{name}: differs by {np.abs(found - expected_large).max():.1e}")
     assert np.allclose(found, expected_large, atol=1e-3)
@@ -326,13 +334,18 @@ for name, choice in (
 # %%
 x, w = large
 exact = conv2d_im2col(x.astype(np.float64), w.astype(np.float64), padding=1)
+off = {}
 for choice in ("direct", "winograd2", "winograd"):
-    off = np.abs(with_minidl(choice)(x, w, padding=1) - exact).max() / np.abs(exact).max()
-    print(f"{choice:10} largest error, relative to the largest output: {off:.1e}")
+    found = with_minidl(choice)(x, w, padding=1)
+    off[choice] = np.abs(found - exact).max() / np.abs(exact).max()
+    print(f"{choice:10} largest error, relative to the largest output: {off[choice]:.1e}")
+print(f"F(4x4, 3x3) loses {np.log10(off['winograd'] / off['direct']):.1f} digits to the direct sum")
+assert off["winograd2"] < 2 * off["direct"]
+assert off["winograd2"] < off["winograd"] < 1e-4
 
 # %% [markdown]
 # F(2x2, 3x3) is no worse here than the direct sum, which adds up nine times as many products at a
-# time. F(4x4, 3x3) loses most of a digit, which training doesn't notice.
+# time. F(4x4, 3x3) is: the last line says by how many decimal digits.
 #
 # ## 4.6 The race
 #
@@ -360,14 +373,18 @@ plt.show()
 #
 # ## 4.7 The gradient of the weight
 #
-# Let $g$ be the gradient of the output, $g[n, p, q, k] = \partial L / \partial y[n, p, q, k]$, of
-# shape (N, OH, OW, K). We look for the gradients of $b$, $w$ and $x$, each of its array's shape.
-# The method is that of section 2.2: take one entry, ask which outputs it reaches and with which
-# factor, and add up.
+# Let $g$ be the gradient of the loss $L$ with respect to the output,
+# $g[n, p, q, k] = \partial L / \partial y[n, p, q, k]$, of shape (N, OH, OW, K). We look for the
+# gradients with respect to $b$, $w$ and $x$, each of its array's shape. The method is that of
+# section 2.2: take one entry, ask which outputs it reaches and with which factor, and add up.
 #
 # **The bias** $b[k]$ is added to every output of channel $k$, with the factor 1:
 #
 # $$ \frac{\partial L}{\partial b[k]} = \sum_{n, p, q} g[n, p, q, k]. $$
+#
+# It is a *sum*, over the images, too. Where the loss is a mean over the batch, the factor $1/N$
+# belongs to the loss, and is in $g$ already when it arrives here. To take the mean over $n$, or to
+# divide by $N$ once more, makes the gradient $N$ times too small. The same holds for $w$.
 #
 # **The weight** $w[i, j, c, k]$ is used at every position $(n, p, q)$ of the window. There it meets
 # the pixel $x[n, p+i, q+j, c]$, and that is its factor in the output $y[n, p, q, k]$. So
@@ -385,7 +402,7 @@ plt.show()
 
 # %%
 def conv2d_weight_grad(x, g, kh, kw, padding=0):
-    """The gradient of w (kh, kw, C, K), from x (N, H, W, C) and g (N, OH, OW, K)."""
+    """The gradient with respect to w (kh, kw, C, K), from x (N, H, W, C), g (N, OH, OW, K)."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     (_, oh, ow, outputs), channels = g.shape, x.shape[3]
     rows = g.reshape(-1, outputs)  # (N*OH*OW, K)
@@ -399,18 +416,18 @@ def conv2d_weight_grad(x, g, kh, kw, padding=0):
 
 
 # %% [markdown]
-# In words of section 4.3: the forward pass is columns @ w, so by section 2.2 the gradient of w is
-# columns-transposed @ g. The code above is that, without the columns.
+# In words of section 4.3: the forward pass is columns @ w, so by section 2.2 the gradient with
+# respect to w is columns-transposed @ g. The code above is that, without the columns.
 #
 # ## 4.8 The gradient of the input
 #
-# **The input.** Which outputs does the pixel $x[n, r, s, c]$ reach? In the formula of 4.1 it
-# appears as $x[n, p+i, q+j, c]$ wherever $p + i = r$ and $q + j = s$. So under place $(i, j)$ of
-# the window it is met by the output at $p = r - i$, $q = s - j$, with the factor $w[i, j, c, k]$,
+# **The input.** Which outputs does the pixel $x[n, u, v, c]$ reach? In the formula of 4.1 it
+# appears as $x[n, p+i, q+j, c]$ wherever $p + i = u$ and $q + j = v$. So under place $(i, j)$ of
+# the window it is met by the output at $p = u - i$, $q = v - j$, with the factor $w[i, j, c, k]$,
 # for every output channel:
 #
-# $$ \frac{\partial L}{\partial x[n, r, s, c]}
-# = \sum_{i, j, k} g[n, r-i, s-j, k] \; w[i, j, c, k], $$
+# $$ \frac{\partial L}{\partial x[n, u, v, c]}
+# = \sum_{i, j, k} g[n, u-i, v-j, k] \; w[i, j, c, k], $$
 #
 # where $g$ counts as 0 outside of its OH rows and OW columns (there is no output there).
 #
@@ -418,8 +435,8 @@ def conv2d_weight_grad(x, g, kh, kw, padding=0):
 # *up*. To bring this into the form of 4.1, count the places of the window backwards,
 # $i' = kh - 1 - i$ and $j' = kw - 1 - j$:
 #
-# $$ \frac{\partial L}{\partial x[n, r, s, c]} = \sum_{i', j', k}
-# g[n, r + i' - (kh-1), s + j' - (kw-1), k] \; w[kh-1-i', kw-1-j', c, k]. $$
+# $$ \frac{\partial L}{\partial x[n, u, v, c]} = \sum_{i', j', k}
+# g[n, u + i' - (kh-1), v + j' - (kw-1), k] \; w[kh-1-i', kw-1-j', c, k]. $$
 #
 # That is a correlation of $g$, with three changes:
 #
@@ -430,14 +447,14 @@ def conv2d_weight_grad(x, g, kh, kw, padding=0):
 #    by any window gets its share: the "full" correlation. It has OH + kh - 1 = H rows, the size of
 #    the input.
 #
-# If the forward pass padded $x$ by $p$, this gives the gradient of the padded image, and the
-# padding's part of it belongs to nobody: cut $p$ pixels off on each side. Or pad $g$ by kh - 1 - p
-# in the first place, which is the same.
+# If the forward pass padded $x$ by pad zeros, this gives the gradient with respect to the padded
+# image, and the padding's part of it belongs to nobody: cut pad pixels off on each side. Or pad $g$
+# by kh - 1 - pad in the first place, which is the same.
 
 
 # %%
 def conv2d_input_grad(g, w, padding=0):
-    """The gradient of x (N, H, W, C), from g (N, OH, OW, K) and w (kh, kw, C, K)."""
+    """The gradient with respect to x (N, H, W, C), from g (N, OH, OW, K), w (kh, kw, C, K)."""
     kh, kw = w.shape[:2]
     assert padding < min(kh, kw)  # with more, g would have to be cut instead
     flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)  # (kh, kw, K, C)
@@ -448,10 +465,10 @@ def conv2d_input_grad(g, w, padding=0):
 
 # %% [markdown]
 # Another way to see it: an output that says "more" tells all the pixels under its window, each in
-# proportion to the weight that it met. If $g$ is 1 at a single place, **the gradient of the input
-# is the kernel, stamped there, not flipped**. Each output stamps its kernel, and the stamps add up.
-# Looked at from a pixel, which collects from the outputs around it, the order is reversed. Stamping
-# and collecting are the same sum, grouped by output and by input.
+# proportion to the weight that it met. If $g$ is 1 at a single place, **the gradient with respect
+# to the input is the kernel, stamped there, not flipped**. Each output stamps its kernel, and the
+# stamps add up. Looked at from a pixel, which collects from the outputs around it, the order is
+# reversed. Stamping and collecting are the same sum, grouped by output and by input.
 
 # %%
 kernel = np.arange(1.0, 10.0).reshape(3, 3, 1, 1)
@@ -465,13 +482,13 @@ for axis, (title, picture) in zip(
     (
         ("the kernel", kernel[..., 0, 0]),
         ("g, 1 at one place", single[0, ..., 0]),
-        ("gradient of x", conv2d_input_grad(single, kernel)[0, ..., 0]),
+        ("gradient w.r.t. x", conv2d_input_grad(single, kernel)[0, ..., 0]),
         ("... of two places", conv2d_input_grad(several, kernel)[0, ..., 0]),
     ),
 ):
     axis.imshow(picture, cmap="Blues", vmin=0, vmax=24)
-    for (r, s), value in np.ndenumerate(picture):
-        axis.text(s, r, f"{value:g}", ha="center", va="center", fontsize=8)
+    for (u, v), value in np.ndenumerate(picture):
+        axis.text(v, u, f"{value:g}", ha="center", va="center", fontsize=8)
     axis.set(title=title, xticks=[], yticks=[])
 plt.show()
 
@@ -514,37 +531,59 @@ print("and with finite differences")
 #   training step costs about three times what looking at an image costs.
 # - **The first layer** needs no gradient for its input, the images. minidl doesn't compute what
 #   nobody asked for, and saves a third there.
-# - **What must be kept.** The gradient of $w$ needs $x$, that of $x$ needs $w$, that of $b$ nothing
-#   but $g$. If the weight is frozen, its gradient isn't needed, and neither is $x$: the activations
-#   can be forgotten.
-# - **Padding** changes the gradient of $w$ through the padded zeros alone: at the borders, some
-#   weights met zeros, and learn nothing from them.
-# - **Stride.** With a stride of 2, the window skips every second position. The pixel $r$ is met at
-#   $r = 2p + i$, so only by places $i$ of the window for which $r - i$ is even. That is the formula
-#   of 4.8 with zeros put between the rows and columns of $g$ where positions were skipped. The
-#   gradient of the weight takes every second pixel: $x[n, 2p + i, 2q + j, c]$. Where the last step
-#   did not fit, the last rows of $x$ were met by no window, and their gradient is 0.
-# - **Dilation and groups** don't change the method. With a dilation of $d$, read $p + d\,i$ for
-#   $p + i$ everywhere, and $r - d\,i$ for $r - i$. With groups, each group of output channels has
+# - **What must be kept.** The gradient with respect to $w$ needs $x$, that with respect to $x$
+#   needs $w$, that with respect to $b$ nothing but $g$. If the weight is frozen, its gradient isn't
+#   needed, and neither is $x$: the activations can be forgotten.
+# - **Padding** changes the gradient with respect to $w$ through the padded zeros alone: at the
+#   borders, some weights met zeros, and learn nothing from them.
+# - **Stride.** With a stride of 2, the output $(p, q)$ looks at the pixels $(2p+i,\ 2q+j)$, and so
+#
+#   $$ \frac{\partial L}{\partial w[i, j, c, k]}
+#   = \sum_{n, p, q} x[n, 2p+i, 2q+j, c] \; g[n, p, q, k]. $$
+#
+#   The pixel in row $u$ is met where $2p + i = u$, so only under those places $i$ of the window for
+#   which $u - i$ is even. Both formulas are those of 4.7 and 4.8 with $g$ *spread*: a row and a
+#   column of zeros put wherever a position was skipped. Where the last step didn't fit, the last
+#   rows of $x$ were met by no window, and their gradient is 0. The code below does it.
+# - **Dilation and groups** don't change the method. With a dilation, read
+#   $p + \mathit{dilation}\cdot i$ for $p + i$ everywhere, and $u - \mathit{dilation}\cdot i$ for
+#   $u - i$. With groups, each group of output channels has
 #   sums over its own input channels alone, forwards and backwards.
 # - **A 1 x 1 kernel** has $i = j = 0$ alone: a linear layer on every pixel. Nothing is left to flip
 #   or to pad, and the formulas become those of section 2.2, with all pixels of all images as rows:
-#   $G\,W^T$ and $X^T G$.
-# - **It is a layer of its own.** The map from $g$ to the gradient of $x$ is a linear layer which
-#   goes from small images to large ones, with stride 2 to twice the size. As such it is called a
-#   transposed convolution, `nn.ConvTranspose2d`, and generators of images are made of it. Its own
-#   gradient, for $g$, is the ordinary convolution: each is the other's backward.
+#   $g\,w^T$ and $x^T g$.
+# - **It is a layer of its own.** The map from $g$ to the gradient with respect to $x$ is a linear
+#   layer which goes from small images to larger ones, with a stride of 2 to about twice the size.
+#   As such it is called a transposed convolution, `nn.ConvTranspose2d`, and generators of images
+#   are made of it. Its own gradient, with respect to $g$, is the ordinary convolution: each is the
+#   other's backward.
+
 
 # %%
-x, w = random.normal(size=(1, 7, 7, 2)), random.normal(size=(3, 3, 2, 3))
-leaf = md.tensor(x, requires_grad=True)
-y = ops.conv2d(leaf, md.tensor(w), stride=2)  # (1, 3, 3, 3)
-g = random.normal(size=y.shape)
-y.backward(g)
-spread = np.zeros((1, 5, 5, 3))
-spread[:, ::2, ::2] = g  # a zero between any two
-print(f"stride 2: differs by {np.abs(conv2d_input_grad(spread, w) - leaf.grad).max():.1e}")
-assert np.allclose(conv2d_input_grad(spread, w), leaf.grad)
+def conv2d_backward_with_stride(g, x, w, stride, padding=0):
+    """The gradients (dx, dw) of conv2d(x, w) with a stride."""
+    n, oh, ow, outputs = g.shape
+    spread = np.zeros((n, (oh - 1) * stride + 1, (ow - 1) * stride + 1, outputs))
+    spread[:, ::stride, ::stride] = g  # zeros where positions were skipped
+    dw = conv2d_weight_grad(x, spread, *w.shape[:2], padding)
+    met = conv2d_input_grad(spread, w)  # of the padded pixels that any window met
+    height, width = x.shape[1:3]
+    dx = np.zeros((n, height + 2 * padding, width + 2 * padding, x.shape[3]))
+    dx[:, : met.shape[1], : met.shape[2]] = met  # the rest was met by none
+    return dx[:, padding : padding + height, padding : padding + width], dw
+
+
+for size, stride, padding in ((7, 2, 0), (8, 2, 0), (7, 2, 1), (8, 2, 1), (8, 3, 2)):
+    x, w = random.normal(size=(2, size, size, 2)), random.normal(size=(3, 3, 2, 3))
+    leaves = [md.tensor(each, requires_grad=True) for each in (x, w)]
+    y = ops.conv2d(*leaves, stride=stride, padding=padding)
+    g = random.normal(size=y.shape)
+    y.backward(g)
+    left = (size + 2 * padding - 3) % stride  # rows that no window met
+    for mine, leaf in zip(conv2d_backward_with_stride(g, x, w, stride, padding), leaves):
+        assert np.allclose(mine, leaf.grad)
+    print(f"size {size}, stride {stride}, padding {padding}: output {y.shape[1]} x {y.shape[2]}, "
+          f"{left} rows left over; dx and dw agree with the tape")  # fmt: skip
 
 # %% [markdown]
 # ## 4.10 Exercises

@@ -110,9 +110,9 @@ def sizes_by_depth(layers, x, direction):
     return [size(o.data) for o in outputs], [size(g.data) for g in gradients]
 
 
-def plain(fill):
-    """DEPTH linear layers with ReLUs, their weights filled by a function of nn.init."""
-    layers = [nn.Linear(WIDTH, WIDTH, bias=False, activation="relu") for _ in range(DEPTH)]
+def plain(fill, activation="relu"):
+    """DEPTH linear layers with activations, their weights filled by a function of nn.init."""
+    layers = [nn.Linear(WIDTH, WIDTH, bias=False, activation=activation) for _ in range(DEPTH)]
     for layer in layers:
         fill(layer.weight)
     return layers
@@ -167,7 +167,7 @@ draw_by_depth(found, "Thirty layers with ReLU, by their initial weights", COLOUR
 #
 # - **Kaiming** stays level in both directions.
 # - **Xavier** loses a factor $\sqrt2$ in size at every layer. After 30 layers that is $2^{-15}$, or
-#   about 1/30,000: not dead, but the first layer learns 30,000 times more slowly than the last.
+#   about 1/30,000: not dead, but small.
 # - **Small** weights lose a factor of about 12 each layer. Float32 holds numbers down to about
 #   $10^{-38}$, and $12^{-30}\approx 10^{-33}$ isn't far away.
 # - **Large** weights gain a factor of about 2.4 each layer.
@@ -186,12 +186,47 @@ for name, std in (("small, std 0.01", 0.01), ("large, std 0.3", 0.3), ("Xavier",
 # layers. The formula is about the mean over all networks that could have been drawn; a single one
 # wanders around it, the more the narrower its layers.
 #
+# ### And the gradients of the weights?
+#
+# The right panel shows gradients with respect to *outputs*. A layer learns from the gradient with
+# respect to its weight. For layer $l$ of $L$ that is a product of two signals (section 2.2),
+# $dW_l = h_{l-1}^\top\,\delta_l$: the input $h_{l-1}$, which has come up through $l-1$ layers, and
+# the gradient $\delta_l$, which has come down through $L-l$. If each layer multiplies sizes by a
+# factor $f$ in either direction, then
+#
+# $$\text{size of } dW_l \;\propto\; f^{\,l-1}\cdot f^{\,L-l} = f^{\,L-1},$$
+#
+# whatever $l$ is. What the input has not yet lost at the bottom, the gradient has lost by then, and
+# at the top it is the other way round. **All layers learn equally slowly**: with Xavier and ReLUs,
+# each by a factor of $2^{29/2}\approx23{,}000$ more slowly than with Kaiming.
+
+
+# %%
+def weight_gradients(layers, x, direction):
+    """Sizes of the gradients with respect to the weights, by layer."""
+    h = md.tensor(x)
+    for layer in layers:
+        h = layer(h)
+    return [size(g.data) for g in md.grad((h * direction).sum(), [l.weight for l in layers])]
+
+
+learned = {name: weight_gradients(plain(STARTS[name]), x, direction) for name in STARTS}
+for name in ("Xavier", "Kaiming"):
+    by_layer = "  ".join(f"{learned[name][i - 1]:.1e}" for i in (1, 10, 20, 30))
+    print(f"{name:8} gradients of the weights of layers 1, 10, 20, 30: {by_layer}")
+    assert max(learned[name]) < 5 * min(learned[name])
+ratio = np.mean(learned["Kaiming"]) / np.mean(learned["Xavier"])
+print(f"Kaiming's are {ratio:,.0f} times Xavier's; derived: {2 ** (29 / 2):,.0f}")
+assert 2 ** (29 / 2) / 4 < ratio < 2 ** (29 / 2) * 4
+
+# %% [markdown]
 # ### Zeros, and everything else that is equal
 #
 # Zeros fail for a second reason, which no scale can mend. If two units of a layer start with the
-# same weights, they give the same output, receive the same gradient, and stay equal for ever. A
-# layer that starts with one constant is a layer of *one* unit, however wide it is. Random numbers
-# are there to break that symmetry. A few steps of training show it:
+# same incoming weights, they give the same output. If their *outgoing* weights are equal, too, they
+# also receive the same gradient, and stay equal for ever. A network whose layers start with one
+# constant each has *one* unit a layer, however wide it is. Random numbers are there to break that
+# symmetry, and it is enough if they do so on one side. A few steps of training show it:
 
 # %%
 training, test = data.digits(size=8)  # images (N, 8, 8, 1), labels (N,)
@@ -201,12 +236,12 @@ test_digits = np.asarray(test.arrays[0]).reshape(len(test), -1)
 test_labels = np.asarray(test.arrays[1])
 
 
-def different_units(start):
+def different_units(incoming, outgoing):
     """How many different columns the first weight has after 20 steps."""
     md.manual_seed(1)
     first, last = nn.Linear(64, 32, activation="relu"), nn.Linear(32, 10)
-    start(first.weight)
-    start(last.weight)
+    incoming(first.weight)
+    outgoing(last.weight)
     model = nn.Sequential(first, last)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     loss_function = nn.CrossEntropyLoss()
@@ -217,10 +252,17 @@ def different_units(start):
     return len(np.unique(first.weight.data.round(6), axis=1).T)
 
 
-equal, random = (
-    different_units(f) for f in (lambda w: init.constant(w, 0.05), init.kaiming_normal)
-)
-print(f"different units of 32: {equal} if started with 0.05, {random} with Kaiming")
+def constant(w):
+    init.constant(w, 0.05)
+
+
+equal = different_units(constant, constant)
+mixed = different_units(constant, init.kaiming_normal)
+random = different_units(init.kaiming_normal, init.kaiming_normal)
+print(f"different units of 32: {equal} if all weights start at 0.05, {mixed} if the incoming ones")
+print(f"do and the outgoing ones are random, {random} if both are random")
+assert equal == 1
+assert mixed == random == 32
 
 # %% [markdown]
 # Biases may start at 0: the random weights already tell the units apart.
@@ -229,7 +271,7 @@ print(f"different units of 32: {equal} if started with 0.05, {random} with Kaimi
 #
 # Sizes don't tell everything. Here are the values of layers 1, 10, 20 and 30 with $\tanh$ in place
 # of ReLU. With weights that are too large, a $\tanh$ doesn't explode: it saturates at -1 and 1,
-# where its slope is nearly 0, and the gradient dies there.
+# where its slope is nearly 0.
 
 # %%
 figure, axes = plt.subplots(3, 4, figsize=(10, 5), sharex=True, layout="constrained")
@@ -253,6 +295,31 @@ figure.suptitle("Values after tanh")
 plt.show()
 
 # %% [markdown]
+# Does the gradient die, then? For a saturated unit it does. But on its way down it is also
+# multiplied by the weights, and they are large. A layer multiplies its mean square by
+# $n\,\sigma^2\operatorname{E}[\tanh'^2]$, and the second factor has to make up for the first:
+
+# %%
+print(f"{'start':9} {'mean squared slope':>19} {'derived factor':>15} {'measured factor':>16}")
+for name, std in (("Xavier", WIDTH**-0.5), ("std 0.3", 0.3), ("std 1", 1.0)):
+    layers = plain(lambda w, std=std: init.normal(w, std=std), activation="tanh")
+    _, gradients = sizes_by_depth(layers, x, direction)
+    h = md.tensor(x)
+    for layer in layers[:15]:
+        h = layer(h)
+    slope = np.mean((1 - h.data.astype(np.float64) ** 2) ** 2)  # tanh' is 1 - tanh**2
+    derived = np.sqrt(WIDTH * std**2 * slope)  # of sizes
+    measured = (gradients[0] / gradients[-1]) ** (1 / (DEPTH - 1))
+    print(f"{name:9} {slope:19.3f} {derived:15.2f} {measured:16.2f}")
+    assert abs(measured / derived - 1) < 0.1
+assert measured > 2  # the largest weights: the gradient explodes, although most units are saturated
+
+# %% [markdown]
+# It doesn't make up for it. With a standard deviation of 0.3 the gradient *grows* by some 1.4 times
+# a layer, and the larger the weights, the faster. So saturation has two sides: most units pass
+# nearly nothing on, and the few whose sum happens to lie near 0 pass on far too much. Only near the
+# right scale is the factor near 1.
+#
 # ## 6.2 Batch normalization: the forward pass
 #
 # Initialization sets the scale once. Then training moves the weights, and nothing keeps it. Ioffe
@@ -352,7 +419,7 @@ print("std  before", rows.std(axis=0).round(2), " after", y.std(axis=0).round(2)
 
 # %%
 def batch_norm_backward(dy, gamma, saved):
-    """Gradients for x (m, C), gamma (C,) and beta (C,)."""
+    """Gradients with respect to x (m, C), gamma (C,) and beta (C,)."""
     x_hat, inv_std = saved
     dbeta = dy.sum(axis=0)
     dgamma = (dy * x_hat).sum(axis=0)
@@ -413,8 +480,10 @@ for name, mine, theirs in zip(
 # | forgetting the term through $v$ | $\hat x_j\,d\gamma/m$ | sums to 0, but not against $\hat x$ |
 # | taking means for $d\gamma$, $d\beta$ | a factor of $m$ in both | `gradcheck` sees a factor |
 #
-# The first isn't always a mistake: in *evaluation* mode, $\mu$ and $v$ **are** constants, and
-# $dx=\gamma s\,dy$ is then exactly right.
+# The first isn't always a mistake: in *evaluation* mode (section 6.4) the layer uses stored
+# numbers, $\mu_r$ and $v_r$, in place of the batch's $\mu$ and $v$. They **are** constants, so that
+# $dx=\gamma s_r\,dy$ is exactly right, with $s_r=1/\sqrt{v_r+\varepsilon}$. (Not with $s$, which is
+# the batch's.)
 
 # %%
 dx = ours[0]
@@ -496,9 +565,10 @@ for mode in ("train", "eval"):
 # %% [markdown]
 # (The loop above in training mode also moved the running statistics, although nobody trained.)
 #
-# In evaluation mode the layer is $y = \gamma\,(x-\mu_r)\,s_r+\beta$ with fixed numbers: a scale and
-# a shift per channel. Both can be multiplied into the weights of the layer before, and the
-# normalization costs nothing: `md.compile(model.eval())` does that, and exercise 6.4 asks you to.
+# In evaluation mode the layer is $y = \gamma\,(x-\mu_r)\,s_r+\beta$ with the running mean $\mu_r$,
+# the running variance $v_r$ and $s_r=1/\sqrt{v_r+\varepsilon}$: a fixed scale and shift a channel.
+# Both can be multiplied into the weights of the layer before, and the normalization costs nothing:
+# `md.compile(model.eval())` does that, and the exercise `fold_batch_norm` asks you to.
 #
 # ## 6.5 Normalization, by depth
 #
@@ -517,23 +587,34 @@ def normalized(fill):
 
 
 without_zeros = {name: fill for name, fill in STARTS.items() if name != "zeros"}
-draw_by_depth(
-    {name: sizes_by_depth(normalized(f), x, direction) for name, f in without_zeros.items()},
-    "Thirty layers with batch normalization", COLOURS, limits=(0.1, 10),
-)  # fmt: skip
+found = {name: sizes_by_depth(normalized(f), x, direction) for name, f in without_zeros.items()}
+draw_by_depth(found, "Thirty layers with batch normalization", COLOURS, limits=(0.1, 10))
+for name, (activations, gradients) in found.items():
+    growth = gradients[0] / gradients[-1]
+    print(f"{name:16} activations {activations[-1]:.2f}, the gradient grows {growth:.0f} times")
+    assert abs(activations[-1] - 0.5**0.5) < 0.05
+derived = np.sqrt(0.5 / (0.5 - 0.5 / np.pi)) ** (DEPTH - 1)
+print(f"derived below: {0.5**0.5:.2f}, and {derived:.0f} times")
+assert all(derived / 4 < g[0] / g[-1] < 4 * derived for _, g in found.values())
 
 # %% [markdown]
 # All activations have size $\sqrt{1/2}$: what a ReLU leaves of a variance of 1. The lines of the
 # four starts lie (almost) on each other.
 #
 # The gradient is another matter: it *grows* on its way down, by the same factor whatever the start.
-# Normalization fixes the forward pass. Backward, $dx = \gamma s(\dots)$ divides by the standard
-# deviation of what comes in, and that is only $\sqrt{0.34/0.5}$ of what the forward pass
-# preserves: a ReLU's output has mean square $1/2$, but a variance of
-# $\frac12-\frac1{2\pi}\approx0.34$, because part of the square is its mean, which normalization
-# takes out. The gradient grows by $\sqrt{0.5/0.34}\approx1.21$ a layer, or $1.21^{29}\approx260$
-# in all. That is harmless at thirty layers, and it is not at a thousand (Yang et al. 2019, "A mean
-# field theory of batch normalization"). Normalization alone isn't the end of the story.
+# Follow its mean square through one layer, from the top. The ReLU lets half of it pass. The
+# normalization divides it by the variance of what came in. The weights multiply it by $n\sigma^2$:
+#
+# $$\underbrace{\tfrac12}_{\text{ReLU}} \cdot
+#   \underbrace{\frac{1}{n\,\sigma^2\cdot 0.34}}_{\text{normalization}} \cdot
+#   \underbrace{n\,\sigma^2}_{\text{weights}} = \frac{0.5}{0.34}\approx 1.47.$$
+#
+# The 0.34 is the variance of what the ReLU of the layer below puts out: its mean square is $1/2$,
+# its mean $1/\sqrt{2\pi}$, so that its variance over the batch is $\frac12-\frac1{2\pi}$. The mean
+# adds the same to every row, and normalization takes it out. In size the gradient grows by
+# $\sqrt{1.47}\approx1.21$ a layer, whatever $\sigma$ is, and some 260 times over 29 layers (Yang et
+# al. 2019, "A mean field theory of batch normalization"). Normalization alone isn't the end of the
+# story: the end of the next section shows what such a growth does to training.
 #
 # ## 6.6 Shortcuts
 #
@@ -609,19 +690,24 @@ print([round(found["residual, normalized"][0][i - 1] ** 2, 1) for i in (1, 10, 2
 # towards the bottom, like a power of the depth rather than an exponential.
 #
 # So far everything was measured at the first step. Does it matter for training? Here are 40 layers
-# of 32 units on the 8x8 digits of chapter 5, three epochs each, all with the same learning rate:
+# of 32 units on the 8x8 digits of chapter 2, three epochs each, all with the same learning rate:
 
 # %%
-DEEP, NARROW, EPOCHS = 40, 32, 3
+DEEP, NARROW, EPOCHS, RATE = 40, 32, 3, 0.02
+
+
+def deep_network(kind):
+    """A linear layer, the blocks, and a linear layer to ten scores."""
+    md.manual_seed(3)
+    blocks = [block(kind, NARROW) for _ in range(DEEP)]
+    last = [nn.BatchNorm1d(NARROW, activation="relu")] if kind == "residual, normalized" else []
+    return nn.Sequential(nn.Linear(64, NARROW), *blocks, *last, nn.Linear(NARROW, 10))
 
 
 def train_deep(kind):
     """The training loss of each step, and the accuracy on the test digits."""
-    md.manual_seed(3)
-    blocks = [block(kind, NARROW) for _ in range(DEEP)]
-    last = [nn.BatchNorm1d(NARROW, activation="relu")] if kind == "residual, normalized" else []
-    model = nn.Sequential(nn.Linear(64, NARROW), *blocks, *last, nn.Linear(NARROW, 10))
-    optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    model = deep_network(kind)
+    optimizer = optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
     loader = data.DataLoader(data.ArrayDataset(digits, labels), 64, shuffle=True, seed=0)
     loss_function, losses = nn.CrossEntropyLoss(), []
     for _ in range(EPOCHS):
@@ -640,8 +726,10 @@ def train_deep(kind):
 
 
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+reached = {}
 for kind in KINDS:
     losses, accuracy = train_deep(kind)
+    reached[kind] = accuracy
     smooth = np.convolve(losses, np.ones(5) / 5, mode="valid") if len(losses) > 5 else losses
     axis.plot(smooth, color=KIND_COLOURS[kind], lw=2, label=f"{kind}: accuracy {accuracy:.2f}")
     print(f"{kind:22} {len(losses):3} steps, last loss {losses[-1]:8.3g}, accuracy {accuracy:.3f}")
@@ -652,17 +740,52 @@ axis.set_ylabel("loss, mean of five steps")
 axis.legend(frameon=False, fontsize=8)
 axis.set_title("Forty layers on the digits; the dotted line is guessing")
 plt.show()
+assert reached["residual, normalized"] > 0.85 > 0.5 > max(reached["plain"], reached[KINDS[1]])
+assert np.isnan(reached["residual"])
+
+# %% [markdown]
+# Why does each of them do what it does? Two things can be measured before the first step. *How
+# alike are the digits at the top?* We take the mean cosine of the angle between the vectors of two
+# images, as they come in and after the forty blocks: 1 means that all point the same way. *How far
+# would the first step go?* We take the size of the learning rate times the gradient with respect to
+# a block's weight, as a fraction of the size of the weight, for the first block and for the last.
+
+
+# %%
+def mean_cosine(rows):
+    """The mean cosine of the angles between any two rows (N, C)."""
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    total = (rows @ rows.T).sum() - len(rows)  # without each row's with itself
+    return total / (len(rows) * (len(rows) - 1))
+
+
+alike, steps = {}, {}
+print(f"{'':22} {'cosine of inputs':>17} {'at the top':>11} {'first step, block 1':>20} {'40':>8}")
+for kind in KINDS:
+    model = deep_network(kind)
+    with md.no_grad():
+        top = nn.Sequential(*list(model.children())[: 1 + DEEP])(digits[:256]).data
+    nn.CrossEntropyLoss()(model(digits[:256]), labels[:256]).backward()
+    weights = [p for p in model.parameters() if p.shape == (NARROW, NARROW)]
+    ends = [RATE * size(w.grad) / size(w.data) for w in (weights[0], weights[-1])]
+    alike[kind], steps[kind] = mean_cosine(top.astype(np.float64)), ends
+    print(f"{kind:22} {mean_cosine(digits[:256]):17.3f} {alike[kind]:11.3f} "
+          f"{ends[0]:20.2g} {ends[1]:8.2g}")  # fmt: skip
+assert alike["plain"] > 0.99 > 0.6 > alike["residual, normalized"]
+assert steps["plain, normalized"][0] > 100 * steps["plain, normalized"][1]
+assert max(steps["residual, normalized"]) < 0.01
 
 # %% [markdown]
 # - The **plain** network has activations and gradients of the right size at the start, and still
-#   hardly learns: after forty nonlinear layers the outputs of different digits are almost the same,
-#   and the gradients of neighbouring inputs have almost nothing in common. A right scale is
-#   necessary, not sufficient.
-# - The **plain, normalized** one isn't better off at this depth and rate: its gradients are large
-#   at the bottom and small at the top, so that no single rate suits all layers.
+#   hardly learns. After forty layers all digits point in the same direction: of the differences
+#   between them, little more than a length is left for the last layer to tell them by. A right
+#   scale is necessary, not sufficient.
+# - In the **plain, normalized** one the digits stay apart. But it pays for the growth of 6.5, now
+#   over forty layers: the same rate moves the first block by a large part of its weight in a single
+#   step, and the last one by almost nothing. No single rate suits both.
 # - The **residual** one, without normalization, overflows in the first steps.
-# - Only **shortcuts and normalization together** train, and they do so as if the network were
-#   shallow.
+# - With **shortcuts and normalization together** the digits stay apart, all steps are small, and
+#   the network trains as if it were shallow.
 #
 # Does every network need both? Not exactly these: transformers normalize each row (layer
 # normalization) instead of the batch, and networks without any normalization can be trained if the
@@ -676,7 +799,8 @@ plt.show()
 #   $\sigma^2=2/(n_\text{in}+n_\text{out})$, for $\tanh$.
 # - Batch normalization standardizes each channel over the batch. Its gradient is
 #   $dx = \frac{\gamma s}{m}(m\,dy-d\beta-\hat x\,d\gamma)$: $dy$ without its mean and without
-#   its part along $\hat x$, scaled by $\gamma s$. In evaluation mode it is $\gamma s\,dy$.
+#   its part along $\hat x$, scaled by $\gamma s$. In evaluation mode it is $\gamma s_r\,dy$, with
+#   $s_r$ from the running variance.
 # - In evaluation mode it uses running statistics. These are buffers: each forward pass in training
 #   mode moves them, and the optimizer never does.
 # - A shortcut adds a path on which nothing is multiplied. With normalization in the branch, the

@@ -40,8 +40,9 @@ md.manual_seed(0)
 # ## 7.1 Two things to count
 #
 # **Parameters** are what must be stored and learned. **Multiply-adds** are what must be computed:
-# one multiplication and one addition of the sum that a convolution or a linear layer is. They are
-# very different numbers, and the whole chapter is about the difference.
+# convolutions and linear layers are sums of products, and each product in them counts as one
+# multiplication and one addition. They are very different numbers, and the whole chapter is about
+# the difference.
 #
 # A convolution with $k\times k$ kernels from $C$ to $D$ channels has
 #
@@ -293,8 +294,8 @@ print(f"bottleneck's, and {mult_adds:,} mult-adds, {share:.4%} of its work")
 show("squeeze and excitation", excite, (56, 56, 256))
 
 # %% [markdown]
-# By hand it is four lines, and exercise 7.3 lets you write them. The gate depends on the *whole*
-# image: this is the first block here whose every output sees every pixel.
+# By hand it is four lines, which you write in the exercise `squeeze_excite`. The gate depends on
+# the *whole* image: this is the first block here whose every output sees every pixel.
 #
 # ## 7.9 MobileNet (2017): separate what is separable
 #

@@ -156,10 +156,17 @@ for gradient in gradients:
     parameter.grad = gradient.copy()
     optimizer.step()
 print("by hand:", adam_by_hand(gradients), " optim.Adam:", parameter.data)
+assert np.allclose(adam_by_hand(gradients), parameter.data)
+larger = np.divide(*gradients.mean(axis=0)[::-1])
+further = np.divide(*parameter.data[::-1])
+print(f"the second gradient is {larger:.0f} times the first in the mean; its parameter has gone")
+print(f"{further:.1f} times as far")
+assert larger > 100
+assert 1 < further < 5
 
 # %% [markdown]
-# The second gradient is some five hundred times the first, and its parameter has gone only three
-# times as far: what counts is how steady a gradient is, not how large.
+# What counts is how steady a gradient is, not how large: the second differs from step to step by a
+# twentieth of its mean, the first by more than its mean.
 #
 # ## 8.3 A race on three surfaces
 #
@@ -169,7 +176,8 @@ print("by hand:", adam_by_hand(gradients), " optim.Adam:", parameter.data)
 #   following it isn't.
 # - **A ravine**: straight, 50 times as steep across, and *diagonal*. Rates for each parameter can't
 #   help where the difficulty is in a mixture of parameters.
-# - **A saddle**: $x^2-y^2$ near the start, where the gradient is nearly 0. Which way leads off it?
+# - **A saddle**: near the origin it is $x^2-y^2$, and the gradient there is nearly 0. The start is
+#   chosen so that the way down leads to the saddle first. Which way leads off it?
 #
 # To be fair, each optimizer gets five learning rates, and the best of them is drawn: the one with
 # the lowest value at the end.
@@ -269,10 +277,11 @@ for racer in RACERS:
     print(f"{racer:9} at rate 0.02: {'still there' if left is None else f'{left} steps'}")
 
 # %% [markdown]
-# Plain SGD must wait until $y$ has grown from 0.001, by a factor of $1+2\eta$ a step, and momentum
-# waits for the same, less long. The methods that divide by the size of the gradient bring even the
-# tiny gradient in $y$ to full size: Adam and Lion walk off at once, by 0.02 a step. RMSprop, which
-# has no correction of its start, makes first steps of $\eta/\sqrt{0.01}$, ten times as large.
+# Plain SGD must wait until $y$ has grown from 0.001, by a factor of $1+2\eta$ a step. With momentum
+# $y$ has to grow as well, but does so faster. The methods that divide by the size of the gradient
+# bring even the tiny gradient in $y$ to full size: Adam and Lion walk off at once, by 0.02 a step.
+# RMSprop, which has no correction of its start, makes first steps of $\eta/\sqrt{0.01}$, ten times
+# as large.
 #
 # Saddles are why dividing helps in networks: in a million dimensions, points where *all* directions
 # curve up are rare, and flat ones with a few ways down are everywhere.
@@ -332,6 +341,7 @@ NETWORK_RATES = {
     "RMSprop": (0.0003, 0.001, 0.003), "Adam": (0.001, 0.003, 0.01), "Lion": (0.0003, 0.001, 0.003),
 }  # fmt: skip
 figure, axis = plt.subplots(figsize=(8, 3.8), layout="constrained")
+spans, bests = [], []  # of a row's losses, and the best loss of each row
 for number, (racer, rates) in enumerate(NETWORK_RATES.items()):
     found = {
         rate: train_with(lambda p, rate=rate, racer=racer: RACERS[racer](p, rate)) for rate in rates
@@ -341,6 +351,12 @@ for number, (racer, rates) in enumerate(NETWORK_RATES.items()):
     axis.semilogy(smooth(losses), color=f"C{number}", label=f"{racer}, {best:g}: {accuracy:.3f}")
     ends = ", ".join(f"{rate:g}: {run[0][-20:].mean():.3f}" for rate, run in found.items())
     print(f"{racer:9} loss of the last 20 steps by rate: {ends}")
+    row = [run[0][-20:].mean() for run in found.values()]
+    spans.append(max(row) - min(row))
+    bests.append(min(row))
+wider = sum(span > max(bests) - min(bests) for span in spans)
+print(f"in {wider} of {len(spans)} rows the loss changes by more than from best to best")
+assert wider > len(spans) / 2
 axis.set(xlabel="steps", ylabel="training loss, mean of nine steps")
 axis.legend(title="rate, test accuracy", fontsize=8, ncols=2)
 plt.show()
@@ -411,20 +427,23 @@ plt.show()
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+ends = {}
 for name, schedule in {"constant": None, **SCHEDULES}.items():
     losses, accuracy, _ = train_with(
         lambda p: optim.SGD(p, lr=0.08, momentum=0.9), schedule=schedule
     )
     axis.semilogy(smooth(losses), label=f"{name}: {accuracy:.3f}")
-    print(f"{name:18} loss of the last 20 steps {losses[-20:].mean():.4f}, accuracy {accuracy:.3f}")
+    ends[name] = losses[-20:].mean()
+    print(f"{name:18} loss of the last 20 steps {ends[name]:.4f}, accuracy {accuracy:.3f}")
+assert set(sorted(ends, key=ends.get)[:2]) == {"CosineAnnealingLR", "OneCycleLR"}
 axis.set(xlabel="steps", ylabel="training loss, mean of nine steps")
 axis.legend(title="test accuracy", fontsize=8)
 plt.show()
 
 # %% [markdown]
 # The cosine and the one cycle, which are large for long and end near 0, reach the lowest losses.
-# Four epochs are too short for the others: they give up the large rate before it has done its work.
-# A constant rate stays in the noise.
+# The other two are no better than the constant rate here. After the first third of the steps they
+# have cut the rate to a fifth or less, and four epochs are short for that.
 #
 # ## 8.7 What weight decay does
 #

@@ -59,7 +59,7 @@ def tanh_rule(answer):
 
 
 class Node:
-    """A number of a graph: its parents, and its derivatives for them."""
+    """A number of a graph: its parents, and its derivatives by them."""
 
     def __init__(self, name, parents=(), local=()):
         self.name, self.parents, self.local, self.grad = name, tuple(parents), tuple(local), 0.0
@@ -135,8 +135,8 @@ def backward(answer):
     wanted = [38.0, 10.0, 3.0, 1.0]  # a = 3, b = 2a, c = ab, d = b + 3c: d = 2a + 6 a**2
     if not any(found):
         raise Wrong(
-            "all gradients are 0: nothing starts the chain. The derivative of the output for "
-            "itself is 1, so set output.grad = 1.0 first"
+            "all gradients are 0: nothing starts the chain. The derivative of the output with "
+            "respect to itself is 1, so set output.grad = 1.0 first"
         )
     if b.grad in (1.0, 9.0):  # what comes from d alone, from c alone
         raise Wrong(
@@ -152,7 +152,7 @@ def backward(answer):
             "1.4",
         )
     if found != wanted:
-        raise Wrong(f"the gradients of d for a, b, c and d are {found}; they should be {wanted}")
+        raise Wrong(f"the gradients of a, b, c and d are {found}; they should be {wanted}")
     _check_chain(answer)
     if returned is not None:
         raise Wrong("the gradients are right; it should return nothing")

@@ -87,7 +87,7 @@ def _windows(x, kh, kw, padding):
 class Counted:
     """A number that counts the products of inputs and weights.
 
-    kind: "d" of inputs, "g" of weights, "y" of a product of the two.
+    kind: "d" of inputs, "w" of weights, "y" of a product of the two.
     """
 
     def __init__(self, value, kind, products):
@@ -124,8 +124,8 @@ def winograd_f23(answer):
     products = []
     inputs, weights = (2.0, -3.0, 5.0, 7.0), (11.0, 4.0, -6.0)
     d = [Counted(value, "d", products) for value in inputs]
-    g = [Counted(value, "g", products) for value in weights]
-    found = [getattr(y, "value", y) for y in parts(answer(d, g), ["y0", "y1"])]
+    w = [Counted(value, "w", products) for value in weights]
+    found = [getattr(y, "value", y) for y in parts(answer(d, w), ["y0", "y1"])]
     wanted = np.correlate(inputs, weights, "valid")
     m4 = (inputs[1] - inputs[3]) * weights[2]
     m3 = (inputs[2] - inputs[1]) * (weights[0] - weights[1] + weights[2]) / 2
@@ -133,11 +133,11 @@ def winograd_f23(answer):
     compare(
         np.array(found), wanted,
         {
-            "the sign of m4 is wrong: y1 = m2 - m3 - m4, and m4 = (d1 - d3) g2 brings d3 in with a "
+            "the sign of m4 is wrong: y1 = m2 - m3 - m4, and m4 = (d1 - d3) w2 brings d3 in with a "
             "minus of its own": wanted + np.array([0, 2 * m4]),
             "the sign of m3 is wrong: with (d1 - d2) for (d2 - d1), it is subtracted in y0 and "
             "added in y1": wanted + np.array([-2 * m3, 2 * m3]),
-            "the window is turned around: networks correlate, d0 meets g0": flipped,
+            "the window is turned around: networks correlate, d0 meets w0": flipped,
             "the two outputs are exchanged": wanted[::-1],
         },
         what="(y0, y1)",

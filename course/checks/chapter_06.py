@@ -45,7 +45,7 @@ def batch_norm_backward_images(answer):
     layer.load_state_dict(layer.state_dict() | {"weight": weight})
     leaf = md.tensor(x, requires_grad=True)
     (layer(leaf) * dy).sum().backward()
-    names = ["the gradient for x", "for weight", "for bias"]
+    names = ["dx", "dweight", "dbias"]
     dx, dweight, dbias = parts(call(answer, dy, x, weight, eps=eps), names)
 
     axes, count = (0, 1, 2), x[..., 0].size
@@ -55,42 +55,42 @@ def batch_norm_backward_images(answer):
     compare(
         dbias, layer.bias.grad,
         {
-            "the gradient for bias is a mean: the bias is added at every place of every image, and "
+            "dbias is a mean: the bias is added at every place of every image, and "
             "what is broadcast forward is summed backward": dy.mean(axis=axes),
-            "the gradient for bias is summed over the images only; the bias is added at every "
+            "dbias is summed over the images only; the bias is added at every "
             "pixel of them too, so sum over axes 0, 1 and 2": dy.sum(axis=0),
         },
-        what="the gradient for bias",
+        what="dbias",
     )  # fmt: skip
     compare(
         dweight, g,
         {
-            "the gradient for weight is the mean of dy * x_hat; it should be the sum, as that for "
-            "bias": (dy * x_hat).mean(axis=axes),
-            "the gradient for weight is the sum of dy * x, with x as it came in; the weight "
+            "dweight is the mean of dy * x_hat; it should be the sum, as dbias "
+            "is one": (dy * x_hat).mean(axis=axes),
+            "dweight is the sum of dy * x, with x as it came in; the weight "
             "multiplies the normalized x_hat": (dy * x).sum(axis=axes),
         },
-        what="the gradient for weight",
+        what="dweight",
     )  # fmt: skip
     mean_dy = dy.sum(axis=axes) / count
     compare(
         dx, leaf.grad,
         {
-            "the gradient for x is that of evaluation mode, weight * inv_std * dy. In training "
+            "dx is that of evaluation mode, weight * inv_std * dy. In training "
             "mean and variance depend on every x of the batch, and two more terms come from "
             "them": scale * dy,
-            "the gradient for x lacks the term that comes through the variance: its sum over the "
+            "dx lacks the term that comes through the variance: its sum over the "
             "batch is 0, as it should be, but it still has a part along x_hat": scale
             * (dy - mean_dy),
-            "the gradient for x lacks the term that comes through the mean: subtract the mean of "
+            "dx lacks the term that comes through the mean: subtract the mean of "
             "dy too, and its sum over the batch becomes 0": scale * (dy - x_hat * g / count),
-            "the gradient for x lacks the factor weight: dy passes y = weight * x_hat + bias "
+            "dx lacks the factor weight: dy passes y = weight * x_hat + bias "
             "first": leaf.grad / weight,
-            "the gradient for x divides by the number of images; a channel has N * H * W values, "
+            "dx divides by the number of images; a channel has N * H * W values, "
             "and means are over all of them": scale
             * (dy - (dy.sum(axis=axes) + x_hat * g) / len(x)),
         },
-        what="the gradient for x",
+        what="dx",
     )  # fmt: skip
 
 

@@ -56,10 +56,10 @@ def frozen_batch_norm_backward(answer):
     layer.freeze()
     (layer(leaf) * dy).sum().backward()
     found = call(answer, dy, x, weight, var, eps=eps)
-    dx, dweight = parts(found, ["the gradient for x", "that for weight"])
+    dx, dweight = parts(found, ["dx", "dweight"])
     if dx is None or not np.any(dx):
         raise Wrong(
-            "the gradient for x is nothing. A frozen layer learns nothing; layers below it may, "
+            "dx is nothing. A frozen layer learns nothing; layers below it may, "
             "and the gradient passes through it to them",
             "9.4",
         )
@@ -67,25 +67,25 @@ def frozen_batch_norm_backward(answer):
     compare(
         dx, leaf.grad,
         {
-            "the gradient for x is that of training mode. Frozen, mean and variance are constants, "
+            "dx is that of training mode. Frozen, mean and variance are constants, "
             "so that no terms come from them": in_training.data,
             "dy is scaled by the variance of this batch; a frozen layer normalizes by the running "
             "variance": batch,
             "dy is divided by the running variance; it should be its root": dy
             * (weight / (var + eps)),
-            "the gradient for x lacks the factor weight: frozen, it is still a factor of the "
+            "dx lacks the factor weight: frozen, it is still a factor of the "
             "output": dy / np.sqrt(var + eps),
             "dy was passed on as it is; the layer scales each channel, and so does its "
             "gradient": dy,
             "eps is left out: it stands beside the running variance as beside the batch's": dy
             * (weight / np.sqrt(var)),
         },
-        what="the gradient for x",
+        what="dx",
     )  # fmt: skip
     if dweight is not None:
         raise Wrong(
-            "the gradient for x is right. That for weight should be None: frozen, the weight is "
-            "not trained, and nobody computes a gradient for it",
+            "dx is right. dweight should be None: frozen, the weight is "
+            "not trained, and nobody computes its gradient",
             "9.4",
         )
 

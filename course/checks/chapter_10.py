@@ -105,7 +105,7 @@ def guided_relu_backward(answer):
             * (x > 0),
             "this is the ReLU of x: a backward passes on dy": np.maximum(x, 0) * (dy > 0),
         },
-        what="the gradient for x",
+        what="dx",
     )  # fmt: skip
 
 

@@ -19,11 +19,11 @@ def im2col(x, kh, kw, padding=0):
     raise NotImplementedError
 
 
-def winograd_f23(d, g):
+def winograd_f23(d, w):
     """Return the two outputs of a window of 3 weights on 4 inputs (section 4.5).
 
-    d: four numbers.  g: three numbers.  Returns the tuple (d0 g0 + d1 g1 + d2 g2,
-    d1 g0 + d2 g1 + d3 g2), with four multiplications of something of d by something of g.
+    d: four numbers.  w: three numbers.  Returns the tuple (d0 w0 + d1 w1 + d2 w2,
+    d1 w0 + d2 w1 + d3 w2), with four multiplications of something of d by something of w.
     Sums, differences, and products with constants such as 0.5 don't count.
     """
     raise NotImplementedError

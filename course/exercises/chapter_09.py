@@ -15,9 +15,9 @@ def split_by_group(groups, share, seed):
 def frozen_batch_norm_backward(dy, x, weight, running_var, eps=1e-5):
     """Return the gradients of a frozen batch normalization (section 9.5).
 
-    dy, x: (N, H, W, C), the gradient of the loss for the output, and the input.  weight: (C,), the
-    gamma of chapter 6.  running_var: (C,).  Returns the gradient for x, and that for weight, None
-    where nothing is to be learned.
+    dy: (N, H, W, C), the gradient of the loss with respect to the output.  x: (N, H, W, C).
+    weight: (C,), the gamma of chapter 6.  running_var: (C,).  Returns (dx, dweight), the gradients
+    with respect to x and to weight, None where nothing is to be learned.
     """
     raise NotImplementedError
 

@@ -21,7 +21,7 @@ def grad_cam(maps, gradient):
 
 
 def guided_relu_backward(dy, x):
-    """Return the gradient for x of relu(x) as guided backpropagation has it (section 10.4)."""
+    """Return the gradient of relu(x), by guided backpropagation (section 10.4)."""
     raise NotImplementedError
 
 

@@ -10,7 +10,7 @@ def divide(a, b):
 
 
 def tanh_rule(y, g):
-    """Return the gradient for x of y = tanh(x) (section 1.3).
+    """Return the gradient with respect to x of y = tanh(x) (section 1.3).
 
     y: what tanh gave; x itself isn't needed.  g: the gradient of the loss for y.
     """
@@ -37,7 +37,7 @@ def topological_order(output):
 def backward(output):
     """Fill in `grad`, the derivative of `output`, for every node that it was made from (1.6).
 
-    A node has `parents`, a tuple of nodes; `local`, a tuple of its derivatives for each of them;
+    A node has `parents`, a tuple of nodes; `local`, a tuple of its derivatives by each of them;
     and `grad`, which is 0.0 before the call. Returns nothing.
     """
     output.grad = 1.0

@@ -38,7 +38,7 @@ def take_rows_backward(g, table, rows):
 
 
 def softmax_cross_entropy_backward(scores, labels):
-    """Return the gradient for scores of the mean cross-entropy of softmax(scores) (section 2.7).
+    """Return dscores, for the mean cross-entropy of softmax(scores) (section 2.7).
 
     scores: (N, K), numbers of any size, such as 1000.  labels: (N,), whole numbers below K.
     Returns (N, K).

@@ -37,7 +37,7 @@ def along_direction(f, x, gradient, u, h=1e-6):
 
 
 def softmax_backward(g, y):
-    """Return the gradient for x of y = softmax(x), row by row (section 3.8).
+    """Return the gradient with respect to x of y = softmax(x), row by row (section 3.8).
 
     y: (N, K), the output; its rows sum to 1.  g: (N, K), the gradient of y.  Returns (N, K).
     """

@@ -28,17 +28,17 @@ def im2col(x, kh, kw, padding=0):
     return columns.reshape(n, oh, ow, kh * kw * channels)
 
 
-def winograd_f23(d, g):
+def winograd_f23(d, w):
     """Return the two outputs of a window of 3 weights on 4 inputs (section 4.5).
 
-    d: four numbers.  g: three numbers.  Returns the tuple (d0 g0 + d1 g1 + d2 g2,
-    d1 g0 + d2 g1 + d3 g2), with four multiplications of something of d by something of g.
+    d: four numbers.  w: three numbers.  Returns the tuple (d0 w0 + d1 w1 + d2 w2,
+    d1 w0 + d2 w1 + d3 w2), with four multiplications of something of d by something of w.
     Sums, differences, and products with constants such as 0.5 don't count.
     """
-    m1 = (d[0] - d[2]) * g[0]
-    m2 = (d[1] + d[2]) * (0.5 * (g[0] + g[1] + g[2]))
-    m3 = (d[2] - d[1]) * (0.5 * (g[0] - g[1] + g[2]))
-    m4 = (d[1] - d[3]) * g[2]
+    m1 = (d[0] - d[2]) * w[0]
+    m2 = (d[1] + d[2]) * (0.5 * (w[0] + w[1] + w[2]))
+    m3 = (d[2] - d[1]) * (0.5 * (w[0] - w[1] + w[2]))
+    m4 = (d[1] - d[3]) * w[2]
     return m1 + m2 + m3, m2 - m3 - m4
 
 

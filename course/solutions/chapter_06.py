@@ -15,8 +15,9 @@ def kaiming_std(fan_in, slope=0.0):
 def batch_norm_backward_images(dy, x, weight, eps=1e-5):
     """Return the gradients of batch normalization in training mode (section 6.3).
 
-    dy, x: (N, H, W, C), the gradient of the loss for the output, and the input.  weight: (C,),
-    called gamma in the text. Returns the gradients for x (N, H, W, C), weight (C,) and bias (C,).
+    dy: (N, H, W, C), the gradient of the loss with respect to the output.  x: (N, H, W, C).
+    weight: (C,), called gamma in the text.  Returns (dx, dweight, dbias), the gradients with
+    respect to x (N, H, W, C), weight (C,) and bias (C,).
     """
     axes = (0, 1, 2)  # a channel has N * H * W values
     count = x[..., 0].size

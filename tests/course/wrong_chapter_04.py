@@ -95,37 +95,37 @@ def _(x, kh, kw, padding=0):  # the last position is left out
 
 
 @wrong("winograd_f23", "with 6 multiplications; four are enough")
-def _(d, g):
-    return d[0] * g[0] + d[1] * g[1] + d[2] * g[2], d[1] * g[0] + d[2] * g[1] + d[3] * g[2]
+def _(d, w):
+    return d[0] * w[0] + d[1] * w[1] + d[2] * w[2], d[1] * w[0] + d[2] * w[1] + d[3] * w[2]
 
 
 @wrong("winograd_f23", "sign of m4 is wrong")
-def _(d, g):
-    y0, y1 = right.winograd_f23(d, g)
-    return y0, y1 + 2 * ((d[1] - d[3]) * g[2])
+def _(d, w):
+    y0, y1 = right.winograd_f23(d, w)
+    return y0, y1 + 2 * ((d[1] - d[3]) * w[2])
 
 
 @wrong("winograd_f23", "sign of m3 is wrong")
-def _(d, g):
-    y0, y1 = right.winograd_f23(d, g)
-    m3 = (d[2] - d[1]) * (0.5 * (g[0] - g[1] + g[2]))
+def _(d, w):
+    y0, y1 = right.winograd_f23(d, w)
+    m3 = (d[2] - d[1]) * (0.5 * (w[0] - w[1] + w[2]))
     return y0 - 2 * m3, y1 + 2 * m3
 
 
 @wrong("winograd_f23", "turned around")
-def _(d, g):
-    return right.winograd_f23(d, g[::-1])
+def _(d, w):
+    return right.winograd_f23(d, w[::-1])
 
 
 @wrong("winograd_f23", "exchanged")
-def _(d, g):
-    return right.winograd_f23(d, g)[::-1]
+def _(d, w):
+    return right.winograd_f23(d, w)[::-1]
 
 
 @wrong("winograd_f23", r"\(y0, y1\) isn't right")
-def _(d, g):  # the halves are forgotten
-    y0, y1 = right.winograd_f23(d, g)
-    return y0 + (d[1] + d[2]) * g[1], y1
+def _(d, w):  # the halves are forgotten
+    y0, y1 = right.winograd_f23(d, w)
+    return y0 + (d[1] + d[2]) * w[1], y1
 
 
 def input_grad(g, kernel, before, after):

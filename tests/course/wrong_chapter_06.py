@@ -32,7 +32,7 @@ def _(fan_in, slope=0.0):
 
 
 def of_images(means):
-    """A backward whose gradient for x is made by `means` of what it needs."""
+    """A backward whose dx is made by `means` of what it needs."""
 
     def backward(dy, x, weight, eps=1e-5):
         _, dweight, dbias = right.batch_norm_backward_images(dy, x, weight, eps)
@@ -76,7 +76,7 @@ wrong("batch_norm_backward_images", "divides by the number of images")(
 )
 
 
-@wrong("batch_norm_backward_images", "gradient for bias is a mean")
+@wrong("batch_norm_backward_images", "dbias is a mean")
 def _(dy, x, weight, eps=1e-5):
     dx, dweight, _ = right.batch_norm_backward_images(dy, x, weight, eps)
     return dx, dweight, dy.mean(axis=(0, 1, 2))

@@ -70,7 +70,7 @@ def _(dy, x, weight, running_var, eps=1e-5):
     return dy / np.sqrt(running_var + eps), None
 
 
-@wrong("frozen_batch_norm_backward", "That for weight should be None")
+@wrong("frozen_batch_norm_backward", "dweight should be None")
 def _(dy, x, weight, running_var, eps=1e-5):
     scale = 1 / np.sqrt(running_var + eps)
     return dy * weight * scale, (dy * x * scale).sum(axis=(0, 1, 2))
