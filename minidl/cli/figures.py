@@ -12,11 +12,16 @@ __all__ = ["check_figures", "check_folder", "check_weights_file", "save_figures"
 
 
 def check_figures(options: argparse.Namespace) -> None:
-    """Raise FileNotFoundError now if the file that --json or --csv names can't be written later."""
+    """Raise an error now if the file that --json or --csv names can't be written later.
+
+    FileNotFoundError for want of its folder, ArgumentError if it is a folder itself.
+    """
     for name in ("json", "csv"):
         path: Path | None = getattr(options, name, None)
         if path is not None:
             check_folder(path)
+            if path.is_dir():
+                raise ArgumentError(f"--{name} expected a file, and {path} is a folder")
 
 
 def check_folder(path: Path) -> None:
