@@ -35,11 +35,11 @@ def check_folder(path: Path) -> None:
 def check_weights_file(path: Path) -> None:
     """Raise an error now if weights can't be written there later, in minidl's own format."""
     check_folder(path)
-    if path.is_dir() or path.suffix.lower() not in (".h5", ".hdf5"):
+    ours = path.suffix.lower() in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
+    if path.is_dir() or not ours:
         what = "a folder" if path.is_dir() else path
-        raise ArgumentError(
-            f"--output expected a file of weights, such as {path.stem}.h5, got {what}"
-        )
+        stem = path.stem.removesuffix(".weights")
+        raise ArgumentError(f"--output expected a file of weights, such as {stem}.h5, got {what}")
 
 
 def save_figures(options: argparse.Namespace, content: dict[str, Any]) -> None:
