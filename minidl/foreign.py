@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from minidl.errors import CallError, MissingAttributeError
 
-__all__ = ["Advising", "Count", "advice", "advised", "check_names", "missing"]
+__all__ = ["Advising", "Count", "advice", "advised", "check_names", "check_places", "missing"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,6 +77,8 @@ ARGUMENTS: dict[str, tuple[str, ...] | str] = {
     "num": ("num_embeddings",),
     "shape": ("normalized_shape", "size"),
 }
+# What is told of an op whose settings came by place, where their meaning isn't PyTorch's, too
+BY_NAME = {"split": f"{ARGUMENTS['split_size_or_sections']}, and axis="}
 
 _OPERATORS = {
     "add": "+", "sub": "-", "subtract": "-", "mul": "*", "multiply": "*", "div": "/", "divide": "/",
@@ -192,6 +194,19 @@ def check_names(who: str, parameters: Mapping[str, Any], given: Iterable[str]) -
             raise CallError(
                 f"{who} got an unexpected keyword argument {name!r}: {advice(name, own, who)}"
             ) from None
+
+
+def check_places(who: str, parameters: Mapping[str, Any], given: int) -> None:
+    """Raise a CallError that tells what to name, if more arguments come by place than there are."""
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        return
+    places = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+    named = [f"{n}=" for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
+    if given > len(places) and named:
+        raise CallError(
+            f"{who} takes {', '.join(places)} by place, got {given} arguments: "
+            + BY_NAME.get(who, f"give {', '.join(named)} by name")
+        ) from None
 
 
 def missing(who: str, name: str, table: Mapping[str, str]) -> AttributeError:

@@ -66,6 +66,7 @@ def test_train_then_test(picture):
         (["old.png", "-o", "new.jpg"], "--output expected a .png file"),
         (["--train", ".", "--weights", "x.h5"], "--weights goes with PICTURE or --test"),
         (["--train", ".", "-o", "x.safetensors"], "expected a file of weights, such as x.h5"),
+        (["--train", ".", "-o", "x.weights.h5"], "expected a file of weights, such as x.h5"),
         (["--train", ".", "-o", "empty"], "expected a file of weights"),
         (["--test", "empty"], "no picture in the folder empty"),
         (["old.png", "--weights", "old.png"], "old.png"),

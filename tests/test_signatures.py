@@ -85,6 +85,13 @@ def test_what_reads_as_something_else_is_a_type_error(number):
         CALLS[number]()
 
 
+def test_settings_by_place_are_told_by_name():
+    with pytest.raises(errors.CallError, match=r"split takes x by place, got 2 .*: use sections="):
+        X.split(3, axis=1)
+    with pytest.raises(errors.CallError, match=r"var takes x, axis by place, got 3 .* give corr"):
+        X.var(0, True)
+
+
 @pytest.mark.parametrize("axes", [(0, 1), (0, -1), (-2, 1), (-2, -1)])
 def test_a_transposition_that_swaps_nothing(axes):
     """NumPy leaves a matrix as it is; PyTorch swaps its axes."""

@@ -1,13 +1,15 @@
 """The pieces that the site's hook is made of: formulas, chapters, links, what a page loads."""
 
 import importlib.util
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-HOOKS = Path(__file__).resolve().parents[1] / "docs" / "hooks"
+ROOT = Path(__file__).resolve().parents[1]
+HOOKS = ROOT / "docs" / "hooks"
 
 
 def module(name):
@@ -134,6 +136,22 @@ def test_links_lead_to_pages_or_are_text():
     )
     assert links.on_site("[a](../benchmarks/README.md)", "data.md", pages) == "[a](benchmarking.md)"
     assert links.on_site("[a](#b) ![c](d.png)", "data.md", pages) == "[a](#b) ![c](d.png)"
+    named = "It (docs/data.md) is in `docs/data.md`, and docs/lost.md isn't."
+    assert links.on_site(named, "course/02_b.md", pages) == (
+        "It ([docs/data.md](../data.md)) is in `docs/data.md`, and docs/lost.md isn't."
+    )
+
+
+def test_links_lead_to_files_in_the_repository():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"]
+    pages += [*ROOT.glob("course/*.md"), *ROOT.glob("course/*.py")]
+    lost = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([\w./-]+\.\w+)[#)]", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert lost == []
 
 
 def test_what_a_page_loads_from_elsewhere_is_found():

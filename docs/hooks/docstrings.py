@@ -6,6 +6,7 @@ from griffe import Extension
 
 # A line that begins with an argument's name and a colon, or with what a call returns or raises.
 OPENING = re.compile(r"^(?:[a-z_][\w*]*(?:, [a-z_*]\w*)*: |Returns? |Raises? |Shapes?: |Source)")
+PAGE = re.compile(r"docs/(\w+\.md)")  # which becomes a link, from a page of the API
 MARKS = re.compile(r"(?=[*_\[\]<>#|~])")
 
 
@@ -40,4 +41,5 @@ def as_markdown(text: str) -> str:
 def escaped(text: str) -> str:
     """Return a text with Markdown's marks escaped, but for code spans and indented blocks."""
     parts = re.split(r"(`[^`]*`|(?:^ {4}.*(?:\n|$))+)", text, flags=re.M)
-    return "".join(part if i % 2 else MARKS.sub(r"\\", part) for i, part in enumerate(parts))
+    parts[::2] = [PAGE.sub(r"[\g<0>](../\1)", MARKS.sub(r"\\", part)) for part in parts[::2]]
+    return "".join(parts)

@@ -11,7 +11,7 @@ from minidl.autograd.samples import Draw, ErrorInput, Sample
 from minidl.autograd.tensor import Tensor, ops
 from minidl.autograd.watched import plain, shown
 from minidl.errors import DTypeError
-from minidl.foreign import check_names
+from minidl.foreign import check_names, check_places
 from minidl.recording import here
 
 __all__ = ["Op", "check_arrays", "composite"]
@@ -81,6 +81,7 @@ class Op:
             return self.function(*inputs, **settings)
         except TypeError:
             check_names(self.name, self.__signature__.parameters, settings)
+            check_places(self.name, self.__signature__.parameters, len(inputs))
             raise
 
     def _told(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """`minidl bench --compare A B`, and the reading of what `minidl bench --json` made."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ __all__ = ["WRONG", "read", "refused", "render"]
 
 WRONG = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 NONE = "-"
+SHORTEST, LONGEST = 1e-9, 1e9  # ms that a step can take
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -46,8 +46,10 @@ def _what_is_wrong(result: dict[str, Any]) -> str:
     head(result)
     rows = result["rows"]
     times = [ms for row in rows for ms in (row["ms"], *row.get("quartiles_ms", ()))]
-    if not all(math.isfinite(ms) and ms > 0 for ms in times):
+    if not all(SHORTEST < ms < LONGEST for ms in times):
         return "a time is no number above 0"
+    if not all(isinstance(row["side"], str) for row in rows):
+        return "a side is no name"
     if not any(speed(rows, task, MINIDL) for task in TASKS):
         return f"it has no row of {MINIDL}"
     return ""
@@ -58,7 +60,8 @@ def _sentence(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, KeyError):
         return f"it has no {error}"
-    return "it is no JSON" if isinstance(error, ValueError) else "it is JSON of another form"
+    unread = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+    return "it is no JSON" if unread else "it is JSON of another form"
 
 
 def render(first: Path, second: Path) -> str:

@@ -109,7 +109,7 @@ def _bars(results: Mapping[str, Result], task: str) -> list[Bar]:
 def _spread(rows: Sequence[Mapping[str, Any]], task: str, side: str) -> tuple[float, float]:
     """Return the lowest and the highest quartile of any round, in items a second."""
     own = [row for row in rows if (row["side"], row["task"]) == (side, task)]
-    times = [ms for row in own for ms in row.get("quartiles_ms", (row["ms"],))]
+    times = [ms for row in own for ms in row.get("quartiles_ms") or (row["ms"],)]
     return TASKS[task][1] / max(times) * 1e3, TASKS[task][1] / min(times) * 1e3
 
 

@@ -12,11 +12,16 @@ __all__ = ["check_figures", "check_folder", "check_weights_file", "save_figures"
 
 
 def check_figures(options: argparse.Namespace) -> None:
-    """Raise FileNotFoundError now if the file that --json or --csv names can't be written later."""
+    """Raise an error now if the file that --json or --csv names can't be written later.
+
+    FileNotFoundError for want of its folder, ArgumentError if it is a folder itself.
+    """
     for name in ("json", "csv"):
         path: Path | None = getattr(options, name, None)
         if path is not None:
             check_folder(path)
+            if path.is_dir():
+                raise ArgumentError(f"--{name} expected a file, and {path} is a folder")
 
 
 def check_folder(path: Path) -> None:
@@ -30,11 +35,11 @@ def check_folder(path: Path) -> None:
 def check_weights_file(path: Path) -> None:
     """Raise an error now if weights can't be written there later, in minidl's own format."""
     check_folder(path)
-    if path.is_dir() or path.suffix.lower() not in (".h5", ".hdf5"):
+    ours = path.suffix.lower() in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
+    if path.is_dir() or not ours:
         what = "a folder" if path.is_dir() else path
-        raise ArgumentError(
-            f"--output expected a file of weights, such as {path.stem}.h5, got {what}"
-        )
+        stem = path.stem.removesuffix(".weights")
+        raise ArgumentError(f"--output expected a file of weights, such as {stem}.h5, got {what}")
 
 
 def save_figures(options: argparse.Namespace, content: dict[str, Any]) -> None:

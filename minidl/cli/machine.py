@@ -8,11 +8,14 @@ from typing import Any
 
 import minidl as md
 from minidl.cli.arguments import whole
+from minidl.cli.figures import check_figures
+from minidl.errors import ArgumentError
 from minidl.text import table
 
 __all__ = ["add_machine"]
 
 STDOUT = Path("-")
+PAGE = Path("bench.html")
 
 
 def add_machine(commands: Any) -> None:
@@ -74,7 +77,7 @@ def _add_bench(commands: Any) -> None:
         help="measure nothing: a page of any number of files that --json made",
     )  # fmt: skip
     bench.add_argument(
-        "-o", "--output", type=Path, default=Path("bench.html"), metavar="FILE",
+        "-o", "--output", type=Path, metavar="FILE",
         help="where --page writes it (default: bench.html)",
     )  # fmt: skip
     bench.add_argument(
@@ -125,17 +128,30 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _check_bench(options: argparse.Namespace) -> None:
+    """Raise ArgumentError for options that don't go together, before anything is measured."""
+    if options.output and not options.page:
+        raise ArgumentError("-o tells where --page writes: give --page FILE ..., or leave -o out")
+    if options.distributed and (options.page or options.compare):
+        raise ArgumentError("--distributed measures, --page and --compare only read: give one")
+    if options.page and (options.output or PAGE).resolve() in [f.resolve() for f in options.page]:
+        raise ArgumentError(f"the page would replace {options.output}, which it reads: rename one")
+    if options.json != STDOUT:
+        check_figures(options)
+
+
 def _bench(options: argparse.Namespace) -> int:
     from minidl.bench import machines, scaling, short
     from minidl.io.plain_json import save_json, to_json
 
+    _check_bench(options)
     if options.compare:
         print(machines.render(*options.compare))
         return 0
     if options.page:
         from minidl.bench.page import page
 
-        print(page(options.page, options.output))
+        print(page(options.page, options.output or PAGE))
         return 0
     md.set_num_threads(options.threads)  # refuses now what the measuring processes would refuse
 

@@ -16,6 +16,7 @@ from minidl.nn import Module
 __all__ = ["format_of", "save_weights", "write_layers"]
 
 FORMS = ("minidl", "keras", "safetensors")
+SUFFIXES = {".safetensors": "safetensors", ".weights.h5": "keras"}  # which their readers go by
 
 
 def save_weights(
@@ -34,8 +35,7 @@ def save_weights(
     input_shape: as in `load_weights`; only PyTorch's files need it.
     Raises ArgumentError for another format or compression, and for a path that ends in another
     format's suffix; StateError for arrays that can't be stored, or whose order in PyTorch isn't
-    known, and
-    OSError where the system refuses; either way an old file at `path` is left as it was.
+    known, and OSError where the system refuses; either way an old file at `path` is left as it was.
     """
     check_module(model, "save_weights")
     if format not in FORMS:
@@ -45,11 +45,7 @@ def save_weights(
             'save_weights: compression is None or, for format "minidl", "gzip", '
             f"got {compression!r}"
         )
-    if os.fspath(path).endswith(".safetensors") and format != "safetensors":
-        raise ArgumentError(
-            f"save_weights: {os.fspath(path)} would hold another format than its name says: give "
-            'format="safetensors", or a name that ends in .h5'
-        )
+    _check_suffix(os.fspath(path), format)
     flow = follow(model, input_shape) if format == "safetensors" else None
     layers = layers_of(model, flow)
     unknown = [what for layer in layers if (what := unknown_order(layer, layer.arrays)) is not None]
@@ -57,6 +53,17 @@ def save_weights(
         otherwise = 'save minidl\'s own format, format="minidl"'
         raise StateError(f"save_weights: {unordered(unknown, 'PyTorch flattens', flow, otherwise)}")
     write_layers(layers, path, format, model, compression)
+
+
+def _check_suffix(name: str, format: str) -> None:
+    """Raise ArgumentError if a name ends as the files of another format do."""
+    for suffix, theirs in SUFFIXES.items():
+        if name.endswith(suffix) and format != theirs:
+            raise ArgumentError(
+                f"save_weights: {name} would hold another format than its name says: give "
+                f'format="{theirs}", or a name that ends in .h5'
+                + (" and not in .weights.h5" if theirs == "keras" else "")
+            )
 
 
 def write_layers(

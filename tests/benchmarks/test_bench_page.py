@@ -92,6 +92,9 @@ def changed(**more):
         changed(machine={"versions": {}}),
         changed(rows=[{**result(1.0)["rows"][0], "quartiles_ms": [0.0, 1.0]}]),
         changed(rows=[{**result(1.0)["rows"][0], "quartiles_ms": 3}]),
+        changed(rows=[{**result(1.0)["rows"][0], "ms": 10**400}]),
+        changed(rows=[{**result(1.0)["rows"][0], "ms": 1e-320}]),
+        changed(rows=[*result(1.0)["rows"], {**result(1.0)["rows"][0], "side": ["minidl"]}]),
         changed(rows=[{**result(1.0)["rows"][0], "others": "many"}]),
         changed(rows=[{"side": "minidl", "task": "step", "ms": 1.0}]),
     ],
@@ -103,6 +106,32 @@ def test_one_bad_file_is_one_error(tmp_path, content):
     assert done.err.startswith(f"minidl bench: {bad} holds no figures of `minidl bench` (")
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "page.html").exists()
+
+
+def test_rounds_without_quartiles_have_their_times(tmp_path):
+    without = result(1.0)
+    for row in without["rows"]:
+        row["quartiles_ms"] = []
+    low, width = re.findall(r"left:([\d.]+)%;\s*width:([\d.]+)%", paged(tmp_path, without))[0]
+    assert (float(low), float(width)) == pytest.approx((50, 50), abs=0.02)  # 0.75 to 1.5 ms
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_measured(tmp_path):
+    a = written(tmp_path / "a.json", result(1.0))
+    text = a.read_text()
+    for options, told in [
+        (("--json", tmp_path / "nowhere" / "b.json"), "there is no folder"),
+        (("--json", tmp_path), "expected a file"),
+        (("-o", tmp_path / "page.html"), "-o tells where --page writes"),
+        (("--compare", a, a, "-o", tmp_path / "page.html"), "-o tells where --page writes"),
+        (("--page", a, "-o", a), "which it reads"),
+        (("--page", a, "--distributed"), "--distributed measures"),
+    ]:
+        done = minidl("bench", *options)
+        assert (done.status, done.out) == (2, "")
+        assert told in done.err
+        assert len(done.err.splitlines()) == 1
+    assert a.read_text() == text
 
 
 def test_the_page_is_not_made_beside_a_measurement(tmp_path):

@@ -173,6 +173,9 @@ def test_an_answer_that_writes_to_its_arguments_is_told():
         call(answer, np.ones(3), np.ones(3))
     x = np.ones(3)
     assert call(lambda x: x + 1, x).tolist() == [2, 2, 2]
+    words = np.array(["a", "b"])
+    assert call(list, words) == ["a", "b"]
+    assert call(list, words.astype(object)) == ["a", "b"]
 
 
 def test_parts():

@@ -380,3 +380,13 @@ def test_other_compressions(tmp_path, wrong):
     with pytest.raises(ArgumentError, match="compression is None or"):
         save_weights(a_net(), tmp_path / "w.weights.h5", format="keras", compression="gzip")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("w.safetensors", "safetensors"), ("w.weights.h5", "keras")]
+)
+def test_a_name_of_another_format_is_refused(tmp_path, name, theirs):
+    with pytest.raises(ArgumentError, match=f'give format="{theirs}", or a name that ends in .h5'):
+        save_weights(a_net(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    save_weights(a_net(), tmp_path / "weights.h5")
