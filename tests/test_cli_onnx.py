@@ -82,3 +82,67 @@ def test_a_network_that_scores_no_classes(here):
     told = minidl("predict", "pets/ant", "--weights", "net.onnx", "--pixels", "unit")
     assert told.status == 2
     assert "has no layer that scores classes" in told.err
+
+
+def test_inspect_and_convert(here):
+    told = minidl("inspect", "net.onnx")
+    assert told.status == 0, told.err
+    assert "3 x 3 x 3 x 8" in told.out  # (kh, kw, in, out)
+    done = minidl("convert", "net.onnx", "net.h5")
+    assert done.status == 0, done.err
+    before, after = (models.load(name).state_dict() for name in ("net.onnx", "net.h5"))
+    assert {n: a.tobytes() for n, a in before.items()} == {n: a.tobytes() for n, a in after.items()}
+
+
+def test_a_file_that_breaks_off(here):
+    whole = (here / "net.onnx").read_bytes()
+    (here / "net.onnx").write_bytes(whole[: len(whole) // 2])
+    told = minidl("summary", "net.onnx")
+    assert told.status == 2
+    assert "begins as an ONNX file and breaks off" in told.err
+
+
+def test_a_description_holds_no_weights(here):
+    (here / "net.prototxt").write_text(
+        'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" '
+        "convolution_param { num_output: 2 kernel_size: 3 } }"
+    )
+    for command in (["inspect", "net.prototxt"], ["convert", "net.prototxt", "net.h5"]):
+        told = minidl(*command)
+        assert told.status == 2
+        assert "holds no weights" in told.err
+
+
+def test_finetune_what_ends_in_relu_as_squeezenet_does(here):
+    """The new head's scores may be negative; what was saved makes the same network."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        writing.node("Conv", ["x", "conv.weight"], ["a"], strides=[2, 2]),
+        writing.node("Relu", ["a"], ["b"]),
+        writing.node("MaxPool", ["b"], ["p"], kernel_shape=[2, 2]),
+        writing.node("Conv", ["p", "last.weight"], ["c"]),
+        writing.node("Relu", ["c"], ["d"]),
+        writing.node("GlobalAveragePool", ["d"], ["e"]),
+        writing.node("Flatten", ["e"], ["y"]),
+    ]
+    shapes = {"conv.weight": (8, 3, 3, 3), "last.weight": (3, 8, 1, 1)}
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    content = writing.model(nodes, {"x": ("n", 3, 16, 16)}, {"y": ("n", 3)}, arrays)
+    (here / "net.onnx").write_bytes(content)
+    run = ["--pixels", "signed", "--epochs", 1, "--lr", 0.01, "--no-scratch", "-o", "out"]
+    done = minidl("finetune", "net.onnx", "pets", *run)
+    assert done.status == 0, done.err
+    x = rng.normal(size=(8, 16, 16, 3)).astype(np.float32)
+    assert (models.load(here / "out" / "weights.h5").eval()(x).data < 0).any()
+
+
+def test_summary_where_the_file_tells_no_channels(here):
+    nodes = [writing.node("Relu", ["x"], ["y"])]
+    (here / "net.onnx").write_bytes(writing.model(nodes, {"x": ("n", "c", 8, 8)}, {"y": None}))
+    told = minidl("summary", "net.onnx")
+    assert told.status == 2
+    assert "give an input_shape" in told.err
+    (here / "net.onnx").write_bytes(writing.model(nodes, {"x": ("n", 3, 8, 8)}, {"y": None}))
+    told = minidl("summary", "net.onnx")  # no layer of it takes images
+    assert told.status == 0, told.err

@@ -170,12 +170,12 @@ def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarr
     layers = [module for module in model.modules() if next(module.children(), None) is None]
     first = next((layer for layer in layers if isinstance(layer, IMAGE_LAYERS)), None)
     if input_shape is None:
-        if not isinstance(model, Network):
+        if not isinstance(model, Network) or not model.input_shape:
             raise ArgumentError(
                 f"summary: give an input_shape, such as (1, 224, 224, 3): a {type(model).__name__} "
                 "doesn't tell its own"
             )
-        input_shape = model.input_shape
+        input_shape = (1, *model.input_shape)
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
     if not shape or not all(is_whole(n) and n > 0 for n in shape):
         raise ArgumentError(

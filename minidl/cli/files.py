@@ -25,7 +25,8 @@ def _add_convert(commands: Any) -> None:
         description="Write the weights of one file in another format: minidl's HDF5 (.h5), Keras\n"
         "3's (.weights.h5) or safetensors with PyTorch's names and layouts\n"
         "(.safetensors), or the whole network they are of as ONNX (.onnx). The source\n"
-        "may be any of the first three, a Keras .h5 or .keras file, or a checkpoint.",
+        "may be any of the first three, a Keras .h5 or .keras file, a checkpoint, an .onnx\n"
+        "or a .caffemodel.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl convert weights.h5 weights.safetensors\n"
@@ -52,8 +53,10 @@ def _add_inspect(commands: Any) -> None:
         help="show what a file of weights, a checkpoint or a detection set holds",
         description="Show what a file of weights or a checkpoint holds: minidl's, Keras's (.h5,\n"
         ".weights.h5, .keras) or safetensors. All of it is read, and checksums are\n"
-        "verified. Of a detection set (Pascal VOC, COCO, YOLO, CSV, or minidl's HDF5) it\n"
-        "shows images, boxes and classes, sizes, and how much boxes overlap.",
+        "verified. Of a network (.onnx, .caffemodel) it shows the weights as\n"
+        "minidl names and turns them. Of a detection set (Pascal VOC, COCO, YOLO, CSV, or\n"
+        "minidl's HDF5) it shows images, boxes and classes, sizes, and how much boxes\n"
+        "overlap.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl inspect weights.h5\n"
@@ -97,13 +100,15 @@ def _convert(options: argparse.Namespace) -> int:
         raise ArgumentError("--layout is for a target that ends in .onnx")
     from minidl import models
     from minidl.io.convert import convert
+    from minidl.io.identify import WHOLE, identify
     from minidl.io.layers import layers_of
     from minidl.io.save import format_of
     from minidl.io.weights import names_architecture
 
     form = format_of(options.target)
-    own = options.model is None and form == "safetensors" and names_architecture(options.source)
-    if own:  # whose features are ordered as only the network tells
+    own = form == "safetensors" and names_architecture(options.source)
+    if options.model is None and (own or identify(options.source) in WHOLE):
+        # whose features are ordered as only the network tells
         model: Any = models.load(options.source)
         md.save_weights(model, options.target, form)
         layers = layers_of(model)
@@ -137,6 +142,7 @@ def _lost(source: Path, target: Path) -> str:
 
 def _inspect(options: argparse.Namespace) -> int:
     from minidl.data.detection.telling import describe, is_detection
+    from minidl.io.identify import WHOLE, identify
     from minidl.io.report import inspect
 
     if is_detection(options.file):
@@ -146,5 +152,17 @@ def _inspect(options: argparse.Namespace) -> int:
             f"{options.file} is no detection set, which images= and classes= are for"
         )
     else:
-        print(inspect(options.file))
+        of_network = identify(options.file) in WHOLE
+        print(_inspect_network(options.file) if of_network else inspect(options.file))
     return 0
+
+
+def _inspect_network(file: Path) -> Any:
+    """What the network in a file of ONNX or Caffe's holds, as minidl names and turns it."""
+    from minidl import models
+    from minidl.io.identify import identify
+    from minidl.io.layers import layers_of
+    from minidl.io.report import Report
+
+    facts = {"file": str(file), "size": f"{file.stat().st_size:,} bytes", "kind": identify(file)}
+    return Report(facts | {"layouts": "minidl's"}, layers_of(models.load(file)))

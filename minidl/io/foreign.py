@@ -16,7 +16,16 @@ from minidl.io import keras
 from minidl.io.expression import Expression, Roots
 from minidl.io.expression import layer as layer_of
 from minidl.io.guarded import MAX_BYTES, check_max_bytes
-from minidl.io.identify import HDF5, KERAS, MINIDL, ONNX, SAFETENSORS, identify
+from minidl.io.identify import (
+    CAFFE,
+    HDF5,
+    KERAS,
+    MINIDL,
+    ONNX,
+    PROTOTXT,
+    SAFETENSORS,
+    identify,
+)
 from minidl.io.isolated import Listing, read_isolated
 from minidl.io.keras_config import layer_configs
 from minidl.io.keras_graph import in_graph
@@ -26,6 +35,11 @@ from minidl.io.weights import read_layers
 
 __all__ = ["Found", "read_file"]
 
+NETWORKS = {
+    ONNX: "an ONNX file, which holds a network together with its weights",
+    CAFFE: "a .caffemodel, which holds a network of Caffe's together with its weights",
+    PROTOTXT: "a .prototxt, which describes a network of Caffe's and holds no weights",
+}
 MAX_CONFIG = 2**26  # bytes of a Keras model's configuration
 DAMAGE = (
     zipfile.BadZipFile,
@@ -85,11 +99,8 @@ def _read(path: str | os.PathLike[str], max_bytes: int) -> Found:
     kind = identify(path)
     if kind == MINIDL:
         return Found(read_layers(path, max_bytes), False, "minidl")
-    if kind == ONNX:
-        raise FileFormatError(
-            f"{os.fspath(path)}: an ONNX file, which holds a network together with its weights: "
-            "models.load(path) makes it"
-        )
+    if kind in NETWORKS:
+        raise FileFormatError(f"{os.fspath(path)}: {NETWORKS[kind]}: models.load(path) makes it")
     if kind == SAFETENSORS:
         arrays = read_arrays(path, max_bytes)
         if keras.has_names(arrays):

@@ -12,10 +12,21 @@ from minidl.io.guarded import check_file
 from minidl.io.protobuf import BYTES, VARINT, outline
 from minidl.io.sealed import is_sealed
 
-__all__ = ["CAFFE", "HDF5", "KERAS", "MINIDL", "ONNX", "PROTOTXT", "SAFETENSORS", "identify"]
+__all__ = [
+    "CAFFE",
+    "HDF5",
+    "KERAS",
+    "MINIDL",
+    "ONNX",
+    "PROTOTXT",
+    "SAFETENSORS",
+    "WHOLE",
+    "identify",
+]
 
 MINIDL, HDF5, KERAS, SAFETENSORS = "minidl", "HDF5", "Keras archive", "safetensors"
 ONNX, CAFFE, PROTOTXT = "ONNX", "a network of Caffe's (.caffemodel)", "a .prototxt of Caffe's"
+WHOLE = (ONNX, CAFFE)  # a network together with its weights
 BEGINNING = 2**16  # bytes of a text that are looked at
 
 ONNX_FIELDS = {
@@ -121,4 +132,7 @@ def _other(start: bytes) -> str:
         return PICKLE
     if start.startswith(b"\x93NUMPY"):
         return "NumPy's .npy: read it with np.load, and assign it to a parameter's .data"
+    if start[:1] == b"\x08" and start[1:2] < b"\x20" and start[2:3] in (b"\x12", b"\x3a"):
+        # ir_version, and then who wrote it or the graph
+        return "what begins as an ONNX file and breaks off, or is damaged: copy it again"
     return f"one starting with {start[:16]!r}"

@@ -87,7 +87,7 @@ def _own_facts(path: str | os.PathLike[str], max_bytes: int) -> dict[str, str]:
             architecture = file.attribute("architecture", of=under)
             if architecture is not None:
                 arguments = json.loads(str(file.attribute("arguments", of=under)))
-                given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+                given = ", ".join(f"{name}={value!r:.80}" for name, value in arguments.items())
                 facts["architecture"] = f"models.{architecture}({given})"
         if "document" in datasets:
             held = json.loads(read_verified(file, "document").tobytes())["holds"]

@@ -69,7 +69,8 @@ class Imported(Network):
         super().replace_head(num_classes)
         if isinstance(self.classifier, GraphModule):
             _reshape_scores(self.classifier, self.scoring_layer, before, num_classes)
-        self.ending = None
+        scoring: Any = dict(self.named_modules())[self.scoring_layer]
+        self.ending = scoring.activation = None  # scores may be negative, unlike SqueezeNet's
         return self
 
 

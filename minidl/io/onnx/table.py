@@ -162,7 +162,8 @@ def check_node(node: Node, opset: int, where: str) -> tuple[Operator, Call, dict
         call.refuse(REFUSED[node.op])
     if node.op not in OPERATORS:
         near = NEAREST.get(node.op) or ", ".join(get_close_matches(node.op, OPERATORS, n=2))
-        call.refuse(f"minidl doesn't have it; the nearest that it has is {near or 'none'}")
+        nearest = f"; the nearest that it has is {near}" if near else ", nor one of a similar name"
+        call.refuse(f"minidl doesn't have it{nearest}")
     found = OPERATORS[node.op]
     count = len(node.inputs)
     absent = "" in (node.inputs if found.most is None else node.inputs[: found.needed])
