@@ -24,30 +24,32 @@ class Flight:
         self._rank, self._size = first.Get_rank(), first.Get_size()
         self.result: np.ndarray = next(iter(sums.values()))
         self._edges = bounds(len(self.result), self._size)
-        self._nodes: dict[Node, np.ndarray] = {}
+        self._stretch = slice(*self._edges[self._rank : self._rank + 2])
         self._requests = self._exchange(first, bounds(parts, self._size), sums)
         self._last: Any = None
 
     def _exchange(self, comm: Any, ranks: list[int], sums: Any) -> list[Any]:
-        """Begin to get this rank's stretch of every node that any rank has summed."""
+        """Begin to get this rank's stretch of every node that another rank has summed."""
         held = [list(nodes_within(*pair, self._whole)) for pair in itertools.pairwise(ranks)]
         own, edges, size = held[self._rank], self._edges, self.result.itemsize
-        length = edges[self._rank + 1] - edges[self._rank]
+        mine = self._stretch
         lengths = [(b - a) * size for a, b in itertools.pairwise(edges)]
+        lengths[self._rank] = 0
+        self._nodes = {node: sums[node][mine] for node in own}
         starts = [a * size for a in edges[:-1]]
         requests = []
         for turn in range(max(map(len, held))):
-            senders = [rank for rank, nodes in enumerate(held) if turn < len(nodes)]
-            taken = np.empty((len(senders), length), self.result.dtype)
-            counts = [length * size * (rank in senders) for rank in range(self._size)]
+            others = [r for r, nodes in enumerate(held) if turn < len(nodes) and r != self._rank]
+            taken = np.empty((len(others), mine.stop - mine.start), self.result.dtype)
+            counts = [taken[:1].nbytes * (rank in others) for rank in range(self._size)]
             places = [sum(counts[:rank]) for rank in range(self._size)]
-            sends = self._rank in senders
+            sends = turn < len(own)
             given = sums[own[turn]] if sends else self.result[:0]
             sent = [as_bytes(given), lengths if sends else [0] * self._size, starts, self._mpi.BYTE]
             requests.append(
                 comm.Ialltoallv(sent, [as_bytes(taken), counts, places, self._mpi.BYTE])
             )
-            self._nodes |= {held[rank][turn]: taken[i] for i, rank in enumerate(senders)}
+            self._nodes |= {held[rank][turn]: taken[i] for i, rank in enumerate(others)}
         return requests
 
     def arrived(self) -> bool:
@@ -59,7 +61,8 @@ class Flight:
     def turn(self) -> None:
         """Add up this rank's stretch, and begin the second half."""
         edges, size = self._edges, self.result.itemsize
-        self.result[edges[self._rank] : edges[self._rank + 1]] = total(self._nodes, self._whole)
+        left, right = (total(self._nodes, half) for half in self._whole.halves())
+        np.add(left, right, out=self.result[self._stretch])  # which may be one of them
         self._nodes = {}
         counts = [(b - a) * size for a, b in itertools.pairwise(edges)]
         placed = [as_bytes(self.result), counts, [a * size for a in edges[:-1]], self._mpi.BYTE]

@@ -51,8 +51,9 @@ def total(sums: dict[Node, np.ndarray], node: Node) -> np.ndarray:
 
 
 class Pile:
-    """Sums parts that come one after the other, each node as soon as both of its halves are there.
+    """What is there of the sum of parts that come one after the other.
 
+    A node is summed as soon as both of its halves are there.
     count: of all parts, those that come elsewhere included.
     `sums` holds what isn't added yet; log2(count) arrays at most, where all parts come here.
     """
@@ -69,12 +70,14 @@ class Pile:
             self._note(left)
             self._note(right)
 
-    def add(self, part: int, array: np.ndarray) -> None:
-        """Take the array of a part, which becomes the pile's."""
-        node = Node(part, part + 1)
+    def place(self, part: int) -> tuple[Node, list[np.ndarray]]:
+        """Return the node that is complete with a part, and the arrays that it is added to.
+
+        These are of left halves, the nearest first, and leave the pile: the sum of the part and the
+        first, then with the second and so on, is what `sums` is to hold of the node.
+        """
+        node, halves = Node(part, part + 1), []
         while node in self._above and self._above[node][0] in self.sums:
-            left, above = self._above[node]
-            found = self.sums.pop(left)
-            np.add(found, array, out=found)
-            node, array = above, found
-        self.sums[node] = array
+            left, node = self._above[node]
+            halves.append(self.sums.pop(left))
+        return node, halves

@@ -8,15 +8,14 @@ closes the connection of a process that is killed: the others know at once. One 
 
 import contextlib
 import os
-import secrets
 import selectors
 import socket
 import struct
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from minidl.distributed.connections import connected
 
 __all__ = ["Watch"]
 
@@ -25,10 +24,6 @@ SILENT = 10.0  # seconds without a message: stopped, or gone
 LAUNCHER = 2.0  # seconds for MPI's launcher to end all after a rank's death, and tell it
 IDLE = 60.0  # seconds in which a rank that others wait for has computed nothing
 LITTLE = 0.02  # of a core: what a process that waits uses
-PATIENCE = 5.0  # seconds to connect
-LOCAL = "127.0.0.1"
-TOKEN = 16  # bytes by which a rank knows another
-HELLO = struct.Struct(f"!{TOKEN}sI")  # the token, the rank
 STATE = struct.Struct("!Qd?")
 
 
@@ -78,13 +73,13 @@ class _Peer:
 class Watch:
     """Tells the others that this rank lives, and ends all where another one doesn't.
 
-    world: of which it uses `texts`, before it watches.
+    world: see `connections.connected`, which it is for.
     """
 
     def __init__(self, world: Any) -> None:
         self._rank, self._done, self._left = world.rank, 0, False
         self._parent = os.getppid()
-        self._peers = _connected(world)
+        self._peers = {rank: _Peer(each) for rank, each in connected(world).items()}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="minidl-watch")
         self._thread.start()
@@ -172,79 +167,3 @@ class Watch:
             elif behind and now - peer.since > IDLE:
                 found.append(f"rank {rank} has computed nothing for {IDLE:.0f} s: it hangs")
         return found
-
-
-def _connected(world: Any) -> dict[int, _Peer]:
-    """Return rank 0's connections to all others; on the others, the one to rank 0.
-
-    None, on all ranks, where one of them can't reach rank 0; rank 0 says so.
-    """
-    hosts, token = world.texts(socket.gethostname()), secrets.token_bytes(TOKEN)
-    local = len({*hosts}) == 1
-    if world.rank == 0:
-        with socket.create_server((LOCAL if local else "", 0), backlog=4096) as server:
-            known = [LOCAL] if local else _addresses(hosts[0])
-            offer = f"{server.getsockname()[1]} {token.hex()} {' '.join(known)}"
-            world.texts(offer)
-            found = _accepted(server, token, world.size - 1)
-    else:
-        offer = world.texts("")[0]
-        found = _reached(offer, world.rank, near=hosts[world.rank] == hosts[0])
-    able = "" if len(found) == (world.size - 1 if world.rank == 0 else 1) else "no"
-    unable = [rank for rank, text in enumerate(world.texts(able)) if text]
-    if not unable:
-        return found
-    for peer in found.values():
-        peer.connection.close()
-    if world.rank == 0:
-        print(
-            f"minidl: rank {unable[-1]} on {hosts[unable[-1]]} can't reach rank 0 on {hosts[0]} by "
-            f"TCP, port {offer.split()[0]}: a rank that is stopped won't be noticed",
-            file=sys.stderr,
-        )
-    return {}
-
-
-def _accepted(server: socket.socket, token: bytes, count: int) -> dict[int, _Peer]:
-    """Return the connections of up to so many ranks; strangers, without the token, are shut."""
-    found: dict[int, _Peer] = {}
-    end = time.monotonic() + 3 * PATIENCE
-    while len(found) < count and (left := end - time.monotonic()) > 0:
-        server.settimeout(left)
-        try:
-            connection, _ = server.accept()
-            connection.settimeout(left)
-            said, rank = HELLO.unpack(connection.recv(HELLO.size, socket.MSG_WAITALL))
-        except (OSError, struct.error):
-            continue
-        if secrets.compare_digest(said, token):
-            connection.setblocking(False)
-            found[rank] = _Peer(connection)
-        else:
-            connection.close()
-    return found
-
-
-def _reached(offer: str, rank: int, near: bool) -> dict[int, _Peer]:
-    """Return the connection to rank 0 that it has offered, if one can be made.
-
-    near: whether both are on one machine.
-    """
-    port, token, *addresses = offer.split()
-    for address in [LOCAL] if near else addresses:
-        try:
-            made = socket.create_connection((address, int(port)), PATIENCE)
-            made.sendall(HELLO.pack(bytes.fromhex(token), rank))
-        except OSError:
-            continue
-        made.setblocking(False)
-        return {0: _Peer(made)}
-    return {}
-
-
-def _addresses(host: str) -> Iterator[str]:
-    """Yield by what name and number others may know this machine."""
-    yield host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, contextlib.suppress(OSError):
-        asked.connect(("192.0.2.1", 9))  # sends nothing: it tells which address would be used
-        yield asked.getsockname()[0]

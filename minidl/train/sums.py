@@ -17,6 +17,7 @@ from minidl.recording import here
 __all__ = ["Sums"]
 
 BUCKET = 4 * 1024 * 1024  # bytes of gradients that travel together; a larger one goes alone
+PIECE = 16 * 1024  # numbers that are weighted and added at once
 
 
 class Sums:
@@ -141,16 +142,12 @@ class Sums:
 
     def _fill(self, bucket: "_Bucket", number: int, weight: float, rows: int, grads: Any) -> None:
         """Add what a shard has left to a bucket; of one that weighs nothing, 0."""
-        vector = bucket.take()
-        for t in bucket.places:
-            view, grad = bucket.view(vector, t), grads.get(t)
-            if t not in self._trained:
-                np.multiply(t.data, t.dtype.type(rows), out=view)
-            elif weight and grad is not None:
-                np.multiply(grad, t.dtype.type(weight), out=view)
-            else:
-                view[...] = 0
-        bucket.add(number, vector)
+        vector, halves = bucket.place(number)
+        for t, place in bucket.places.items():
+            found, factor = (grads.get(t), weight) if t in self._trained else (t.data, rows)
+            if found is None or (t in self._trained and not weight):
+                found = np.broadcast_to(t.dtype.type(0), t.shape)
+            _put(vector[place], found, t.dtype.type(factor), [half[place] for half in halves])
         if number == self._last:
             self._filled.add(bucket)
 
@@ -217,14 +214,36 @@ class _Bucket:
         self._spare += [each for each in self.pile.sums.values() if each is not self.result]
         self.pile = Pile(count)
 
-    def take(self) -> np.ndarray:
-        """Return an array to fill: the first of a batch is that of the result."""
-        if not self.pile.sums:
-            return self.result
-        return self._spare.pop() if self._spare else np.empty_like(self.result)
+    def place(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return the array for a shard, and those that it is to be the sum with: see `Pile.place`.
 
-    def add(self, number: int, array: np.ndarray) -> None:
-        held = [*self.pile.sums.values(), array]
-        self.pile.add(number, array)
-        kept = {id(each) for each in self.pile.sums.values()}
-        self._spare += [each for each in held if id(each) not in kept]
+        The array is the last of those; where there are none, the result for the first of a batch.
+        """
+        first = not self.pile.sums
+        node, halves = self.pile.place(number)
+        if halves:
+            array = halves[-1]
+        elif first:
+            array = self.result
+        else:
+            array = self._spare.pop() if self._spare else np.empty_like(self.result)
+        self.pile.sums[node] = array
+        self._spare += halves[:-1]
+        return array, halves
+
+
+def _put(out: np.ndarray, x: np.ndarray, factor: Any, halves: Sequence[np.ndarray]) -> None:
+    """out = x * factor, then the sum with each of `halves`, of which `out` may be the last.
+
+    Piece by piece, so that what is in between stays in the cache: memory is what this waits for.
+    """
+    x = x.reshape(-1)  # of a parameter -> (n,)
+    for at in range(0, x.size, PIECE):
+        piece = slice(at, at + PIECE)
+        if not halves:
+            np.multiply(x[piece], factor, out=out[piece])
+            continue
+        found = x[piece] * factor
+        for half in halves[:-1]:
+            np.add(half[piece], found, out=found)
+        np.add(halves[-1][piece], found, out=out[piece])

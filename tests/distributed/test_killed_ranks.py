@@ -21,6 +21,7 @@ from minidl.train import Checkpoint
 
 KILLS = int(os.environ.get("MINIDL_KILLS", "3"))
 LONGEST = 10.0 if "MINIDL_KILLS" in os.environ else 60.0  # seconds; CI's machines are shared
+START = 300.0  # seconds to come to the first checkpoint
 RUNNING = 3.0  # seconds of training in which the kill comes
 STUCK = "a rank of a stopped launcher"
 VICTIMS = ("a rank", STUCK, "rank 0", "a rank", "the launcher's child", "the launcher")
@@ -47,10 +48,15 @@ def killed(folder: Path, ranks: int, victim: str, draw: random.Random) -> float:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=environment(),
     )  # fmt: skip
-    assert waited(lambda: len(list((folder / "pids").iterdir())) == ranks, 60) < 60
+    try:
+        assert waited(lambda: len(list((folder / "pids").iterdir())) == ranks, START) < START
+        if victim == STUCK or draw.random() < 0.8:  # otherwise while it starts
+            assert waited(lambda: Checkpoint.last(folder / "run") is not None, START) < START
+    except BaseException:
+        process.terminate()  # the launcher, which ends its ranks
+        print(process.communicate(timeout=60)[0].decode())
+        raise
     started = {int(path.name): path for path in (folder / "pids").iterdir()}
-    if victim == STUCK or draw.random() < 0.8:  # otherwise while it starts
-        assert waited(lambda: Checkpoint.last(folder / "run") is not None, 60) < 60
     time.sleep(draw.uniform(0, RUNNING))
     pids = sorted(started)
     chosen = {

@@ -36,7 +36,10 @@ def test_the_order_depends_on_the_number_of_parts_alone(count, draw):
     for start, stop in pairwise(edges):
         pile = Pile(count)
         for i in range(start, stop):
-            pile.add(i, parts[i].copy())
+            node, halves = pile.place(i)
+            pile.sums[node] = parts[i].copy()
+            for half in halves:
+                pile.sums[node] = half + pile.sums[node]
         assert list(pile.sums) == list(nodes_within(start, stop, Node(0, count)))
         sums |= pile.sums
     expected = in_order(parts, 0, count)
