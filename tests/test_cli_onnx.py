@@ -108,7 +108,13 @@ def test_a_description_holds_no_weights(here):
         'layer { name: "c" type: "Convolution" bottom: "x" top: "c" '
         "convolution_param { num_output: 2 kernel_size: 3 } }"
     )
-    for command in (["inspect", "net.prototxt"], ["convert", "net.prototxt", "net.h5"]):
+    class_folders(here / "images", {"cats": 2, "dogs": 2}, size=(8, 8))
+    for command in (
+        ["inspect", "net.prototxt"], ["convert", "net.prototxt", "net.h5"],
+        ["convert", "net.prototxt", "net.onnx"], ["finetune", "net.prototxt", "images"],
+        ["predict", "images/cats", "--weights", "net.prototxt"],
+        ["find-issues", "images", "--weights", "net.prototxt"],
+    ):  # fmt: skip
         told = minidl(*command)
         assert told.status == 2
         assert "holds no weights" in told.err

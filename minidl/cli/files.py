@@ -81,10 +81,11 @@ def _add_inspect(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> int:
     """Write the network that a file is of as ONNX."""
     from minidl import models
+    from minidl.train.pretrained import trained
 
     model: Any
     if options.model is None:
-        model = models.load(options.source)
+        model = trained(options.source)
     else:
         model = models.create(options.model, weights=options.source, **options.arguments)
     md.export_onnx(model.eval(), options.target, layout=options.layout or "NHWC")

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from minidl import models
 from minidl.constants.pixels import PIXELS
 from minidl.data import DataLoader, Dataset, transforms
 from minidl.distributed.world import world
@@ -16,6 +15,7 @@ from minidl.errors import ArgumentError, FileFormatError
 from minidl.models import Network
 from minidl.nn.modes import evaluating
 from minidl.text import printable
+from minidl.train.pretrained import trained
 from minidl.train.task import TASKS
 from minidl.train.turns import joined, own_batches
 
@@ -96,7 +96,7 @@ def load_members(
         raise ArgumentError("weights= names no file: expected one or more")
     networks = []
     for file in files:
-        networks.append(models.load(file))
+        networks.append(trained(file))
         try:
             if pixels:
                 networks[-1].take_pixels(pixels)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from minidl import models
 from minidl.data import DataLoader
 from minidl.data.duplicates import find_duplicates
 from minidl.data.opening import open_parts
@@ -16,6 +15,7 @@ from minidl.data.splits import labels_of, name_of
 from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.labels import doubtful_labels, held_out_probabilities
+from minidl.train.pretrained import trained
 from minidl.train.probe import head_inputs
 from minidl.train.settings import check_paths, check_settings
 
@@ -96,7 +96,7 @@ def find_issues(
     """
     check_paths("train.find_issues", weights=weights, images=images)
     check_settings("train.find_issues", strict=strict, batch_size=batch_size, seed=seed)
-    network = models.load(weights)
+    network = trained(weights)
     parts, skipped, passed_over = open_parts(
         Path(images), network.decoded_size, file_column=file_column, label_column=label_column,
         strict=strict,

@@ -13,11 +13,12 @@ from minidl.constants.tasks import CLASSES
 from minidl.data.digits import few_digits
 from minidl.data.opening import Parts, open_for_training
 from minidl.errors import ArgumentError, StateError
+from minidl.io.identify import PROTOTXT, identify
 from minidl.models import Network
 from minidl.models.imported import Imported
 from minidl.train.settings import choice
 
-__all__ = ["opened", "pretrained"]
+__all__ = ["opened", "pretrained", "trained"]
 
 
 def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
@@ -58,6 +59,20 @@ def _few_digits() -> Parts:
     return Parts(training, validation, [], [])
 
 
+def trained(weights: str | os.PathLike[str]) -> Network:
+    """Return the network in a file, as `models.load` does, if the file holds weights.
+
+    Raises ArgumentError for a .prototxt, whose network would answer at random, and what
+    `models.load` raises.
+    """
+    if identify(weights) == PROTOTXT:
+        raise ArgumentError(
+            f"{os.fspath(weights)}: a .prototxt describes a network and holds no weights: give the "
+            ".caffemodel that goes with it"
+        )
+    return models.load(weights)
+
+
 def pretrained(
     weights: str | os.PathLike[str],
     model: str | None,
@@ -75,7 +90,7 @@ def pretrained(
     elif arguments:
         raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
     else:
-        network = models.load(weights)
+        network = trained(weights)
     if pixels is not None:
         network.take_pixels(choice("train.finetune", "pixels=", pixels, tuple(PIXELS)))
     elif network.image_format is None and isinstance(network, Imported):
