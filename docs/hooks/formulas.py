@@ -35,7 +35,7 @@ ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~", "vec": "→", "dot": "˙", "ov
 FENCES = {"pmatrix": "()", "bmatrix": "[]", "vmatrix": "||", "cases": "{ ", "aligned": "  ",
           "matrix": "  ", "align*": "  ", "align": "  "}  # fmt: skip
 # Texts keep their spaces, which mean nothing elsewhere.
-WORDS = r"(text|operatorname|mathrm|mathbf|begin|end)(\*?)\{([^}]*)\}"
+WORDS = r"(text|operatorname|mathrm|mathit|mathbf|begin|end)(\*?)\{([^}]*)\}"
 TOKEN = re.compile(rf"\\{WORDS}|\\[a-zA-Z]+|\\.|\S", re.S)
 
 
@@ -90,6 +90,9 @@ class _Reader:
                 while self.tokens[:1] == ["'"]:
                     primes += "′" if self.next() else ""
                 mark, script = "^", element("mo", primes)
+                if self.tokens[:1] == ["^"]:  # f'^2: both stand above
+                    self.next()
+                    script = f"<mrow>{script}{self.argument()}</mrow>"
             else:
                 script = self.argument()
             if mark in scripts:
@@ -169,6 +172,8 @@ class _Reader:
             return self.table(text), False
         if kind == "text":
             return element("mtext", text.replace(" ", "\N{NO-BREAK SPACE}")), False
+        if kind == "mathit":
+            return element("mi", text, ' style="font-style: italic"'), False
         if kind == "mathbf":
             return element("mi", text, ' style="font-weight: bold"'), False
         return element("mi", text, ' mathvariant="normal"'), limits
