@@ -63,7 +63,7 @@ def test_it_takes_the_same_steps(tmp_path):
     detector.train()
     step = detection_torch._step(model, len(run.loader))
     for images, targets in run.loader:
-        mine = sum(run.step(images, targets).values())
+        mine = sum(run.step((images, targets)).values())
         np.testing.assert_allclose(mine, step(detector.scaled(images), targets), rtol=5e-3)
     moved = [
         [float(np.linalg.norm(np.asarray(p.data) - was)) for p, was in zip(each, old, strict=True)]

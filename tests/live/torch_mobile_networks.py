@@ -309,7 +309,7 @@ class PlanarNorm(nn.LayerNorm):
     """Over the channels, which come first."""
 
     def forward(self, x):
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Next(nn.Module):
@@ -323,7 +323,7 @@ class Next(nn.Module):
         self.layer_scale = nn.Parameter(torch.linspace(0.3, 0.7, n)[:, None, None])
 
     def forward(self, x):
-        y = self.block[1:](self.block[0](x).movedim(1, -1)).movedim(-1, 1)
+        y = self.block[1:](self.block[0](x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x + y * self.layer_scale
 
 
