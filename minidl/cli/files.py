@@ -25,8 +25,8 @@ def _add_convert(commands: Any) -> None:
         description="Write the weights of one file in another format: minidl's HDF5 (.h5), Keras\n"
         "3's (.weights.h5) or safetensors with PyTorch's names and layouts\n"
         "(.safetensors), or the whole network they are of as ONNX (.onnx). The source\n"
-        "may be any of the first three, a Keras .h5 or .keras file, a checkpoint, an .onnx\n"
-        "or a .caffemodel.",
+        "may be any of the first three, a Keras .h5 or .keras file, a checkpoint, an\n"
+        ".onnx or a .caffemodel.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  minidl convert weights.h5 weights.safetensors\n"
