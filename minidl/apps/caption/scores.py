@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from minidl.errors import ArgumentError
 
 __all__ = ["bleu", "cider", "distinct", "likeness"]
 
+Word = TypeVar("Word", bound=Hashable)  # or its number
 Words = Sequence[str]
 MOST = 4  # words of an n-gram
 SIGMA = 6.0  # of CIDEr-D's penalty of other lengths
@@ -92,7 +94,7 @@ def likeness(captions: Sequence[Sequence[Hashable]]) -> np.ndarray:
     lengths = np.array([len(words) for words in captions])
     logs = np.zeros((len(captions), len(captions)))
     for n in range(1, MOST + 1):
-        grams = [Counter(zip(*(words[i:] for i in range(n)))) for words in captions]
+        grams = [_grams(words, n) for words in captions]
         places = {gram: place for place, gram in enumerate(dict.fromkeys(
             gram for counts in grams for gram in counts
         ))}  # fmt: skip
@@ -121,7 +123,7 @@ def _check(who: str, candidates: Sequence[Words], references: Sequence[Sequence[
             raise ArgumentError(f"{who}: caption {i} has no reference")
 
 
-def _grams(words: Words, n: int) -> Counter[tuple[str, ...]]:
+def _grams(words: Sequence[Word], n: int) -> Counter[tuple[Word, ...]]:
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
