@@ -37,7 +37,7 @@ def here(tmp_path, monkeypatch):
 def test_summary_and_draw(here):
     told = minidl("summary", "net.onnx")
     assert told.status == 0
-    assert "onnx on an input of 1 x 16 x 16 x 3" in told.out
+    assert "net on an input of 1 x 16 x 16 x 3" in told.out
     assert "conv Conv2d" in told.out
     drawn = minidl("draw", "net.onnx", "-o", "net.svg")
     assert (drawn.status, (here / "net.svg").read_text().count("Conv2d") > 0) == (0, True)

@@ -108,13 +108,19 @@ class Summary:
         shown = [row for row in self._parts if row.depth <= deepest]
         heads = ("layer", "output", "parameters", "mult-adds", "activations", "training", "time")
         seconds = self.total.seconds or 0.0
-        cells = [_cells(row, seconds) for row in shown]
-        layers = [heads, *cells, ("total", *_cells(self.total, seconds)[1:])]
+        cells = [_cells(row, self._label(row), seconds) for row in shown]
+        layers = [heads, *cells, _cells(self.total, "total", seconds)]
         kinds = ("share of", "parameters", "activations", "mult-adds", "time")
         shares = [
             (n, *(f"{share:.1%}" for share in s.values())) for n, s in self.families().items()
         ]
         return [layers, [kinds, *shares]]
+
+    def _label(self, row: Row) -> str:
+        """Return a row's name within the block that holds it, and its class, indented."""
+        holders = [b.name for b in self.blocks if row.name.startswith(f"{b.name}.")]
+        name = row.name.removeprefix(f"{max(holders, key=len)}.") if holders else row.name
+        return "  " * (row.depth - 1) + f"{name} {row.kind}".strip()
 
     def _notes(self) -> list[str]:
         milliseconds = 1e3 * (self.total.seconds or 0.0)
@@ -161,8 +167,7 @@ def summary(
 
 def title(model: Module) -> str:
     """Return what the model is called: its name among `minidl.models`, or that of its class."""
-    made = model.architecture if isinstance(model, Network) else None
-    return made[0] if made else type(model).__name__
+    return model.title if isinstance(model, Network) else type(model).__name__
 
 
 def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarray:
@@ -236,10 +241,9 @@ def _family(module: Module) -> str:
     return module.family
 
 
-def _cells(row: Row, whole: float) -> tuple[str, ...]:
-    last = row.name.rpartition(".")[2]
+def _cells(row: Row, label: str, whole: float) -> tuple[str, ...]:
     return (
-        "  " * (row.depth - 1) + f"{last} {row.kind}".strip(),
+        label,
         _shape(row.output_shape[1:]),
         f"{row.parameters:,}",
         f"{row.mult_adds:,}",

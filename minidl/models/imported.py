@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ OWN = "minidl."  # what minidl's entries of a file's metadata begin with
 ENDINGS = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax}
 BEGINNINGS = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}
 USUAL_SIZE = 224  # pixels, of a network that takes images of any size
+TITLE = re.compile(r"[\w.-]{1,100}")  # of a network: it becomes that of a folder
 
 
 class Imported(Network):
@@ -42,9 +45,11 @@ class Imported(Network):
     are `features`, and `classifier` from the last pooling or flattening on; with a new head it
     gives scores, as the networks of `minidl.models` do. Of other networks `features` is all, and
     its `inputs` and `outputs` say what they take and give.
+    title: what it is called, as the file it came from.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, title: str | None = None) -> None:
+        self._title = title
         self.features, self.ending = parts.body, parts.ending
         self.classifier = nn.Identity() if parts.head is None else parts.head
         shapes = [port.shape for port in parts.body.inputs]
@@ -54,6 +59,10 @@ class Imported(Network):
             size = (*(USUAL_SIZE if n is None else n for n in size[:2]), *size[2:])
         self.input_shape = size if None not in size else ()  # type: ignore[assignment]
         self.any_size = shape is None or None in shape[1:3] or parts.head is None
+
+    @property
+    def title(self) -> str:
+        return self._title or super().title
 
     def forward(self, *inputs: Any) -> Any:
         scores = self.unnormalized(*inputs)
@@ -93,7 +102,7 @@ def load_prototxt(
     input_shape: (H, W, C), where the description doesn't say it or another is wanted.
     Raises FileFormatError for what minidl can't read or doesn't know.
     """
-    return _of_caffe(caffe_files.read_described(path, input_shape))
+    return _of_caffe(caffe_files.read_described(path, input_shape), path)
 
 
 def load_caffe(
@@ -103,39 +112,50 @@ def load_caffe(
     max_bytes: int = MAX_BYTES,
 ) -> Imported:
     """Return the network of a .caffemodel; see `io.caffe.importing.read_caffe`."""
-    return _of_caffe(caffe_files.read_caffe(path, prototxt, input_shape, max_bytes))
+    return _of_caffe(caffe_files.read_caffe(path, prototxt, input_shape, max_bytes), path)
 
 
-def _of_caffe(found: caffe_files.Found) -> Imported:
+def _of_caffe(found: caffe_files.Found, path: str | os.PathLike[str]) -> Imported:
     """Return a network of Caffe's that knows its description, if a file of weights can hold it."""
-    model = Imported(found.parts)
+    model = Imported(found.parts, _title_of(path))
     inputs = found.parts.body.inputs
     shape = list(inputs[0].shape[1:]) if len(inputs) == 1 and inputs[0].shape else None
     if len(found.description) <= LONGEST:
-        model.architecture = "caffe", {"network": found.description, "input_shape": shape}
+        made = {"network": found.description, "input_shape": shape, "title": model.title}
+        model.architecture = "caffe", made
     return model
 
 
+def _title_of(path: str | os.PathLike[str]) -> str:
+    """Return what a network is called that is in this file."""
+    return re.sub(r"[^\w.-]", "_", Path(path).stem)[:100]
+
+
 def caffe(
-    network: str, input_shape: Sequence[int | None] | None = None, num_classes: int | None = None
+    network: str,
+    input_shape: Sequence[int | None] | None = None,
+    num_classes: int | None = None,
+    title: str | None = None,
 ) -> Imported:
     """Return a network of Caffe's with new weights.
 
     network: the text of its description.  input_shape: (H, W, C) of its one input, None for an
     axis of any length.  num_classes: of a new head; None: as described.
+    title: what it is called.
     """
-    model = Imported(caffe_files.rebuilt(network, input_shape))
-    model.architecture = "caffe", {"network": network, "input_shape": input_shape}
+    model = Imported(caffe_files.rebuilt(network, input_shape), title)
+    made = {"network": network, "input_shape": input_shape, "title": title}
+    model.architecture = "caffe", made
     return model if num_classes is None else model.replace_head(num_classes)
 
 
-def onnx(graph: str, num_classes: int | None = None) -> Imported:
+def onnx(graph: str, num_classes: int | None = None, title: str | None = None) -> Imported:
     """Return the network of an ONNX file with new weights.
 
     graph: the file's, without its weights, as files of minidl's weights hold it.
-    num_classes: of a new head; None: the file's own.
+    num_classes: of a new head; None: the file's own.  title: what it is called.
     """
-    model = rebuilt(graph, num_classes)
+    model = rebuilt(graph, num_classes, title)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
             for name, number in BEGINNINGS.items():
@@ -151,10 +171,15 @@ def onnx(graph: str, num_classes: int | None = None) -> Imported:
     return model
 
 
-def rebuilt(graph: str, num_classes: int | None = None, max_bytes: int = MAX_BYTES) -> Imported:
+def rebuilt(
+    graph: str,
+    num_classes: int | None = None,
+    title: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Imported:
     """Return the network of a graph, its weights not being known yet; see `onnx`."""
-    model = Imported(import_model(filled(graph, max_bytes)))
-    model.architecture = "onnx", {"graph": graph}
+    model = Imported(import_model(filled(graph, max_bytes)), title)
+    model.architecture = "onnx", {"graph": graph, "title": title}
     return model if num_classes is None else model.replace_head(num_classes)
 
 
@@ -167,31 +192,32 @@ def of_weights(found: Architecture, path: str | os.PathLike[str]) -> Imported:
 
     Raises FileFormatError for a graph that makes no sense.
     """
-    count = found.arguments.get("num_classes")
+    count, title = found.arguments.get("num_classes"), found.arguments.get("title")
     try:
-        if not isinstance(count, int | None):
+        named = title is None or (isinstance(title, str) and TITLE.fullmatch(title))
+        if not named or not isinstance(count, int | None):
             raise ArgumentError("its arguments are of another version")
         if count is not None and not 0 < count <= MOST_CLASSES:
             raise ArgumentError(f"{count} classes")
         with init.skipped():
             if found.name == "caffe":
-                return _caffe_again(found.arguments, count)
+                return _caffe_again(found.arguments, count, title)
             graph = found.arguments.get("graph")
             if not isinstance(graph, str):
                 raise ArgumentError("its arguments are of another version")
-            return rebuilt(graph, count, ROOM + 8 * count_numbers(path))
+            return rebuilt(graph, count, title, ROOM + 8 * count_numbers(path))
     except MinidlError as error:
         raise FileFormatError(f"{os.fspath(path)}: {error}") from error
 
 
-def _caffe_again(arguments: dict[str, Any], count: int | None) -> Imported:
+def _caffe_again(arguments: dict[str, Any], count: int | None, title: str | None) -> Imported:
     text, shape = arguments.get("network"), arguments.get("input_shape")
     axes = shape if isinstance(shape, list) else []
     if not isinstance(text, str) or not (shape is None or axes):
         raise ArgumentError("its arguments are of another version")
     if any(n is not None and not (is_whole(n) and 0 < n <= LARGEST) for n in axes):
         raise ArgumentError(f"an input of shape {axes!r:.80}")
-    return caffe(text, shape, count)
+    return caffe(text, shape, count, title)
 
 
 def load_onnx(
@@ -209,7 +235,7 @@ def load_onnx(
     found = {key: _entry(model.metadata, key, where) for key in ("image_format", "classes", "task")}
     network = _own(model, make)
     if network is None:
-        network = Imported(import_model(model))
+        network = Imported(import_model(model), _title_of(path))
         network.architecture = _architecture(network, path)
     try:
         if found["image_format"] is not None:
@@ -237,7 +263,7 @@ def _architecture(
         filled(graph, MAX_BYTES)
     except ArgumentError:
         return None
-    return "onnx", {"graph": graph}
+    return "onnx", {"graph": graph, "title": network.title}
 
 
 def _entry(metadata: Mapping[str, str], key: str, where: str) -> Any:

@@ -93,11 +93,19 @@ class Network(Module):
         layer: Any = dict(self.named_modules())[self.scoring_layer]
         if layer.activation is None:
             return
-        name, arguments = self.architecture or (self._name(), {})
+        name, arguments = self.architecture or (self.title, {})
         if "score_activation" not in arguments:
             raise ArgumentError(f"{name}: a file could not tell that the last layer has no ReLU")
         layer.activation = None
         self.architecture = (name, arguments | {"score_activation": None})
+
+    @property
+    def title(self) -> str:
+        """What it is called: the name of its function of `minidl.models`, or else of its class.
+
+        A network out of a file of ONNX or of Caffe's is called as the file.
+        """
+        return self.architecture[0] if self.architecture else type(self).__name__
 
     @property
     def scoring_layer(self) -> str:
@@ -131,8 +139,7 @@ class Network(Module):
         height, width, channels = (*self.input_shape, 0, 0, 0)[:3]
         if height != width or channels not in (1, 3):
             raise ArgumentError(
-                f"{self._name()} takes {self.input_shape}: expected square images of 1 or 3 "
-                "channels"
+                f"{self.title} takes {self.input_shape}: expected square images of 1 or 3 channels"
             )
         scale, mean, std = PIXELS[pixels]
         self.image_format = ImageFormat(height, "RGB", scale, mean[:channels], std[:channels])
@@ -150,7 +157,7 @@ class Network(Module):
     def _known_format(self) -> ImageFormat:
         if self.image_format is None:
             raise ArgumentError(
-                f"{self._name()} doesn't say what images it takes: set model.image_format to a "
+                f"{self.title} doesn't say what images it takes: set model.image_format to a "
                 "models.ImageFormat, and save it again"
             )
         return self.image_format
@@ -177,7 +184,7 @@ class Network(Module):
         if torch and sources and names and not most:
             libraries = ", ".join(source.library for source in sources)
             raise StateError(
-                f"{self._name()}: the file's names, such as {names[0]!r}, are neither minidl's nor "
+                f"{self.title}: the file's names, such as {names[0]!r}, are neither minidl's nor "
                 f"those of {libraries}: md.load_weights(model, path, prefix=..., rename=...) "
                 "shortens and translates names"
             )
@@ -196,9 +203,9 @@ class Network(Module):
         if sources:
             source, other = sources[0], self._unlike(sources[0])
             raise StateError(
-                f"{self._name()} was made with {other}, and would compute something else with "
+                f"{self.title} was made with {other}, and would compute something else with "
                 f"{source.library}'s weights, which want {dict(source.arguments)}: make it with "
-                f"these, or with models.create({self._name()!r}, weights=FILE)"
+                f"these, or with models.create({self.title!r}, weights=FILE)"
             )
         return None
 
@@ -242,7 +249,7 @@ class Network(Module):
                 hint += f", or make it with input_size={x.shape[1]}"
             height, width, _ = self.input_shape
             raise ShapeError(
-                f"{self._name()} expected images of {height}x{width} pixels, got shape {x.shape}: "
+                f"{self.title} expected images of {height}x{width} pixels, got shape {x.shape}: "
                 f"{hint}"
             )
 
@@ -255,12 +262,9 @@ class Network(Module):
     def _smallest_error(self, x: Any) -> ShapeError:
         size = self.smallest_size()
         return ShapeError(
-            f"{self._name()} needs images of at least {size}x{size} pixels, got shape {x.shape}: "
+            f"{self.title} needs images of at least {size}x{size} pixels, got shape {x.shape}: "
             "enlarge them, or take a network with fewer strides"
         )
-
-    def _name(self) -> str:
-        return self.architecture[0] if self.architecture else type(self).__name__
 
 
 def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear | nn.Conv2d]:
@@ -275,7 +279,7 @@ def _last_layer(head: Module, network: Network) -> tuple[Module, str, nn.Linear 
         layers = [found for found in layers if found[2] is runs_last]
     parent, name, last = layers[-1] if layers else (head, "", head)
     if not isinstance(last, nn.Linear | nn.Conv2d):
-        raise ArgumentError(f"{network._name()} has no layer that scores classes")
+        raise ArgumentError(f"{network.title} has no layer that scores classes")
     return parent, name, last
 
 

@@ -121,11 +121,10 @@ def finetune(
     md.manual_seed(seed)
     watch = Stopwatch()
     network, parts, name = opened(given)
-    assert network.architecture is not None
     recipe = _recipe(given, network)
     transfer = _transfer(network, parts, recipe, scratch, verbose)
     again = replace(transfer, network=copy.deepcopy(network), scratch=None)
-    folder = output or Path("runs") / f"finetune-{network.architecture[0]}-{name}"
+    folder = output or Path("runs") / f"finetune-{network.title}-{name}"
     run = Run(folder, _settings(given, network, name, recipe), watch)
     if resume:
         check_begun(run, images=[len(parts.training), len(parts.validation)])
@@ -181,11 +180,10 @@ def _settings(
     """Return what settings.json says of the run."""
     assert network.architecture is not None
     assert network.image_format is not None
-    made, made_with = network.architecture
     return {
         "command": "finetune",
-        "model": made,
-        "arguments": made_with,
+        "model": network.title,
+        "arguments": network.architecture[1],
         "weights": given["weights"] or "minidl's own, of MNIST",
         "data": str(given["images"] or name),
         "file_column": given["file_column"],
@@ -236,10 +234,9 @@ def _tell_before(
     tell: Tell, network: Network, parts: Parts, name: str, seed: int, task: str
 ) -> None:
     """Say what is trained on what."""
-    assert network.architecture is not None
     classes = parts.training.classes
     tell(
-        f"{network.architecture[0]} ({network.num_parameters:,} parameters) on {name}: "
+        f"{network.title} ({network.num_parameters:,} parameters) on {name}: "
         f"{len(parts.training):,} images to train on, {len(parts.validation):,} to validate on, "
         f"{len(classes):,} {task}; threads: {md.config.num_threads}, seed: {seed}"
     )

@@ -93,6 +93,22 @@ def test_the_table():
     assert any(line.startswith("total ") for line in lines)
 
 
+def test_layers_are_named_by_their_place_in_the_block():
+    """Also within modules that don't run themselves, where the last part would say too little."""
+
+    class Parallel(nn.Module):
+        def __init__(self):
+            self.branches = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+
+        def forward(self, x):
+            return self.branches[0](x) + self.branches[1](x)
+
+    text = str(md.summary(nn.Sequential(Parallel()), (2,)))
+    assert re.search(r"^0 Parallel ", text, re.M)
+    assert re.search(r"^  branches\.0 Linear ", text, re.M)
+    assert re.search(r"^  branches\.1 Linear ", text, re.M)
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "expected"),
     [

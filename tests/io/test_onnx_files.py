@@ -10,7 +10,7 @@ from onnx_writing import draw, model, node, one
 
 import minidl as md
 from minidl import models
-from minidl.errors import ArgumentError, FileFormatError
+from minidl.errors import ArgumentError, FileFormatError, ShapeError
 from minidl.io.onnx.importing import read_onnx
 
 # External data
@@ -98,6 +98,27 @@ def test_saved_weights_make_the_network_again(load, tmp_path):
     assert new(x).shape == (2, 4)
     assert not np.array_equal(new.features.second.weight.data, net.features.second.weight.data)
     assert "onnx" not in models.list()
+
+
+@pytest.mark.parametrize("title", ["../up", "a/b", "", 3, "x" * 101])
+def test_a_title_that_is_none(title, load, tmp_path):
+    """It becomes part of a folder's name."""
+    net, path = load(writing.classifier()), tmp_path / "w.h5"
+    net.architecture = "onnx", net.architecture[1] | {"title": title}
+    md.save_weights(net, path)
+    with pytest.raises(FileFormatError, match="arguments are of another version"):
+        models.load(path)
+
+
+def test_a_network_is_called_as_its_file(tmp_path):
+    """Also after it was saved as weights; what can't be in a folder's name is replaced."""
+    path, kept = tmp_path / "my net.v2.onnx", tmp_path / "w.h5"
+    path.write_bytes(writing.classifier())
+    net = models.load(path)
+    md.save_weights(net, kept)
+    assert net.title == models.load(kept).title == "my_net.v2"
+    with pytest.raises(ShapeError, match=r"my_net\.v2 expected images of 8x8"):
+        net(draw(1, 9, 9, 2))
 
 
 def test_a_graph_that_is_none(load):
