@@ -81,20 +81,25 @@ def _gan(options: argparse.Namespace) -> int:
     from minidl.apps.gan import train_gan
     from minidl.apps.gan.training import ALIKE
 
-    given, images, folder = _opened(options)
+    given, images, truths, folder = _opened(options)
 
     def told(row: dict[str, float]) -> None:
         print(
             f"epoch {row['epoch']:.0f}: generator {row['generator']:.3f}, discriminator "
             f"{row['discriminator']:.3f}, which is right of {row['right']:.0%}"
         )
+        if "sure" in row:
+            print(
+                f"  LeNet-5 is sure of {row['sure']:.1%} of the samples, and names {row['digits']} "
+                f"digits; Fréchet distance of its features {row['distance']:.1f}"
+            )
         if row["diversity"] < ALIKE:
             print(
                 f"  the samples are nearly all alike: their pixels vary {row['diversity']:.0%} as "
                 "much as the pictures'"
             )
 
-    train_gan(images, folder, **given, on_epoch=told)
+    train_gan(images, folder, **given, truths=truths, on_epoch=told)
     print(f"saved samples, walk.png and generator.h5 in {folder}")
     return 0
 
@@ -102,7 +107,7 @@ def _gan(options: argparse.Namespace) -> int:
 def _vae(options: argparse.Namespace) -> int:
     from minidl.apps.vae import train_vae
 
-    given, images, folder = _opened(options)
+    given, images, _, folder = _opened(options)
     if images.shape[3] == 3:
         images = images.mean(axis=3, keepdims=True)
     history = train_vae(images, folder, **given).history
@@ -111,18 +116,20 @@ def _vae(options: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(options: argparse.Namespace) -> tuple[dict[str, Any], np.ndarray, Path]:
-    """The arguments of the function, the pictures, and the folder to save in."""
+def _opened(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray | None, Path]:
+    """The arguments of the function, the pictures, true digits to judge samples by, the folder."""
     set_threads(options)
     given = keywords(options)
     data, size = given.pop("data"), given.pop("size", 32)
-    images = _images(data, given.pop("data_dir", None), size)
+    images, truths = _images(data, given.pop("data_dir", None), size)
     default = Path("runs") / f"{options.command}-{Path(data).name}"
-    return given, images, given.pop("output", default)
+    return given, images, truths, given.pop("output", default)
 
 
-def _images(data: str, folder: Path | None, size: int) -> np.ndarray:
-    """(N, size, size, C)"""
+def _images(data: str, folder: Path | None, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """(N, size, size, C), and of MNIST the digits of the test part."""
     from minidl import data as sets
     from minidl.apps.upscale.measuring import pictures_in
 
@@ -131,9 +138,10 @@ def _images(data: str, folder: Path | None, size: int) -> np.ndarray:
     if data in NAMED:
         if size != 32:
             raise ArgumentError(f"--size {size}: {data} has pictures of 32 pixels")
-        part: Any = sets.digits()[0] if data == "digits" else sets.mnist(folder or "data/mnist")[0]
-        return np.asarray(part.arrays[0])
+        parts: Any = sets.digits() if data == "digits" else sets.mnist(folder or "data/mnist")
+        images, truths = (part.arrays[0] for part in parts)
+        return images, truths if data == "mnist" else None
     files = pictures_in(data)
     found = np.stack([sets.read_image(path, size) for path in files])
     grey = (found == found[..., :1]).all()
-    return found[..., :1] if grey else found
+    return (found[..., :1] if grey else found), None

@@ -94,6 +94,8 @@ def test_training_draws_and_resumes_to_the_same_bits(pictures, tmp_path):
     assert whole.history == told
     saved = json.loads((tmp_path / "whole" / "history.json").read_text())["epochs"]
     assert saved == whole.history
+    with Image.open(tmp_path / "whole" / "curves.png") as picture:
+        assert picture.size == (3 * 420, 340)  # losses, what the discriminator tells, diversity
     with Image.open(tmp_path / "whole" / "samples-0003.png") as picture:
         assert picture.size == (8 * 34 - 2, 8 * 34 - 2)
         assert json.loads(picture.text["minidl"])["epoch"] == 3
@@ -108,6 +110,38 @@ def test_training_draws_and_resumes_to_the_same_bits(pictures, tmp_path):
         np.testing.assert_array_equal(one.data, other.data)
     with pytest.raises(StateError, match="begun with seed=0, not 1"):
         gan.train_gan(pictures, tmp_path / "parts", **small, seed=1, resume=True)
+
+
+def test_samples_are_of_the_averaged_generator(pictures):
+    """Each step's weights times 0.999 to the power of its age, and the batch statistics of now."""
+    md.manual_seed(0)
+    pair = gan.training.Pair(gan.Generator(), gan.Discriminator())
+    pair.networks.train()
+    seen = []
+    for _ in range(3):
+        pair.step(pictures[:8])
+        seen.append([p.data.copy() for p in pair.generator.parameters()])
+    heavy = 0.999 ** np.arange(2, -1, -1)
+    mean = gan.Generator()
+    mean.load_state_dict(pair.generator.state_dict())
+    for p, *values in zip(mean.parameters(), *seen, strict=True):
+        p.data[...] = np.average(np.float64(values), axis=0, weights=heavy)
+    z = np.random.default_rng(0).standard_normal((300, LATENT)).astype(np.float32)
+    with md.no_grad():
+        wanted = mean.eval()(z).data
+    np.testing.assert_allclose(pair.draw(z), wanted, rtol=0, atol=1e-4)
+
+
+def test_judged_training(pictures, tmp_path):
+    """LeNet-5's figures of each epoch; training is the same as without them."""
+    small = {"epochs": 1, "batch_size": 32, "progress": False}
+    plain = gan.train_gan(pictures, tmp_path / "plain", **small)
+    judged = gan.train_gan(pictures, tmp_path / "judged", **small, truths=digits()[1].arrays[0])
+    (row,) = judged.history
+    assert row["distance"] > 1
+    assert 0 <= row["sure"] <= 1
+    assert 1 <= row["digits"] <= 10
+    assert plain.history == [{name: row[name] for name in plain.history[0]}]
 
 
 def test_spectral_training(pictures, tmp_path):

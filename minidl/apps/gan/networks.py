@@ -20,7 +20,7 @@ LATENT = 64  # random numbers a picture
 WIDTH = 32  # channels of the largest maps; at each halving there are twice as many
 FIRST = 4  # pixels of the smallest maps
 KERNEL = 4  # a multiple of the stride of 2, so that all pixels are made by as many weights
-SLOPE, DROPOUT, SPREAD = 0.2, 0.3, 0.02
+SLOPE, DROPOUT, SPREAD = 0.2, 0.2, 0.02
 
 
 class Generator(Module):
@@ -54,8 +54,8 @@ class Generator(Module):
 class Discriminator(Module):
     """Whether pictures are of the set.  (N, size, size, channels) -> (N,), logits.
 
-    Strided convolutions, LeakyReLU and dropout; batch normalisation but in the first, or, if
-    `spectral`, spectral normalisation in its place.
+    Strided convolutions and LeakyReLU, dropout before the last layer; batch normalisation but in
+    the first, or, if `spectral`, spectral normalisation in its place.
     Source: that of `Generator`; dropout as in Chollet 2021, "Deep learning with Python", 12.5.
     """
 
@@ -70,9 +70,9 @@ class Discriminator(Module):
             layers.append(convolution(here, there, KERNEL, 2, padding=1, bias=not normed))
             if normed:
                 layers.append(nn.BatchNorm2d(there))
-            layers += [nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT)]
+            layers.append(nn.LeakyReLU(SLOPE))
             here = there
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(DROPOUT))
         self.last = nn.Linear(FIRST**2 * here, 1)
         _spread_weights(self)
 

@@ -9,9 +9,10 @@ import numpy as np
 
 import minidl as md
 from minidl import nn, optim, random
+from minidl.apps.gan.judging import judge
 from minidl.apps.gan.networks import LATENT, SIZES, Discriminator, Generator
-from minidl.apps.grids import grid, stretched
-from minidl.apps.pictures import pixels, save_png
+from minidl.apps.gan.showing import save_curves, save_samples, save_walk
+from minidl.apps.grids import stretched
 from minidl.checks import flag, positive, whole
 from minidl.data import ArrayDataset, DataLoader
 from minidl.errors import ArgumentError, GradError, ShapeError, StateError
@@ -22,8 +23,10 @@ __all__ = ["Gan", "train_gan"]
 
 LR, BETAS = 2e-4, (0.5, 0.999)  # of Adam, as DCGAN's paper has them
 NOISE = 0.1  # of the labels: at most as much is taken from 1
+DECAY = 0.999  # of the generator's average
 SHOWN = 64  # samples of a grid
-WALK = 10  # pictures between two samples
+JUDGED = 2000  # samples that a classifier sees
+PART = 250  # pictures that are drawn at once
 ROUNDING = 1e-6  # the diversity of copies
 ALIKE = 0.3  # of the set's diversity: samples with less are all alike
 CHECKPOINT, WEIGHTS, SETTINGS = "checkpoint.h5", "generator.h5", "settings.json"
@@ -34,7 +37,8 @@ class Gan(NamedTuple):
 
     history: {"epoch", "generator", "discriminator", "right", "diversity"}: the losses, the share
         of pictures and samples that the discriminator tells apart, and the samples' diversity, as
-        a share of the pictures'.
+        a share of the pictures'; with `truths` also {"distance", "sure", "digits"}, as in
+        `Judgement`, but of the digits how many are named at all.
     """
 
     generator: Generator
@@ -45,6 +49,7 @@ def train_gan(
     images: np.ndarray,
     output: str | os.PathLike[str],
     *,
+    truths: np.ndarray | None = None,
     epochs: int = 20,
     batch_size: int = 64,
     spectral: bool = False,
@@ -55,9 +60,14 @@ def train_gan(
 ) -> Gan:
     """Train a DCGAN on pictures, and save what it draws.
 
+    The generator that draws, and is saved, is the average of those of all steps, the later the
+    heavier (`optim.EMA`).
     images: (N, S, S, 1) or (N, S, S, 3), S 32 or 64; their least and largest number become -1, 1.
     output: a folder. It gets generator.h5, samples-0001.png and so on, a grid an epoch, walk.png,
-        between two samples, history.json, and checkpoint.h5 after each epoch.
+        between two samples, history.json, curves.png of it (extra `plots`; without it there is
+        none), and checkpoint.h5 after each epoch.
+    truths: digits (M, 32, 32, 1) that aren't among `images`, beside which `judge` sees 2,000
+        samples after each epoch; None: it doesn't.
     spectral: spectral normalisation in the discriminator in place of batch normalisation.
     seed: of all random numbers; it is given to `md.manual_seed`.
     resume: go on after the last epoch that checkpoint.h5 in the folder has.
@@ -65,8 +75,11 @@ def train_gan(
     Raises ShapeError for other pictures, ArgumentError for settings out of range and for pictures
     that are all the same, StateError for the checkpoint of another training,
     GradError where a loss isn't finite.
+    Source: that of `Generator`; averages as in Yazici et al. 2019, "The unusual effectiveness of
+    averaging in GAN training".
     """
     images = _scaled(images)
+    truths = None if truths is None else _scaled(truths)
     epochs, batch_size = (
         positive("train_gan", name, value)
         for name, value in (("epochs", epochs), ("batch_size", batch_size))
@@ -75,31 +88,32 @@ def train_gan(
     settings = {
         "size": size, "channels": channels, "images": len(images), "batch_size": batch_size,
         "spectral": flag("train_gan", "spectral", spectral),
+        "truths": 0 if truths is None else len(truths),
         "seed": whole("train_gan", "seed", seed, 0),
     }  # fmt: skip
     md.manual_seed(seed)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     pair = Pair(Generator(size, channels), Discriminator(size, channels, spectral))
-    shown = random.generator().standard_normal((SHOWN, LATENT)).astype(np.float32)
+    shown = _numbers(SHOWN)
     loader = DataLoader(
         ArrayDataset(images), min(batch_size, len(images)), True, seed=seed, drop_last=True
     )
-    diversity = float(images[: 10 * SHOWN].std(axis=0).mean())
-    if diversity < ROUNDING:
-        raise ArgumentError("train_gan: the pictures are all the same")
+    measure = _Measure(images, truths, shown, seed)
     if resume:
         pair.resume(folder, settings, loader)
     save_json(folder / SETTINGS, settings, "train_gan")
     while len(pair.history) < epochs:
         row = pair.epoch(loader, progress)
-        row["diversity"] = float(pair.draw(shown).std(axis=0).mean()) / diversity
+        row |= measure(pair.draw)
         pair.history.append(row)
         pair.save(folder, settings, loader)
-        _show(folder, pair, shown, settings)
+        save_samples(folder, pair.draw, shown, {**settings, "epoch": row["epoch"]})
+        save_curves(folder, pair.history)
         if on_epoch is not None:
             on_epoch(row)
-    _walk(folder, pair, shown, settings)
+    save_walk(folder, pair.draw, shown, settings)
+    pair.average.copy_to()
     md.save_weights(pair.generator, folder / WEIGHTS)
     return Gan(pair.generator.eval(), pair.history)
 
@@ -114,6 +128,7 @@ class Pair:
             name: optim.Adam(network.parameters(), lr=LR, betas=BETAS)
             for name, network in self.networks.items()
         }
+        self.average = optim.EMA(generator, DECAY)
         self.history: list[dict[str, float]] = []
 
     def epoch(self, loader: DataLoader, progress: bool) -> dict[str, float]:
@@ -150,20 +165,24 @@ class Pair:
             told = self.discriminator(fake)
             fooling = functional.binary_cross_entropy_with_logits(told, np.ones_like(right))
             _descend(fooling, self.optimizers["generator"])
+        self.average.update()
         share = ((of_real.data > 0).mean() + (of_fake.data < 0).mean()) / 2
         return fooling.item(), loss.item(), float(share)
 
     def draw(self, z: np.ndarray) -> np.ndarray:
-        """Return samples (N, S, S, C), from -1 to 1."""
+        """Return what the averaged generator makes of (N, 64): (N, S, S, C), from -1 to 1."""
         self.generator.eval()
-        with md.no_grad():
-            found: np.ndarray = self.generator(z).data
-        return found
+        with md.no_grad(), self.average.average_parameters():
+            parts = [self.generator(z[i : i + PART]).data for i in range(0, len(z), PART)]
+        return np.concatenate(parts)
 
     def save(self, folder: Path, settings: dict[str, Any], loader: DataLoader) -> None:
         """Write checkpoint.h5, whole or not at all, and history.json."""
         states = {name: each.state_dict() for name, each in self.optimizers.items()}
-        extra = {"optimizers": states, "settings": settings, "history": self.history}
+        extra = {
+            "optimizers": states, "settings": settings, "history": self.history,
+            "average": self.average.state_dict(),
+        }  # fmt: skip
         md.save_checkpoint(folder / CHECKPOINT, self.networks, loader=loader, extra=extra)
         save_json(folder / "history.json", {"epochs": self.history}, "train_gan")
 
@@ -181,7 +200,30 @@ class Pair:
             )
         for name, state in extra["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
+        self.average.load_state_dict(extra["average"])
         self.history = list(extra["history"])
+
+
+class _Measure:
+    """What is told of samples after an epoch: how much they vary, and what a classifier says."""
+
+    def __init__(
+        self, images: np.ndarray, truths: np.ndarray | None, shown: np.ndarray, seed: int
+    ) -> None:
+        self.truths, self.shown, self.seed = truths, shown, seed
+        self.diversity = float(images[: 10 * SHOWN].std(axis=0).mean())
+        if self.diversity < ROUNDING:
+            raise ArgumentError("train_gan: the pictures are all the same")
+
+    def __call__(self, draw: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        found = {"diversity": float(draw(self.shown).std(axis=0).mean()) / self.diversity}
+        if self.truths is None:
+            return found
+        # Apart from the stream of training, which is the same without this
+        z = np.random.default_rng(self.seed).standard_normal((JUDGED, LATENT), np.float32)
+        told = judge(draw(z), self.truths)
+        named = sum(count > 0 for count in told.digits)
+        return {**found, "distance": told.distance, "sure": told.sure, "digits": named}
 
 
 def _descend(loss: Any, optimizer: optim.Optimizer) -> None:
@@ -221,31 +263,3 @@ def _scaled(images: Any) -> np.ndarray:
     if len(found) < 2:
         raise ShapeError(f"train_gan expected several pictures, got {len(found)}")
     return stretched("train_gan", found, -1, 1)
-
-
-def _show(folder: Path, pair: Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
-    """Write the grid of an epoch's samples."""
-    number = len(pair.history)
-    picture = grid(pixels((pair.draw(z) + 1) / 2))
-    save_png(folder / f"samples-{number:04d}.png", picture, {**settings, "epoch": number})
-
-
-def _walk(folder: Path, pair: Pair, z: np.ndarray, settings: dict[str, Any]) -> None:
-    """Write walk.png: rows of pictures between two samples each, along a great circle.
-
-    Source: White 2016, "Sampling generative networks", section 2.1.
-    """
-    starts, ends = z[: SHOWN // 8], z[SHOWN // 8 : SHOWN // 4]
-    found = [_between(a, b) for a, b in zip(starts, ends, strict=True)]
-    picture = grid(pixels((pair.draw(np.concatenate(found)) + 1) / 2), columns=WALK)
-    save_png(folder / "walk.png", picture, settings)
-
-
-def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(WALK, latent): from a to b."""
-    angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    share = np.linspace(0, 1, WALK, dtype=np.float32)[:, np.newaxis]
-    found: np.ndarray = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(
-        angle
-    )
-    return found.astype(np.float32)
