@@ -136,6 +136,28 @@ def test_ten_crops_are_averaged(tmp_path):
             assert ("ten crops of each" in done.out) == bool(options)
 
 
+def test_each_crop_alone(tmp_path):
+    """Of two networks with other orders of classes, each crop's figures stand below the table."""
+    made = class_folders(tmp_path / "images", {"a": 5, "b": 4, "c": 5}, size=(112, 112))
+    models = [network(["b", "c", "a"], size=98), network(["c", "a", "b"], size=98)]
+    files = [written(tmp_path / f"{i}.h5", model) for i, model in enumerate(models)]
+    done = minidl("evaluate", *files, tmp_path / "images", "--ten-crop", "--json", tmp_path / "f")
+    assert done.status == 0, done.err
+    found, right = read_json(tmp_path / "f")["crops"], []
+    for model in models:
+        scores = np.array([answers(model, crops_of(pixels, 98)) for pixels in made.values()])
+        truth = np.array([model.classes.index(path.parent.name) for path in made])
+        right += (scores.argmax(axis=2) == truth[:, np.newaxis]).sum(axis=0).tolist()
+    assert len({*right}) > 1  # else the test shows nothing
+    assert [row["right"] for row in found] == right
+    assert [row["name"] for row in found] == ["0.h5"] * 10 + ["1.h5"] * 10
+    line = next(line for line in done.out.splitlines() if line.startswith("top right, mirrored "))
+    assert line.split()[-2:] == [f"{right[6] / len(made):.2%}", f"{right[16] / len(made):.2%}"]
+    plain = minidl("evaluate", *files, tmp_path / "images", "--json", tmp_path / "f")
+    assert plain.status == 0
+    assert read_json(tmp_path / "f")["crops"] == []
+
+
 def test_mirror_images_count_where_the_file_says_so(tmp_path, images):
     folder, made = images
     model = network(list(COUNTS))

@@ -108,6 +108,8 @@ def _tables(found: "Evaluation") -> Iterator[str]:
     if found.rows[0]["rank5"] is None:
         rows = [(*row[:4], *row[5:]) for row in rows]
     yield table(rows, rules=(1,))
+    if found.crops:
+        yield _of_crops(found.crops)
     short = [shortened(name, LONGEST) for name in found.classes]
     count = len([name for name in found.classes if name != ELSEWHERE])
     of = "of the average:\n" if len(found.rows) > 1 else ""
@@ -115,6 +117,15 @@ def _tables(found: "Evaluation") -> Iterator[str]:
         yield of + classification_report(found.confusion, short)
     if count <= MOST_COLUMNS:
         yield _matrix(found.confusion, short)
+
+
+def _of_crops(crops: list[dict[str, Any]]) -> str:
+    """The table of what each crop would do alone, a column a network."""
+    names = list(dict.fromkeys(row["name"] for row in crops))
+    rows = {row["crop"]: [row["crop"]] for row in crops}
+    for row in crops:
+        rows[row["crop"]].append(f"{row['accuracy']:.2%}")
+    return table([("rank-1 of a crop alone", *names), *rows.values()], rules=(1,))
 
 
 def _of_targets(found: "Evaluation") -> Iterator[str]:

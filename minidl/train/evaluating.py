@@ -31,6 +31,7 @@ __all__ = ["ELSEWHERE", "Evaluation", "evaluate"]
 
 ELSEWHERE = "(any other)"
 LARGEST = 4  # times as large as usual
+CROPS = ("top left", "top right", "bottom left", "bottom right", "centre")  # as TenCrop's
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Evaluation:
     rows: {"name", "accuracy", "balanced_accuracy", "macro_f1", "rank5", "loss", "right"} of each
         network and each ensemble; of labels and numbers "name" and what `Labels.figures` or
         `Numbers.figures` gives.
+    crops: {"name", "crop", "accuracy", "right"} of each network by each of ten crops alone; without
+        ten crops, and of labels and numbers, none.
     task: what the networks tell: "classes", "labels" or "numbers".
     classes: those in `confusion` (C, C), [truth, guess]; the last may stand for all others. Labels
         and numbers have none.
@@ -51,6 +54,7 @@ class Evaluation:
     """
 
     rows: list[dict[str, Any]]
+    crops: list[dict[str, Any]]
     task: str
     classes: list[str]
     confusion: np.ndarray
@@ -75,6 +79,7 @@ class Evaluation:
             "count": self.count,
             "ten_crop": self.ten_crop,
             "networks": self.rows,
+            "crops": self.crops,
             "classes": self.classes,
             "per_class": precision_recall(self.confusion, self.classes),
             "confusion": self.confusion.tolist(),
@@ -144,19 +149,22 @@ def evaluate(
     if members.task == CLASSES:
         listed = path.suffix.lower() == ".csv"
         numbers, notes = class_numbers(members, found.images.classes, listed)
-    names, scores = [], []
+    names, answers = [], []
     for zoom in zooms:
         own = {size: opened[round(zoom * size)].images for size in members.sizes}
-        scores += members.log_probabilities(own, batch_size, ten_crop, verbose)
+        answers += members.answers(own, batch_size, ten_crop, verbose)
         at = "" if scales is None else f" at {zoom:g}"
         names += [f"{name}{at}" for name in _names(members.files)]
+    scores = [each for each, _ in answers]
     if members.task != CLASSES:
         rows = _rows_of_targets(members.task, names, scores, found.images)
         none = np.zeros((0, 0), np.int64)
-        return _evaluation(members, path, found, ten_crop, rows, [], none, [])
-    rows, joint = _rows(names, scores, np.array(numbers)[found.images.labels])
+        return _evaluation(members, path, found, ten_crop, rows, [], [], none, [])
+    labels = np.array(numbers)[found.images.labels]
+    rows, joint = _rows(names, scores, labels)
+    crops = _crops(names, [guesses for _, guesses in answers], labels) if ten_crop else []
     shown, confusion = _confusion(members, joint, found, numbers)
-    return _evaluation(members, path, found, ten_crop, rows, shown, confusion, notes)
+    return _evaluation(members, path, found, ten_crop, rows, crops, shown, confusion, notes)
 
 
 def _named(members: Members) -> list[str] | None:
@@ -190,12 +198,14 @@ def _evaluation(
     found: Part,
     ten_crop: bool,
     rows: list[dict[str, Any]],
+    crops: list[dict[str, Any]],
     classes: list[str],
     confusion: np.ndarray,
     notes: list[str],
 ) -> Evaluation:
     return Evaluation(
         rows=rows,
+        crops=crops,
         task=members.task,
         classes=classes,
         confusion=confusion,
@@ -267,6 +277,16 @@ def _row(name: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "loss": float(-own.mean()),
         "right": round(share * len(labels)),
     }
+
+
+def _crops(names: list[str], guesses: list[np.ndarray], labels: np.ndarray) -> list[dict[str, Any]]:
+    """The figures of each network by each of the ten crops alone."""
+    called = [*CROPS, *(f"{crop}, mirrored" for crop in CROPS)]
+    return [
+        {"name": name, "crop": crop, "accuracy": float(right.mean()), "right": int(right.sum())}
+        for name, each in zip(names, guesses, strict=True)
+        for crop, right in zip(called, (each == labels[:, np.newaxis]).T, strict=True)
+    ]
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -70,14 +70,21 @@ class Members(NamedTuple):
 
         images: by the size decoded to.  verbose: show progress.
         """
+        return [scores for scores, _ in self.answers(images, batch_size, ten_crop, verbose)]
+
+    def answers(
+        self, images: Mapping[int, Dataset], batch_size: int, ten_crop: bool, verbose: bool
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return what `log_probabilities` does, each with the class (N, V) that each of an image's
+        views is taken for."""
         found = []
         for file, network, size, order in zip(
             self.files, self.networks, self.sizes, self.orders, strict=True
         ):
-            scores = log_probabilities(
+            scores, guesses = _answers(
                 network, images[size], batch_size, ten_crop, file.name, verbose
             )
-            found.append(scores[:, order])
+            found.append((scores[:, order], np.argsort(order)[guesses]))
         return found
 
 
@@ -240,10 +247,20 @@ def log_probabilities(
         over the image and its mirror image.
     name: of the network, for the progress bar and errors.  verbose: show that bar.
     """
+    return _answers(network, images, batch_size, ten_crop, name, verbose)[0]
+
+
+def _answers(
+    network: Network, images: Dataset, batch_size: int, ten_crop: bool, name: str, verbose: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `log_probabilities` does, and the highest score's number of each view, (N, V).
+
+    Not the scores of each view: of many images and classes they would be ten times as much.
+    """
     each, views = _views(network, ten_crop)
     # In order, so that the seed says nothing: without one it would be drawn, in mid-training
     loader = DataLoader(images, max(1, batch_size // each), seed=0, workers=2, transform=views)
-    found = []
+    found, guesses = [], []
     with evaluating(network), tqdm(
         total=len(images), unit="image", desc=name, leave=False,
         disable=None if verbose and world().rank == 0 else True, dynamic_ncols=True,
@@ -254,10 +271,12 @@ def log_probabilities(
                 raise ArgumentError(f"{name}: the network's scores are NaN or infinite")
             scores = scores.reshape(-1, each, scores.shape[1])  # (N * each, C) -> (N, each, C)
             found.append(TASKS[network.task].joined(scores))
+            guesses.append(scores.argmax(axis=-1))
             bar.update(min(len(scores) * world().size, len(images) - bar.n))
-    scores = joined(found)
-    assert scores is not None
-    return scores
+    both = joined(found), joined(guesses)
+    assert both[0] is not None
+    assert both[1] is not None
+    return both[0], both[1]
 
 
 def _views(network: Network, ten_crop: bool) -> tuple[int, list[Any]]:
