@@ -4,7 +4,6 @@ import argparse
 import errno
 import hashlib
 import json
-import pickle
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, whole
+from minidl.distributed.packing import packed, unpacked
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
 
@@ -295,10 +295,26 @@ def _decoded_by_all(
         return
     each = 4 * workers  # images of a rank that travel together
     for start in range(0, len(numbers), size * each):
-        several = world().blobs(pickle.dumps(list(islice(mine, each))), root=0)
-        found = [pickle.loads(blob) for blob in several]
+        several = world().blobs(packed([*map(_sent, islice(mine, each))]), root=0)
+        found = [unpacked(blob) for blob in several]
         for at, i in enumerate(numbers[start : start + size * each].tolist() if found else ()):
-            yield i, found[at % size][at // size]
+            yield i, _received(found[at % size][at // size])
+
+
+def _sent(found: Any) -> tuple[Any, ...]:
+    """Return an item, or an error in its place, as ranks send it."""
+    if isinstance(found, OSError):
+        told = (found.errno, found.strerror, found.filename) if found.errno else (str(found),)
+        return "system", *told
+    return ("file", str(found)) if isinstance(found, FileFormatError) else ("item", *found)
+
+
+def _received(sent: list[Any]) -> Any:
+    """Return what `_sent` was given."""
+    kind, *found = sent
+    if kind == "item":
+        return tuple(found)
+    return FileFormatError(*found) if kind == "file" else OSError(*found)
 
 
 def _decoded(

@@ -1,7 +1,6 @@
 """Batches that the ranks of an MPI run take turns with, and what comes of them, in their order."""
 
 import json
-import pickle
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data import DataLoader
+from minidl.distributed.packing import packed, unpacked
 from minidl.distributed.world import world
 
 __all__ = ["in_rounds", "in_turn", "joined", "own_batches", "shown"]
@@ -32,11 +32,11 @@ def shown(progress: bool) -> bool | None:
 def in_turn(found: list[Any]) -> list[Any]:
     """Return what all ranks have found of `own_batches`, in the order of the batches.
 
-    found: of anything; one for each of this rank's batches.
+    found: of what `packed` takes; one for each of this rank's batches. Tuples become lists.
     """
     if not _several():
         return found
-    return _alternating([pickle.loads(each) for each in world().blobs(pickle.dumps(found))])
+    return _alternating([unpacked(each) for each in world().blobs(packed(found))])
 
 
 def joined(arrays: list[np.ndarray]) -> np.ndarray | None:
