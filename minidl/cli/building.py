@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, whole
+from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
 from minidl.distributed.packing import packed, unpacked
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["add_build"]
 
 PARTS = ("train", "validation", "test")
-LABEL_BYTES = 8
 SUFFIXES = (".h5", ".hdf5")
 
 
@@ -65,7 +65,12 @@ def add_build(commands: Any) -> None:
     before = build.add_mutually_exclusive_group()
     before.add_argument("--overwrite", action="store_true", help="replace what is there")
     before.add_argument("--resume", action="store_true", help="go on where a run was interrupted")
-    add_columns(build)
+    add_columns(build, several=True)
+    build.add_argument(
+        "--task", choices=TASKS, default=CLASSES,
+        help="what the images' table tells: one of several classes, any of several labels, or "
+        "numbers (default: classes)",
+    )  # fmt: skip
     add_strict(build)
     build.add_argument(
         "--seed", type=_seed, default=0, metavar="N",
@@ -101,6 +106,7 @@ class Part:
     target: Path
     images: "ImageFiles"
     order: "np.ndarray"
+    task: str
 
     @property
     def source(self) -> str:
@@ -115,7 +121,7 @@ class Part:
     def row_bytes(self) -> int:
         size = self.images.size
         assert isinstance(size, int)  # an argument with a default
-        return 3 * size**2 + LABEL_BYTES
+        return 3 * size**2 + self.images.labels[:1].nbytes
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -177,6 +183,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
         options.size,
         file_column=options.file_column,
         label_column=options.label_column,
+        task=options.task,
         fit=options.fit,
     )
     if len(found) > 1:
@@ -188,7 +195,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     (images,) = found.values()
     if not options.split:
         return [_part(options, images)]
-    subsets = split(images, options.split, options.seed)
+    subsets = split(images, options.split, options.seed, stratify=options.task == CLASSES)
     named = zip(PARTS, subsets, strict=False)
     return [_part(options, images, subset.indices, name) for name, subset in named]
 
@@ -204,8 +211,9 @@ def _part(
     indices = np.arange(len(images)) if indices is None else indices
     # Mixed once, so that neighbours in the file, which are read together, are of many classes.
     return Part(
-        name or "all", target, images, np.random.default_rng(options.seed).permutation(indices)
-    )
+        name or "all", target, images, np.random.default_rng(options.seed).permutation(indices),
+        options.task,
+    )  # fmt: skip
 
 
 def _is_done(part: Part) -> bool:
@@ -258,6 +266,7 @@ def _open(part: Part, options: argparse.Namespace) -> "HDF5Writer":
         overwrite=options.overwrite,
         resume=options.resume,
         source=part.source,
+        task=part.task,
     )
 
 
@@ -352,17 +361,20 @@ def _tell_before(parts: list[Part]) -> None:
     """Print what will be written, and what was passed over."""
     from minidl.data.opening import passed_over
     from minidl.data.splits import Subset
-    from minidl.data.telling import classes_table, left_out, teller
+    from minidl.data.telling import classes_table, left_out, numbers_table, teller
 
     tell = teller(verbose=True)
     chosen = {part.name: Subset(part.images, part.order) for part in parts}
-    tell(classes_table(parts[0].images.classes, chosen))
+    shown = numbers_table if parts[0].task == NUMBERS else classes_table
+    tell(shown(parts[0].images.classes, chosen))
     each = {id(part.images): part.images for part in parts}  # parts of one split share them
     tell(left_out([], [pair for images in each.values() for pair in passed_over(images)]))
 
 
 def _lost(part: Part) -> list[str]:
     """The classes of which nothing was written."""
+    if part.task != CLASSES:
+        return []
     import numpy as np
 
     from minidl.data.hdf5_dataset import HDF5Dataset
@@ -378,7 +390,7 @@ def _tell(part: Part, writer: "HDF5Writer") -> None:
 
     size = part.target.stat().st_size / 1e6
     print(
-        f"{part.target}: {writer.rows:,} images of {len(part.images.classes):,} classes, "
+        f"{part.target}: {writer.rows:,} images of {len(part.images.classes):,} {part.task}, "
         f"{part.images.size} x {part.images.size}, {size:,.1f} MB"
     )
     teller(verbose=True)(left_out(writer.skipped, []))

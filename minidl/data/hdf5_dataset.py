@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import whole
+from minidl.constants.tasks import CLASSES, LABELS, TASKS
 from minidl.data.dataset import Dataset
 from minidl.data.hdf5_writer import DTYPES, FORMAT, FORMAT_VERSION
 from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
@@ -41,12 +42,15 @@ if hasattr(os, "register_at_fork"):
 
 
 class HDF5Dataset(Dataset):
-    """Item i is (row (*shape), label () int64) of a file; the file may be larger than memory.
+    """Item i is (row (*shape), label) of a file; the file may be larger than memory.
+
+    The label is () int64 or, of the tasks "labels" and "numbers", (L,) float32: see HDF5Writer.
 
     shape: what a row must be.
     cache: bytes of memory for blocks of rows that were read last.
-    labels (N,) int64; classes: their names, or None; mean and std (C,) float64, over all axes of
-    the rows but the last; shape and dtype of a row; source: what its writer was told.
+    labels: of all rows; classes: their names, or None; task: what they tell; mean and std (C,)
+    float64, over all axes of the rows but the last; shape and dtype of a row; source: what its
+    writer was told.
 
     Several threads may read at once, several processes, forked ones too, and several datasets one
     file. A copy, or what was pickled, opens the file anew, with an empty cache.
@@ -227,25 +231,33 @@ class HDF5Dataset(Dataset):
         block_rows = file.attribute("block_rows", of="images")
         self.source = str(file.attribute("source") or "")
         self.classes = self._read_classes(file.attribute("classes"))
+        self.task = str(file.attribute("task") or CLASSES)
         count = images.shape[0] if images.shape else 0
-        most = ANY_SIZE if self.classes is None else len(self.classes)
         fits = (
             self.shape
             and images.dtype.name in DTYPES
             and isinstance(block_rows, int)
             and block_rows >= 1
-            and self.labels.shape == (count,)
-            and self.labels.dtype == np.int64
+            and self._are_labels(count)
             and self._checksums.shape == (-(-count // block_rows),)
             and self._checksums.dtype == np.uint32
             and self.mean.shape == self.std.shape == self.shape[-1:]
-            and self.labels.min() >= 0
-            and self.labels.max() < most
             and (self._names is None or self._are_names(self._names, count))
         )
         if not fits:
             raise FileFormatError(f"{self.path}: its datasets don't fit together")
         self._block_rows = min(int(block_rows), count)
+
+    def _are_labels(self, count: int) -> bool:
+        labels, known = self.labels, self.classes
+        if self.task == CLASSES:
+            most = ANY_SIZE if known is None else len(known)
+            whole = labels.shape == (count,) and labels.dtype == np.int64
+            return bool(whole and labels.min() >= 0 and labels.max() < most)
+        if self.task not in TASKS or not known or labels.shape != (count, len(known)):
+            return False
+        fits = labels.dtype == np.float32 and np.isfinite(labels).all()
+        return bool(fits and (self.task != LABELS or np.isin(labels, (0, 1)).all()))
 
     def _are_names(self, names: np.ndarray, count: int) -> bool:
         whole = names.ndim == 1 and names.dtype == np.uint8 and len(names) > 0

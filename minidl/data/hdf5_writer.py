@@ -1,11 +1,11 @@
 """HDF5Writer: images or features with their labels, for one HDF5 file that is read by rows.
 
 Rows gather in a journal beside the file (`journal`); `close` makes the sealed file of them
-(`minidl.io.sealed`). It has the datasets images (N, *shape), labels (N,) int64, mean and std (C,)
-float64 and checksums, uint32: the CRC-32 of each block of `block_rows` rows (an attribute of
-images), the last block perhaps shorter; and, if rows have names, names, uint8: these in UTF-8, each
-ended by a zero byte. The root's attributes are format="minidl data", classes
-(JSON) and source.
+(`minidl.io.sealed`). It has the datasets images (N, *shape), labels (N,) int64, or (N, L) float32
+of the tasks "labels" and "numbers", mean and std (C,) float64 and checksums, uint32: the CRC-32 of
+each block of `block_rows` rows (an attribute of images), the last block perhaps shorter; and, if
+rows have names, names, uint8: these in UTF-8, each ended by a zero byte. The root's attributes are
+format="minidl data", classes (JSON), source and, where it isn't "classes", task.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from minidl.checks import is_whole, positive
+from minidl.constants.tasks import CLASSES, LABELS, TASKS
 from minidl.data.journal import Journal, check_target
 from minidl.data.statistics import ChannelStatistics
 from minidl.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -39,6 +40,8 @@ class HDF5Writer:
 
     shape: of a row, such as (H, W, C) or (features,).  dtype: "uint8" or "float32".
     classes: names of the labels; None: labels are whole numbers from 0 up.
+    task: what the labels tell. "classes": which one it is of, a number a row; "labels": which of
+        `classes` it has, 0 or 1 for each; "numbers": the numbers that `classes` names.
     overwrite: replace the file `path`, and forget what an interrupted writer left.
     resume: continue what an interrupted writer left, if there is any: `rows` are kept, and
         `skipped` items, (name, reason), came before the next one.
@@ -65,6 +68,7 @@ class HDF5Writer:
         resume: bool = False,
         buffer: int = 1024,
         source: str = "",
+        task: str = CLASSES,
     ) -> None:
         self.path = Path(path)
         self.shape = _check_shape(shape)
@@ -73,6 +77,8 @@ class HDF5Writer:
         if len(json.dumps(self.classes)) > MOST_NAMES:
             raise ArgumentError(f"HDF5Writer: the classes' names take more than {MOST_NAMES} bytes")
         buffer = positive("HDF5Writer", "buffer", buffer)
+        self.task = task
+        label = _label_of(task, self.classes)
         self._row_bytes = math.prod(self.shape) * self.dtype.itemsize
         self._source = str(source)
         self._state = "open"  # or "failed", "closed"
@@ -81,12 +87,14 @@ class HDF5Writer:
             "version": FORMAT_VERSION, "shape": list(self.shape), "dtype": self.dtype.name,
             "classes": self.classes, "source": self._source,
         }  # fmt: skip
+        if task != CLASSES:
+            meta["task"] = task
         room = min(buffer, max(1, MOST_WAITING // self._row_bytes))
         self._images = np.empty((room, *self.shape), self.dtype)
-        self._labels = np.empty(room, "<i8")
+        self._labels = np.empty((room, *label[0]), label[1])
         self._names: list[str] = []
         self._waiting = 0  # rows in these three
-        self._journal = Journal(self.path, meta, self._row_bytes, resume)
+        self._journal = Journal(self.path, meta, self._row_bytes, label, resume)
 
     @property
     def rows(self) -> int:
@@ -101,10 +109,12 @@ class HDF5Writer:
     def add(
         self,
         images: np.ndarray,
-        labels: np.ndarray | Sequence[int],
+        labels: np.ndarray | Sequence[Any],
         names: Sequence[str] | None = None,
     ) -> None:
-        """Append rows: images (n, *shape) of the writer's dtype, labels (n,) whole numbers.
+        """Append rows: images (n, *shape) of the writer's dtype, and their labels.
+
+        labels: whole numbers (n,) or, of the tasks "labels" and "numbers", (n, L).
 
         names: what the n rows are called, such as their files, for `HDF5Dataset.name`.
         """
@@ -206,6 +216,8 @@ class HDF5Writer:
             content.arrays["names"] = names
         content.add("images", block_rows=block_rows)
         content.add("", classes=json.dumps(self.classes), source=self._source)
+        if self.task != CLASSES:
+            content.add("", task=self.task)
         write_sealed(self.path, content, (FORMAT, FORMAT_VERSION))
 
     @contextlib.contextmanager
@@ -241,6 +253,9 @@ class HDF5Writer:
                 f"{who} {self.dtype.name}, got {images.dtype}: convert the images, or make the "
                 "writer with their dtype"
             )
+        if self.task != CLASSES:
+            self._check_targets(labels, len(images))
+            return
         if labels.shape != (len(images),):
             raise ShapeError(f"{who} labels ({len(images)},), one a row, got {labels.shape}")
         if len(labels) and labels.dtype.kind not in "iu":
@@ -250,6 +265,31 @@ class HDF5Writer:
             raise ArgumentError(
                 f"{who} labels from 0 to {most - 1}, got {labels.min()} to {labels.max()}"
             )
+
+    def _check_targets(self, labels: np.ndarray, count: int) -> None:
+        who, width = "HDF5Writer.add expected", self._labels.shape[1]
+        if labels.shape != (count, width):
+            raise ShapeError(
+                f"{who} {self.task} ({count}, {width}), for each row one of each name, got "
+                f"{labels.shape}"
+            )
+        if self.task == LABELS and not np.isin(labels, (0, 1)).all():
+            raise ArgumentError(
+                f"{who} 0 or 1 for each label, got {labels.min()} to {labels.max()}"
+            )
+        if not np.isfinite(labels.astype(np.float32)).all():
+            raise ArgumentError(f"{who} numbers that float32 can hold, got {labels!r:.80}")
+
+
+def _label_of(task: str, classes: Sequence[str] | None) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and dtype of a row's label."""
+    if task not in TASKS:
+        raise ArgumentError(f"HDF5Writer: task must be one of {', '.join(TASKS)}, got {task!r}")
+    if task == CLASSES:
+        return (), np.dtype("<i8")
+    if not classes:
+        raise ArgumentError(f"HDF5Writer: task={task!r} needs the names of the {task} as classes=")
+    return (len(classes),), np.dtype("<f4")
 
 
 def _account(images: np.ndarray, block_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

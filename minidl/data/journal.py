@@ -3,13 +3,14 @@
 A hidden folder beside the file:
 
     .NAME.partial/rows.bin      rows, one after the other
-    .NAME.partial/labels.bin    their labels, int64, each written once its row is on the disk
+    .NAME.partial/labels.bin    their labels, each written once its row is on the disk
     .NAME.partial/names.bin     their names in UTF-8, a zero byte after each, written before labels
     .NAME.partial/skipped.json  [rows before it, name, reason] of each item left out, one a line
     .NAME.partial/meta.json     what kind of rows they are
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -24,7 +25,6 @@ __all__ = ["Journal", "check_target", "left_by"]
 
 ROWS, LABELS, NAMES = "rows.bin", "labels.bin", "names.bin"
 SKIPPED, META = "skipped.json", "meta.json"
-LABEL_BYTES = 8
 
 
 def check_target(path: Path, overwrite: bool, resume: bool) -> None:
@@ -78,13 +78,22 @@ def _locked(path: Path) -> BinaryIO | None:
 class Journal:
     """The rows written so far for the file `path`.
 
-    meta: plain values that tell what kind of rows they are.
+    meta: plain values that tell what kind of rows they are.  label: the shape and dtype of one.
     resume: continue a journal that is there, whose meta must be the same.
     rows: how many rows are there, with their labels.
     skipped: (name, reason) of items left out up to then.
     """
 
-    def __init__(self, path: Path, meta: dict[str, Any], row_bytes: int, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: dict[str, Any],
+        row_bytes: int,
+        label: tuple[tuple[int, ...], np.dtype[Any]],
+        resume: bool,
+    ) -> None:
+        self._label_shape, self._label_type = label
+        self._label_bytes = math.prod(label[0]) * label[1].itemsize
         self.folder = _folder(path)
         self.rows = 0
         self.skipped: list[tuple[str, str]] = []
@@ -98,7 +107,7 @@ class Journal:
             self._unlock()
             raise
         rows, labels = ((self.folder / name).stat().st_size for name in (ROWS, LABELS))
-        self.rows = min(rows // row_bytes, labels // LABEL_BYTES, len(self._ends()))
+        self.rows = min(rows // row_bytes, labels // self._label_bytes, len(self._ends()))
         self._read_skipped()
         # Not in append mode: what was half written is written again, at the same place.
         self._rows_file = (self.folder / ROWS).open("r+b", buffering=0)
@@ -154,7 +163,7 @@ class Journal:
         text = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
         _write_at(self._rows_file, self.rows * self._row_bytes, images)
         _write_at(self._names_file, self._names_bytes, np.frombuffer(text, np.uint8))
-        _write_at(self._labels_file, self.rows * LABEL_BYTES, labels)
+        _write_at(self._labels_file, self.rows * self._label_bytes, labels)
         self._names_bytes += len(text)
         self.rows += len(images)
 
@@ -169,8 +178,10 @@ class Journal:
         return np.memmap(self.folder / ROWS, dtype, "r", shape=(self.rows, *shape))
 
     def labels(self) -> np.ndarray:
-        """(rows,) int64."""
-        return np.fromfile(self.folder / LABELS, "<i8", self.rows)
+        """(rows, *shape of a label)"""
+        count = self.rows * math.prod(self._label_shape)
+        found = np.fromfile(self.folder / LABELS, self._label_type, count)
+        return found.reshape(self.rows, *self._label_shape)  # (rows * ...,)
 
     def names(self) -> np.ndarray:
         """(bytes,) uint8: the rows' names, a zero byte after each."""

@@ -186,19 +186,20 @@ def open_undecoded(
 
     path: what `image_parts` reads, or an HDF5 file of `minidl build`; pets.h5 also stands for
         pets.train.h5, pets.validation.h5 and pets.test.h5.
-    Raises FileNotFoundError, and ArgumentError for HDF5 files of images too small or far too large.
+    Raises FileNotFoundError, and ArgumentError for HDF5 files of another task, of other labels or
+    numbers than `classes`, and of images too small or far too large.
     """
     if path.suffix not in HDF5:
         return image_parts(
             _existing(path), size=size, fit=fit, file_column=file_column,
             label_column=label_column, task=task, classes=classes,
         )  # fmt: skip
-    check_no_columns(path, file_column, label_column, task)
+    check_no_columns(path, file_column, label_column)
     built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}
     there = {part: file for part, file in built.items() if file.exists()}
     if not path.exists() and "train" in there and len(there) > 1:
-        return {part: _rows(file, size) for part, file in there.items()}
-    return {"all": _rows(_existing(path), size)}
+        return {part: _rows(file, size, task, classes) for part, file in there.items()}
+    return {"all": _rows(_existing(path), size, task, classes)}
 
 
 def _existing(path: Path) -> Path:
@@ -235,8 +236,15 @@ def passed_over(images: Any) -> LeftOut:
     return list(getattr(images, "passed_over", ()))
 
 
-def _rows(path: Path, size: int) -> Dataset:
+def _rows(path: Path, size: int, task: str, classes: Sequence[str] | None) -> Dataset:
     data = HDF5Dataset(path)
+    if data.task != task:
+        raise ArgumentError(f"{path} tells {data.task} of its images, not {task}: {_of_task(data)}")
+    if task != CLASSES and classes is not None and data.classes != list(classes):
+        raise ArgumentError(
+            f"{path} has the {task} {', '.join(data.classes or ())}, expected "
+            f"{', '.join(classes)}, in this order"
+        )
     if len(data.shape) == 3 and min(data.shape[:2]) > 2 * size:
         raise ArgumentError(
             f"{path} holds images of {data.shape[0]} x {data.shape[1]} pixels, far more than the "
@@ -251,6 +259,13 @@ def _rows(path: Path, size: int) -> Dataset:
             f"{least} x {least} pixels: minidl build IMAGES {path} --size {size}"
         )
     return data
+
+
+def _of_task(data: HDF5Dataset) -> str:
+    """What to do with a file that tells something else, for errors."""
+    if data.task == CLASSES:
+        return "build one of a table of images that does"
+    return f"train.finetune takes it with task={data.task!r}, train.evaluate with a network of it"
 
 
 def _in_memory(images: Any, strict: bool) -> tuple[Any, LeftOut]:

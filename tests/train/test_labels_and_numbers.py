@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from command import minidl
 from PIL import Image
 
 import minidl as md
@@ -181,3 +182,40 @@ def test_the_task_in_capitals(digits, tmp_path):
         epochs=0, scratch=False, output=tmp_path, verbose=False,
     )  # fmt: skip
     assert run.settings["task"] == "labels"
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_a_built_file_stands_for_its_table(digits, runs, task, tmp_path):
+    """The same images, decoded before: the network measures the same, and learns as well."""
+    table, columns = digits / f"{task}.csv", ",".join(COLUMNS[task])
+    built = minidl(
+        "build", table, tmp_path / "d.h5", "--size", 32, "--task", task, "--label-column", columns
+    )
+    assert built.status == 0, built.err
+    assert f"images of 2 {task}, 32 x 32" in built.out
+    weights = runs[task].folder / "weights.h5"
+    wanted = train.evaluate(weights, table, label_column=COLUMNS[task], verbose=False).rows[0]
+    found = train.evaluate(weights, tmp_path / "d.h5", part="validation", verbose=False).rows[0]
+    assert found.pop("per_class") == [pytest.approx(row) for row in wanted.pop("per_class")]
+    assert found == pytest.approx(wanted)
+    run = train.finetune(
+        digits / "mnist.h5", tmp_path / "d.h5", task=task, lr=1e-3, epochs=1, scratch=False,
+        output=tmp_path / "run", verbose=False,
+    )  # fmt: skip
+    assert run.results["task"] == task
+    with pytest.raises(ArgumentError, match=f"tells {task} of its images, not classes: .*{task}"):
+        train.finetune(digits / "mnist.h5", tmp_path / "d.h5", output=tmp_path / "no")
+
+
+def test_built_files_of_another_task(digits, runs, tmp_path):
+    built = minidl(
+        "build", digits / "labels.csv", tmp_path / "one.h5", "--size", 32, "--task", "labels",
+        "--label-column", "large",
+    )  # fmt: skip
+    assert built.status == 0, built.err
+    with pytest.raises(ArgumentError, match="has the labels large, expected even, large"):
+        train.evaluate(runs["labels"].folder / "weights.h5", tmp_path / "one.h5", verbose=False)
+    with pytest.raises(ArgumentError, match="tells labels of its images, not numbers"):
+        train.evaluate(runs["numbers"].folder / "weights.h5", tmp_path / "one.h5", verbose=False)
+    plain = minidl("build", digits, tmp_path / "c.h5", "--task", "numbers")
+    assert plain.status == 2
