@@ -38,9 +38,14 @@ def test_training(here, shared_data):
     done = minidl(
         "fast-style", "--train", "photos", "--style", "wave.png", "--weights", weights,
         "--model", "squeezenet1_1", "--steps", 2, "--size", 32, "-o", "new.h5",
+        "--every", 2,
     )  # fmt: skip
     assert done.status == 0, done.err
     assert done.out == "saved new.h5\n"
+    assert [path.name for path in here.glob("new-*")] == ["new-0002.png"]
+    with Image.open("new-0002.png") as shown:
+        assert shown.size == (32, 32)
+        assert json.loads(shown.text["minidl"])["step"] == 2
     assert minidl("fast-style", "town.png", "--network", "new.h5", "-o", "a.png").status == 0
 
 
@@ -51,6 +56,7 @@ def test_training(here, shared_data):
         (["town.png", "--train", "photos"], "give a PICTURE with --network FILE, or --train"),
         (["town.png"], "--network FILE is missing"),
         (["town.png", "--network", "wave.h5", "--steps", "3"], "--steps goes with --train"),
+        (["town.png", "--network", "wave.h5", "--every", "3"], "--every goes with --train"),
         (["town.png", "--network", "wave.h5", "-o", "a.jpg"], "expected a .png file"),
         (["--train", "photos"], "--style FILE is missing"),
         (["--train", "photos", "--style", "wave.png"], "weights"),

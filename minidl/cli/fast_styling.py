@@ -6,10 +6,12 @@ from typing import Any
 
 from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads, whole
 from minidl.cli.figures import check_folder, check_weights_file
-from minidl.cli.painting import StepBar
+from minidl.cli.painting import StepBar, add_every, save_preview
 from minidl.errors import ArgumentError
 
 __all__ = ["add_fast_style"]
+
+OF_TRAINING = ("style", "weights", "model", "steps", "seed", "every")
 
 
 def add_fast_style(commands: Any) -> None:
@@ -46,6 +48,7 @@ def add_fast_style(commands: Any) -> None:
         "--model", metavar="NAME", help="the network that the weights are of, if they don't tell"
     )
     style.add_argument("--steps", type=whole, metavar="N", help="of --train (default: 1000)")
+    add_every(style, "with --train, the first photograph, painted,")
     style.add_argument(
         "--size", type=whole, metavar="N",
         help="pixels: of the photographs' sides (default: 128), or of the result's longer side",
@@ -66,7 +69,7 @@ def _fast_style(options: argparse.Namespace) -> int:
         raise ArgumentError("give a PICTURE with --network FILE, or --train FOLDER")
     if picture is None:
         return _train(given)
-    if unused := [name for name in ("style", "weights", "model", "steps", "seed") if name in given]:
+    if unused := [name for name in OF_TRAINING if given.get(name) is not None]:
         raise ArgumentError(f"--{unused[0]} goes with --train FOLDER")
     if "network" not in given:
         raise ArgumentError("--network FILE is missing: minidl fast-style --train makes one")
@@ -84,11 +87,17 @@ def _train(given: dict[str, Any]) -> int:
     output = given.pop("output", Path(f"{style.stem}.h5"))
     check_weights_file(output)
     md.manual_seed(given.get("seed", 0))
-    network, bar = fast_style.TransformNet(), StepBar("fast-style")
+    network, bar, every = fast_style.TransformNet(), StepBar("fast-style"), given.pop("every")
     status = 0
+
+    def on_step(step: Any) -> None:
+        bar(step)
+        if every and step.number % every == 0:
+            save_preview(output, step, {"style": style, **given})
+
     try:
         fast_style.train(
-            style, photos, given.pop("weights", None), network=network, on_step=bar, **given
+            style, photos, given.pop("weights", None), network=network, on_step=on_step, **given
         )
     except KeyboardInterrupt:
         if bar.last is None:

@@ -9,7 +9,7 @@ from minidl.cli.arguments import INTERRUPTED, add_threads, keywords, set_threads
 from minidl.cli.figures import check_folder
 from minidl.errors import ArgumentError
 
-__all__ = ["StepBar", "add_painting", "layer_weights", "paint"]
+__all__ = ["StepBar", "add_every", "add_painting", "layer_weights", "paint", "save_preview"]
 
 OWN = ("output", "every")  # options that the function knows nothing of
 
@@ -29,11 +29,24 @@ def add_painting(command: Any, what: str) -> None:
         "-o", "--output", type=Path, default=None, metavar="FILE",
         help=f"the PNG to write, which holds its settings too (default: {what}, here)",
     )  # fmt: skip
+    add_every(command, "the picture")
+    add_threads(command)
+
+
+def add_every(command: Any, what: str) -> None:
+    """Add --every, for commands that show what they have so far."""
     command.add_argument(
         "--every", type=whole, default=None, metavar="N",
-        help="also save the picture after every N steps, as FILE-000N.png",
+        help=f"also save {what} after every N steps, as FILE-000N.png",
     )  # fmt: skip
-    add_threads(command)
+
+
+def save_preview(output: Path, step: Any, told: dict[str, Any]) -> None:
+    """Save the picture of a step beside `output`; told: what its metadata tell."""
+    from minidl.apps.pictures import save_png
+
+    preview = output.with_name(f"{output.stem}-{step.number:04}.png")
+    save_png(preview, step.picture(), {**told, "step": step.number})
 
 
 def layer_weights(text: str) -> dict[str, float]:
@@ -91,8 +104,7 @@ def paint(options: argparse.Namespace, function: Callable[..., Any], named: Path
     def on_step(step: Step) -> None:
         bar(step)
         if every and step.number % every == 0:
-            preview = output.with_name(f"{output.stem}-{step.number:04}.png")
-            save_png(preview, step.picture(), {**given, "step": step.number})
+            save_preview(output, step, given)
 
     try:
         found = function(**given, on_step=on_step)

@@ -144,6 +144,24 @@ def test_judged_training(pictures, tmp_path):
     assert plain.history == [{name: row[name] for name in plain.history[0]}]
 
 
+def test_ctrl_c_saves_the_generator(pictures, tmp_path):
+    """And the training goes on from its last epoch."""
+    small = {"batch_size": 32, "progress": False}
+
+    def stop(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gan.train_gan(pictures, tmp_path / "a", epochs=3, **small, on_epoch=stop)
+    two = gan.train_gan(pictures, tmp_path / "b", epochs=2, **small)
+    kept = gan.load_generator(tmp_path / "a" / "generator.h5")
+    for one, other in zip(kept.parameters(), two.generator.parameters(), strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+    again = gan.train_gan(pictures, tmp_path / "a", epochs=3, **small, resume=True)
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
+
+
 def test_spectral_training(pictures, tmp_path):
     found = gan.train_gan(
         pictures, tmp_path, epochs=1, batch_size=32, spectral=True, progress=False

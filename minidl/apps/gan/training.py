@@ -70,7 +70,8 @@ def train_gan(
         samples after each epoch; None: it doesn't.
     spectral: spectral normalisation in the discriminator in place of batch normalisation.
     seed: of all random numbers; it is given to `md.manual_seed`.
-    resume: go on after the last epoch that checkpoint.h5 in the folder has.
+    resume: go on after the last epoch that checkpoint.h5 in the folder has. Ctrl-C after the first
+        epoch saves the generator as it is then, too, and raises KeyboardInterrupt.
     on_epoch: called with each row of the history.
     Raises ShapeError for other pictures, ArgumentError for settings out of range and for pictures
     that are all the same, StateError for the checkpoint of another training,
@@ -103,19 +104,22 @@ def train_gan(
     if resume:
         pair.resume(folder, settings, loader)
     save_json(folder / SETTINGS, settings, "train_gan")
-    while len(pair.history) < epochs:
-        row = pair.epoch(loader, progress)
-        row |= measure(pair.draw)
-        pair.history.append(row)
-        pair.save(folder, settings, loader)
-        save_samples(folder, pair.draw, shown, {**settings, "epoch": row["epoch"]})
-        save_curves(folder, pair.history)
-        if on_epoch is not None:
-            on_epoch(row)
-    save_walk(folder, pair.draw, shown, settings)
-    pair.average.copy_to()
-    md.save_weights(pair.generator, folder / WEIGHTS)
-    return Gan(pair.generator.eval(), pair.history)
+    try:
+        while len(pair.history) < epochs:
+            row = pair.epoch(loader, progress)
+            row |= measure(pair.draw)
+            pair.history.append(row)
+            pair.save(folder, settings, loader)
+            save_samples(folder, pair.draw, shown, {**settings, "epoch": row["epoch"]})
+            save_curves(folder, pair.history)
+            if on_epoch is not None:
+                on_epoch(row)
+    except KeyboardInterrupt:
+        if pair.history:
+            pair.finish(folder, settings, shown)
+        raise
+    pair.finish(folder, settings, shown)
+    return Gan(pair.generator, pair.history)
 
 
 class Pair:
@@ -185,6 +189,12 @@ class Pair:
         }  # fmt: skip
         md.save_checkpoint(folder / CHECKPOINT, self.networks, loader=loader, extra=extra)
         save_json(folder / "history.json", {"epochs": self.history}, "train_gan")
+
+    def finish(self, folder: Path, settings: dict[str, Any], shown: np.ndarray) -> None:
+        """Write walk.png and generator.h5; the generator is the averaged one from here on."""
+        save_walk(folder, self.draw, shown, settings)
+        self.average.copy_to()
+        md.save_weights(self.generator.eval(), folder / WEIGHTS)
 
     def resume(self, folder: Path, settings: dict[str, Any], loader: DataLoader) -> None:
         """Go on from checkpoint.h5, if there is one."""
