@@ -7,33 +7,41 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import nn, random
+from minidl import nn, ops, random
 from minidl.apps.gan.spectral import SpectralConv2d
 from minidl.checks import is_whole
 from minidl.errors import ArgumentError, FileFormatError, StateError
 from minidl.nn import Module
 
-__all__ = ["LATENT", "SIZES", "Discriminator", "Generator", "load_generator"]
+__all__ = ["KINDS", "LATENT", "SIZES", "Discriminator", "Generator", "load_generator"]
 
 SIZES = (32, 64)  # pixels of height and width
 LATENT = 64  # random numbers a picture
+KINDS = 10  # of them, the largest of which tells a picture's kind
+APART = 4.0  # what it becomes, in standard deviations of the others
 WIDTH = 32  # channels of the largest maps; at each halving there are twice as many
 FIRST = 4  # pixels of the smallest maps
 KERNEL = 4  # a multiple of the stride of 2, so that all pixels are made by as many weights
-SLOPE, DROPOUT, SPREAD = 0.2, 0.2, 0.02
+SLOPE, DROPOUT, SPREAD = 0.2, 0.3, 0.02
 
 
 class Generator(Module):
     """Random numbers to pictures.  (N, 64) -> (N, size, size, channels), from -1 to 1.
 
+    The numbers are normal, of deviation 1. Of the first ten the largest becomes 4, and the others
+    0: ten kinds of pictures, which nothing connects. Without them a path of numbers leads from any
+    picture to any other, and what is drawn on the way is neither.
     Source: Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep
-    convolutional generative adversarial networks", section 3.
+    convolutional generative adversarial networks", section 3; for why kinds must be apart,
+    Khayatkhoei, Singh and Elgammal 2018, "Disconnected manifold learning for generative adversarial
+    networks", section 2.
     """
 
     def __init__(self, size: int = 32, channels: int = 1) -> None:
         steps = _steps("Generator", size)
         widths = [WIDTH * 2**i for i in reversed(range(steps))]
         self.first = widths[0]
+        self.apart = nn.Buffer(np.array(APART, np.float32))
         self.project = nn.Linear(LATENT, FIRST**2 * widths[0], bias=False)
         self.norm = nn.BatchNorm2d(widths[0], activation="relu")
         layers: list[Module] = []
@@ -47,6 +55,9 @@ class Generator(Module):
         _spread_weights(self)
 
     def forward(self, z: Any) -> Any:
+        kinds = z[:, :KINDS]
+        largest = kinds == kinds.max(axis=1, keepdims=True)
+        z = ops.concatenate(ops.where(largest, self.apart, 0 * self.apart), z[:, KINDS:], axis=1)
         maps = self.project(z).reshape(-1, FIRST, FIRST, self.first)  # (N, 4 * 4 * C)
         return self.layers(self.norm(maps))
 

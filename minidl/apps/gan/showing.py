@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.analysis.plots import _figure
+from minidl.apps.gan.networks import KINDS
 from minidl.apps.grids import grid
 from minidl.apps.pictures import pixels, save_png
 from minidl.io.atomic import atomic_write
@@ -36,11 +37,12 @@ def save_samples(folder: Path, draw: Draw, z: np.ndarray, told: dict[str, Any]) 
 
 
 def save_walk(folder: Path, draw: Draw, z: np.ndarray, told: dict[str, Any]) -> None:
-    """Write walk.png: rows of pictures between two samples each, along a great circle.
+    """Write walk.png: rows of pictures between two samples of a kind each, along a great circle.
 
     Source: White 2016, "Sampling generative networks", section 2.1.
     """
-    starts, ends = z[:ROWS], z[ROWS : 2 * ROWS]
+    starts, ends = z[:ROWS], z[ROWS : 2 * ROWS].copy()
+    ends[:, :KINDS] = starts[:, :KINDS]
     found = [_between(a, b) for a, b in zip(starts, ends, strict=True)]
     picture = grid(pixels((draw(np.concatenate(found)) + 1) / 2), columns=WALK)
     save_png(folder / "walk.png", picture, told)

@@ -21,7 +21,9 @@ from minidl.nn import Module, functional
 
 __all__ = ["Gan", "train_gan"]
 
-LR, BETAS = 2e-4, (0.5, 0.999)  # of Adam, as DCGAN's paper has them
+# Of Adam, as DCGAN's paper has them; but for the generator, which is too slow with the same rate:
+# the discriminator learns to tell all apart, and its gradients get small
+RATES, BETAS = {"generator": 6e-4, "discriminator": 2e-4}, (0.5, 0.999)
 NOISE = 0.1  # of the labels: at most as much is taken from 1
 DECAY = 0.999  # of the generator's average
 SHOWN = 64  # samples of a grid
@@ -129,7 +131,7 @@ class Pair:
         self.generator, self.discriminator = generator, discriminator
         self.networks = nn.ModuleDict({"generator": generator, "discriminator": discriminator})
         self.optimizers = {
-            name: optim.Adam(network.parameters(), lr=LR, betas=BETAS)
+            name: optim.Adam(network.parameters(), lr=RATES[name], betas=BETAS)
             for name, network in self.networks.items()
         }
         self.average = optim.EMA(generator, DECAY)
