@@ -10,7 +10,7 @@ from scipy import linalg
 import minidl as md
 from minidl import models
 from minidl.apps import gan
-from minidl.apps.gan.networks import LATENT
+from minidl.apps.gan.networks import KINDS, LATENT
 from minidl.apps.gan.spectral import SpectralConv2d
 from minidl.apps.grids import grid
 from minidl.data import digits
@@ -59,6 +59,24 @@ def test_shapes():
             assert gan.Discriminator(size, channels, spectral)(made).shape == (2,)
     with pytest.raises(ArgumentError, match="size must be one of"):
         gan.Generator(48)
+
+
+def test_kinds_of_pictures():
+    """Of the first ten numbers it matters only which is the largest; of the others, each."""
+    md.manual_seed(0)
+    generator = gan.Generator().eval()
+    z = np.random.default_rng(0).standard_normal((4, LATENT)).astype(np.float32)
+    z[1:] = z[0]
+    z[1, :KINDS] *= 3  # the largest stays the largest
+    z[2, :KINDS] = np.roll(z[0, :KINDS], 1)
+    z[3, KINDS] += 1
+    same, smaller, other, moved = generator(z).data
+    np.testing.assert_allclose(smaller, same, rtol=0, atol=1e-6)
+    assert np.abs(other - same).max() > 1e-3
+    assert np.abs(moved - same).max() > 1e-4
+    wide = generator.astype(np.float64)(z.astype(np.float64))
+    assert wide.dtype == np.float64
+    np.testing.assert_allclose(wide.data[0], same, rtol=0, atol=1e-5)
 
 
 def test_frechet_distance():
