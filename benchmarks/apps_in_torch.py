@@ -75,6 +75,7 @@ def gan(random: np.random.Generator) -> Callable[[], Any]:
     import torch
     from torch import nn
     from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
+    from torch.nn.functional import one_hot
 
     generator = nn.Sequential(
         nn.Linear(64, 2048, bias=False), nn.Unflatten(1, (128, 4, 4)), nn.BatchNorm2d(128),
@@ -83,18 +84,25 @@ def gan(random: np.random.Generator) -> Callable[[], Any]:
         nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Tanh(),
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 32, 4, 2, 1), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+        nn.Conv2d(1, 32, 4, 2, 1), nn.LeakyReLU(0.2),
         nn.Conv2d(32, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
-        nn.Dropout(0.3), nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128),
-        nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Flatten(), nn.Linear(2048, 1),
+        nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(2048, 1),
     )  # fmt: skip
     networks = [each.to(memory_format=torch.channels_last) for each in (generator, discriminator)]
-    steps = [torch.optim.Adam(each.parameters(), 2e-4, (0.5, 0.999)) for each in networks]
+    steps = [
+        torch.optim.Adam(each.parameters(), rate, (0.5, 0.999))
+        for each, rate in zip(networks, (6e-4, 2e-4), strict=True)
+    ]
+    weights = [each.detach() for each in generator.parameters()]
+    average = [each.clone() for each in weights]
     real = torch.from_numpy(random.uniform(-1, 1, (64, 1, 32, 32)).astype(np.float32))
     ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
 
     def step() -> None:
-        fake = generator(torch.randn(64, 64))
+        z = torch.randn(64, 64)
+        z[:, :10] = 4.0 * one_hot(z[:, :10].argmax(1), 10)
+        fake = generator(z)
         steps[1].zero_grad()
         told = loss_of(discriminator(real), ones) + loss_of(discriminator(fake.detach()), zeros)
         (told / 2).backward()
@@ -104,6 +112,7 @@ def gan(random: np.random.Generator) -> Callable[[], Any]:
         loss_of(discriminator(fake), ones).backward()
         steps[0].step()
         discriminator.requires_grad_(True)
+        torch._foreach_lerp_(average, weights, 1e-3)
 
     return step
 
