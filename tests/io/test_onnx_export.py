@@ -201,6 +201,12 @@ def test_refuses_what_no_graph_computes(tmp_path):
     refused(tmp_path, StateError, "another batch", turning, (3,))
 
 
+def test_refuses_a_branch_on_the_sign_of_the_input(tmp_path):
+    """Both runs took the same branch, and the file computed that one alone."""
+    model = Wrapped(lambda x: x.exp() if float(x.data.mean()) > 0 else -x).eval()
+    refused(tmp_path, StateError, "for another batch", model, (7, 9, 3))
+
+
 def test_names_the_layer_that_has_no_form(tmp_path):
     class Noisy(nn.Module):
         def __init__(self):
