@@ -43,6 +43,15 @@ def test_summary_and_draw(here):
     assert (drawn.status, (here / "net.svg").read_text().count("Conv2d") > 0) == (0, True)
 
 
+def test_summary_of_two_inputs(here):
+    nodes = [writing.node("Add", ["left", "right"], ["y"])]
+    content = writing.model(nodes, {"left": ("n", 4), "right": ("n", 4)}, {"y": ("n", 4)}, {})
+    (here / "two.onnx").write_bytes(content)
+    told = minidl("summary", "two.onnx")
+    assert told.status == 2
+    assert "networks of one input, and two takes 2: left, right" in told.err
+
+
 def test_predict(here):
     """Probabilities are the file's own: those before its softmax aren't normalized twice."""
     image = next((here / "pets" / "ant").iterdir())

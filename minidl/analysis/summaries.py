@@ -11,6 +11,7 @@ from minidl.analysis.trace import Run, kept_bytes, trace
 from minidl.checks import is_whole, positive
 from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.models import Network
+from minidl.models.imported import Imported
 from minidl.nn import Module
 from minidl.text import html_table, html_text, table
 
@@ -174,11 +175,16 @@ def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarr
     """Zeros that `model` takes, of an input shape as `summary` takes it."""
     layers = [module for module in model.modules() if next(module.children(), None) is None]
     first = next((layer for layer in layers if isinstance(layer, IMAGE_LAYERS)), None)
+    if isinstance(model, Imported) and len(model.inputs) > 1:
+        raise ArgumentError(
+            f"summary runs networks of one input, and {model.title} takes {len(model.inputs)}: "
+            f"{', '.join(port.name for port in model.inputs)}"
+        )
     if input_shape is None:
         if not isinstance(model, Network) or not model.input_shape:
             raise ArgumentError(
-                f"summary: give an input_shape, such as (1, 224, 224, 3): a {type(model).__name__} "
-                "doesn't tell its own"
+                f"summary: give an input_shape, such as (1, 224, 224, 3): {title(model)} doesn't tell "
+                "its own"
             )
         input_shape = (1, *model.input_shape)
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()

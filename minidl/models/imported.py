@@ -16,7 +16,7 @@ from minidl.errors import ArgumentError, FileFormatError, MinidlError
 from minidl.io.caffe import importing as caffe_files
 from minidl.io.guarded import MAX_BYTES, MAX_STRING
 from minidl.io.onnx.exported import architecture_of, state_of
-from minidl.io.onnx.graph import GraphModule
+from minidl.io.onnx.graph import GraphModule, Port
 from minidl.io.onnx.hollow import SMALL, filled, hollow
 from minidl.io.onnx.importing import Parts, import_model
 from minidl.io.onnx.messages import Model, read_model
@@ -63,6 +63,12 @@ class Imported(Network):
     @property
     def title(self) -> str:
         return self._title or super().title
+
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """The name, shape and layout of each input."""
+        body: Any = self.features
+        return tuple(body.inputs)
 
     def forward(self, *inputs: Any) -> Any:
         scores = self.unnormalized(*inputs)
