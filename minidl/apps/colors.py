@@ -30,7 +30,9 @@ def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 def _root(colors: np.ndarray, power: float) -> np.ndarray:
     """The covariance of colors (P, 3) to a power."""
-    covariance = np.cov(colors.astype(np.float64), rowvar=False) + 1e-6 * np.eye(3)
+    covariance = 1e-6 * np.eye(3)
+    if len(colors) > 1:  # one pixel doesn't vary
+        covariance += np.cov(colors.astype(np.float64), rowvar=False)
     values, vectors = np.linalg.eigh(covariance)
     found: np.ndarray = (vectors * values**power) @ vectors.T
     return found

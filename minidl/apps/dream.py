@@ -197,7 +197,8 @@ def _octave_sizes(
     if enough:
         mend = f"octaves= of {enough} would do, or a larger size="
     else:
-        mend = f"a size= of {-(-smallest * max(shape[:2]) // min(shape[:2]))} would do"
+        size = -(-smallest * max(shape[:2]) // min(shape[:2]))
+        mend = f"{'octaves= of 1 and ' if octaves > 1 else ''}a size= of {size} would do"
     raise ArgumentError(
         f"{WHO}: {network} needs at least {smallest}x{smallest} pixels for these layers, and the "
         f"smallest of {octaves} octaves of {height}x{width} pixels has {h}x{w}: {mend}"

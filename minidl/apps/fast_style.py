@@ -10,7 +10,8 @@ import numpy as np
 import minidl as md
 from minidl import nn, optim
 from minidl.apps.bodies import Body, Weights
-from minidl.apps.pictures import Picture, Step, fitted, open_picture, pixels, resized
+from minidl.apps.pictures import Picture, Step, open_picture, pixels, resized
+from minidl.apps.style import covering
 from minidl.apps.style_losses import StyleLosses, noise_like
 from minidl.checks import positive, whole
 from minidl.data import read_image
@@ -104,10 +105,15 @@ def train(
         raise ArgumentError(f"{WHO}: size= must be a multiple of 4, got {size}")
     body = Body(WHO, weights, model)
     losses = StyleLosses(WHO, body, content_layers, style_layers)
+    if size < losses.smallest:
+        raise ArgumentError(
+            f"{WHO}: {body.name} needs at least {losses.smallest}x{losses.smallest} pixels for "
+            f"these layers: a size= of {-(-losses.smallest // 4) * 4} would do, got {size}"
+        )
     images = _photographs(photos, size)
     md.manual_seed(seed)
     painted = open_picture(WHO, "style", style)
-    wanted = body.enter(resized(painted, fitted(painted.shape, size)))
+    wanted = body.enter(covering(painted, (size, size), losses.smallest))
     losses.aim(_entered(body, images[:1]), [wanted], [1.0])
     losses.balance(noise_like(_entered(body, images[:1])), {})
     network = TransformNet() if network is None else network

@@ -24,7 +24,7 @@ from minidl.checks import positive, real, whole
 from minidl.errors import ArgumentError
 from minidl.train.settings import choice
 
-__all__ = ["Styled", "gram", "stylize", "total_variation"]
+__all__ = ["Styled", "covering", "gram", "stylize", "total_variation"]
 
 WHO = "apps.style"
 COARSEST = 128  # pixels of the longer side at the first level, at most
@@ -113,7 +113,7 @@ def stylize(
     run = _Run(body, picture, colors, steps, len(levels), on_step)
     x: np.ndarray | None = None
     for shape in levels:
-        entered = [body.enter(_covering(each, shape, losses.smallest)) for each in opened]
+        entered = [body.enter(covering(each, shape, losses.smallest)) for each in opened]
         small = body.enter(resized(picture, shape))
         losses.aim(small, entered, mix)
         noise = noise_like(small)
@@ -167,7 +167,7 @@ def _levels(
     return [fitted(shape, each) for each in sizes]
 
 
-def _covering(style: np.ndarray, shape: tuple[int, int], smallest: int) -> np.ndarray:
+def covering(style: np.ndarray, shape: tuple[int, int], smallest: int) -> np.ndarray:
     """A style as large as the level, but not narrower than the network takes it."""
     height, width = fitted(style.shape, max(shape))
     scale = max(1.0, smallest / min(height, width))

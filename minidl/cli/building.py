@@ -224,7 +224,7 @@ def _is_done(part: Part) -> bool:
     if not part.target.is_file() or left_by(part.target):
         return False
     with HDF5Dataset(part.target) as data:
-        if data.source != part.source:
+        if (data.source, data.task) != (part.source, part.task):
             raise FileExistsError(
                 f"{part.target} exists, made of other images or with other settings: there is "
                 "nothing to resume; name another file, or replace it with --overwrite"

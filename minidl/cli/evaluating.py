@@ -93,7 +93,7 @@ def _headline(found: "Evaluation") -> str:
     some = "" if classes == found.num_classes else f" of the network's {found.num_classes:,}"
     crops = ", ten crops of each" if found.ten_crop else ""
     part = "" if found.part == "all" else f", {found.part}"
-    images = f"{found.count:,} images of {classes:,}{some} classes{crops}"
+    images = f"{found.count:,} images of {classes:,}{some} {found.task}{crops}"
     return f"{who} on {found.images}{part}:\n{images}"
 
 

@@ -85,10 +85,8 @@ class HDF5Writer:
         check_target(self.path, overwrite, resume)
         meta = {
             "version": FORMAT_VERSION, "shape": list(self.shape), "dtype": self.dtype.name,
-            "classes": self.classes, "source": self._source,
+            "classes": self.classes, "source": self._source, "task": task,
         }  # fmt: skip
-        if task != CLASSES:
-            meta["task"] = task
         room = min(buffer, max(1, MOST_WAITING // self._row_bytes))
         self._images = np.empty((room, *self.shape), self.dtype)
         self._labels = np.empty((room, *label[0]), label[1])
@@ -273,11 +271,15 @@ class HDF5Writer:
                 f"{who} {self.task} ({count}, {width}), for each row one of each name, got "
                 f"{labels.shape}"
             )
+        if labels.dtype.kind not in "biuf":
+            raise DTypeError(f"{who} {self.task} as numbers, got {labels.dtype}")
         if self.task == LABELS and not np.isin(labels, (0, 1)).all():
             raise ArgumentError(
                 f"{who} 0 or 1 for each label, got {labels.min()} to {labels.max()}"
             )
-        if not np.isfinite(labels.astype(np.float32)).all():
+        with np.errstate(over="ignore"):  # the error tells it
+            held = labels.astype(np.float32)
+        if not np.isfinite(held).all():
             raise ArgumentError(f"{who} numbers that float32 can hold, got {labels!r:.80}")
 
 

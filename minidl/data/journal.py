@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from minidl.constants.tasks import CLASSES
 from minidl.errors import FileFormatError, StateError
 
 __all__ = ["Journal", "check_target", "left_by"]
@@ -131,7 +132,8 @@ class Journal:
     def _check_meta(self, meta: dict[str, Any]) -> None:
         try:
             found = json.loads((self.folder / META).read_text(encoding="utf-8"))
-            kinds = {name: found.get(name) for name in meta}
+            before = {"task": CLASSES}  # of journals that older writers left
+            kinds = {name: found.get(name, before.get(name)) for name in meta}
         except (ValueError, AttributeError, RecursionError) as error:
             raise FileFormatError(
                 f"{self.folder / META} is damaged: remove the folder, or start over with overwrite"

@@ -201,6 +201,8 @@ def _label_columns(
                 "are for task='labels' and task='numbers'"
             )
         return [_label_column(path, table, given[0] if given else None, file)]
+    if twice := sorted({name for name in given if given.count(name) > 1}):
+        raise ArgumentError(f"{path}: label_column= names {', '.join(twice)} more than once")
     if given:
         return [_named(path, table, name, "label_column") for name in given]
     part = _part_column(table, {file})

@@ -248,17 +248,21 @@ def _rows(path: Path, size: int, task: str, classes: Sequence[str] | None) -> Da
     if len(data.shape) == 3 and min(data.shape[:2]) > 2 * size:
         raise ArgumentError(
             f"{path} holds images of {data.shape[0]} x {data.shape[1]} pixels, far more than the "
-            f"{size} x {size} asked for, which would be small parts of them: "
-            f"minidl build IMAGES {path} --size {size} --overwrite"
+            f"{size} x {size} asked for, which would be small parts of them: {_anew(size)}"
         )
     least = without_margin(size)  # what a network was trained on will do
     if len(data.shape) != 3 or min(data.shape[:2]) < least or data.classes is None:
         raise ArgumentError(
             f"{path} holds rows of shape {data.shape}"
             f"{'' if data.classes else ' without names of classes'}, expected images of at least "
-            f"{least} x {least} pixels: minidl build IMAGES {path} --size {size}"
+            f"{least} x {least} pixels: {_anew(size)}"
         )
     return data
+
+
+def _anew(size: int) -> str:
+    """How to make images of another size, for errors; tables need their own options again."""
+    return f"run the same minidl build again, with --size {size} --overwrite"
 
 
 def _of_task(data: HDF5Dataset) -> str:

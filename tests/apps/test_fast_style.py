@@ -47,3 +47,17 @@ def test_what_it_refuses(tmp_path):
         given = {"style": photo(), "photos": photos, "weights": body(), **SHORT} | arguments
         with pytest.raises(MinidlError, match=match):
             fast_style.train(**given)
+
+
+def test_a_style_narrower_than_the_network_takes():
+    photos = np.stack([photo(20, 24, seed) for seed in range(2)])
+    narrow = photo(2, 80, 7)
+    fast_style.train(narrow, photos, body(CAFFE), **{**SHORT, "steps": 1})
+
+
+def test_a_size_below_what_the_network_takes(monkeypatch):
+    made = fast_style.StyleLosses
+    monkeypatch.setattr(made, "smallest", property(lambda self: 17, lambda self, to: None), False)
+    photos = np.stack([photo(20, 24, 0)])
+    with pytest.raises(MinidlError, match=r"at least 17x17 .*: a size= of 20 would do, got 16"):
+        fast_style.train(photo(30, 30, 7), photos, body(CAFFE), **SHORT)

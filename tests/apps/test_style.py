@@ -151,3 +151,12 @@ def test_what_it_refuses(arguments, match):
     with pytest.raises(MinidlError, match=match) as caught:
         stylize(**given | arguments)
     assert isinstance(caught.value, ArgumentError)
+
+
+def test_colors_of_one_pixel():
+    content = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
+    pixel = np.full((1, 1, 3), 0.5, np.float32)
+    np.testing.assert_allclose(
+        colors.match_colors(pixel, content)[0, 0], content.mean(axis=(0, 1)), rtol=1e-5
+    )
+    np.testing.assert_allclose(colors.match_colors(content, pixel), 0.5, atol=0.02)

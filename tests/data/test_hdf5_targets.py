@@ -1,12 +1,14 @@
 """HDF5 files whose rows have labels, any of several, or numbers."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
 from hdf5_rows import interrupted, rows_of, write
 
 from minidl.data import DataLoader, HDF5Dataset, HDF5Writer
-from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError, StateError
 from minidl.io.compose import Content
 from minidl.io.sealed import write_sealed
 
@@ -55,6 +57,8 @@ def test_an_interrupted_writer_goes_on(tmp_path):
     interrupted(parts, images[:2], TARGETS["numbers"][:2], classes=NAMES, task="numbers")
     with pytest.raises(StateError, match="their task is 'numbers', expected 'labels'"):
         HDF5Writer(parts, images.shape[1:], classes=NAMES, task="labels", resume=True)
+    with pytest.raises(StateError, match="their task is 'numbers', expected 'classes'"):
+        HDF5Writer(parts, images.shape[1:], classes=NAMES, resume=True)
     options = {"classes": NAMES, "task": "numbers", "resume": True}
     with HDF5Writer(parts, images.shape[1:], **options) as writer:
         assert writer.rows == 2
@@ -75,13 +79,33 @@ def test_an_interrupted_writer_goes_on(tmp_path):
 )
 def test_other_targets(task, labels, error, said, tmp_path):
     images, _ = rows_of(1)
-    with (
-        HDF5Writer(tmp_path / "a.h5", images.shape[1:], classes=NAMES, task=task) as writer,
-        np.errstate(over="ignore"),
-    ):
+    with HDF5Writer(tmp_path / "a.h5", images.shape[1:], classes=NAMES, task=task) as writer:
         with pytest.raises(error, match=said):
             writer.add(images, np.array(labels))
         writer.add(images, TARGETS[task][:1])
+
+
+@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("labels", [[["1", "0"]], [[1j, 0]], [[None, 1]]])
+def test_targets_that_are_no_numbers(task, labels, tmp_path):
+    images, _ = rows_of(1)
+    with HDF5Writer(tmp_path / "a.h5", images.shape[1:], classes=NAMES, task=task) as writer:
+        with pytest.raises(DTypeError, match=f"expected {task} as numbers, got"):
+            writer.add(images, np.array(labels))
+        writer.add(images, TARGETS[task][:1])
+
+
+def test_an_older_writers_journal_is_of_classes(tmp_path):
+    images, labels = rows_of(3)
+    interrupted(tmp_path / "a.h5", images, labels, classes=["a", "b", "c"])
+    meta = tmp_path / ".a.h5.partial" / "meta.json"
+    held = json.loads(meta.read_text())
+    del held["task"]
+    meta.write_text(json.dumps(held))
+    with HDF5Writer(
+        tmp_path / "a.h5", images.shape[1:], classes=["a", "b", "c"], resume=True
+    ) as writer:
+        assert writer.rows == 3
 
 
 def test_bad_tasks(tmp_path):

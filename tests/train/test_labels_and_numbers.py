@@ -219,3 +219,38 @@ def test_built_files_of_another_task(digits, runs, tmp_path):
         train.evaluate(runs["numbers"].folder / "weights.h5", tmp_path / "one.h5", verbose=False)
     plain = minidl("build", digits, tmp_path / "c.h5", "--task", "numbers")
     assert plain.status == 2
+
+
+def test_a_file_built_of_another_task_isnt_resumed(digits, tmp_path):
+    arguments = (
+        "build", digits / "labels.csv", tmp_path / "a.h5", "--size", 32, "--label-column",
+        "even,large", "--task",
+    )  # fmt: skip
+    assert minidl(*arguments, "labels").status == 0
+    assert "written before" in minidl(*arguments, "labels", "--resume").out
+    found = minidl(*arguments, "numbers", "--resume")
+    assert (found.status, "with other settings" in found.err) == (2, True)
+
+
+def test_a_column_named_twice(digits, tmp_path):
+    found = minidl(
+        "build", digits / "numbers.csv", tmp_path / "a.h5", "--task", "numbers", "--label-column",
+        "digit,thousands,digit",
+    )  # fmt: skip
+    assert (found.status, "--label-column names digit more than once" in found.err) == (2, True)
+
+
+def test_what_evaluate_says_there_is(digits, runs):
+    found = minidl("evaluate", runs["numbers"].folder / "weights.h5", digits / "numbers.csv")
+    assert "15 images of 2 numbers" in found.out
+
+
+def test_advice_on_a_file_of_small_images(digits, tmp_path):
+    arguments = [
+        "build", digits / "labels.csv", tmp_path / "a.h5", "--task", "labels", "--label-column",
+        "even,large", "--size",
+    ]  # fmt: skip
+    assert minidl(*arguments, 16).status == 0
+    with pytest.raises(ArgumentError, match="same minidl build again, with --size 32 --overwrite"):
+        train.finetune(digits / "mnist.h5", tmp_path / "a.h5", task="labels", verbose=False)
+    assert minidl(*arguments, 32, "--overwrite").status == 0
