@@ -65,6 +65,12 @@ def test_options_go_before_the_file_wherever_they_stand(here, first):
     assert [found[name] for name in ("epochs", "seed", "batch_size")] == [1, 3, 8]
 
 
+def test_a_file_that_begins_with_a_mark(here):
+    done = configured("train", "\ufeffepochs = 1\n", "-o", "out")
+    assert done.status == 0, done.err
+    assert settings(here / "out")["epochs"] == 1
+
+
 def test_finetune_takes_its_two_from_the_file(here):
     md.save_weights(models.create("lenet5", weights="mnist"), "own.h5")
     text = 'weights = "own.h5"\nimages = "pets"\nepochs = 1\nscratch = false\n'

@@ -175,7 +175,9 @@ def configured(
 def _settings_in(file: Path, command: argparse.ArgumentParser) -> Iterator[tuple[str, Any]]:
     """The names and values in a file."""
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        found = tomllib.loads(
+            file.read_text(encoding="utf-8-sig")
+        )  # editors may begin it with a mark
     except ValueError as error:  # also for what isn't UTF-8
         raise FileFormatError(f"{file}: expected TOML: {error}") from error
     known = {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}

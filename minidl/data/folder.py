@@ -183,6 +183,7 @@ def _same_classes(root: Path, found: list[str], classes: Sequence[str]) -> list[
     if missing or unknown or len(set(classes)) < len(classes):
         raise ArgumentError(
             f"ImageFolder: expected the sub-folders {', '.join(map(str, classes))} in {root}, "
-            f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(unknown) or 'none'}"
+            f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(unknown) or 'none'}: "
+            "put images of every class in each part, or take the class out of all parts"
         )
     return list(classes)

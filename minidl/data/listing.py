@@ -79,7 +79,8 @@ class ImageList(ImageFiles):
         columns = _label_columns(path, table, label_column, file, task)
         for number, row in enumerate(table.rows, table.first):
             if not row[file] or (task == CLASSES and not row[columns[0]]):
-                raise FileFormatError(f"{path}: row {number} lacks its file or its label")
+                said = f"{path}: row {number} lacks its file or its label"
+                raise FileFormatError(f"{said}: give it one, or take the row out")
         names = [row[file] for row in table.rows]
         folder, paths = _located(path, names, folders)
         kept = _once(path, paths, [", ".join(row[i] for i in columns) for row in table.rows])
@@ -120,7 +121,8 @@ def read_table(path: Path) -> Table:
             if any(cell.strip() for cell in row)
         ]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: expected a table in CSV (UTF-8): {error}") from error
+        said = f"{path}: expected a table in CSV (UTF-8): {error}; save it as CSV in UTF-8"
+        raise FileFormatError(said) from error
     columns, first = (lines[0], 2) if lines else ([], 1)
     if any(Path(cell).suffix.lower() in SUFFIXES for cell in columns):
         columns, first = [f"{FILE} {i}" for i in range(1, 1 + len(columns))], 1

@@ -107,7 +107,8 @@ def split(
         if 0 in counts:
             raise ArgumentError(
                 f"split: {name} has {len(members)} items, too few for parts of "
-                f"{', '.join(map(str, fractions))}: part {counts.index(0)} would have none of it"
+                f"{', '.join(map(str, fractions))}: part {counts.index(0)} would have none of it; "
+                "add some, leave them out, or choose other parts"
             )
         shuffled = generator.permutation(members)
         for part, stop, count in zip(parts, np.cumsum(counts), counts, strict=True):

@@ -256,7 +256,7 @@ def _compare(page: LivePage, transfer: Transfer, parts: Parts) -> list[Approach]
             row = _measured(approach, transfer)
             tell(f"{approach.name}: {transfer.goal.told(row)}")
             if approach.tried:
-                tell(_tried(approach))
+                tell(_tried(approach, transfer.goal))
             done.append((approach, row))
             _save(run, done, transfer, parts, tell)
             page.update()
@@ -359,14 +359,14 @@ def _gained(kept: list[Approach], task: Task, labels: np.ndarray) -> dict[str, A
     return {"verdict": verdict, "gain": {"points": points, "within": within}}
 
 
-def _tried(approach: Approach) -> str:
+def _tried(approach: Approach, task: Task) -> str:
     """What each share of the way from the probe gave for images held out of the training."""
     rows = [
         (f"{row['share']:.0%}", f"{row['accuracy']:.2%}", f"{row['loss']:.4f}",
          "taken" if row["share"] == approach.share else "")
         for row in approach.tried
     ]  # fmt: skip
-    head = ("of the way", "accuracy", "loss", "")
+    head = ("of the way", task.rightness, "loss", "")
     title = f"  of training images held out, by how far it goes, at a rate of {approach.lr:g}:"
     return f"{title}\n{table([head, *rows])}"
 

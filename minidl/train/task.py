@@ -39,11 +39,13 @@ class Task:
     metrics: what Trainer shows beside the loss.
     objective: of the linear probe.  strengths: of the data against its penalty, to choose from.
     heads: of the columns that tables have of `figures`, the first being what it is judged by.
+    rightness: what the mean of `right` is called.
     """
 
     name: str
     metrics: tuple[str, ...] = ()
     heads: tuple[str, ...]
+    rightness: str = "accuracy"
     objective: linear_fit.Objective
     strengths: tuple[float, ...] = STRENGTHS
 
@@ -224,6 +226,7 @@ class Labels(Task):
 
     name, metrics = LABELS, ("binary_accuracy",)
     heads = ("mean average precision", "F1", "labels right", "all right")
+    rightness = "labels right"
     objective = staticmethod(linear_fit.label_entropy)
 
     def loss(self) -> Module:
@@ -272,6 +275,7 @@ class Numbers(Task):
     """
 
     name, heads = NUMBERS, ("R2", "mean absolute error")
+    rightness = "variance told"
     objective = staticmethod(linear_fit.squares)
     strengths = (1e-6, 1e-5, *STRENGTHS)  # of many numbers nothing can be told
 

@@ -55,7 +55,7 @@ def test_classes_of_another_folder(tmp_path):
     assert ImageFolder(tmp_path, classes=["b", "a"]).labels.tolist() == [0, 0, 1]
     for classes, said in (
         (["a"], "missing: none; unexpected: b"),
-        (["a", "b", "c"], "missing: c; unexpected: none"),
+        (["a", "b", "c"], "missing: c; unexpected: none: put images of every class in each part"),
         (["a", "b", "b"], "expected the sub-folders a, b, b"),
     ):
         with pytest.raises(ArgumentError, match=said):
@@ -145,7 +145,8 @@ def test_a_real_list(shared_data):
     [
         (b"", "expected a column 'file'"),
         (b"file,label\n", "has no rows"),
-        (b"file,label\na.png\n", "row 2 lacks"),
+        (b"file,label\na.png\n", "row 2 lacks its file or its label: give it one, or take"),
+        ("file,label\nü.png,a\n".encode("latin-1"), "save it as CSV in UTF-8"),
         (b"file,label\n,x\n", "row 2 lacks"),
         (b"file,label\n\xff\xfe,x\n", "expected a table in CSV"),
         (b'file,label\n"a"b,x\n', "expected a table in CSV"),

@@ -1,5 +1,7 @@
 """What is asked of images: figures against scikit-learn, views joined against probabilities."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -8,6 +10,7 @@ from sklearn import linear_model, metrics
 
 import minidl as md
 from minidl import models
+from minidl.train.finetuning import _tried
 from minidl.train.label_metrics import average_precision
 from minidl.train.linear_fit import fit, held_out_scores, label_entropy, squares
 from minidl.train.probe import fit_probe, put_into_head
@@ -257,3 +260,12 @@ def test_the_probe_gives_what_was_fitted(name):
     np.testing.assert_allclose(scores, wanted, rtol=1e-3, atol=1e-3)
     again = fit_probe([(features, targets)], task, seed=0)
     np.testing.assert_array_equal(again.weight, probe.weight)
+
+
+def test_what_shares_of_the_way_are_judged_by_has_its_name():
+    row = {"share": 0.0, "accuracy": 0.5, "loss": 0.5}
+    approach = SimpleNamespace(tried=[row], share=0.0, lr=1e-3)
+    for name, said in (("labels", "labels right"), ("numbers", "variance told")):
+        told = _tried(approach, TASKS[name](np.float32([[0], [1]])))
+        assert said in told.splitlines()[1]
+        assert "accuracy" not in told
