@@ -183,8 +183,8 @@ def example(model: Module, input_shape: Sequence[int] | None = None) -> np.ndarr
     if input_shape is None:
         if not isinstance(model, Network) or not model.input_shape:
             raise ArgumentError(
-                f"summary: give an input_shape, such as (1, 224, 224, 3): {title(model)} doesn't tell "
-                "its own"
+                "summary: give an input_shape, such as (1, 224, 224, 3): "
+                f"{title(model)} doesn't tell its own"
             )
         input_shape = (1, *model.input_shape)
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()

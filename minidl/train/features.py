@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import no_grad
+from minidl.constants.tasks import CLASSES
 from minidl.data import ArrayDataset, DataLoader, Dataset, HDF5Dataset, HDF5Writer
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError
@@ -46,14 +47,17 @@ def extract_features(
         if not parts:
             raise ArgumentError("extract_features: the loader has no batches")
         return ArrayDataset(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-    classes = getattr(getattr(loader, "dataset", None), "classes", None)
+    dataset = getattr(loader, "dataset", None)
+    classes, task = getattr(dataset, "classes", None), getattr(dataset, "task", CLASSES)
     writer = None
     try:
         for features, labels in batches:
             if world().rank > 0:
                 continue
             if writer is None:
-                writer = HDF5Writer(out, features.shape[1:], "float32", classes, overwrite)
+                writer = HDF5Writer(
+                    out, features.shape[1:], "float32", classes, overwrite, task=task
+                )
             writer.add(features, labels)
         if writer is not None:
             writer.close()

@@ -128,6 +128,8 @@ def test_training_draws_and_resumes_to_the_same_bits(pictures, tmp_path):
         np.testing.assert_array_equal(one.data, other.data)
     with pytest.raises(StateError, match="begun with seed=0, not 1"):
         gan.train_gan(pictures, tmp_path / "parts", **small, seed=1, resume=True)
+    with pytest.raises(StateError, match="begun with crc32="):
+        gan.train_gan(pictures[::-1], tmp_path / "parts", **small, resume=True)
 
 
 def test_samples_are_of_the_averaged_generator(pictures):

@@ -163,9 +163,12 @@ EPOCHS = {"espcn": 12, "srcnn": 4}
 
 @pytest.mark.parametrize("kind", EPOCHS)
 def test_training(pictures, tmp_path, kind):
-    file = tmp_path / "network.h5"
+    """Patches are beside the network meanwhile, where no file of the user's is in the way."""
+    file, own = tmp_path / "network.h5", tmp_path / "network.patches.h5"
+    own.write_bytes(b"of the user")
     made = sr.train_upscaler(pictures, file, kind, scale=2, epochs=EPOCHS[kind], progress=False)
-    assert sorted(tmp_path.iterdir()) == [file]
+    assert sorted(tmp_path.iterdir()) == [file, own]
+    assert own.read_bytes() == b"of the user"
     found = sr.load_upscaler(file)
     assert (type(found), found.scale) == (type(made), 2)
     md.manual_seed(0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hdf5_rows import interrupted, rows_of, write
 
+from minidl import nn, train
 from minidl.data import DataLoader, HDF5Dataset, HDF5Writer
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, ShapeError, StateError
 from minidl.io.compose import Content
@@ -137,3 +138,21 @@ def test_sealed_files_that_make_no_sense(task, change, tmp_path):
     write_sealed(tmp_path / "b.h5", content, ("minidl data", 1))
     with pytest.raises(FileFormatError, match="don't fit together"):
         HDF5Dataset(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_features_keep_the_task(task, tmp_path):
+    written(tmp_path / "a.h5", task)
+    body = nn.Sequential(nn.Conv2d(3, 2, 3))
+    with (
+        HDF5Dataset(tmp_path / "a.h5") as data,
+        train.extract_features(
+            body, "0", DataLoader(data, 2, transform=[floats]), tmp_path / "f.h5"
+        ) as found,
+    ):
+        assert (found.task, found.classes, found.shape) == (task, NAMES, (2,))
+        np.testing.assert_array_equal(found.labels, TARGETS[task])
+
+
+def floats(images, rng=None):
+    return images.astype(np.float32)

@@ -1,6 +1,7 @@
 """`train_gan`: a generator and a discriminator trained against each other."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ def train_gan(
     settings = {
         "size": size, "channels": channels, "images": len(images), "batch_size": batch_size,
         "spectral": flag("train_gan", "spectral", spectral),
-        "truths": 0 if truths is None else len(truths),
+        "truths": 0 if truths is None else len(truths), "crc32": zlib.crc32(images.data),
         "seed": whole("train_gan", "seed", seed, 0),
     }  # fmt: skip
     md.manual_seed(seed)

@@ -1,6 +1,7 @@
 """`train_upscaler`: SRCNN and ESPCN trained on patches of pictures."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def train_upscaler(
 
     pictures: a folder of them, the sharper the better; the papers take T91.
     network: "srcnn" or "espcn".  scale: how many times as large, 2, 3 or 4.
-    epochs: passes over all patches, which are in a file beside `output` meanwhile.
+    epochs: passes over all patches, which are in a hidden folder beside `output` meanwhile.
     seed: of the weights and the order; it is given to `md.manual_seed`.
     Ctrl-C after the first epoch saves the network as it is then, and raises KeyboardInterrupt.
     Raises ArgumentError for a folder without pictures that are large enough for a patch.
@@ -53,17 +54,21 @@ def train_upscaler(
     optimizer = optim.Adam(made.parameters(), lr=LR)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     trainer = Trainer(made, optimizer, nn.MSELoss(), scheduler=schedule)
-    file = Path(output).with_suffix(".patches.h5")
-    write_patches(file, pictures, made)
-    try:
-        loader = DataLoader(Patches(file, made), BATCH, shuffle=True, seed=seed)
-        trainer.fit(loader, epochs, progress=progress)
-    except KeyboardInterrupt:
-        if trainer.epoch:
-            md.save_weights(made.eval(), output)
-        raise
-    finally:
-        file.unlink(missing_ok=True)
+    beside = Path(output)
+    if not beside.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {beside.parent} to write {beside.name} in")
+    with tempfile.TemporaryDirectory(prefix=f".{beside.stem}-", dir=beside.parent) as folder:
+        file = Path(folder) / "patches.h5"
+        write_patches(file, pictures, made)
+        patches = Patches(file, made)
+        with patches.rows:
+            try:
+                loader = DataLoader(patches, BATCH, shuffle=True, seed=seed)
+                trainer.fit(loader, epochs, progress=progress)
+            except KeyboardInterrupt:
+                if trainer.epoch:
+                    md.save_weights(made.eval(), output)
+                raise
     md.save_weights(made.eval(), output)
     return made
 
