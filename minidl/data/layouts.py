@@ -11,10 +11,11 @@ from minidl.constants.tasks import CLASSES
 from minidl.data.containers import MASK, containers, masks, unwrapped
 from minidl.data.folder import ImageFiles, ImageFolder
 from minidl.data.images import Size
-from minidl.data.listing import ImageList, lists_images, repeats_folders, sorted_classes
+from minidl.data.listing import ImageList, lists_images, repeats_folders
 from minidl.data.packed import cifar10_parts, idx_parts, npz_parts
 from minidl.data.parts import PARTS, class_folders, part_folders, part_of
 from minidl.data.scanning import Scan, images_in
+from minidl.data.targets import sorted_classes
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = ["check_no_columns", "image_parts"]

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from minidl.constants.tasks import CLASSES, LABELS, NUMBERS
 from minidl.data.containers import masks
 from minidl.data.folder import ImageFiles
@@ -16,6 +14,7 @@ from minidl.data.parts import class_folders, part_of
 from minidl.data.targets import (
     Targets,
     is_indicator,
+    read_classes,
     read_indicators,
     read_labels,
     read_numbers,
@@ -24,7 +23,6 @@ from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "ImageList", "Table", "lists_images", "read_table", "repeats_folders",
-    "sorted_classes",
 ]  # fmt: skip
 
 DELIMITERS = ",;\t|"
@@ -92,13 +90,6 @@ class ImageList(ImageFiles):
         )  # fmt: skip
         at = _part_column(table, {file, *columns})
         self.parts = None if at is None else [part_of(table.rows[i][at]) for i in kept]
-
-
-def sorted_classes(texts: Sequence[str]) -> list[str]:
-    """The different texts, sorted: as numbers if all are whole numbers, otherwise as text."""
-    names = {*texts}
-    numbers = all(name.isdecimal() for name in names)
-    return sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
 
 
 class Table(NamedTuple):
@@ -234,22 +225,12 @@ def _targets(
     elif task == LABELS:
         return read_labels(path, [row[0] for row in rows], table.first, known)
     else:
-        return _classes(path, [row[0] for row in rows], known)
+        return read_classes(path, [row[0] for row in rows], known)
     if known is not None and list(known) != names:
         raise FileFormatError(
             f"{path}: expected the columns {', '.join(known)}, found {', '.join(names)}"
         )
     return found
-
-
-def _classes(path: Path, texts: Sequence[str], known: Sequence[str] | None) -> Targets:
-    names = sorted_classes(texts) if known is None else list(known)
-    if unknown := sorted({*texts} - {*names}):
-        raise FileFormatError(
-            f"{path}: expected the classes {', '.join(names)}, found {', '.join(unknown)} too"
-        )
-    number_of = {name: i for i, name in enumerate(names)}
-    return names, np.array([number_of[text] for text in texts], np.int64)
 
 
 def _is_fraction(text: str) -> bool:

@@ -11,13 +11,31 @@ from minidl.constants.tasks import NUMBERS
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
-    "Targets", "check_targets", "is_indicator", "read_indicators",
-    "read_labels", "read_numbers",
+    "Targets", "check_targets", "is_indicator", "read_classes", "read_indicators", "read_labels",
+    "read_numbers", "sorted_classes",
 ]  # fmt: skip
 
 SEPARATORS = re.compile(r"[;|,]")
 
 Targets = tuple[list[str], np.ndarray]
+
+
+def sorted_classes(texts: Sequence[str]) -> list[str]:
+    """The different texts, sorted: as numbers if all are whole numbers, otherwise as text."""
+    names = {*texts}
+    numbers = all(name.isdecimal() for name in names)
+    return sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
+
+
+def read_classes(path: Path, texts: Sequence[str], known: Sequence[str] | None) -> Targets:
+    """Return the classes of these texts, or those known, and their numbers, (N,) int64."""
+    names = sorted_classes(texts) if known is None else list(known)
+    if unknown := sorted({*texts} - {*names}):
+        raise FileFormatError(
+            f"{path}: expected the classes {', '.join(names)}, found {', '.join(unknown)} too"
+        )
+    number_of = {name: i for i, name in enumerate(names)}
+    return names, np.array([number_of[text] for text in texts], np.int64)
 
 
 def read_labels(

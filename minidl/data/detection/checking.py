@@ -11,8 +11,8 @@ import numpy as np
 from minidl.data.detection.dataset import Detection, Target
 from minidl.data.detection.pictures import Picture, Place, place_of
 from minidl.data.detection.records import Annotated, Box, Found
-from minidl.data.listing import sorted_classes
 from minidl.data.parts import part_of
+from minidl.data.targets import sorted_classes
 from minidl.errors import FileFormatError
 
 __all__ = ["detection_of"]
