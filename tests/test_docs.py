@@ -169,7 +169,7 @@ def test_what_a_run_leaves_is_told(tmp_path):
 def test_the_gallery():
     """Its pictures are there and small, each stands before its command, and that parses."""
     text = page("gallery.md")
-    shown = re.findall(r"^!\[.+\]\((pictures/\S+\.jpg)\)\n\n`minidl ", text, re.M)
+    shown = re.findall(r"^!\[.+\]\((pictures/\S+\.(?:jpg|png))\)\n\n`minidl ", text, re.M)
     files = sorted(path.name for path in (ROOT / "docs" / "pictures").iterdir())
     assert files == sorted(Path(name).name for name in shown)
     assert len(files) >= 3

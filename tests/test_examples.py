@@ -128,7 +128,7 @@ def check_gan(out):
     assert [epoch for epoch, _, _ in rows] == ["1", "2", "3"]
     assert all(30 < int(right) <= 100 for _, right, _ in rows)
     samples = [f"samples-000{i}.png" for i in (1, 2, 3)]
-    assert f"written: {', '.join([*samples, 'walk.png'])}" in out
+    assert f"written: {', '.join(['curves.png', *samples, 'walk.png'])}" in out
 
 
 def check_detection(out):

@@ -168,7 +168,10 @@ def _levels(
 
 
 def covering(style: np.ndarray, shape: tuple[int, int], smallest: int) -> np.ndarray:
-    """A style as large as the level, but not narrower than the network takes it."""
+    """Return a style, (H, W, 3), as large as the level, but not narrower than the network takes.
+
+    shape: of the level, (h, w).  smallest: pixels of what the network takes.
+    """
     height, width = fitted(style.shape, max(shape))
     scale = max(1.0, smallest / min(height, width))
     return resized(style, (int(np.ceil(height * scale)), int(np.ceil(width * scale))))

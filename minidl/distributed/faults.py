@@ -17,6 +17,7 @@ STEP = 0.25  # seconds more for each rank
 LONGEST = 4.0
 SAVING = 20.0  # seconds that rank 0 has to save after Ctrl-C
 STUCK = 2.0  # seconds that MPI has to end all
+PASSED_ON = 0.3  # seconds for MPI's launcher to pass on what was told: an abort throws it away
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
@@ -45,12 +46,14 @@ def fail(text: str, status: int = 1) -> NoReturn:
     ranks = world()
     _failing.acquire()  # once: another thread that fails, too, waits for the end
     delay = min(GRACE + STEP * ranks.rank, LONGEST) if ranks.rank > 0 else 0.0
-    with ends_within(delay + STUCK):
+    with ends_within(delay + PASSED_ON + STUCK):
         if ranks.rank > 0:
             time.sleep(delay)
             text = f"rank {ranks.rank} of {ranks.size}: {text}"
         sys.stdout.flush()
         print(text, file=_stderr[0] if _stderr else sys.stderr, flush=True)
+        if ranks.size > 1:
+            time.sleep(PASSED_ON)
         ranks.abort(status)
         os._exit(status)  # a rank alone
 

@@ -42,7 +42,8 @@ def train_upscaler(
     epochs: passes over all patches, which are in a hidden folder beside `output` meanwhile.
     seed: of the weights and the order; it is given to `md.manual_seed`.
     Ctrl-C after the first epoch saves the network as it is then, and raises KeyboardInterrupt.
-    Raises ArgumentError for a folder without pictures that are large enough for a patch.
+    Raises ArgumentError for a folder without pictures that are large enough for a patch,
+    FileNotFoundError where the folder of `output` is missing.
     """
     if network not in NETWORKS:
         raise ArgumentError(
