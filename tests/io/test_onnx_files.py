@@ -10,7 +10,7 @@ from onnx_writing import draw, model, node, one
 
 import minidl as md
 from minidl import models
-from minidl.errors import ArgumentError, FileFormatError, ShapeError
+from minidl.errors import ArgumentError, FileFormatError, ShapeError, StateError
 from minidl.io.onnx.importing import read_onnx
 
 # External data
@@ -119,6 +119,16 @@ def test_a_network_is_called_as_its_file(tmp_path):
     assert net.title == models.load(kept).title == "my_net.v2"
     with pytest.raises(ShapeError, match=r"my_net\.v2 expected images of 8x8"):
         net(draw(1, 9, 9, 2))
+
+
+def test_a_graph_that_cannot_be_written_again(tmp_path):
+    """One for a single image that isn't proved to keep images apart: it is run image by image."""
+    path = tmp_path / "net.onnx"
+    nodes = [node("Conv", ["x", "w"], ["a"]), node("Gather", ["a", "i"], ["y"], axis=1)]
+    arrays = {"w": draw(2, 3, 1, 1), "i": np.array(0)}
+    path.write_bytes(model(nodes, {"x": (1, 3, 4, 4)}, {"y": (1, 4, 4)}, arrays))
+    with pytest.raises(StateError, match=r"keep that file, and save .* md\.save_weights"):
+        md.export_onnx(models.load(path).eval(), tmp_path / "again.onnx", (4, 4, 3))
 
 
 def test_a_graph_that_is_none(load):

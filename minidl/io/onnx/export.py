@@ -25,6 +25,7 @@ from minidl.io.onnx.exporting.graph import OPSET, Graph, lengths, library, plain
 from minidl.io.onnx.exporting.table import add_call, has_form
 from minidl.io.onnx.exporting.tracing import BATCHES, Constant, Trace, Value, is_batch, trace
 from minidl.io.onnx.exporting.writing import write_model
+from minidl.io.onnx.graph import GraphModule
 from minidl.io.onnx.messages import parse_model
 from minidl.io.weights import check_module, told_of
 from minidl.nn import Module
@@ -103,6 +104,12 @@ def _traced(model: Module, input_shape: Any) -> Trace:
         return _run(model, shapes)
     except (MinidlError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, StateError):
+            if any(isinstance(each, GraphModule) for each in model.modules()):
+                raise StateError(
+                    "export_onnx can't write this network again, which was read from a file: keep "
+                    "that file, and save what is trained with md.save_weights; of a file for "
+                    f"batches of any size it may be possible. {error}"
+                ) from error
             raise
         shorter = [shape[1:] for shape in shapes]
         if all(shape[:1] != () and len(shape) in (2, 4) for shape in shapes):
