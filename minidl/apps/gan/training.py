@@ -106,7 +106,7 @@ def train_gan(
     measure = _Measure(images, truths, shown, seed)
     if resume:
         pair.resume(folder, settings, loader)
-    save_json(folder / SETTINGS, settings, "train_gan")
+    save_json(folder / SETTINGS, {"command": "gan", **settings}, "train_gan")
     try:
         while len(pair.history) < epochs:
             row = pair.epoch(loader, progress)
