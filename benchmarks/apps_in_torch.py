@@ -101,7 +101,7 @@ def gan(random: np.random.Generator) -> Callable[[], Any]:
 
     def step() -> None:
         z = torch.randn(64, 64)
-        z[:, :20] = 4.0 * one_hot(z[:, :20].argmax(1), 20)
+        z[:, :10] = 4.0 * one_hot(z[:, :10].argmax(1), 10)
         fake = generator(z)
         steps[1].zero_grad()
         told = loss_of(discriminator(real), ones) + loss_of(discriminator(fake.detach()), zeros)

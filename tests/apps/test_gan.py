@@ -62,7 +62,7 @@ def test_shapes():
 
 
 def test_kinds_of_pictures():
-    """Of the first 20 numbers it matters only which is the largest; of the others, each."""
+    """Of the first ten numbers it matters only which is the largest; of the others, each."""
     md.manual_seed(0)
     generator = gan.Generator().eval()
     z = np.random.default_rng(0).standard_normal((4, LATENT)).astype(np.float32)

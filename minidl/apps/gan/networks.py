@@ -17,7 +17,7 @@ __all__ = ["KINDS", "LATENT", "SIZES", "Discriminator", "Generator", "load_gener
 
 SIZES = (32, 64)  # pixels of height and width
 LATENT = 64  # random numbers a picture
-KINDS = 20  # of them, the largest of which tells a picture's kind
+KINDS = 10  # of them, the largest of which tells a picture's kind
 APART = 4.0  # what it becomes, in standard deviations of the others
 WIDTH = 32  # channels of the largest maps; at each halving there are twice as many
 FIRST = 4  # pixels of the smallest maps
@@ -28,8 +28,8 @@ SLOPE, DROPOUT, SPREAD = 0.2, 0.3, 0.02
 class Generator(Module):
     """Random numbers to pictures.  (N, 64) -> (N, size, size, channels), from -1 to 1.
 
-    The numbers are normal, of deviation 1. Of the first 20 the largest becomes 4, and the others
-    0: 20 kinds of pictures, which nothing connects. Without them a path of numbers leads from any
+    The numbers are normal, of deviation 1. Of the first ten the largest becomes 4, and the others
+    0: ten kinds of pictures, which nothing connects. Without them a path of numbers leads from any
     picture to any other, and what is drawn on the way is neither.
     Source: Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep
     convolutional generative adversarial networks", section 3; for why kinds must be apart,
