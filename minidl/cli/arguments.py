@@ -13,13 +13,15 @@ from typing import Any
 
 import minidl as md
 from minidl.constants.pixels import PIXELS
+from minidl.constants.tasks import TASKS
 from minidl.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "INTERRUPTED", "add_arguments", "add_class_weights", "add_classes", "add_columns",
     "add_config", "add_inference", "add_material", "add_mixing", "add_no_mirror", "add_pixels",
-    "add_shards", "add_strict", "add_threads", "amount", "check_goes_with", "configured",
-    "image_files", "keywords", "names", "numbers", "rate", "set_threads", "whole", "with_options",
+    "add_shards", "add_strict", "add_task", "add_threads", "amount", "check_goes_with",
+    "configured", "image_files", "keywords", "names", "numbers", "rate", "set_threads", "whole",
+    "with_options",
 ]  # fmt: skip
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -175,9 +177,8 @@ def configured(
 def _settings_in(file: Path, command: argparse.ArgumentParser) -> Iterator[tuple[str, Any]]:
     """The names and values in a file."""
     try:
-        found = tomllib.loads(
-            file.read_text(encoding="utf-8-sig")
-        )  # editors may begin it with a mark
+        # Editors may begin it with a mark
+        found = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # also for what isn't UTF-8
         raise FileFormatError(f"{file}: expected TOML: {error}") from error
     known = {a.dest: a for a in command._actions if a.dest not in (*OWN, "help")}
@@ -298,6 +299,15 @@ def add_columns(command: Any, several: bool = False) -> None:
             help=f"the column of a .csv list that holds the {column}s{more} (default: {column}, or "
             "the only one that can be)",
         )  # fmt: skip
+
+
+def add_task(command: Any) -> None:
+    """Add --task, for commands that read tables of labels and numbers, too."""
+    command.add_argument(
+        "--task", choices=TASKS,
+        help="what the images' table tells: one of several classes, any of several labels, or "
+        "numbers to predict (default: classes)",
+    )  # fmt: skip
 
 
 def add_strict(command: Any) -> None:

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, whole
-from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
+from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, add_task, whole
+from minidl.constants.tasks import CLASSES, NUMBERS
 from minidl.distributed.packing import packed, unpacked
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
@@ -47,7 +47,7 @@ def add_build(commands: Any) -> None:
         "  minidl build pets pets.h5 --split 0.8,0.2\n"
         "      pets.train.h5 and pets.validation.h5, each class in these proportions\n",
     )
-    build.set_defaults(run=_build)
+    build.set_defaults(run=_build, task=CLASSES)
     build.add_argument("images", type=Path, metavar="IMAGES", help="a folder, a .csv or an .npz")
     build.add_argument("target", type=Path, metavar="OUT.h5", help="the file to write")
     build.add_argument(
@@ -66,11 +66,7 @@ def add_build(commands: Any) -> None:
     before.add_argument("--overwrite", action="store_true", help="replace what is there")
     before.add_argument("--resume", action="store_true", help="go on where a run was interrupted")
     add_columns(build, several=True)
-    build.add_argument(
-        "--task", choices=TASKS, default=CLASSES,
-        help="what the images' table tells: one of several classes, any of several labels, or "
-        "numbers (default: classes)",
-    )  # fmt: skip
+    add_task(build)
     add_strict(build)
     build.add_argument(
         "--seed", type=_seed, default=0, metavar="N",

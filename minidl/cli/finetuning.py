@@ -14,13 +14,13 @@ from minidl.cli.arguments import (
     add_pixels,
     add_shards,
     add_strict,
+    add_task,
     add_threads,
     keywords,
     rate,
     set_threads,
     whole,
 )  # fmt: skip
-from minidl.constants.tasks import TASKS
 from minidl.errors import ArgumentError
 
 __all__ = ["add_finetune"]
@@ -70,11 +70,7 @@ def _add_material(finetune: argparse.ArgumentParser) -> None:
         help="a folder of images, a CSV list, an .npz, or an HDF5 file of `minidl build`",
     )  # fmt: skip
     add_columns(finetune, several=True)
-    finetune.add_argument(
-        "--task", choices=TASKS,
-        help="what the images' table tells: one of several classes, any of several labels, or "
-        "numbers to predict (default: classes)",
-    )  # fmt: skip
+    add_task(finetune)
     finetune.add_argument(
         "--model", metavar="NAME",
         help="the network that the weights are of (default: known by the file)",
