@@ -116,7 +116,7 @@ def test_the_table(digits):
     assert lines[-1] == f"report: {digits[1] / 'report.html'}"
     verdict = read_json(digits[1] / "results.json")["verdict"]
     assert lines[-2] == verdict
-    assert re.search(r"fine-tuned beats the linear probe(:| by) .* points$", verdict)
+    assert verdict.endswith(": what is saved is the linear probe")  # 99 of 100 are right in it
     assert lines[-6].split() == [
         "accuracy", "95", "%", "interval", "balanced", "macro", "F1", "loss", "trained", "seconds",
     ]  # fmt: skip

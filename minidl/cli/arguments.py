@@ -220,7 +220,8 @@ def add_material(command: Any) -> None:
         help="cifar10, digits, mnist, or a folder of images, a CSV list, an .npz, or an HDF5 file "
         "of `minidl build` (default: digits)",
     )  # fmt: skip
-    add_columns(command)
+    add_columns(command, several=True)
+    add_task(command)
     command.add_argument(
         "--data-dir", type=Path, metavar="DIR",
         help="the folder with the files of MNIST or CIFAR-10 (default: data/NAME)",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.cli.arguments import INTERRUPTED, add_columns, add_strict, add_task, whole
-from minidl.constants.tasks import CLASSES, NUMBERS
+from minidl.constants.tasks import CLASSES
 from minidl.distributed.packing import packed, unpacked
 from minidl.distributed.world import world
 from minidl.errors import ArgumentError, FileFormatError
@@ -357,12 +357,11 @@ def _tell_before(parts: list[Part]) -> None:
     """Print what will be written, and what was passed over."""
     from minidl.data.opening import passed_over
     from minidl.data.splits import Subset
-    from minidl.data.telling import classes_table, left_out, numbers_table, teller
+    from minidl.data.telling import left_out, parts_table, teller
 
     tell = teller(verbose=True)
     chosen = {part.name: Subset(part.images, part.order) for part in parts}
-    shown = numbers_table if parts[0].task == NUMBERS else classes_table
-    tell(shown(parts[0].images.classes, chosen))
+    tell(parts_table(parts[0].task, parts[0].images.classes, chosen))
     each = {id(part.images): part.images for part in parts}  # parts of one split share them
     tell(left_out([], [pair for images in each.values() for pair in passed_over(images)]))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.constants.tasks import NUMBERS
 from minidl.data.duplicates import Duplicate, exact_duplicates
 from minidl.data.scanning import kinds
 from minidl.data.splits import labels_of, name_of
@@ -13,7 +14,7 @@ from minidl.distributed.world import world
 from minidl.text import printable, shortened, table
 
 __all__ = [
-    "Tell", "classes_table", "left_out", "numbers_table", "repeated", "teller", "warn",
+    "Tell", "left_out", "parts_table", "repeated", "teller", "warn",
 ]  # fmt: skip
 
 MOST = 20  # classes that are listed one by one
@@ -50,11 +51,16 @@ def warn(tell: Tell, text: str) -> None:
     tell(text)
 
 
-def numbers_table(names: Sequence[str], parts: Mapping[str, Any]) -> str:
-    """Return a table of how many images each part has, and of the range of their numbers.
+def parts_table(task: str, classes: Sequence[str], parts: Mapping[str, Any]) -> str:
+    """Return a table of how many images of each class, or with each label, each part has; of
+    numbers, of their range.
 
-    names: of the numbers.  parts: data sets by the parts' names.
+    classes: names of classes, labels or numbers.  parts: data sets by the parts' names.
     """
+    return (_numbers_table if task == NUMBERS else _classes_table)(classes, parts)
+
+
+def _numbers_table(names: Sequence[str], parts: Mapping[str, Any]) -> str:
     rows = []
     for part, images in parts.items():
         targets = labels_of(images)
@@ -67,11 +73,7 @@ def numbers_table(names: Sequence[str], parts: Mapping[str, Any]) -> str:
     return table([head, *rows], left=2)
 
 
-def classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
-    """Return a table of how many images of each class each part has.
-
-    parts: data sets by the parts' names.
-    """
+def _classes_table(classes: Sequence[str], parts: Mapping[str, Any]) -> str:
     counts = {part: _counts(images, len(classes)) for part, images in parts.items()}
     rows = [
         (shortened(name, LONGEST), *(f"{counts[part][i]:,}" for part in parts))

@@ -20,9 +20,8 @@ from minidl.data.opening import Parts
 from minidl.data.splits import labels_in
 from minidl.data.telling import (
     Tell,
-    classes_table,
     left_out,
-    numbers_table,
+    parts_table,
     repeated,
     teller,
     warn,
@@ -241,7 +240,7 @@ def _tell_before(
         f"{len(classes):,} {task}; threads: {md.config.num_threads}, seed: {seed}"
     )
     both = {"train": parts.training, parts.measured: parts.validation}
-    tell((numbers_table if task == NUMBERS else classes_table)(classes, both))
+    tell(parts_table(task, classes, both))
     tell(left_out(parts.skipped, parts.passed_over))
     warn(tell, repeated(both))
 
@@ -356,6 +355,11 @@ def _gained(kept: list[Approach], task: Task, labels: np.ndarray) -> dict[str, A
     before, after = (task.right(each.scores, labels) for each in kept)
     points, within = gain(before, after)
     verdict = compared(kept[1].name, kept[0].name, points, within, len(labels))
+    if kept[1].share == 0:
+        verdict = (
+            f"no fine-tuning was surely better on training images held out: what is saved is the "
+            f"{kept[0].name}"
+        )
     return {"verdict": verdict, "gain": {"points": points, "within": within}}
 
 

@@ -114,7 +114,8 @@ def find_learning_rate(
     if isinstance(loader, DataLoader):
         loader = copy.copy(loader)  # whose passes aren't the loader's
     rates = np.geomspace(lowest, highest, steps)
-    with _undone(model, optimizer, loader):
+    # At the highest rates numbers leave their range
+    with _undone(model, optimizer, loader), np.errstate(all="ignore"):
         losses = _train(model, optimizer, loader, loss, rates, progress)
     if not losses:
         raise ArgumentError(f"{who}: the loss of the first batch isn't finite: look at the data")

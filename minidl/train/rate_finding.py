@@ -1,18 +1,19 @@
 """`train.find_lr`: a learning rate for `train.train`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import minidl as md
 from minidl import optim
+from minidl.constants.tasks import CLASSES
 from minidl.data.telling import teller
 from minidl.errors import ArgumentError
 from minidl.train.range_finder import LearningRateRange, find_learning_rate
 from minidl.train.recipe import MOMENTUM, OTHERS, RECIPES
 from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.starting import begin
-from minidl.train.training_data import NAMED, Material, check_folder
+from minidl.train.training_data import NAMED, Material, check_folder, check_task
 
 __all__ = ["find_lr"]
 
@@ -26,7 +27,8 @@ def find_lr(
     download: bool = False,
     size: int | None = None,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     batch_size: int | None = None,
     seed: int = 0,
     verbose: bool = True,
@@ -48,6 +50,7 @@ def find_lr(
     for name in ("size", "file_column", "label_column"):
         if given[name] and data in NAMED:
             raise ArgumentError(f"{who}: {name}= is for images of your own, not for {data}")
+    check_task(who, given)
     recipe = RECIPES.get(data, OTHERS)
     md.manual_seed(seed)
     plain = {"mirror": False, "rand_augment": None, "patience": None, "weights": None}
@@ -57,7 +60,7 @@ def find_lr(
     )
     loader = material.loader(batch_size or recipe["batch_size"], augment=False, workers=None)
     _tell(model, data, material, loader.batch_size, verbose)
-    return find_learning_rate(network, optimizer, loader, progress=verbose)
+    return find_learning_rate(network, optimizer, loader, material.goal.loss(), progress=verbose)
 
 
 def _tell(model: str, data: str, material: Material, batch_size: int, verbose: bool) -> None:

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minidl import optim
-from minidl.data.splits import labels_of
+from minidl.constants.tasks import CLASSES, NUMBERS
 from minidl.models import Network
-from minidl.nn import CrossEntropyLoss
+from minidl.nn import CrossEntropyLoss, Module
 from minidl.optim import lr_scheduler
 from minidl.train.balance import class_weights
 from minidl.train.callbacks import Callback
 from minidl.train.mixup import mixing
 from minidl.train.settings import choice
 from minidl.train.stopping import EarlyStopping
+from minidl.train.task import Task
 from minidl.train.trainer import Trainer
 
 __all__ = ["RECIPES", "SCHEDULES", "best_weights", "recipe_of", "trainer_of"]
@@ -25,6 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cifar10": {"epochs": 40, "batch_size": 64, "lr": 0.1, "weight_decay": 5e-4},
 }
 OTHERS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05, "weight_decay": 5e-4}
+NUMBERS_LR = 5e-3  # squared errors grow faster than the losses of classes
 MOMENTUM = 0.9  # of SGD
 OPTIMIZERS: dict[str, Any] = {
     kind.__name__.lower(): kind
@@ -42,6 +44,8 @@ def recipe_of(who: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises ArgumentError, with near matches, for names that aren't known.
     """
     suits = RECIPES.get(given["data"], OTHERS)
+    if given["task"] == NUMBERS:
+        suits = suits | {"lr": NUMBERS_LR}
     name = choice(who, "optimizer=", given["optimizer"], sorted(OPTIMIZERS))
     defaults = {n: p.default for n, p in inspect.signature(OPTIMIZERS[name]).parameters.items()}
     optimizer = {"name": name, "lr": defaults["lr"], "weight_decay": defaults["weight_decay"]}
@@ -70,30 +74,37 @@ def best_weights(settings: Mapping[str, Any]) -> EarlyStopping:
 def trainer_of(
     network: Network,
     settings: Mapping[str, Any],
-    training: Any,
+    goal: Task,
     batches: int,
     callbacks: Sequence[Callback],
 ) -> Trainer:
     """Return the trainer of a network.
 
-    settings: of `recipe_of`.  training: the data set.  batches: how many an epoch has.
+    settings: of `recipe_of`.  goal: what is asked of the images, without weights of classes.
+    batches: how many an epoch has.
     callbacks: others than those that the settings ask for.
     """
     optimizer = _optimizer(network, **settings["optimizer"])
-    classes, weight = len(network.classes or ()), None
-    if settings["class_weights"]:
-        weight = class_weights(labels_of(training), classes)
+    mixed = mixing(settings["mixup"], settings["cutmix"], len(network.classes or ()))
     steps = settings["epochs"] * -(-batches // settings["accumulate"])
     return Trainer(
         network,
         optimizer,
-        CrossEntropyLoss(weight, label_smoothing=settings["label_smoothing"]),
-        metrics=["accuracy"],
+        _loss(goal, settings),
+        metrics=goal.shown(bool(mixed)),
         scheduler=_schedule(settings["schedule"], optimizer, settings["epochs"], steps),
-        callbacks=[*mixing(settings["mixup"], settings["cutmix"], classes), *callbacks],
+        callbacks=[*mixed, *callbacks],
         accumulate=settings["accumulate"],
         shards=settings["shards"],
     )
+
+
+def _loss(goal: Task, settings: Mapping[str, Any]) -> Module:
+    """Return what is minimized; classes may be weighed and smoothed."""
+    if goal.name != CLASSES:
+        return goal.loss()
+    weight = class_weights(goal.targets, goal.outputs) if settings["class_weights"] else None
+    return CrossEntropyLoss(weight, label_smoothing=settings["label_smoothing"])
 
 
 def _optimizer(network: Network, name: str, **settings: Any) -> Any:

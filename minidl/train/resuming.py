@@ -19,8 +19,8 @@ CHECKPOINTS = "checkpoints"
 # Of the settings, those that a resumed training must share with the one it resumes
 DECISIVE = {
     "train": (
-        "model", "arguments", "weights", "data", "size", "file_column", "label_column", "epochs",
-        "batch_size", "optimizer", "schedule", "accumulate", "shards", "patience",
+        "model", "arguments", "weights", "data", "size", "file_column", "label_column", "task",
+        "epochs", "batch_size", "optimizer", "schedule", "accumulate", "shards", "patience",
         "label_smoothing", "class_weights", "augment", "mirror", "rand_augment", "mixup", "cutmix",
         "seed",
     ),

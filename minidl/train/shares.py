@@ -16,6 +16,7 @@ from minidl.nn import Module
 __all__ = ["SHARES", "State", "Tried", "set_between", "weights_of"]
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SURE = 2  # standard errors, by which chance alone is rarely better
 
 State = dict[str, np.ndarray]
 
@@ -84,19 +85,28 @@ class Tried:
         return np.where(right >= right[0], self.losses.mean(axis=1), np.inf)
 
     def best(self) -> float:
-        """Return the least share that is as good as the best, as far as these images can tell.
+        """Return the least share that is as good as the best, as far as these images can tell, if
+        the best is surely better than 0, which it is otherwise.
 
-        Good is a small loss, as `mean_losses` has it. Of a share that is worse, but by no more than
-        a standard error of the difference on the same images, that isn't known: the
-        one-standard-error rule of Breiman et al. 1984, "Classification and regression trees",
-        section 3.4.3. Of no images, it is 0.
+        Good is a small loss, as `mean_losses` has it. Sure is a difference on the same images of
+        two standard errors. Of a share that is worse than the best by no more than one, that isn't
+        known: the one-standard-error rule of Breiman et al. 1984, "Classification and regression
+        trees", section 3.4.3. Of no images, it is 0.
         """
         if not self.count:
             return SHARES[0]
         means = self.mean_losses
         best = self.losses[means.argmin()]
-        for share, mean, losses in zip(SHARES, means, self.losses, strict=True):
-            worse = losses - best
-            if mean < np.inf and worse.mean() <= worse.std() / np.sqrt(len(worse)):
-                return share
-        raise AssertionError("the best is as good as itself")
+        if not _exceed(self.losses[0], best, errors=SURE):
+            return SHARES[0]
+        return next(
+            share
+            for share, mean, losses in zip(SHARES, means, self.losses, strict=True)
+            if mean < np.inf and not _exceed(losses, best, errors=1)
+        )
+
+
+def _exceed(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
+    """Whether the first of two rows (M,) are larger, on average, by so many standard errors."""
+    more = losses - others
+    return bool(more.mean() > errors * more.std() / np.sqrt(len(more)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl import models
+from minidl.constants.tasks import CLASSES
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.io.identify import MINIDL, identify
 from minidl.io.weights import read_architecture
@@ -19,6 +20,7 @@ __all__ = ["begin"]
 def begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
     """Return the network, for the images and classes of the data, and the data.
 
+    Of numbers the network gives standard units, as `Material.goal` has them.
     given: the arguments of `train.train`.
     """
     model, weights, arguments = given["model"], given["weights"], given["arguments"] or {}
@@ -33,9 +35,12 @@ def begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
         material = open_images(given, size, wanted)
     if begun is None:
         network = _new_network(model, arguments, material.channels, len(material.classes))
+        if material.task != CLASSES:  # with a ReLU there it couldn't give what is below 0
+            network.drop_last_activation()
     else:
-        network = _fitted(begun, material.channels, material.classes)
+        network = _fitted(begun, material)
     network.image_format, network.classes = material.image_format, material.classes
+    network.task = material.task
     return network, material
 
 
@@ -90,19 +95,21 @@ def _made_with(weights: Any) -> Any:
         return None
 
 
-def _fitted(network: Network, channels: int, classes: list[str]) -> Network:
+def _fitted(network: Network, material: Material) -> Network:
     """Return a network with weights, with a new head unless its classes are these.
 
     Its head stays where it has as many classes and their names aren't known.
     Raises ArgumentError for a network that takes images of other channels.
     """
-    takes = network.input_shape[2]
+    takes, channels, classes = network.input_shape[2], material.channels, material.classes
     if takes != channels:
         raise ArgumentError(
             f"train.train: weights= are of a network for images of {takes} channels, the data has "
             f"{channels}"
         )
     known = network.classes or classes
-    if network.num_classes != len(classes) or list(known) != classes:
+    if (network.task, network.num_classes, list(known)) == (material.task, len(classes), classes):
+        material.goal.to_standard(network)
+    else:
         network.replace_head(len(classes))
     return network

@@ -65,6 +65,10 @@ class Task:
         """Return what training minimises, of outputs (N, C) and targets."""
         raise NotImplementedError
 
+    def shown(self, mixed: bool) -> tuple[str, ...]:
+        """Return what of `metrics` says something; mixed: of a training on mixtures of images."""
+        return self.metrics
+
     @staticmethod
     def joined(views: np.ndarray) -> np.ndarray:
         """Return scores (..., C) of scores (..., V, C) of V views or networks."""
@@ -231,6 +235,9 @@ class Labels(Task):
 
     def loss(self) -> Module:
         return nn.BCEWithLogitsLoss()
+
+    def shown(self, mixed: bool) -> tuple[str, ...]:
+        return () if mixed else self.metrics  # of mixed images no label is right or wrong
 
     @staticmethod
     def joined(views: np.ndarray) -> np.ndarray:

@@ -4,14 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import minidl as md
 from minidl.checks import positive
+from minidl.constants.tasks import CLASSES
 from minidl.data.splits import labels_in
-from minidl.data.telling import Tell, classes_table, left_out, repeated, teller, warn
+from minidl.data.telling import Tell, left_out, parts_table, repeated, teller, warn
 from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.checkpoint import Checkpoint
@@ -27,9 +28,8 @@ from minidl.train.showing import LivePage, data_shown, save_report, training_sha
 from minidl.train.starting import begin
 from minidl.train.stopping import EarlyStopping
 from minidl.train.stopwatch import Stopwatch
-from minidl.train.task import Classes
 from minidl.train.trainer import Trainer
-from minidl.train.training_data import NAMED, Material, check_folder
+from minidl.train.training_data import NAMED, Material, check_folder, check_task
 
 __all__ = ["RECIPES", "train"]
 
@@ -47,7 +47,8 @@ def train(
     download: bool = False,
     size: int | None = None,
     file_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    task: str = CLASSES,
     augment: bool = False,
     mirror: bool = True,
     rand_augment: int | None = None,
@@ -86,7 +87,10 @@ def train(
     download: fetch MNIST's files that aren't there.
     size: height and width of images of your own, in pixels; None: the network's.
     file_column, label_column: as `data.ImageList` takes them.
-    augment: alter the training images at random.  mirror: also by mirroring.
+    task: "classes": which of them an image is of; "labels": which of several it has; "numbers":
+        numbers that are to be predicted. Labels and numbers are read from a table.
+    augment: alter the training images at random; numbers such as places and sizes don't follow.
+    mirror: also by mirroring.
     rand_augment: the strength, 1 to 30, of `RandAugment` on top of that; None: none.
     mixup, cutmix: alpha of `MixUp` and `CutMix`; 0: none.
     label_smoothing: as `CrossEntropyLoss` takes it, from 0 to below 1.
@@ -127,7 +131,7 @@ def train(
         callbacks.append(Checkpoint(run.folder / CHECKPOINTS, keep=1))
         if find_spec("matplotlib"):
             callbacks.append(TrainingMonitor(run.folder))
-    trainer = trainer_of(network, settings, material.training, len(loader), callbacks)
+    trainer = trainer_of(network, settings, material.goal, len(loader), callbacks)
     if resume:
         resume_run(trainer, run, tell)
     _tell_before(tell, network, material, settings)
@@ -155,6 +159,7 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     recipe["epochs"] = positive(who, "epochs=", recipe["epochs"])
     check_folder(who, data, given["data_dir"], given["download"])
     _check_own(data, given["size"], given["file_column"], given["label_column"])
+    check_task(who, given)
     _check_augmentation(data, given["augment"], given["rand_augment"])
     weights = given["weights"]
     settings = {
@@ -162,7 +167,8 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "model": given["model"],
         "arguments": dict(given["arguments"] or {}),
         "weights": None if weights is None else os.fspath(weights),
-        **{n: given[n] for n in ("data", "data_dir", "size", "file_column", "label_column")},
+        **{n: given[n] for n in ("data", "data_dir", "size", "file_column")},
+        **{n: given[n] for n in ("label_column", "task")},
         **recipe,
         **{n: given[n] for n in ("augment", "mirror", "rand_augment", "seed")},
         "shards": shards_of(given["shards"], recipe["batch_size"]),
@@ -171,7 +177,7 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_own(
-    data: str, size: int | None, file_column: str | None, label_column: str | None
+    data: str, size: int | None, file_column: str | None, label_column: str | Sequence[str] | None
 ) -> None:
     """Raise ArgumentError for arguments for images of the user's own, where `data` is none."""
     if data in NAMED and (file_column or label_column):
@@ -207,7 +213,7 @@ def _tell_before(
         f"{len(material.test):,} to test on; "
         f"threads: {md.config.num_threads}, seed: {settings['seed']}"
     )
-    tell(classes_table(material.classes, material.parts))
+    tell(parts_table(material.task, material.classes, material.parts))
     tell(left_out(material.skipped, material.passed_over))
     if settings["data"] not in NAMED:
         warn(tell, repeated(material.parts))
@@ -226,24 +232,27 @@ def _fit(
     verbose: bool,
 ) -> None:
     """Train, measure and save; the model then has the weights that `best` goes back to."""
-    tell = teller(verbose)
+    tell, goal, model = teller(verbose), material.goal, cast(Network, trainer.model)
     # By the plain loss, without weights of classes and smoothing
-    measuring = Trainer(trainer.model, None, metrics=["accuracy"])
+    measuring = Trainer(model, None, goal.loss(), goal.metrics)
     try:
         trainer.fit(loader, run.settings["epochs"], material.validation_loader(), verbose)
         run.watch.lap("training")
         result = measuring.evaluate(material.test_loader())
     except KeyboardInterrupt:
+        goal.from_standard(model)
         _save_interrupted(run, trainer, tell)
         raise
+    goal.from_standard(model)
     if best is not None and best.best is not None:
         tell(f"best: epoch {best.best_epoch}, validation loss {best.best:.4f}")
-    right = round(result["accuracy"] * len(material.test))
-    tell(
-        f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(material.test):,}), "
-        f"loss {result['loss']:.4f}"
-    )
-    saved = _save(run, trainer.model, trainer.history, result)
+    if material.task == CLASSES:
+        right = round(result["accuracy"] * len(material.test))
+        tell(
+            f"test accuracy {result['accuracy']:.2%} ({right:,} of {len(material.test):,}), "
+            f"loss {result['loss']:.4f}"
+        )
+    saved = _save(run, model, trainer.history, result)
     best_epoch = None if best is None else best.best_epoch
     saved += _save_figures(run, trainer, measuring, material, best_epoch, tell)
     tell(f"saved {', '.join(saved[:-1])} and {saved[-1]} in {run.folder}")
@@ -282,12 +291,16 @@ def _save_figures(
     if not np.isfinite(scores).all():
         tell("no report.html: the scores of the test images aren't finite")
         return []
-    labels = labels_in(material.test)
-    task = Classes(labels)
+    goal, labels = material.goal, labels_in(material.test)
+    figures = goal.figures(scores, labels, material.classes)
+    if told := material.task != CLASSES:
+        tell(f"test {goal.told(figures)}, loss {figures['loss']:.4f}")
     approach = {
         "name": "trained",
-        **task.figures(scores, labels, material.classes),
-        "training": training_share(
+        **figures,
+        "training": None
+        if told
+        else training_share(
             lambda images: measuring.predict(material.plain(images)), material.training
         ),
         "seconds": sum(row["seconds"] for row in trainer.history),
@@ -297,7 +310,7 @@ def _save_figures(
     }
     skipped = [*material.skipped, *material.passed_over]
     save_results(
-        run, task, [approach], "trained", scores, material.test, trainer.model, material.prepare,
+        run, goal, [approach], "trained", scores, material.test, trainer.model, material.prepare,
         skipped, tell,
     )  # fmt: skip
     save_report(run, tell)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minidl.data as sets
+from minidl.constants.tasks import CLASSES
 from minidl.data.mnist import MEAN, STD
 from minidl.data.opening import Parts, open_for_training
 from minidl.data.splits import labels_of
@@ -15,8 +17,12 @@ from minidl.data.transforms import prepare
 from minidl.errors import ArgumentError
 from minidl.models import ImageFormat
 from minidl.train import augmentation
+from minidl.train.settings import choice
+from minidl.train.task import TASKS, Task
 
-__all__ = ["NAMED", "Material", "check_folder", "hold_out", "open_images", "open_named"]
+__all__ = [
+    "NAMED", "Material", "check_folder", "check_task", "hold_out", "open_images", "open_named",
+]  # fmt: skip
 
 NAMED = ("cifar10", "digits", "mnist")
 WHOLE = ("digits",)  # so few images that a tenth would be missed
@@ -31,6 +37,7 @@ class Material:
     """Training, validation and test images, and what is done to them.
 
     validation: measured after each epoch, to choose the best by; None: no epoch is chosen.
+    task: what the labels are, as `Transfer` has it.
     prepare: transforms of all images.  augment: those before, for training.
     """
 
@@ -40,6 +47,7 @@ class Material:
     classes: list[str]
     image_format: Any
     channels: int
+    task: str = CLASSES
     prepare: list[Any] = field(default_factory=list)
     augment: list[Any] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -56,6 +64,13 @@ class Material:
         """The parts by their names in results.json, where "validation" is what is measured."""
         parts = {"train": self.training, "validation": self.test, "chosen_by": self.validation}
         return {name: images for name, images in parts.items() if images is not None}
+
+    @cached_property
+    def goal(self) -> Task:
+        """What is asked of the images."""
+        labels = labels_of(self.training)
+        assert labels is not None
+        return TASKS[self.task](labels)
 
     def loader(self, batch_size: int, augment: bool, workers: int | None) -> sets.DataLoader:
         """Return a loader of the training images, shuffled.
@@ -93,6 +108,24 @@ def check_folder(who: str, data: str, data_dir: Any, download: bool) -> None:
         raise ArgumentError(f'{who}: download= is for MNIST: add data="mnist"')
 
 
+def check_task(who: str, given: Mapping[str, Any]) -> None:
+    """Raise ArgumentError for labels or numbers of data that has classes, and for settings that
+    only classes have.
+
+    given: the arguments of `train.train`, or some of them.
+    """
+    task = choice(who, "task=", given["task"], [*TASKS])
+    if task == CLASSES:
+        return
+    if given["data"] in NAMED:
+        raise ArgumentError(
+            f"{who}: task={task!r} is for images of your own: {given['data']} has classes"
+        )
+    for name in ("class_weights", "label_smoothing"):
+        if given.get(name):
+            raise ArgumentError(f"{who}: {name}= is for task='classes', not {task!r}")
+
+
 def open_named(given: Mapping[str, Any], image_format: ImageFormat | None = None) -> Material:
     """Return one of NAMED; the files of MNIST and CIFAR-10 are in a folder.
 
@@ -118,7 +151,7 @@ def open_images(
     """
     parts = open_for_training(
         Path(given["data"]), size, seed=given["seed"], file_column=given["file_column"],
-        label_column=given["label_column"], with_test=True,
+        label_column=given["label_column"], task=given["task"], with_test=True,
     )  # fmt: skip
     return _of_photographs(parts, size, given, image_format)
 
@@ -127,17 +160,20 @@ def hold_out(training: Any, seed: int) -> tuple[Any, Any]:
     """Return a training part without a tenth of it, and the tenth.
 
     Every tenth image in the order of the classes, so that each class has its share; which images
-    and in which order of classes the seed draws. A class of one image keeps it. Of five images or
-    fewer none is held out, which is None.
+    and in which order of classes the seed draws. A class of one image keeps it. Of labels and
+    numbers, (N, C), it is a tenth of all. Of five images or fewer none is held out, which is None.
     """
     labels = labels_of(training)
     assert labels is not None
     generator = np.random.default_rng(seed)
-    counts = np.bincount(labels)
-    place = generator.permutation(len(counts))[labels]  # (N,)
-    order = np.lexsort((generator.random(len(labels)), place))
-    chosen = order[EVERY // 2 :: EVERY]
-    chosen = chosen[counts[labels[chosen]] > 1]
+    if labels.ndim > 1:
+        chosen = generator.permutation(len(labels))[EVERY // 2 :: EVERY]
+    else:
+        counts = np.bincount(labels)
+        place = generator.permutation(len(counts))[labels]  # (N,)
+        order = np.lexsort((generator.random(len(labels)), place))
+        chosen = order[EVERY // 2 :: EVERY]
+        chosen = chosen[counts[labels[chosen]] > 1]
     if not len(chosen):
         return training, None
     rest = np.setdiff1d(np.arange(len(labels)), chosen)
@@ -184,7 +220,7 @@ def _of_photographs(
             "are too few to hold one out: leave it out"
         )
     return Material(
-        training, validation, test, list(parts.training.classes), image_format, 3,
+        training, validation, test, list(parts.training.classes), image_format, 3, given["task"],
         prepare(image_format),
         augmentation.for_photographs(size, given["mirror"], given["rand_augment"]),
         skipped=parts.skipped, passed_over=parts.passed_over,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl import optim
-from minidl.constants.tasks import CLASSES, LABELS
+from minidl.constants.tasks import CLASSES
 from minidl.data import DataLoader, Dataset
 from minidl.data.splits import Subset, labels_of
 from minidl.errors import ArgumentError, GradError
@@ -41,6 +41,7 @@ __all__ = ["Approach", "Transfer"]
 PROBE, FINE_TUNED, SCRATCH = WAYS = "linear probe", "fine-tuned", "from scratch"
 RATES = (1e-4, 3e-4)  # of AdamW, among which networks and data differ
 FOLDS = 3  # of the training images, or as many as the smallest class has
+FEW, FINER = 20, 5  # images of a class of which a third would be missed, and their folds
 ENOUGH = 500  # images held out to tell which share is best: more folds would tell little more
 SCRATCH_LR = 5e-3
 LONGER = 3  # from scratch: about what fine-tuning takes with its cross-validation
@@ -143,12 +144,8 @@ class Transfer:
     def probe(self, network: Network) -> Approach:
         """Fit the network's last layer to what it takes, its strength cross-validated."""
         start = time.perf_counter()
-        self._inputs = [
-            head_inputs(network, self._loader(self.training, mirror=each)) for each in self._views
-        ]
-        self._probe = fit_probe(self._inputs, self.goal, self.seed)
-        put_into_head(network, self._probe)
-        self.goal.from_standard(network)
+        self._inputs = self._inputs_of(network, self.training)
+        self._probe = self._fit_head(network, self._inputs)
         seconds = time.perf_counter() - start
         count = self._probe.weight.size + self._probe.bias.size
         return Approach(PROBE, self._scores(network, self.validation), network, seconds, count)
@@ -163,7 +160,7 @@ class Transfer:
         if share > 0:
             self.goal.to_standard(network)
             rows = self._fit(FINE_TUNED, network, optimizer, self.validation)
-            set_between(network, probed, weights_of(network), share)
+            self._go(network, probed, weights_of(network), share, self.training)
         network.unfreeze()
         seconds = time.perf_counter() - start
         count = sum(p.size for group in optimizer.param_groups for p in group["params"])
@@ -187,7 +184,7 @@ class Transfer:
     def _cross_validated(self, network: Network) -> Tried:
         """What each share gives for training images that were held out, at the rate that is best
         for the first of them."""
-        folds = self.goal.folds(FOLDS)
+        folds = self.goal.folds(FINER if self.goal.folds(FEW) < FEW else FOLDS)
         parts = self.goal.dealt(folds, self.seed) if folds > 1 else np.array([])
         rates, found = RATES if self.lr is None else (self.lr,), []
         for part in range(folds if folds > 1 else 0):
@@ -212,28 +209,56 @@ class Transfer:
         assert self._probe is not None
         network = copy.deepcopy(network)
         inputs = [(x[rest], labels[rest]) for x, labels in self._inputs]
-        put_into_head(network, fit_probe(inputs, self.goal, self.seed, self._probe.strength))
-        self.goal.from_standard(network)
+        self._fit_head(network, inputs, self._probe.strength)
         probed, optimizer = weights_of(network), self._prepare_fine_tuning(network, rate)
-        images = Subset(self.training, held)
+        training, images = Subset(self.training, rest), Subset(self.training, held)
+        before = self._scores(network, images)
         self.goal.to_standard(network)
         try:
-            self._fit(name, network, optimizer, None, of=Subset(self.training, rest))
-            scores = self._along(network, probed, weights_of(network), images)
+            self._fit(name, network, optimizer, None, of=training)
+            after = self._along(network, probed, training, images)
         except GradError:  # the rate is too high for this network: nothing is gained by it
-            scores = self._along(network, probed, probed, images)
+            after = [before] * (len(SHARES) - 1)
+        scores = np.stack([before, *after])  # (shares, N, C)
         targets = self._inputs[0][1][held]
         counts = self.goal.counts(targets)
         losses, right = self.goal.losses(scores, targets), self.goal.right(scores, targets)
         return Tried(counts * losses, counts * right)
 
-    def _along(self, network: Network, start: State, end: State, images: Dataset) -> np.ndarray:
-        """(shares, N, C): the scores of images by weights between `start` and `end`."""
-        scores = []
-        for share in SHARES:
-            set_between(network, start, end, share)
+    def _along(
+        self, network: Network, start: State, training: Dataset, images: Dataset
+    ) -> list[np.ndarray]:
+        """The scores (N, C) of images at each share above 0 of the way from `start` to the weights
+        that the network has."""
+        end, scores = weights_of(network), []
+        for share in SHARES[1:]:
+            self._go(network, start, end, share, training)
             scores.append(self._scores(network, images))
-        return np.stack(scores)
+        return scores
+
+    def _go(
+        self, network: Network, start: State, end: State, share: float, training: Dataset
+    ) -> None:
+        """Give the network the weights at a share of the way, and fit its last layer to them."""
+        set_between(network, start, end, share)
+        assert self._probe is not None
+        self._fit_head(network, self._inputs_of(network, training), self._probe.strength)
+
+    def _inputs_of(self, network: Network, images: Dataset) -> list[Rows]:
+        """What the last layer takes, of each view of the images."""
+        found = [head_inputs(network, self._loader(images, mirror=each)) for each in self._views]
+        if not all(np.isfinite(x).all() for x, _ in found):
+            raise GradError("the network's features are NaN or infinite: try a smaller lr")
+        return found
+
+    def _fit_head(
+        self, network: Network, inputs: list[Rows], strength: float | None = None
+    ) -> Probe:
+        """Fit the network's last layer to what it takes; the strength, if None, is found."""
+        probe = fit_probe(inputs, self.goal, self.seed, strength)
+        put_into_head(network, probe)
+        self.goal.from_standard(network)
+        return probe
 
     def _prepare_fine_tuning(self, network: Network, rate: float) -> optim.Optimizer:
         """Make trainable what is to be trained; return its optimizer."""
@@ -272,7 +297,7 @@ class Transfer:
             network,
             optimizer,
             self.goal.loss(),
-            self._metrics,
+            self.goal.shown(bool(self.mixup or self.cutmix)),
             scheduler=schedule,
             ema=optim.EMA(network, AVERAGED) if averaged else None,
             callbacks=self._callbacks(name, kept),
@@ -286,12 +311,6 @@ class Transfer:
             trainer.ema.copy_to()
         self.goal.from_standard(network)
         return trainer.history.rows
-
-    @property
-    def _metrics(self) -> tuple[str, ...]:
-        """What is shown of the training: of mixed images no label is right or wrong."""
-        mixed = self.task == LABELS and (self.mixup or self.cutmix)
-        return () if mixed else self.goal.metrics
 
     def _callbacks(self, name: str, checkpoints: Path | None) -> list[Callback]:
         return [

@@ -50,15 +50,16 @@ def test_what_is_clearly_better_is_taken():
 
 
 def test_what_may_be_chance_is_not():
-    """A gain of half a standard error tells nothing; one of two does."""
+    """A gain of one and a half standard errors tells nothing; one of three does."""
     random = np.random.default_rng(0)
     losses, noise = random.uniform(0.3, 0.4, 100), random.normal(0, 0.1, 100)
     noise = np.clip(noise, -0.25, 0.25)
     noise = (noise - noise.mean()) * 0.1 / noise.std()  # whose mean has a standard error of 0.01
-    half, two = losses + noise - 0.005, losses + noise - 0.02
-    assert tried([losses, losses, losses, losses, half]).best() == 0
-    assert tried([losses, losses, losses, losses, two]).best() == 1
-    assert tried([two + 1, losses, losses, losses, half]).best() == 0.25
+    half, more, three = (losses + noise - by for by in (0.005, 0.015, 0.03))
+    assert tried([losses, losses, losses, losses, more]).best() == 0
+    assert tried([losses, losses, losses, losses, three]).best() == 1
+    assert tried([three + 1, losses, losses, losses, half]).best() == 0.25
+    assert tried([three + 1, losses, losses, losses, more]).best() == 1
 
 
 def test_a_share_that_gets_fewer_right_is_not_taken():

@@ -1,5 +1,7 @@
 """The ways of transfer learning, on digits for a network that knows MNIST's."""
 
+import copy
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -9,6 +11,7 @@ from small import bits
 import minidl as md
 from minidl import models, nn
 from minidl.data import transforms
+from minidl.data.dataset import LabelledImages
 from minidl.data.digits import few_digits
 from minidl.data.splits import Subset
 from minidl.errors import ArgumentError
@@ -43,9 +46,11 @@ def done():
     """Each way, with what its network gave for the validation images when it was done."""
     ways = transfer()
     found = []
-    for each in ways:
-        with evaluating(each.model):
-            found.append((each, softmax(each.model(prepared(ways)).data)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tried, "best", lambda self: 0.5)
+        for each in ways:
+            with evaluating(each.model):
+                found.append((each, softmax(each.model(prepared(ways)).data)))
     return found
 
 
@@ -92,17 +97,39 @@ def test_rows_and_counts(done):
         84 * 10 + 10, every, every,
     ]  # fmt: skip
     assert [row["share"] for row in fine.tried] == [0, 0.25, 0.5, 0.75, 1]
-    assert fine.share in (0.25, 0.5, 0.75, 1)
+    assert fine.share == 0.5
+
+
+def test_more_freedom_is_taken_where_it_pays():
+    """Black digits on white are new to a body that has learnt white ones on black."""
+    ways = transfer(scratch=None, lr=1e-3)
+    ways.training, ways.validation = map(inverted, few_digits(30))
+    probe, fine = ways
+    assert fine.share > 0
+    held_out = {row["share"]: row for row in fine.tried}
+    assert held_out[fine.share]["loss"] < held_out[0]["loss"]
+    probe, fine = (each.scores.argmax(axis=1) == ways.validation.labels for each in (probe, fine))
+    assert fine.mean() > probe.mean()
+
+
+def inverted(digits):
+    images, labels = digits.arrays
+    return LabelledImages(images.min() + images.max() - images, labels, digits.classes)
 
 
 @pytest.mark.parametrize("weight", [None, "balanced"])
-def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes(weight):
-    ways = transfer(scratch=None, class_weights=weight is not None)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_last_layer_is_logistic_regression_on_what_it_takes(monkeypatch, weight, share):
+    """Wherever between the probe and the end of fine-tuning the body is."""
+    monkeypatch.setattr(Tried, "best", lambda self: share)
+    ways = transfer(scratch=None, class_weights=weight is not None, epochs=2)
     if weight is not None:
         ways.training = with_few_zeros(ways.training)
-    probe = next(iter(ways))
-    body = models.create("lenet5", weights="mnist").eval()
+    _, fine = ways
+    body = copy.deepcopy(fine.model).eval()
     body.classifier[-1] = nn.Identity()
+    start = models.create("lenet5", weights="mnist").features[0].weight.data
+    assert (np.abs(body.features[0].weight.data - start).max() > 1e-4) == (share > 0)
 
     def features(images):
         for transform in ways.prepare:
@@ -118,8 +145,8 @@ def test_the_probe_is_logistic_regression_on_what_the_last_layer_takes(weight):
     oracle.fit((x - mean) / std, ways.training.labels)
     expected = oracle.predict_proba((features(ways.validation.arrays[0]) - mean) / std)
     # both have converged to their own tolerance only
-    assert np.abs(np.exp(probe.scores) - expected).mean() < 1e-3
-    assert (probe.scores.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99
+    assert np.abs(np.exp(fine.scores) - expected).mean() < 1e-3
+    assert (fine.scores.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99
 
 
 def with_few_zeros(training):

@@ -197,7 +197,8 @@ def _fine_tuning(run: RunRecord, approach: Approach, measured: Measured) -> Advi
         return Advice(
             "Take the linear probe",
             "On training images held out, no step from the probe towards the fine-tuned network "
-            "gained anything, so that the probe is what was saved. What the network knows already "
+            "surely gained anything, so that the probe is what was saved. What the network knows "
+            "already "
             "is enough for these classes, or the training images are too few to teach it more: "
             "more of them help, or a larger pretrained network.",
         )

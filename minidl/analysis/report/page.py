@@ -151,11 +151,15 @@ def _chosen(run: RunRecord) -> str:
             f"the lowest loss on {by:,} validation images; the test images had no say."
         )
     if best.share is not None:
+        by_whom = (
+            "Cross-validation on the training images chose that; the validation images had no say."
+        )
+        if best.share == 0:
+            return by_whom
         rate = "" if best.lr is None else f", at a learning rate of {best.lr:g}"
         return (
             f"The weights are {best.share:.0%} of the way from the linear probe to the fine-tuned "
-            f"network{rate}. Cross-validation on the training images chose that; the validation "
-            "images had no say."
+            f"network{rate}, and the last layer is fitted anew to the others there. {by_whom}"
         )
     if best.epochs and run.setting("command") == "train":
         return "The weights are those of the last epoch: there was nothing to choose them by."
