@@ -80,17 +80,24 @@ def _list(folder: Path) -> str:
 
 
 def _row(run: Any) -> list[str]:
-    from minidl.analysis.report.wording import percent
-
     texts = [run.setting(name) for name in ("command", "model", "data")]
     return [
         run.name,
         *texts,
         run.started.strftime("%Y-%m-%d %H:%M") if run.started else "",
         str(run.epochs or ""),
-        percent(run.best.accuracy, 2) if run.best else "",
+        _measured(run) if run.best else "",
         "" if run.seconds is None else f"{run.seconds:.1f}",
     ]
+
+
+def _measured(run: Any) -> str:
+    """The accuracy of classes; of labels and numbers the first of their figures, by its name."""
+    from minidl.analysis.report.wording import FIGURES, decimal, percent
+
+    if run.task == "classes":
+        return percent(run.best.accuracy, 2)
+    return next((f"{FIGURES[n]} {decimal(x)}" for n, x in run.best.figures.items()), "")
 
 
 def _compare(folders: list[Path]) -> str:

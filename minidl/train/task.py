@@ -317,12 +317,12 @@ class Numbers(Task):
 
     @staticmethod
     def cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
-        errors = ", ".join(f"{row['mae']:.4g}" for row in figures["per_class"])
+        errors = ", ".join(_told(row["mae"]) for row in figures["per_class"])
         return f"{figures['r2']:.4f}", errors
 
     def answer(self, scores: np.ndarray, names: Sequence[str]) -> str:
         """Each number after its name."""
-        return ", ".join(f"{name} {x:.4g}" for name, x in zip(names, scores, strict=True))
+        return ", ".join(f"{name} {_told(x)}" for name, x in zip(names, scores, strict=True))
 
     def standard(self, targets: np.ndarray) -> np.ndarray:
         return np.asarray((targets - self.mean) / self.scale)
@@ -348,6 +348,11 @@ class StandardizedLoss(Module):
     def forward(self, outputs: Any, targets: Any) -> Any:
         standard = (np.asarray(targets) - self.mean.data) / self.scale.data
         return self.loss(outputs, standard.astype(outputs.dtype))
+
+
+def _told(number: float) -> str:
+    """Four digits, or all before the point of a number below a million."""
+    return f"{number:.0f}" if 1e4 <= abs(number) < 1e6 else f"{number:.4g}"
 
 
 TASKS: dict[str, type[Task]] = {each.name: each for each in (Classes, Labels, Numbers)}

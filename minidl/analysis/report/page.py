@@ -121,7 +121,7 @@ def _title(run: RunRecord) -> str:
 def _headline(run: RunRecord) -> list[Figure]:
     """Return the figures that matter, those that are known."""
     found = []
-    if run.best is not None and run.best.accuracy is not None:
+    if run.best is not None and run.task == "classes" and run.best.accuracy is not None:
         several = len(run.approaches) > 1 and not run.verdict  # then the best was chosen
         label = "best accuracy" if several else "accuracy"
         found.append(Figure(wording.percent(run.best.accuracy), label, run.best.name))

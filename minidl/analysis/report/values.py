@@ -55,7 +55,7 @@ class Value:
     def wrong(self, expected: str) -> FileFormatError:
         got = visible(reprlib.repr(self.value))
         return FileFormatError(
-            f"{self.where} expected {expected}, got {got}: the file was changed or damaged"
+            f"{self.where.rstrip()} expected {expected}, got {got}: the file was changed or damaged"
         )
 
     def items(self) -> dict[str, Any]:
