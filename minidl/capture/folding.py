@@ -51,7 +51,7 @@ class Inference(Program):
 
     def __init__(self, model: Module, arguments: Any) -> None:
         super().__init__(arguments)
-        self._keeping = memory.Pool()
+        self._keeping = memory.Pool(shrinks=False)
         self._given = {_address(x) for x in self.arrays}
         self._pairs = {id(c): n for c, n in _pairs(model, self.inputs)}
         self._followed = {id(n) for n in self._pairs.values()}

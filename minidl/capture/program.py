@@ -64,7 +64,7 @@ class Program:
         self._set: list[tuple[int, Any, Any]] = []  # gradients as they were set, with their places
         self._made_here: set[int] = set()  # tensors that the call itself made, by id
         self._kept: list[Any] = []
-        self._pool = memory.Pool()
+        self._pool = memory.Pool(shrinks=False)
         self._keeping: memory.Pool | None = None
         self._runs: list[Callable[[], None]] = []
         self._starts: list[int] = []  # the place of each run's first item

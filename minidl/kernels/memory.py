@@ -51,9 +51,14 @@ class Lease:
 
 
 class Pool:
-    """Free blocks by size. Sizes are rounded up by at most an eighth, so that they recur."""
+    """Free blocks by size. Sizes are rounded up by at most an eighth, so that they recur.
 
-    def __init__(self) -> None:
+    shrinks: whether blocks that were free for long go back to the system. Those of a captured call
+    must not: its replays write to them, whoever holds an array of theirs.
+    """
+
+    def __init__(self, shrinks: bool = True) -> None:
+        self.shrinks = shrinks
         self.returned: collections.deque[np.ndarray] = collections.deque()
         self.free: dict[int, list[np.ndarray]] = {}
         self.sizes: list[int] = []  # of the free blocks, each once, in order
@@ -73,7 +78,8 @@ class Pool:
             self.most_in_use = max(self.most_in_use, self.in_use)
             if block is not None:
                 return block
-            self._shrink()
+            if self.shrinks:
+                self._shrink()
             self.made += 1
             place = self.made * STAGGER % PAGE
         if size > sys.maxsize - PAGE:  # NumPy would say that its dimension is too large
