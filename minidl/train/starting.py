@@ -40,7 +40,7 @@ def begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
     else:
         network = _fitted(begun, material)
     network.image_format, network.classes = material.image_format, material.classes
-    network.task = material.task
+    network.task, network.standard = material.task, material.goal.standard_unit
     return network, material
 
 

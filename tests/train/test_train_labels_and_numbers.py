@@ -6,9 +6,10 @@ from command import minidl
 from PIL import Image
 from small import bits
 
+import minidl as md
 from minidl import models, train
 from minidl.data.dataset import LabelledImages
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.showing import LivePage
 from minidl.train.training_data import hold_out
 
@@ -94,6 +95,27 @@ def test_an_interrupted_training_saves_numbers_in_their_unit(squares, tmp_path, 
     place, grams = outputs(tmp_path / "weights.h5", squares).T
     assert 5 < place.mean() < SIZE - 13
     assert 9000 < grams.mean() < 9000 + 100 * SIZE
+
+
+def test_checkpoints_give_numbers_in_their_unit(squares, tmp_path):
+    """However they are opened, though the training is in standard units."""
+    run = trained(squares, "numbers", tmp_path, resume=True)
+    best = run.folder / "checkpoints" / "best.h5"
+    wanted = models.load(run.folder / "weights.h5")
+    for network in (models.load(best), models.create("lenet5", best, **wanted.architecture[1])):
+        assert network.standard is None
+        assert bits(network.state_dict()) == bits(wanted.state_dict())
+    assert minidl("convert", str(best), str(tmp_path / "best.h5")).status == 0
+    assert bits(models.load(tmp_path / "best.h5").state_dict()) == bits(wanted.state_dict())
+
+
+@pytest.mark.parametrize("standard", [([1.0], [2.0]), ([1.0, 2.0],), ([0, "a"], [1, 1]), 3])
+def test_a_file_with_units_that_make_no_sense(tmp_path, standard):
+    network = models.create("lenet5", num_classes=2)
+    network.classes, network.task, network.standard = ["a", "b"], "numbers", standard
+    md.save_weights(network, tmp_path / "net.h5")
+    with pytest.raises(FileFormatError, match="arguments by name"):
+        models.load(tmp_path / "net.h5")
 
 
 def test_going_on_with_weights_begins_where_they_are(squares, runs, tmp_path):
