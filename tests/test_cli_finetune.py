@@ -98,6 +98,16 @@ def test_results(digits):
     assert results["skipped"] == []
 
 
+def test_a_class_of_one_image_leaves_none_to_hold_out(here, weights):
+    for part, dogs in (("train", 1), ("val", 4)):
+        class_folders(here / "pets" / part, {"cat": 8, "dog": dogs}, size=(40, 40))
+    done = minidl("finetune", weights, here / "pets", "--no-scratch", *SHORT)
+    assert done.status == 0, done.err
+    assert "there was no fine-tuning, as classes of one image leave none to hold out" in done.out
+    page = (here / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Cross-validation on the training images chose" not in page
+
+
 def test_the_weights_are_what_was_measured(digits):
     model = models.load(digits[1] / "weights.h5").eval()
     assert model.classes == [str(digit) for digit in range(10)]

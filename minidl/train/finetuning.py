@@ -356,10 +356,12 @@ def _gained(kept: list[Approach], task: Task, labels: np.ndarray) -> dict[str, A
     points, within = gain(before, after)
     verdict = compared(kept[1].name, kept[0].name, points, within, len(labels))
     if kept[1].share == 0:
-        verdict = (
-            f"no fine-tuning was surely better on training images held out: what is saved is the "
-            f"{kept[0].name}"
+        why = (
+            "no fine-tuning was surely better on training images held out"
+            if kept[1].tried
+            else "there was no fine-tuning, as classes of one image leave none to hold out"
         )
+        verdict = f"{why}: what is saved is the {kept[0].name}"
     return {"verdict": verdict, "gain": {"points": points, "within": within}}
 
 

@@ -187,6 +187,16 @@ def test_a_tenth_of_all_is_held_out(columns):
     assert sorted(np.concatenate(seen)) == list(range(50))
 
 
+def test_what_alone_differs_is_trained_on():
+    """Of 50 images two have the first label, and one has not the second."""
+    labels = np.tile(np.float32([0, 1]), (50, 1))
+    labels[[3, 4], 0], labels[5, 1] = 1, 0
+    for seed in range(30):
+        rest, _ = hold_out(LabelledImages(np.arange(50), labels, ["a", "b"]), seed)
+        kept = np.stack([label for _, label in rest])
+        assert (kept.min(axis=0) < kept.max(axis=0)).all()
+
+
 def test_mixed_images_of_labels(squares, tmp_path):
     run = trained(squares, "labels", tmp_path, epochs=2, mixup=0.4)
     rows = run.results["approaches"][0]["epochs"]
