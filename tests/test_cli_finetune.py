@@ -10,6 +10,7 @@ from pictures import class_folders
 import minidl as md
 from minidl import models
 from minidl.data.digits import few_digits
+from minidl.train.shares import Tried
 from minidl.train.trainer import Trainer
 
 WAYS = ["linear probe", "fine-tuned", "from scratch"]
@@ -148,13 +149,16 @@ def test_training_from_scratch_is_there_to_compare(here):
     assert read_json(here / "out" / "results.json")["best"] == "fine-tuned"
 
 
-def test_several_seeds(here):
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_several_seeds(here, monkeypatch, share):
     """Each is what a run with that seed gives, on the same images."""
+    monkeypatch.setattr(Tried, "best", lambda self: share)
     done = minidl("finetune", *SHORT, "--no-scratch", "--seed", 3, "--seeds", 2)
     assert done.status == 0, done.err
     found = read_json(here / "out" / "results.json")
     assert [row["seed"] for row in found["seeds"]] == [3, 4]
-    assert found["verdict"].endswith(" points, on average over 2 seeds")
+    ends = " points, on average over 2 seeds" if share else ": what is saved is the linear probe"
+    assert found["verdict"].endswith(ends)
     assert found["verdict"] in (here / "out" / "report.html").read_text(encoding="utf-8") or (
         found["verdict"][0].upper() + found["verdict"][1:].replace("'", "&#39;")
         in (here / "out" / "report.html").read_text(encoding="utf-8")

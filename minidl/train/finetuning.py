@@ -296,10 +296,12 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
         {"seed": again.seed + i, PROBE: probe, FINE_TUNED: tuned, "share": share}
         for i, ((probe, tuned), share) in enumerate(found)
     ]
-    verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
     assert run.results is not None
     run.watch.lap("other seeds")
-    run.results |= {"seeds": rows, "verdict": f"{verdict}, on average over {seeds} seeds"}
+    run.results["seeds"] = rows
+    if any(shares):
+        verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
+        run.results["verdict"] = f"{verdict}, on average over {seeds} seeds"
     run.write("results", run.results)
     cells = [
         (row["seed"], f"{row[PROBE]:.2%}", f"{row[FINE_TUNED]:.2%}", f"{row['share']:.0%}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from minidl.analysis.report import figures
 from minidl.analysis.report.page import write_page
-from minidl.analysis.report.reading import Approach, RunRecord, read_run
-from minidl.analysis.report.wording import NOTHING, count, decimal, duration, percent
+from minidl.analysis.report.reading import OTHER, Approach, RunRecord, read_run
+from minidl.analysis.report.wording import FIGURES, NOTHING, count, decimal, duration, percent
 from minidl.version import __version__
 
 __all__ = ["compare", "differing", "figures_beside"]
@@ -58,6 +58,7 @@ def figures_beside(runs: Sequence[RunRecord]) -> Rows:
         ["best approach", *(a.name for a in best)],
         ["accuracy", *(percent(a.accuracy, 2) for a in best)],
         ["rank-5", *(percent(a.rank5, 2) for a in best)],
+        *([FIGURES[name], *(decimal(a.figures.get(name)) for a in best)] for name in OTHER),
         ["loss", *(decimal(a.loss) for a in best)],
         ["trained parameters", *(count(a.trained_parameters) for a in best)],
         ["epochs, of all", *(count(run.epochs or None) for run in runs)],
