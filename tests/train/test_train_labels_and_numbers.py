@@ -79,6 +79,19 @@ def test_numbers_are_in_their_unit(squares, runs):
     assert 5 < place.mean() < SIZE - 13
 
 
+def test_the_table_of_numbers_of_any_unit(squares, tmp_path):
+    lines = ["file,tiny,huge", *(f"{i}.png,{i}e-20,{i}e20" for i in range(COUNT))]
+    (squares / "units.csv").write_text("\n".join(lines))
+    network = models.create("lenet5", num_classes=2, in_channels=3)
+    network.classes, network.task = ["tiny", "huge"], "numbers"
+    network.image_format = models.ImageFormat(32, "RGB", 255.0, (0, 0, 0), (1, 1, 1))
+    md.save_weights(network, tmp_path / "net.h5")
+    done = minidl("evaluate", tmp_path / "net.h5", squares / "units.csv")
+    assert done.status == 0, done.err
+    assert done.out.split("tiny")[-1].split()[3] == "1.5e-19"  # how far from the median
+    assert done.out.split("huge")[-1].split()[3] == "1.5e+21"
+
+
 def test_the_test_part_has_no_say(squares, runs):
     """A fifth is tested on, and a tenth of the rest chosen by."""
     assert runs["numbers"].results["count"] == {"train": 43, "validation": 12, "chosen_by": 5}
@@ -201,6 +214,17 @@ def test_mixed_images_of_labels(squares, tmp_path):
     run = trained(squares, "labels", tmp_path, epochs=2, mixup=0.4)
     rows = run.results["approaches"][0]["epochs"]
     assert "binary_accuracy" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "task"), [('"kind, colour"', "classes"), ('"kind, colour", size', "labels")]
+)
+def test_names_of_columns_with_commas(squares, tmp_path, columns, task):
+    lines = ['file,"kind, colour",size', *(f"{i}.png,{i % 2},{i % 3 // 2}" for i in range(COUNT))]
+    (squares / "commas.csv").write_text("\n".join(lines))
+    given = ["--data", str(squares / "commas.csv"), "--task", task, "--label-column", columns]
+    done = minidl("train", *given, "--size", "32", "--epochs", "1", "-o", str(tmp_path / "run"))
+    assert done.status == 0, done.err
 
 
 def test_as_commands(squares, tmp_path):
