@@ -164,11 +164,15 @@ def test_resumed_to_the_same_bits(squares, tmp_path, monkeypatch):
     assert bits(first.state_dict()) == bits(second.state_dict())
 
 
-def test_numbers_below_zero_need_no_relu(squares, tmp_path):
-    """SqueezeNet ends in one."""
+@pytest.mark.parametrize("begun", [False, True])
+def test_numbers_below_zero_need_no_relu(squares, tmp_path, begun):
+    """SqueezeNet ends in one, whether it is new or has weights."""
+    weights = tmp_path / "weights.h5" if begun else None
+    if weights is not None:
+        md.save_weights(models.create("squeezenet1_1", num_classes=3), weights)
     run = train.train(
         "squeezenet1_1", squares / "numbers.csv", size=SIZE, task="numbers", label_column="place",
-        epochs=1, batch_size=16, output=tmp_path, verbose=False,
+        epochs=1, batch_size=16, output=tmp_path / "run", verbose=False, weights=weights,
     )  # fmt: skip
     network = models.load(run.folder / "weights.h5")
     assert dict(network.named_modules())[network.scoring_layer].activation is None
