@@ -10,6 +10,7 @@ from pictures import class_folders
 import minidl as md
 from minidl import models
 from minidl.data.digits import few_digits
+from minidl.train.shares import Tried
 from minidl.train.trainer import Trainer
 
 WAYS = ["linear probe", "fine-tuned", "from scratch"]
@@ -98,6 +99,16 @@ def test_results(digits):
     assert results["skipped"] == []
 
 
+def test_a_class_of_one_image_leaves_none_to_hold_out(here, weights):
+    for part, dogs in (("train", 1), ("val", 4)):
+        class_folders(here / "pets" / part, {"cat": 8, "dog": dogs}, size=(40, 40))
+    done = minidl("finetune", weights, here / "pets", "--no-scratch", *SHORT)
+    assert done.status == 0, done.err
+    assert "there was no fine-tuning, as classes of one image leave none to hold out" in done.out
+    page = (here / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Cross-validation on the training images chose" not in page
+
+
 def test_the_weights_are_what_was_measured(digits):
     model = models.load(digits[1] / "weights.h5").eval()
     assert model.classes == [str(digit) for digit in range(10)]
@@ -138,13 +149,16 @@ def test_training_from_scratch_is_there_to_compare(here):
     assert read_json(here / "out" / "results.json")["best"] == "fine-tuned"
 
 
-def test_several_seeds(here):
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_several_seeds(here, monkeypatch, share):
     """Each is what a run with that seed gives, on the same images."""
+    monkeypatch.setattr(Tried, "best", lambda self: share)
     done = minidl("finetune", *SHORT, "--no-scratch", "--seed", 3, "--seeds", 2)
     assert done.status == 0, done.err
     found = read_json(here / "out" / "results.json")
     assert [row["seed"] for row in found["seeds"]] == [3, 4]
-    assert found["verdict"].endswith(" points, on average over 2 seeds")
+    ends = " points, on average over 2 seeds" if share else ": what is saved is the linear probe"
+    assert found["verdict"].endswith(ends)
     assert found["verdict"] in (here / "out" / "report.html").read_text(encoding="utf-8") or (
         found["verdict"][0].upper() + found["verdict"][1:].replace("'", "&#39;")
         in (here / "out" / "report.html").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Options that commands share, and how options become the arguments of functions."""
 
 import argparse
+import csv
 import errno
 import json
 import os
@@ -63,9 +64,9 @@ def names(text: str) -> list[str]:
 
 
 def one_or_several(text: str) -> str | list[str]:
-    """A name, or several with commas between them, for argparse."""
-    found = names(text)
-    return found if len(found) > 1 else text
+    """A name, or several with commas between them, for argparse; one with commas has quotes."""
+    found = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row]
+    return found if len(found) > 1 else "".join(found)
 
 
 def numbers(text: str) -> list[float]:
@@ -294,7 +295,9 @@ def add_columns(command: Any, several: bool = False) -> None:
     several: whether labels, or numbers, may stand in several columns.
     """
     for column in ("file", "label"):
-        more = "; of several, NAME,NAME" if several and column == "label" else ""
+        more = ""
+        if several and column == "label":
+            more = "; of several, NAME,NAME, one with a comma in quotes"
         command.add_argument(
             f"--{column}-column", metavar="NAME", type=one_or_several if more else str,
             help=f"the column of a .csv list that holds the {column}s{more} (default: {column}, or "

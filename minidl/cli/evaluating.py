@@ -145,7 +145,10 @@ def _of_targets(found: "Evaluation") -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else "-" if value != value else f"{value:.4f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    plain = value == 0 or 1e-4 <= abs(value) < 1e9  # numbers may be of any unit
+    return "-" if value != value else f"{value:.4f}" if plain else f"{value:.4g}"
 
 
 _HEADS = ("network", "rank-1", "balanced", "macro F1", "rank-5", "loss", "right")

@@ -104,12 +104,14 @@ def _convert(options: argparse.Namespace) -> int:
     from minidl.io.identify import WHOLE, identify
     from minidl.io.layers import layers_of
     from minidl.io.save import format_of
-    from minidl.io.weights import names_architecture
+    from minidl.io.weights import names_architecture, read_architecture
 
     form = format_of(options.target)
-    own = form == "safetensors" and names_architecture(options.source)
+    own = names_architecture(options.source) and (
+        form == "safetensors" or read_architecture(options.source).standard is not None
+    )
     if options.model is None and (own or identify(options.source) in WHOLE):
-        # whose features are ordered as only the network tells
+        # whose features are ordered, and whose numbers scaled, as only the network tells
         model: Any = models.load(options.source)
         md.save_weights(model, options.target, form)
         layers = layers_of(model)

@@ -269,7 +269,10 @@ def _of_task(data: HDF5Dataset) -> str:
     """What to do with a file that tells something else, for errors."""
     if data.task == CLASSES:
         return "build one of a table of images that does"
-    return f"train.finetune takes it with task={data.task!r}, train.evaluate with a network of it"
+    return (
+        f"train.train and train.finetune take it with task={data.task!r}, train.evaluate with a "
+        "network of it"
+    )
 
 
 def _in_memory(images: Any, strict: bool) -> tuple[Any, LeftOut]:

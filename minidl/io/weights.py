@@ -4,7 +4,7 @@
 out"), `shape`, `dtype` and `crc32` (see `sealed`); a group has `kind` (such as "convolution")
 and the settings that its numbers depend on. The root has format="minidl weights", format_version,
 minidl_version and, for a network of `minidl.models`, `architecture` and, as JSON, `arguments`,
-`image_format`, `classes` and `task`: what `models.load` rebuilds it from.
+`image_format`, `classes`, `task` and `standard`: what `models.load` rebuilds it from.
 """
 
 import contextlib
@@ -120,6 +120,8 @@ def told_of(model: Module) -> dict[str, str]:
         known["classes"] = list(classes)
     if (task := getattr(model, "task", CLASSES)) != CLASSES:
         known["task"] = task
+    if (standard := getattr(model, "standard", None)) is not None:
+        known["standard"] = standard
     return {key: json.dumps(value) for key, value in known.items()}
 
 
@@ -192,6 +194,7 @@ class Architecture:
     image_format: dict[str, Any] | None
     classes: list[str] | None
     task: str = CLASSES
+    standard: tuple[list[float], list[float]] | None = None
 
 
 def names_architecture(path: str | os.PathLike[str]) -> bool:
@@ -212,7 +215,7 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
         name = file.attribute("architecture", of=group)
         texts = {
             key: file.attribute(key, of=group)
-            for key in ("arguments", "image_format", "classes", "task")
+            for key in ("arguments", "image_format", "classes", "task", "standard")
         }
     if name is None:
         raise FileFormatError(
@@ -235,7 +238,7 @@ def as_architecture(name: Any, texts: Mapping[str, Any], where: str) -> Architec
         raise FileFormatError(f"{where}: it names {name!r:.80} without its arguments")
     made = Architecture(
         str(name), known["arguments"], known.get("image_format"), known.get("classes"),
-        known.get("task", CLASSES),
+        known.get("task", CLASSES), known.get("standard"),
     )  # fmt: skip
     plain = (
         isinstance(made.arguments, dict)
@@ -243,12 +246,23 @@ def as_architecture(name: Any, texts: Mapping[str, Any], where: str) -> Architec
         and isinstance(made.classes, list | None)
         and all(isinstance(each, str) for each in made.classes or [])
         and made.task in TASKS
+        and (made.standard is None or _is_unit(made.standard, made.classes or []))
     )
     if not plain:
         raise FileFormatError(
             f"{where}: expected arguments by name, found {texts['arguments']!r:.80}"
         )
     return made
+
+
+def _is_unit(found: Any, names: list[str]) -> bool:
+    """Whether it is the mean and the standard deviation of each number."""
+    return (
+        isinstance(found, list)
+        and [type(row) for row in found] == [list, list]
+        and all(len(row) == len(names) for row in found)
+        and all(isinstance(x, int | float) and math.isfinite(x) for row in found for x in row)
+    )
 
 
 def large_numbers(data: Any) -> list[float]:

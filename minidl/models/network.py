@@ -33,6 +33,8 @@ class Network(Module):
         any number, its scores being those before the sigmoid; "numbers", which they are themselves.
     classes: the names of the classes that it tells apart, or of the labels or numbers, if they are
         known.
+    standard: mean and standard deviation of each number, if it gives them less the mean, in
+        standard deviations, as while it is trained; `models.load` brings them to their unit.
     architecture: name and arguments of the function of `minidl.models` that made it.
     sources: the libraries whose weights for it are known by their names.
     """
@@ -41,6 +43,7 @@ class Network(Module):
     image_format: ImageFormat | None = None
     task: str = CLASSES
     classes: list[str] | None = None
+    standard: tuple[list[float], list[float]] | None = None
     sources: tuple[Source, ...] = ()
 
     def __init__(
@@ -79,7 +82,7 @@ class Network(Module):
         num_classes = positive("replace_head", "num_classes", num_classes)
         for head in self.heads():
             _replace_last(head, num_classes, self)
-        self.classes, self.task = None, CLASSES
+        self.classes, self.task, self.standard = None, CLASSES, None
         if self.architecture is not None:
             name, arguments = self.architecture
             self.architecture = (name, arguments | {"num_classes": num_classes})
@@ -98,6 +101,16 @@ class Network(Module):
             raise ArgumentError(f"{name}: a file could not tell that the last layer has no ReLU")
         layer.activation = None
         self.architecture = (name, arguments | {"score_activation": None})
+
+    def to_unit(self) -> None:
+        """Let it give numbers in their unit, if it gives them in standard deviations."""
+        if self.standard is None:
+            return
+        mean, scale = map(np.asarray, self.standard)
+        layer: Any = dict(self.named_modules())[self.scoring_layer]
+        layer.weight.data[...] = layer.weight.data * scale
+        layer.bias.data[...] = layer.bias.data * scale + mean
+        self.standard = None
 
     @property
     def title(self) -> str:

@@ -123,6 +123,7 @@ def create(name: str, weights: Weights | None = None, **kwargs: Any) -> Network:
         model = _made(name, kwargs)
     _check_architecture(model, weights)
     load_weights(model, weights)
+    model.to_unit()
     return model
 
 
@@ -208,7 +209,7 @@ def _describe(model: Network, found: Architecture, path: Any) -> None:
             f"{model.num_classes}"
         )
     model.image_format, model.classes = _image_format(found.image_format, path), found.classes
-    model.task = found.task
+    model.task, model.standard = found.task, found.standard
 
 
 def _image_format(images: dict[str, Any] | None, path: Any) -> ImageFormat | None:
@@ -286,7 +287,8 @@ def load(
     alone gives one with new weights: see docs/onnx.md.
     prototxt: of a .caffemodel; left out, the one beside it that fits.  input_shape: (H, W, C),
     where Caffe's description doesn't say it.
-    Files of `md.save_weights` and `md.save_checkpoint` say which network that is. Those that Keras
+    Files of `md.save_weights` and `md.save_checkpoint` say which network that is; numbers that were
+    standard units in training come in their unit. Those that Keras
     Applications, torchvision or timm publish are known by the names of their layers.
     Raises ArgumentError for settings of Caffe's with another file, FileFormatError for other files
     and damaged ones, and for models that weren't made by a function of `minidl.models`; OSError
@@ -308,6 +310,7 @@ def load(
     model = imported.of_weights(found, path) if own else _named(name, arguments, path)
     _describe(model, found, path)
     load_weights(model, path)
+    model.to_unit()
     return model
 
 

@@ -296,10 +296,12 @@ def _repeat(run: Run, again: Transfer, first: list[Approach], seeds: int, tell: 
         {"seed": again.seed + i, PROBE: probe, FINE_TUNED: tuned, "share": share}
         for i, ((probe, tuned), share) in enumerate(found)
     ]
-    verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
     assert run.results is not None
     run.watch.lap("other seeds")
-    run.results |= {"seeds": rows, "verdict": f"{verdict}, on average over {seeds} seeds"}
+    run.results["seeds"] = rows
+    if any(shares):
+        verdict = compared(FINE_TUNED, PROBE, *gain(*right.mean(axis=0)), len(labels))
+        run.results["verdict"] = f"{verdict}, on average over {seeds} seeds"
     run.write("results", run.results)
     cells = [
         (row["seed"], f"{row[PROBE]:.2%}", f"{row[FINE_TUNED]:.2%}", f"{row['share']:.0%}")
@@ -356,10 +358,12 @@ def _gained(kept: list[Approach], task: Task, labels: np.ndarray) -> dict[str, A
     points, within = gain(before, after)
     verdict = compared(kept[1].name, kept[0].name, points, within, len(labels))
     if kept[1].share == 0:
-        verdict = (
-            f"no fine-tuning was surely better on training images held out: what is saved is the "
-            f"{kept[0].name}"
+        why = (
+            "no fine-tuning was surely better on training images held out"
+            if kept[1].tried
+            else "there was no fine-tuning, as classes of one image leave none to hold out"
         )
+        verdict = f"{why}: what is saved is the {kept[0].name}"
     return {"verdict": verdict, "gain": {"points": points, "within": within}}
 
 

@@ -35,12 +35,12 @@ def begin(given: Mapping[str, Any]) -> tuple[Network, Material]:
         material = open_images(given, size, wanted)
     if begun is None:
         network = _new_network(model, arguments, material.channels, len(material.classes))
-        if material.task != CLASSES:  # with a ReLU there it couldn't give what is below 0
-            network.drop_last_activation()
     else:
         network = _fitted(begun, material)
+    if material.task != CLASSES:  # with a ReLU there it couldn't give what is below 0
+        network.drop_last_activation()
     network.image_format, network.classes = material.image_format, material.classes
-    network.task = material.task
+    network.task, network.standard = material.task, material.goal.standard_unit
     return network, material
 
 

@@ -38,6 +38,7 @@ class Task:
     targets: of the images to train on, as a data set's `labels`.
     metrics: what Trainer shows beside the loss.
     objective: of the linear probe.  strengths: of the data against its penalty, to choose from.
+    standard_unit: mean and standard deviation of each number in training, as `Network.standard`.
     heads: of the columns that tables have of `figures`, the first being what it is judged by.
     rightness: what the mean of `right` is called.
     """
@@ -48,6 +49,7 @@ class Task:
     rightness: str = "accuracy"
     objective: linear_fit.Objective
     strengths: tuple[float, ...] = STRENGTHS
+    standard_unit: tuple[list[float], list[float]] | None = None
 
     def __init__(self, targets: np.ndarray) -> None:
         self.targets = targets
@@ -291,6 +293,7 @@ class Numbers(Task):
         exact = targets.astype(np.float64)
         self.mean, scale = exact.mean(axis=0), exact.std(axis=0)
         self.scale = np.where(scale > 0, scale, 1.0)
+        self.standard_unit = self.mean.tolist(), self.scale.tolist()
 
     def loss(self) -> Module:
         return StandardizedLoss(self.mean, self.scale)
@@ -331,11 +334,11 @@ class Numbers(Task):
         layer = last_layer(network)
         layer.weight.data[...] = layer.weight.data / self.scale
         layer.bias.data[...] = (layer.bias.data - self.mean) / self.scale
+        network.standard = self.standard_unit
 
     def from_standard(self, network: Network) -> None:
-        layer = last_layer(network)
-        layer.weight.data[...] = layer.weight.data * self.scale
-        layer.bias.data[...] = layer.bias.data * self.scale + self.mean
+        network.standard = self.standard_unit
+        network.to_unit()
 
 
 class StandardizedLoss(Module):

@@ -161,13 +161,17 @@ def hold_out(training: Any, seed: int) -> tuple[Any, Any]:
 
     Every tenth image in the order of the classes, so that each class has its share; which images
     and in which order of classes the seed draws. A class of one image keeps it. Of labels and
-    numbers, (N, C), it is a tenth of all. Of five images or fewer none is held out, which is None.
+    numbers, (N, C), it is a tenth of all, but for those without which all were alike. Of five
+    images or fewer none is held out, which is None.
     """
     labels = labels_of(training)
     assert labels is not None
     generator = np.random.default_rng(seed)
     if labels.ndim > 1:
         chosen = generator.permutation(len(labels))[EVERY // 2 :: EVERY]
+        rest = np.delete(labels, chosen, axis=0)
+        alike = (rest == rest[:1]).all(axis=0)  # (C,)
+        chosen = chosen[(labels[chosen] == rest[:1])[:, alike].all(axis=1)]
     else:
         counts = np.bincount(labels)
         place = generator.permutation(len(counts))[labels]  # (N,)

@@ -175,6 +175,7 @@ class Transfer:
         """Train a network that knows nothing yet, about as long as fine-tuning takes in all."""
         if self.task != CLASSES:  # with a ReLU there it couldn't give what is below 0
             network.drop_last_activation()
+        network.standard = self.goal.standard_unit
         optimizer = optim.AdamW(network.parameters(), lr=SCRATCH_LR)
         start = time.perf_counter()
         epochs = LONGER * self.epochs

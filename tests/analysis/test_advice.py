@@ -134,8 +134,10 @@ def test_what_fine_tuning_gained(tmp_path):
         assert re.search(why, last)
     gained = {"points": 0.03, "within": 0.01}
     assert not [t for t in texts(tmp_path, TUNE, gain=gained, **sure) if "fine-tuning:" in t]
-    last = texts(tmp_path, TUNE, gain={"points": 0, "within": 0.01}, training=(450, 490), share=0)
-    assert last[-1].startswith("Take the linear probe")
+    none = {"gain": {"points": 0, "within": 0.01}, "training": (450, 490), "share": 0}
+    tried = [{"share": 0, "accuracy": 0.9, "loss": 0.1}]
+    assert texts(tmp_path, TUNE, **none, tried=tried)[-1].startswith("Take the linear probe")
+    assert texts(tmp_path, TUNE, **none)[-1].startswith("Collect more images of the rarest")
 
 
 def test_a_class_with_few_images(tmp_path):

@@ -30,6 +30,17 @@ def test_figures_settings_and_curves_on_one_scale(tmp_path):
     assert losses[6:9] == [66.67, 83.33, 88.89]  # 1, 1/2 and 1/3
 
 
+def test_what_labels_and_numbers_are_judged_by(tmp_path):
+    runs = []
+    for name, found in (("labels", {"f1": 0.25, "accuracy": 0.5}), ("numbers", {"r2": -1.5})):
+        results = {"classes": ["a"], "approaches": [{"name": "trained", **found}]}
+        settings = {"command": "train", "task": name}
+        runs.append(save(tmp_path / name, {"settings": settings, "results": results}))
+    text = Page(compare(runs, tmp_path / "page.html")).text
+    assert "Macro F1 0.2500 -" in text
+    assert "R² - -1.5000" in text
+
+
 def test_all_approaches_of_three_runs(tmp_path):
     runs = [save(tmp_path / name, fake()) for name in "abc"]
     page = Page(compare(runs, tmp_path / "page.html"))

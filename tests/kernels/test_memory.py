@@ -136,3 +136,35 @@ def test_after_two_steps_a_training_step_asks_the_system_for_nothing(pool):
     assert made[0] > 5
     assert made[1] == made[4]
     assert memory.statistics()["in_use"] < memory.statistics()["most"] / 4
+
+
+@pytest.mark.parametrize("shrinks", [True, False])
+def test_a_pool_may_keep_all_its_blocks(shrinks, monkeypatch):
+    """Those of a captured call: replays write to them when no array is there any more."""
+    monkeypatch.setattr(memory, "SPARE", 0)
+    pool, sizes = memory.Pool(shrinks), [n << 20 for n in (64, 24, 10, 4, 1)]
+    for size in sizes:  # none large enough, or far too large, for the next
+        with memory.using(pool):
+            memory.empty((size,), np.uint8)
+    pool._collect()
+    assert (pool.spare == sum(sizes)) is not shrinks
+
+
+def test_a_captured_call_keeps_its_memory(monkeypatch):
+    shrunk = []
+    monkeypatch.setattr(memory.Pool, "_shrink", lambda self: shrunk.append(self))
+
+    @md.compile
+    def halves(x):
+        for _ in range(5):
+            x = nn.functional.relu(x[: len(x) // 3] * 2.0)
+        return x
+
+    x = np.random.default_rng(0).standard_normal((3**8, 512)).astype(np.float32)
+    for _ in range(3):
+        found = halves(md.tensor(x)).data
+        np.testing.assert_array_equal(found, np.maximum(x[: len(found)] * 32, 0))
+    (programs,) = halves._programs.values()
+    assert len({*map(id, programs)}) == 1
+    assert programs[0]._pool.made > 1
+    assert programs[0]._pool not in shrunk

@@ -6,9 +6,10 @@ from command import minidl
 from PIL import Image
 from small import bits
 
+import minidl as md
 from minidl import models, train
 from minidl.data.dataset import LabelledImages
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, FileFormatError
 from minidl.train.showing import LivePage
 from minidl.train.training_data import hold_out
 
@@ -78,6 +79,19 @@ def test_numbers_are_in_their_unit(squares, runs):
     assert 5 < place.mean() < SIZE - 13
 
 
+def test_the_table_of_numbers_of_any_unit(squares, tmp_path):
+    lines = ["file,tiny,huge", *(f"{i}.png,{i}e-20,{i}e20" for i in range(COUNT))]
+    (squares / "units.csv").write_text("\n".join(lines))
+    network = models.create("lenet5", num_classes=2, in_channels=3)
+    network.classes, network.task = ["tiny", "huge"], "numbers"
+    network.image_format = models.ImageFormat(32, "RGB", 255.0, (0, 0, 0), (1, 1, 1))
+    md.save_weights(network, tmp_path / "net.h5")
+    done = minidl("evaluate", tmp_path / "net.h5", squares / "units.csv")
+    assert done.status == 0, done.err
+    assert done.out.split("tiny")[-1].split()[3] == "1.5e-19"  # how far from the median
+    assert done.out.split("huge")[-1].split()[3] == "1.5e+21"
+
+
 def test_the_test_part_has_no_say(squares, runs):
     """A fifth is tested on, and a tenth of the rest chosen by."""
     assert runs["numbers"].results["count"] == {"train": 43, "validation": 12, "chosen_by": 5}
@@ -94,6 +108,27 @@ def test_an_interrupted_training_saves_numbers_in_their_unit(squares, tmp_path, 
     place, grams = outputs(tmp_path / "weights.h5", squares).T
     assert 5 < place.mean() < SIZE - 13
     assert 9000 < grams.mean() < 9000 + 100 * SIZE
+
+
+def test_checkpoints_give_numbers_in_their_unit(squares, tmp_path):
+    """However they are opened, though the training is in standard units."""
+    run = trained(squares, "numbers", tmp_path, resume=True)
+    best = run.folder / "checkpoints" / "best.h5"
+    wanted = models.load(run.folder / "weights.h5")
+    for network in (models.load(best), models.create("lenet5", best, **wanted.architecture[1])):
+        assert network.standard is None
+        assert bits(network.state_dict()) == bits(wanted.state_dict())
+    assert minidl("convert", str(best), str(tmp_path / "best.h5")).status == 0
+    assert bits(models.load(tmp_path / "best.h5").state_dict()) == bits(wanted.state_dict())
+
+
+@pytest.mark.parametrize("standard", [([1.0], [2.0]), ([1.0, 2.0],), ([0, "a"], [1, 1]), 3])
+def test_a_file_with_units_that_make_no_sense(tmp_path, standard):
+    network = models.create("lenet5", num_classes=2)
+    network.classes, network.task, network.standard = ["a", "b"], "numbers", standard
+    md.save_weights(network, tmp_path / "net.h5")
+    with pytest.raises(FileFormatError, match="arguments by name"):
+        models.load(tmp_path / "net.h5")
 
 
 def test_going_on_with_weights_begins_where_they_are(squares, runs, tmp_path):
@@ -129,11 +164,15 @@ def test_resumed_to_the_same_bits(squares, tmp_path, monkeypatch):
     assert bits(first.state_dict()) == bits(second.state_dict())
 
 
-def test_numbers_below_zero_need_no_relu(squares, tmp_path):
-    """SqueezeNet ends in one."""
+@pytest.mark.parametrize("begun", [False, True])
+def test_numbers_below_zero_need_no_relu(squares, tmp_path, begun):
+    """SqueezeNet ends in one, whether it is new or has weights."""
+    weights = tmp_path / "weights.h5" if begun else None
+    if weights is not None:
+        md.save_weights(models.create("squeezenet1_1", num_classes=3), weights)
     run = train.train(
         "squeezenet1_1", squares / "numbers.csv", size=SIZE, task="numbers", label_column="place",
-        epochs=1, batch_size=16, output=tmp_path, verbose=False,
+        epochs=1, batch_size=16, output=tmp_path / "run", verbose=False, weights=weights,
     )  # fmt: skip
     network = models.load(run.folder / "weights.h5")
     assert dict(network.named_modules())[network.scoring_layer].activation is None
@@ -165,10 +204,31 @@ def test_a_tenth_of_all_is_held_out(columns):
     assert sorted(np.concatenate(seen)) == list(range(50))
 
 
+def test_what_alone_differs_is_trained_on():
+    """Of 50 images two have the first label, and one has not the second."""
+    labels = np.tile(np.float32([0, 1]), (50, 1))
+    labels[[3, 4], 0], labels[5, 1] = 1, 0
+    for seed in range(30):
+        rest, _ = hold_out(LabelledImages(np.arange(50), labels, ["a", "b"]), seed)
+        kept = np.stack([label for _, label in rest])
+        assert (kept.min(axis=0) < kept.max(axis=0)).all()
+
+
 def test_mixed_images_of_labels(squares, tmp_path):
     run = trained(squares, "labels", tmp_path, epochs=2, mixup=0.4)
     rows = run.results["approaches"][0]["epochs"]
     assert "binary_accuracy" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "task"), [('"kind, colour"', "classes"), ('"kind, colour", size', "labels")]
+)
+def test_names_of_columns_with_commas(squares, tmp_path, columns, task):
+    lines = ['file,"kind, colour",size', *(f"{i}.png,{i % 2},{i % 3 // 2}" for i in range(COUNT))]
+    (squares / "commas.csv").write_text("\n".join(lines))
+    given = ["--data", str(squares / "commas.csv"), "--task", task, "--label-column", columns]
+    done = minidl("train", *given, "--size", "32", "--epochs", "1", "-o", str(tmp_path / "run"))
+    assert done.status == 0, done.err
 
 
 def test_as_commands(squares, tmp_path):

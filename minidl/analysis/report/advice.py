@@ -193,14 +193,19 @@ def _match(
 
 def _fine_tuning(run: RunRecord, approach: Approach, measured: Measured) -> Advice | None:
     """Fine-tuning gained nothing over the probe, or nothing that is certain."""
+    if approach.share == 0 and not approach.tried:
+        return Advice(
+            "Collect more images of the rarest classes",
+            "How far to fine-tune is found on training images held out, and a class of one image "
+            "has none to spare, so that the linear probe is what was saved.",
+        )
     if approach.share == 0:
         return Advice(
             "Take the linear probe",
             "On training images held out, no step from the probe towards the fine-tuned network "
             "surely gained anything, so that the probe is what was saved. What the network knows "
-            "already "
-            "is enough for these classes, or the training images are too few to teach it more: "
-            "more of them help, or a larger pretrained network.",
+            "already is enough for these classes, or the training images are too few to teach it "
+            "more: more of them help, or a larger pretrained network.",
         )
     if run.gain is None or run.gain.points > run.gain.within:
         return None

@@ -155,7 +155,7 @@ def _chosen(run: RunRecord) -> str:
             "Cross-validation on the training images chose that; the validation images had no say."
         )
         if best.share == 0:
-            return by_whom
+            return by_whom if best.tried else ""
         rate = "" if best.lr is None else f", at a learning rate of {best.lr:g}"
         return (
             f"The weights are {best.share:.0%} of the way from the linear probe to the fine-tuned "
