@@ -30,6 +30,11 @@ class Probe:
     bias: np.ndarray
     strength: float
 
+    @property
+    def size(self) -> int:
+        """How many numbers were fitted."""
+        return self.weight.size + self.bias.size
+
 
 def head_inputs(network: Network, loader: DataLoader) -> Rows:
     """Return what the last layer takes (N, D), averaged over maps, and the labels."""

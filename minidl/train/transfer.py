@@ -149,8 +149,8 @@ class Transfer:
         self._inputs = self._inputs_of(network, self.training)
         self._probe = self._fit_head(network, self._inputs)
         seconds = time.perf_counter() - start
-        count = self._probe.weight.size + self._probe.bias.size
-        return Approach(PROBE, self._scores(network, self.validation), network, seconds, count)
+        scores = self._scores(network, self.validation)
+        return Approach(PROBE, scores, network, seconds, self._probe.size)
 
     def fine_tuned(self, network: Network) -> Approach:
         """Train the probed network, and go as far towards what that gives as pays."""
@@ -166,6 +166,9 @@ class Transfer:
         network.unfreeze()
         seconds = time.perf_counter() - start
         count = sum(p.size for group in optimizer.param_groups for p in group["params"])
+        if share == 0:
+            assert self._probe is not None
+            count = self._probe.size
         scores = self._scores(network, self.validation)
         return Approach(
             FINE_TUNED, scores, network, seconds, count, rows, self._rate, share, tried.rows()
