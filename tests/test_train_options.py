@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import minidl, read_json, weights
+from interrupting import interrupted_after
 from pictures import class_folders
 
 import minidl as md
@@ -234,22 +235,13 @@ def test_the_best_weights_are_saved_not_the_last(pets):
     assert found[0] == found[1]
 
 
-def test_the_best_weights_survive_an_interruption(pets, monkeypatch):
+def test_the_best_weights_survive_an_interruption(pets):
     """The best epoch is before the interruption, and the weights after it go on from the last."""
     steps = {"arguments": TINY, "schedule": "constant", "lr": 0.3, "epochs": 4, "resume": True}
     whole = trained("plain_cnn", pets, **steps, output="whole")
     assert best_and_last(whole)[0] <= 2
-    save = train.Checkpoint.on_epoch_end
-
-    def interrupted(self, trainer, row):
-        save(self, trainer, row)
-        if trainer.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Checkpoint, "on_epoch_end", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            trained("plain_cnn", pets, **steps, output="cut")
+    with interrupted_after(2):
+        trained("plain_cnn", pets, **steps, output="cut")
     run = trained("plain_cnn", pets, **steps, output="cut")
     timeless = [
         [{name: value for name, value in row.items() if name != "seconds"} for row in history(each)]

@@ -5,8 +5,8 @@ or to labels or numbers.
 Then fine-tuning, which begins there. How far to go from the one to the other is found by
 cross-validation on the training images, so that more freedom is taken only where it pays. Wherever
 that is, the last layer is fitted anew to what the others came to: Kang et al. 2020, "Decoupling
-representation and classifier for long-tailed recognition". To show what transfer
-gains, the same network can be trained from scratch.
+representation and classifier for long-tailed recognition". To show what transfer gains, the same
+network can be trained from scratch.
 """
 
 import copy

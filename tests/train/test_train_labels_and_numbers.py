@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from command import minidl
+from interrupting import interrupted_after
 from PIL import Image
 from small import bits
 
@@ -145,20 +146,11 @@ def test_weights_of_another_task_get_a_new_head(squares, runs, tmp_path):
     assert (network.task, network.classes) == ("numbers", COLUMNS["numbers"])
 
 
-def test_resumed_to_the_same_bits(squares, tmp_path, monkeypatch):
+def test_resumed_to_the_same_bits(squares, tmp_path):
     whole = trained(squares, "numbers", tmp_path / "whole", epochs=3)
 
-    save = train.Checkpoint.on_epoch_end
-
-    def interrupted(self, trainer, row):
-        save(self, trainer, row)
-        if trainer.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Checkpoint, "on_epoch_end", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            trained(squares, "numbers", tmp_path / "parts", epochs=3, resume=True)
+    with interrupted_after(2):
+        trained(squares, "numbers", tmp_path / "parts", epochs=3, resume=True)
     parts = trained(squares, "numbers", tmp_path / "parts", epochs=3, resume=True)
     first, second = (models.load(run.folder / "weights.h5") for run in (whole, parts))
     assert bits(first.state_dict()) == bits(second.state_dict())
