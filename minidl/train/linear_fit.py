@@ -63,6 +63,7 @@ def fit(
     standardize: bool = True,
     tolerance: float = 1e-5,
     max_iterations: int = 1000,
+    floor: float = 0.0,
 ) -> Fitted:
     """Minimise strength * (sum of counts * the rows' losses) + 1/2 (sum of squared weights).
 
@@ -71,8 +72,9 @@ def fit(
     standardize: the penalty is on weights of features of deviation 1; what is returned is for the
         features as given.
     tolerance: it ends when the gradient's norm is this part of that at weights of zero.
+    floor: no feature counts as of a deviation less than this part of the root mean square of all.
     """
-    mean, scale = _standardized(x, standardize)
+    mean, scale = _standardized(x, standardize, floor)
     found = _minimum(x, targets, objective, outputs, strength, counts, tolerance, max_iterations)
     weight, bias = _unpacked(found.x, len(mean))
     weight = weight / scale[:, np.newaxis]  # (D, C) / (D, 1)
@@ -88,13 +90,15 @@ def held_out_scores(
     outputs: int,
     strengths: Sequence[float],
     counts: np.ndarray,
+    floor: float = 0.0,
 ) -> np.ndarray:
     """Return the scores (S, M, C) of held-out rows, fitted to the others with each strength.
 
-    held: (N,) bool, which rows are.  strengths: from the weakest.  counts: as `fit` takes them.
+    held: (N,) bool, which rows are.  strengths: from the weakest.  counts, floor: as `fit` takes
+    them.
     """
     train = x[~held]
-    mean, scale = _standardized(train)  # what is held out has no say in it
+    mean, scale = _standardized(train, floor=floor)  # what is held out has no say in it
     test = (x[held] - mean) / scale
     found, start = [], None
     for strength in strengths:  # from the weakest: each minimum is a good start for the next
@@ -159,11 +163,15 @@ def _unpacked(flat: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
     return both[:-1], both[-1]
 
 
-def _standardized(x: np.ndarray, scaled: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def _standardized(
+    x: np.ndarray, scaled: bool = True, floor: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Bring the columns of x, in place, to mean 0 and standard deviation 1; return what they were.
 
-    A constant column becomes 0, and counts as of deviation 1. Without `scaled`, all do: taking the
-    mean away is free, as the bias makes up for it unpenalised, and converges in far fewer steps.
+    A constant column becomes 0, and counts as of deviation 1; one that varies by less than `floor`
+    times the root mean square of all deviations is divided by that. Without `scaled`, all count as
+    of deviation 1: taking the mean away is free, as the bias makes up for it unpenalised, and
+    converges in far fewer steps.
     """
     first = x[0].copy()
     x -= first  # now a constant column is exactly 0: rounding of its mean can't blow it up
@@ -171,7 +179,11 @@ def _standardized(x: np.ndarray, scaled: bool = True) -> tuple[np.ndarray, np.nd
     x -= mean
     if not scaled:
         return first + mean, np.ones(x.shape[1])
-    scale = np.sqrt(np.einsum("nd,nd->d", x, x) / len(x))
-    scale[scale == 0] = 1
+    variance = np.einsum("nd,nd->d", x, x) / len(x)
+    varies = variance > 0
+    scale = np.ones(x.shape[1])
+    if varies.any():
+        least = floor * np.sqrt(variance[varies].mean())
+        scale[varies] = np.maximum(np.sqrt(variance[varies]), least)
     x /= scale
     return first + mean, scale

@@ -15,6 +15,10 @@ from minidl.train.task import Task, last_layer
 __all__ = ["Probe", "Rows", "fit_probe", "head_inputs", "put_into_head"]
 
 FOLDS = 5  # of cross-validation, or as many as the smallest class has images
+# A feature that hardly varies in a few images may vary in others. Divided by its deviation, it
+# would outweigh all there. Tibshirani et al. 2002, "Diagnosis of multiple cancer types by shrunken
+# centroids of gene expression", add a constant to each deviation for that.
+FLOOR = 0.3  # times the root mean square of all deviations, the least that one counts as
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -58,7 +62,7 @@ def fit_probe(views: list[Rows], task: Task, seed: int, strength: float | None =
         strength = _best_strength(features[first], targets[first], counts[first], task, seed)
     found = fit(
         features.astype(np.float64), targets, task.objective, task.outputs, strength / len(views),
-        counts,
+        counts, floor=FLOOR,
     )  # fmt: skip
     return Probe(found.weight, found.bias, strength)
 
@@ -74,7 +78,9 @@ def _best_strength(
     parts, losses = task.dealt(folds, seed), np.zeros(len(tried))
     for part in range(folds):
         held = parts == part
-        found = held_out_scores(x, targets, held, task.objective, task.outputs, tried, counts)
+        found = held_out_scores(
+            x, targets, held, task.objective, task.outputs, tried, counts, FLOOR
+        )
         losses += [task.objective(scores, targets[held])[0] @ counts[held] for scores in found]
     return tried[int(losses.argmin())]
 

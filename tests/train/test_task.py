@@ -237,6 +237,41 @@ def test_held_out_rows_have_no_say():
     )
 
 
+def test_the_least_that_a_deviation_counts_as():
+    """Ridge regression of features divided by that, as scikit-learn has it."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((60, 4)) * [1, 1e-4, 0.5, 0]
+    targets = random.standard_normal((60, 1))
+    deviations = x.std(axis=0)
+    least = 0.3 * np.sqrt((deviations[:3] ** 2).mean())  # of those that vary
+    scale = np.array([*np.maximum(deviations[:3], least), 1])
+    assert scale[1] > 1e3 * deviations[1]
+    own = linear_model.Ridge(alpha=2).fit(x / scale, targets)
+    found = fit(x.copy(), targets, squares, 1, 0.5, np.ones(60), tolerance=1e-9, floor=0.3)
+    np.testing.assert_allclose(found.weight[:, 0], own.coef_ / scale, rtol=1e-5, atol=1e-7)
+    held = np.arange(60) < 10
+    found = held_out_scores(x, targets, held, squares, 1, [0.5], np.ones(60), floor=0.3)
+    deviations = x[10:].std(axis=0)
+    least = 0.3 * np.sqrt((deviations[:3] ** 2).mean())
+    scale = np.array([*np.maximum(deviations[:3], least), 1])
+    own = linear_model.Ridge(alpha=2).fit(x[10:] / scale, targets[10:])
+    np.testing.assert_allclose(found[0], own.predict(x[:10] / scale).reshape(-1, 1), atol=1e-3)
+
+
+@pytest.mark.parametrize("task", [Classes, Labels, Numbers])
+def test_a_feature_that_hardly_varies_in_training_decides_nothing(task):
+    random = np.random.default_rng(0)
+    features = random.standard_normal((40, 6)).astype(np.float32)
+    targets = np.arange(40) % 2
+    features[:, 0] += 2 * targets
+    features[:, 1] = 1e-4 * targets  # it tells all, as far as these images go
+    if task is not Classes:
+        targets = targets[:, np.newaxis].astype(np.float32)  # (N,) -> (N, 1)
+    probe = fit_probe([(features, targets)], task(targets), seed=0)
+    typical = np.abs(probe.weight[0]).max()
+    assert np.abs(probe.weight[1]).max() < typical
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_probe_gives_what_was_fitted(name):
     random = np.random.default_rng(0)
