@@ -105,7 +105,7 @@ def check_no_columns(
         raise ArgumentError(f"file_column= and label_column= are for tables, not for {path}")
     if task != CLASSES:
         raise ArgumentError(
-            f"task={task!r} wants a table of images (.csv) that tells their {task}, and {path} is "
+            f'task="{task}" wants a table of images (.csv) that tells their {task}, and {path} is '
             "none"
         )
 

@@ -177,7 +177,7 @@ def _label_column(path: Path, table: Table, name: str | None, file: int) -> int:
         raise FileFormatError(
             f"{path}: the column {table.columns[others[0]]!r} holds numbers with fractions, not "
             "classes: name the column of the classes with label_column=; train.finetune with "
-            "task='numbers' learns to predict numbers"
+            'task="numbers" learns to predict numbers'
         )
     return others[0]
 
@@ -191,7 +191,7 @@ def _label_columns(
         if len(given) > 1:
             raise ArgumentError(
                 f"{path}: label_column= is one column of classes, got {', '.join(given)}: several "
-                "are for task='labels' and task='numbers'"
+                'are for task="labels" and task="numbers"'
             )
         return [_label_column(path, table, given[0] if given else None, file)]
     if twice := sorted({name for name in given if given.count(name) > 1}):

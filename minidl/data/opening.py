@@ -270,7 +270,7 @@ def _of_task(data: HDF5Dataset) -> str:
     if data.task == CLASSES:
         return "build one of a table of images that does"
     return (
-        f"train.train and train.finetune take it with task={data.task!r}, train.evaluate with a "
+        f'train.train and train.finetune take it with task="{data.task}", train.evaluate with a '
         "network of it"
     )
 

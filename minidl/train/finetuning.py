@@ -155,7 +155,7 @@ def _check(given: dict[str, Any]) -> None:
     check_settings(who, **{name: given[name] for name in checked})
     given["task"] = choice(who, "task=", given["task"], TASKS)
     if given["task"] != CLASSES and given["class_weights"]:
-        raise ArgumentError(f"{who}: class_weights= is for task='classes', not {given['task']!r}")
+        raise ArgumentError(f'{who}: class_weights= is for task="classes", not for {given["task"]}')
 
 
 def _recipe(given: dict[str, Any], network: Network) -> dict[str, Any]:

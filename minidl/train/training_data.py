@@ -119,11 +119,11 @@ def check_task(who: str, given: Mapping[str, Any]) -> None:
         return
     if given["data"] in NAMED:
         raise ArgumentError(
-            f"{who}: task={task!r} is for images of your own: {given['data']} has classes"
+            f'{who}: task="{task}" is for images of your own: {given["data"]} has classes'
         )
     for name in ("class_weights", "label_smoothing"):
         if given.get(name):
-            raise ArgumentError(f"{who}: {name}= is for task='classes', not {task!r}")
+            raise ArgumentError(f'{who}: {name}= is for task="classes", not for {task}')
 
 
 def open_named(given: Mapping[str, Any], image_format: ImageFormat | None = None) -> Material:

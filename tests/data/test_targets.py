@@ -72,7 +72,7 @@ def test_numbers(listed):
         ("labels", "file,cat,dog", ("1,0", "2,1"), None, "name them with label_column="),
         ("labels", "file,cat,dog", ("1,0", "2,1"), ["cat", "dog"], "row 3: expected 0 or 1"),
         ("labels", "file,label", ("", ""), None, "all cells are empty"),
-        ("classes", "file,age", ("3.5", "4"), None, "task='numbers'"),
+        ("classes", "file,age", ("3.5", "4"), None, 'task="numbers"'),
     ],
 )
 def test_tables_that_do_not_tell(listed, task, head, cells, columns, said):
@@ -127,7 +127,7 @@ def test_folders_tell_classes_alone(listed, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "folders" / name).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "folders" / name / "1.png")
-    with pytest.raises(ArgumentError, match="task='labels' wants a table"):
+    with pytest.raises(ArgumentError, match='task="labels" wants a table'):
         open_for_training(tmp_path / "folders", 8, task="labels")
 
 

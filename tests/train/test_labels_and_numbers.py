@@ -164,7 +164,7 @@ def test_mixed_images(digits, tmp_path, task):
 
 
 def test_class_weights_are_for_classes(digits, tmp_path):
-    with pytest.raises(ArgumentError, match="class_weights= is for task='classes'"):
+    with pytest.raises(ArgumentError, match='class_weights= is for task="classes"'):
         train.finetune(
             digits / "mnist.h5", digits / "labels.csv", task="labels", class_weights=True,
             output=tmp_path, verbose=False,

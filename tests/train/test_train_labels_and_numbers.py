@@ -174,8 +174,8 @@ def test_numbers_below_zero_need_no_relu(squares, tmp_path, begun):
     ("settings", "said"),
     [
         ({"task": "number"}, r"task= must be one of .*did you mean numbers"),
-        ({"task": "labels", "class_weights": True}, r"class_weights= is for task='classes'"),
-        ({"task": "numbers", "label_smoothing": 0.1}, r"label_smoothing= is for task='classes'"),
+        ({"task": "labels", "class_weights": True}, r'class_weights= is for task="classes"'),
+        ({"task": "numbers", "label_smoothing": 0.1}, r'label_smoothing= is for task="classes"'),
         ({"data": "digits", "task": "labels"}, r"is for images of your own: digits has classes"),
     ],
 )
