@@ -86,18 +86,19 @@ def _row(run: Any) -> list[str]:
         *texts,
         run.started.strftime("%Y-%m-%d %H:%M") if run.started else "",
         str(run.epochs or ""),
-        _measured(run) if run.best else "",
+        _measured(run.best.main_figure) if run.best else "",
         "" if run.seconds is None else f"{run.seconds:.1f}",
     ]
 
 
-def _measured(run: Any) -> str:
-    """The accuracy of classes; of labels and numbers the first of their figures, by its name."""
-    from minidl.analysis.report.wording import FIGURES, decimal, percent
+def _measured(figure: tuple[str, float] | None) -> str:
+    """Other figures than the accuracy of classes with their names, since they share a column."""
+    from minidl.analysis.report.wording import NOTHING, main_figure
 
-    if run.task == "classes":
-        return percent(run.best.accuracy, 2)
-    return next((f"{FIGURES[n]} {decimal(x)}" for n, x in run.best.figures.items()), "")
+    if figure is None:
+        return NOTHING
+    title, text = main_figure(figure, digits=2)
+    return text if title == "accuracy" else f"{title} {text}"
 
 
 def _compare(folders: list[Path]) -> str:

@@ -56,7 +56,7 @@ def figures_beside(runs: Sequence[RunRecord]) -> Rows:
     best = [run.best or Approach("") for run in runs]
     rows = [
         ["best approach", *(a.name for a in best)],
-        ["accuracy", *(percent(_accuracy(r, a), 2) for r, a in zip(runs, best, strict=True))],
+        ["accuracy", *(percent(a.accuracy, 2) for a in best)],
         ["rank-5", *(percent(a.rank5, 2) for a in best)],
         *([title, *(decimal(a.figures.get(n)) for a in best)] for n, title in FIGURES.items()),
         ["loss", *(decimal(a.loss) for a in best)],
@@ -66,13 +66,6 @@ def figures_beside(runs: Sequence[RunRecord]) -> Rows:
     ]
     if any(len(run.approaches) > 1 for run in runs):
         for name in dict.fromkeys(a.name for run in runs for a in run.approaches):
-            each = [
-                next((_accuracy(r, a) for a in r.approaches if a.name == name), None) for r in runs
-            ]
+            each = [next((a.accuracy for a in r.approaches if a.name == name), None) for r in runs]
             rows.append([f"accuracy, {name}", *(percent(share, 2) for share in each)])
     return [row for row in rows if any(text not in ("", NOTHING) for text in row[1:])]
-
-
-def _accuracy(run: RunRecord, approach: Approach) -> float | None:
-    """Of classes: labels and numbers have other figures."""
-    return approach.accuracy if run.task == "classes" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minidl.analysis.report import classes, figures, wording
-from minidl.analysis.report.reading import OTHER, Approach, RunRecord, read_run
+from minidl.analysis.report.reading import Approach, RunRecord, read_run
 from minidl.io.atomic import atomic_write
 from minidl.version import __version__
 
@@ -85,7 +85,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "steps": next_steps(run) if run.task == "classes" else [],
         "best": best,
         "columns": _columns(run.approaches),
-        "others": [name for name in OTHER if name in _columns(run.approaches)],
+        "others": [name for name in wording.FIGURES if name in _columns(run.approaches)],
         "figure_names": wording.FIGURES,
         "curves": [(approach, charts) for approach, charts in drawn if charts],
         "kinds": sorted({line.kind for _, cs in drawn for c in cs for line in c.lines}),
@@ -121,13 +121,11 @@ def _title(run: RunRecord) -> str:
 def _headline(run: RunRecord) -> list[Figure]:
     """Return the figures that matter, those that are known."""
     found = []
-    if run.best is not None and run.task == "classes" and run.best.accuracy is not None:
-        several = len(run.approaches) > 1 and not run.verdict  # then the best was chosen
-        label = "best accuracy" if several else "accuracy"
-        found.append(Figure(wording.percent(run.best.accuracy), label, run.best.name))
-    elif run.best is not None and run.best.figures:
-        name, value = next(iter(run.best.figures.items()))
-        found.append(Figure(wording.decimal(value), wording.FIGURES[name], run.best.name))
+    if run.best is not None and run.best.main_figure is not None:
+        title, text = wording.main_figure(run.best.main_figure, digits=1)
+        if title == "accuracy" and len(run.approaches) > 1 and not run.verdict:
+            title = "best accuracy"  # a verdict chooses otherwise
+        found.append(Figure(text, title, run.best.name))
     if run.images:
         detail = ", ".join(f"{number:,} {run.part(name)}" for name, number in run.images.items())
         found.append(Figure(f"{sum(run.images.values()):,}", "images", detail))
@@ -143,7 +141,7 @@ def _headline(run: RunRecord) -> list[Figure]:
 def _chosen(run: RunRecord) -> str:
     """Return how the weights that are saved were chosen, in a sentence."""
     best, by = run.best, run.images.get("chosen_by")
-    if best is None or (best.accuracy is None and not best.figures):
+    if best is None or best.main_figure is None:
         return ""
     if best.best_epoch is not None and by:
         return (
@@ -175,7 +173,7 @@ def _time(run: RunRecord) -> list[tuple[str, float, float]]:
 def _columns(approaches: list[Approach]) -> list[str]:
     """Return the figures that any approach has."""
     names = ("accuracy", "interval", "rank5", "loss", "trained_parameters", "seconds")
-    others = [n for n in OTHER if any(n in a.figures for a in approaches)]
+    others = [n for n in wording.FIGURES if any(n in a.figures for a in approaches)]
     return [*others, *(n for n in names if any(getattr(a, n) is not None for a in approaches))]
 
 

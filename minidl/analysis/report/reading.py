@@ -4,19 +4,25 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from minidl.analysis.report.values import NULL, Value, read_json, visible
+from minidl.constants.tasks import CLASSES
 from minidl.errors import FileFormatError
 
 __all__ = [
-    "Approach", "Bin", "ClassFigures", "Gain", "Mistake", "NumberFigures", "OTHER", "RunRecord",
-    "Skipped", "Tried", "is_run", "read_run",
+    "Approach", "Bin", "ClassFigures", "Gain", "Mistake", "NumberFigures", "RunRecord", "Skipped",
+    "Tried", "is_run", "read_run",
 ]  # fmt: skip
 
 FILES = ("settings.json", "history.json", "results.json")
-OTHER = ("average_precision", "f1", "exact", "r2")  # figures of labels and of numbers
+# Figures of labels and of numbers, by their names in results.json. "accuracy" is of labels there.
+OTHER = {
+    "average_precision": "average_precision", "f1": "f1", "accuracy": "label_accuracy",
+    "exact": "exact", "r2": "r2",
+}  # fmt: skip
 PARTS = ("train", "chosen_by", "validation")  # of the images, as results.json calls them
 
 Row = dict[str, float | None]  # an epoch of the history
@@ -101,6 +107,13 @@ class Approach:
     figures: dict[str, float] = field(default_factory=dict)  # those of `OTHER` that it has
     numbers: list[NumberFigures] = field(default_factory=list)
 
+    @property
+    def main_figure(self) -> tuple[str, float] | None:
+        """Name and value of the accuracy of classes, or else of the first of its figures."""
+        if self.accuracy is not None:
+            return "accuracy", self.accuracy
+        return next(iter(self.figures.items()), None)
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -125,7 +138,7 @@ class RunRecord:
     mistakes: list[Mistake]
     skipped: list[Skipped]
     time: dict[str, float]
-    task: str = "classes"
+    task: str = CLASSES
 
     @property
     def name(self) -> str:
@@ -177,7 +190,8 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
         raise FileFormatError(f"{folder}: expected a run's folder, with {', '.join(FILES)}")
     empty = Value({}, f"{folder}: ")
     settings, found = settings or empty, results or empty
-    approaches = [_approach(a) for a in found["approaches"].each()]
+    task = found["task"].text() or settings["task"].text() or CLASSES
+    approaches = [_approach(a, task) for a in found["approaches"].each()]
     if not approaches and history is not None and settings["command"].text() != "finetune":
         approaches = [_trained(history, settings)]
     classes = [name.text() or "" for name in found["classes"].each()]
@@ -204,7 +218,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
             for s in found["skipped"].each()
         ],
         {visible(name): each for name, each in spent.items() if each is not None},
-        found["task"].text() or "classes",
+        task,
     )
 
 
@@ -224,7 +238,8 @@ def _gain(value: Value) -> Gain | None:
     return None if points is None or within is None else Gain(points, within)
 
 
-def _approach(value: Value) -> Approach:
+def _approach(value: Value, task: str) -> Approach:
+    classes = task == CLASSES
     per_class = [
         ClassFigures(
             row["class"].text() or "",
@@ -236,7 +251,7 @@ def _approach(value: Value) -> Approach:
     ]
     return Approach(
         value["name"].text() or "nameless",
-        value["accuracy"].share(),
+        value["accuracy"].share() if classes else None,
         value["rank5"].share(),
         value["loss"].number(),
         value["seconds"].number(),
@@ -255,7 +270,7 @@ def _approach(value: Value) -> Approach:
         _training(value["training"]),
         _bins(value["calibration"]["bins"]),
         value["calibration"]["error"].share(),
-        {name: each for name in OTHER if (each := value[name].number()) is not None},
+        {} if classes else _figures(value),
         [
             NumberFigures(
                 row["class"].text() or "",
@@ -265,6 +280,11 @@ def _approach(value: Value) -> Approach:
             if row["mae"].number() is not None
         ],
     )
+
+
+def _figures(value: Value) -> dict[str, float]:
+    found = {name: value[key].number() for key, name in OTHER.items()}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def _training(value: Value) -> tuple[int, int] | None:
@@ -319,14 +339,13 @@ def _epochs(value: Value) -> list[Row]:
 
 
 def _best(name: Value, approaches: list[Approach]) -> Approach | None:
-    """Return the one called best; without a name the most accurate."""
+    """Return the one called best; without a name the one with the largest main figure."""
     if name.text() is not None:
         for approach in approaches:
             if approach.name == name.text():
                 return approach
         raise name.wrong("the name of an approach")
-    measured = [a for a in approaches if a.accuracy is not None]
-    return max(measured or approaches, key=lambda a: a.accuracy or 0, default=None)
+    return max(approaches, key=lambda a: a.main_figure[1] if a.main_figure else -inf, default=None)
 
 
 def _mistake(value: Value) -> Mistake:

@@ -3,18 +3,25 @@
 from datetime import datetime
 
 __all__ = [
-    "FIGURES", "NOTHING", "count", "day", "decimal", "duration", "interval", "percent", "rate",
+    "FIGURES", "NOTHING", "count", "day", "decimal", "duration", "interval", "main_figure",
+    "percent", "rate",
 ]  # fmt: skip
 
 NOTHING = "-"  # for what is not known
 FIGURES = {
-    "average_precision": "Mean average precision", "f1": "Macro F1", "exact": "All labels right",
-    "r2": "R²",
+    "average_precision": "Mean average precision", "f1": "Macro F1",
+    "label_accuracy": "Labels right", "exact": "All labels right", "r2": "R²",
 }  # fmt: skip
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     return NOTHING if share is None else f"{share:.{digits}%}"
+
+
+def main_figure(found: tuple[str, float], digits: int) -> tuple[str, str]:
+    """Return title and text of an approach's main figure; digits: of an accuracy."""
+    name, value = found
+    return (name, percent(value, digits)) if name == "accuracy" else (FIGURES[name], decimal(value))
 
 
 def interval(ends: tuple[float, float] | None) -> str:
