@@ -55,8 +55,8 @@ def load_weights(
     order: match by their order layers that nothing else tells apart; otherwise they are refused.
     Names that all begin with "module.", "model." or "_orig_mod.", as PyTorch's wrappers make them,
     are read without it.
-    A checkpoint of a training for numbers gives them in standard deviations, as there; `models.load`
-    brings them to their unit.
+    A checkpoint of a training for numbers gives them in standard deviations: `models.load` brings
+    them to their unit.
     Raises DTypeError or ArgumentError for arguments of other types, FileFormatError for files that
     can't be read, StateError for names, shapes and settings (eps, "same" padding) that don't match,
     and for what else a whole Keras model does otherwise between its layers, OSError where the
