@@ -23,7 +23,7 @@ def test_between():
 def tried(losses):
     """Of images whose right class 0 has these losses, of two classes."""
     found = np.array(losses, np.float64)
-    return Tried(found, np.exp(-found) > 0.5)
+    return Tried(found, (np.exp(-found) > 0.5).astype(np.float64))
 
 
 def test_rows():
@@ -70,3 +70,21 @@ def test_a_share_that_gets_fewer_right_is_not_taken():
     assert surer.mean() < losses.mean()
     assert tried([losses, surer, losses, losses, losses]).best() == 0
     assert tried([losses, surer, losses * 0.5, surer, surer]).best() == 0.5
+
+
+def test_one_image_fewer_right_says_nothing():
+    """Two turn right and three wrong: that may be chance. One and four is a standard error."""
+    losses, surer = np.full(100, 0.5), np.full(100, 0.2)
+    losses[:2] = 1.0  # wrong
+    surer[2:5] = 0.8  # wrong
+    assert tried([losses, losses, losses, losses, surer]).best() == 1
+    surer[[0, 5]] = 0.8
+    assert tried([losses, losses, losses, losses, surer]).best() == 0
+
+
+def test_the_least_share_gets_no_fewer_right_than_the_best():
+    """Though its loss may be as good: it is larger by less than a standard error."""
+    losses, near, best = np.full(100, 0.5), np.full(100, 0.25), np.full(100, 0.27)
+    losses[:20] = near[:10] = best[:5] = 0.8  # wrong
+    assert 0 < near.mean() - best.mean() < (near - best).std() / 10
+    assert tried([losses, near, near, best, best]).best() == 0.75
