@@ -77,33 +77,31 @@ class Tried:
             dict(zip(("share", "accuracy", "loss"), map(float, row), strict=True)) for row in found
         ]
 
-    @property
-    def mean_losses(self) -> np.ndarray:
+    def mean_losses(self, errors: float = 0) -> np.ndarray:
         """The mean loss of each share, (len(SHARES),); infinite where fewer images are right than
-        at share 0, which is a poor sign of a rate."""
-        right = self.right.mean(axis=1)
-        return np.where(right >= right[0], self.losses.mean(axis=1), np.inf)
+        at share 0, by more than so many standard errors of the difference."""
+        fewer = [_exceed(self.right[0], right, errors) for right in self.right]
+        return np.where(fewer, np.inf, self.losses.mean(axis=1))
 
     def best(self) -> float:
         """Return the least share that is as good as the best, as far as these images can tell, if
         the best is surely better than 0, which it is otherwise.
 
-        Best is the least mean loss, where not surely fewer images are right than at share 0. As
-        good as the best is what has no larger loss and no fewer right by one standard error of the
-        difference on the same images: the rule of Breiman et al. 1984, "Classification and
-        regression trees", section 3.4.3. Surely better takes two. Of no images, it is 0.
+        Good is a small loss, where no fewer images are right than at share 0. Sure is a difference
+        on the same images of two standard errors. Of a share that is worse than the best, or has
+        fewer right, by no more than one, that isn't known: the one-standard-error rule of Breiman
+        et al. 1984, "Classification and regression trees", section 3.4.3. Of no images, it is 0.
         """
         if not self.count:
             return SHARES[0]
-        as_right = [not _exceed(self.right[0], right, errors=1) for right in self.right]
-        best = np.where(as_right, self.losses.mean(axis=1), np.inf).argmin()
-        if not _exceed(self.losses[0], self.losses[best], errors=SURE):
+        means = self.mean_losses(errors=1)
+        best = self.losses[means.argmin()]
+        if not _exceed(self.losses[0], best, errors=SURE):
             return SHARES[0]
         return next(
             share
-            for share, losses, right in zip(SHARES, self.losses, self.right, strict=True)
-            if not _exceed(losses, self.losses[best], errors=1)
-            and not _exceed(self.right[best], right, errors=1)
+            for share, mean, losses in zip(SHARES, means, self.losses, strict=True)
+            if mean < np.inf and not _exceed(losses, best, errors=1)
         )
 
 

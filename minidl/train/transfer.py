@@ -199,7 +199,7 @@ class Transfer:
                 self._held_out(network, rest, held, rate, f"held-out-{part}-{rate:g}")
                 for rate in rates
             ]
-            best = min(range(len(rates)), key=lambda i: tried[i].mean_losses.min())
+            best = min(range(len(rates)), key=lambda i: tried[i].mean_losses().min())
             rates = (rates[best],)
             found.append(tried[best])
             if sum(each.count for each in found) >= ENOUGH:
