@@ -1,33 +1,25 @@
 """The pieces that the site's hook is made of: formulas, chapters, links, what a page loads."""
 
-import importlib.util
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from site_hooks import hook
 
 ROOT = Path(__file__).resolve().parents[1]
-HOOKS = ROOT / "docs" / "hooks"
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, HOOKS / f"{name}.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
 
 
 @pytest.fixture(scope="module")
 def formulas():
-    return module("formulas")
+    return hook("formulas")
 
 
 @pytest.fixture(scope="module")
 def chapters(formulas):
     sys.modules["formulas"] = formulas
-    yield module("chapters")
+    yield hook("chapters")
     del sys.modules["formulas"]
 
 
@@ -128,7 +120,7 @@ def test_a_chapter_becomes_a_page(chapters, tmp_path, monkeypatch):
 
 
 def test_links_lead_to_pages_or_are_text():
-    links = module("links")
+    links = hook("links")
     pages = {"index.md", "data.md", "course/02_b.md", "course/index.md", "benchmarking.md"}
     text = "[a](02_b.py#x), [b](../docs/data.md), [c](../CONTRIBUTING.md), [d](https://e.org/)"
     assert links.on_site(text, "course/index.md", pages) == (
@@ -155,7 +147,7 @@ def test_links_lead_to_files_in_the_repository():
 
 
 def test_what_a_page_loads_from_elsewhere_is_found():
-    loads = module("loads").loaded
+    loads = hook("loads").loaded
     assert loads('<script src="https://a.org/x.js"></script>') == ["https://a.org/x.js"]
     assert loads('<link rel="stylesheet" href=//a.org/x.css>') == ["//a.org/x.css"]
     assert loads("a { background: url('http://a.org/x.png') }") == ["http://a.org/x.png"]

@@ -105,7 +105,7 @@ class Tried:
         )
 
 
-def _exceed(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
+def _exceed(values: np.ndarray, others: np.ndarray, errors: float) -> bool:
     """Whether the first of two rows (M,) is larger, on average, by so many standard errors."""
-    more = losses - others
+    more = values - others
     return bool(more.mean() > errors * more.std() / np.sqrt(len(more)))

@@ -1,7 +1,7 @@
 """The site, built strictly: public names, search, and that nothing is wider than a phone."""
 
 import html
-import importlib.util
+import importlib
 import json
 import re
 import shutil
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from site_hooks import hook
 
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("mkdocs", reason="needs MkDocs: pip install 'minidl[docs]'")
@@ -26,22 +27,6 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def hooks():
-    """Loads one by its name, from its file: tests/ has modules of such names too."""
-    folder = ROOT / "docs" / "hooks"
-
-    def loaded(name):
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    sys.path.insert(0, str(folder))  # they import each other
-    yield loaded
-    sys.path.remove(str(folder))
-
-
 def printed(page, *flags):
     """What headless Chromium makes of a page."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -55,8 +40,8 @@ def printed(page, *flags):
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
-def test_every_public_name_has_its_place(site, hooks):
-    api = hooks("api")
+def test_every_public_name_has_its_place(site):
+    api = hook("api")
     names = api.modules()
     assert {"minidl", "minidl.nn", "minidl.optim.lr_scheduler", "minidl.testing"} <= {*names}
     for name in names:
@@ -115,8 +100,8 @@ def test_no_page_is_wider_than_a_phone(site):
     assert [page.name for page, width in zip(pages, widths) if width > 400] == []
 
 
-def test_docstrings_keep_their_marks(hooks):
+def test_docstrings_keep_their_marks():
     text = "One line.\n\nx: (*shape, n).\nReturns x[i][j], `a*b`.\n\n    code[1]\n"
-    assert hooks("docstrings").as_markdown(text) == (
+    assert hook("docstrings").as_markdown(text) == (
         "One line.\n\nx: (\\*shape, n).  \nReturns x\\[i\\]\\[j\\], `a*b`.\n\n    code[1]"
     )

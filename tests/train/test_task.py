@@ -239,21 +239,23 @@ def test_held_out_rows_have_no_say():
 
 def test_the_least_that_a_deviation_counts_as():
     """Ridge regression of features divided by that, as scikit-learn has it."""
+
+    def scale_of(x):
+        deviations = x[:, :3].std(axis=0)  # the last feature is constant
+        least = 0.3 * np.sqrt((deviations**2).mean())
+        return np.array([*np.maximum(deviations, least), 1])
+
     random = np.random.default_rng(0)
     x = random.standard_normal((60, 4)) * [1, 1e-4, 0.5, 0]
     targets = random.standard_normal((60, 1))
-    deviations = x.std(axis=0)
-    least = 0.3 * np.sqrt((deviations[:3] ** 2).mean())  # of those that vary
-    scale = np.array([*np.maximum(deviations[:3], least), 1])
-    assert scale[1] > 1e3 * deviations[1]
+    scale = scale_of(x)
+    assert scale[1] > 1e3 * x[:, 1].std()
     own = linear_model.Ridge(alpha=2).fit(x / scale, targets)
     found = fit(x.copy(), targets, squares, 1, 0.5, np.ones(60), tolerance=1e-9, floor=0.3)
     np.testing.assert_allclose(found.weight[:, 0], own.coef_ / scale, rtol=1e-5, atol=1e-7)
     held = np.arange(60) < 10
     found = held_out_scores(x, targets, held, squares, 1, [0.5], np.ones(60), floor=0.3)
-    deviations = x[10:].std(axis=0)
-    least = 0.3 * np.sqrt((deviations[:3] ** 2).mean())
-    scale = np.array([*np.maximum(deviations[:3], least), 1])
+    scale = scale_of(x[10:])
     own = linear_model.Ridge(alpha=2).fit(x[10:] / scale, targets[10:])
     np.testing.assert_allclose(found[0], own.predict(x[:10] / scale).reshape(-1, 1), atol=1e-3)
 

@@ -71,6 +71,11 @@ def accuracy(approach):
     return (approach.scores.argmax(axis=1) == labels).mean()
 
 
+def loss(approach):
+    labels = few_digits()[1].labels
+    return -approach.scores[np.arange(len(labels)), labels].mean()
+
+
 def test_the_ways_in_order(done):
     assert [each.name for each, _ in done] == NAMES
     for each, shares in done:
@@ -84,6 +89,8 @@ def test_the_ways_in_order(done):
 def test_what_was_learnt_of_mnist_is_worth_something(done):
     probe, fine, scratch = (accuracy(each) for each, _ in done)
     assert min(probe, fine) > 0.9 > scratch + 0.05
+    probe, fine, scratch = (loss(each) for each, _ in done)
+    assert fine < probe < scratch
 
 
 def test_rows_and_counts(done):

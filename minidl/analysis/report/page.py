@@ -77,6 +77,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
     drawn = [(a, figures.charts(a, run.approaches)) for a in run.approaches]
     matrix = figures.matrix(best, run.classes) if best and best.confusion else None
     parts, per_class = classes.class_rows(run)
+    columns = _columns(run.approaches)
     return {
         "run": run,
         "title": _title(run),
@@ -84,8 +85,8 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "headline": _headline(run),
         "steps": next_steps(run) if run.task == "classes" else [],
         "best": best,
-        "columns": _columns(run.approaches),
-        "others": [name for name in wording.FIGURES if name in _columns(run.approaches)],
+        "columns": columns,
+        "others": [name for name in wording.FIGURES if name in columns],
         "figure_names": wording.FIGURES,
         "curves": [(approach, charts) for approach, charts in drawn if charts],
         "kinds": sorted({line.kind for _, cs in drawn for c in cs for line in c.lines}),

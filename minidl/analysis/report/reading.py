@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minidl.analysis.report.values import NULL, Value, read_json, visible
+from minidl.analysis.report.wording import FIGURES
 from minidl.constants.tasks import CLASSES
 from minidl.errors import FileFormatError
 
@@ -18,11 +19,6 @@ __all__ = [
 ]  # fmt: skip
 
 FILES = ("settings.json", "history.json", "results.json")
-# Figures of labels and of numbers, by their names in results.json. "accuracy" is of labels there.
-OTHER = {
-    "average_precision": "average_precision", "f1": "f1", "accuracy": "label_accuracy",
-    "exact": "exact", "r2": "r2",
-}  # fmt: skip
 PARTS = ("train", "chosen_by", "validation")  # of the images, as results.json calls them
 
 Row = dict[str, float | None]  # an epoch of the history
@@ -104,7 +100,7 @@ class Approach:
     training: tuple[int, int] | None = None  # right, of so many training images
     calibration: list[Bin] = field(default_factory=list)
     calibration_error: float | None = None
-    figures: dict[str, float] = field(default_factory=dict)  # those of `OTHER` that it has
+    figures: dict[str, float] = field(default_factory=dict)  # those of `FIGURES` that it has
     numbers: list[NumberFigures] = field(default_factory=list)
 
     @property
@@ -283,7 +279,8 @@ def _approach(value: Value, task: str) -> Approach:
 
 
 def _figures(value: Value) -> dict[str, float]:
-    found = {name: value[key].number() for key, name in OTHER.items()}
+    """Those of labels and of numbers; what is right of labels is an "accuracy" in results.json."""
+    found = {name: value[name.removeprefix("label_")].number() for name in FIGURES}
     return {name: number for name, number in found.items() if number is not None}
 
 
