@@ -15,7 +15,7 @@ import numpy as np
 
 import minidl as md
 from minidl import models
-from minidl.constants.tasks import CLASSES, NUMBERS, TASKS
+from minidl.constants.tasks import CLASSES, NUMBERS
 from minidl.data.opening import Parts
 from minidl.data.splits import labels_in
 from minidl.data.telling import (
@@ -26,7 +26,7 @@ from minidl.data.telling import (
     teller,
     warn,
 )  # fmt: skip
-from minidl.errors import ArgumentError, GradError
+from minidl.errors import GradError
 from minidl.models import Network
 from minidl.text import table
 from minidl.train import augmentation
@@ -36,11 +36,12 @@ from minidl.train.pretrained import opened
 from minidl.train.results import save_results
 from minidl.train.resuming import CHECKPOINTS, check_begun
 from minidl.train.run import Run
-from minidl.train.settings import check_arguments, check_paths, check_settings, choice
+from minidl.train.settings import check_arguments, check_paths, check_settings
 from minidl.train.sharding import shards_of
 from minidl.train.showing import LivePage, data_shown, save_report, training_share
 from minidl.train.stopwatch import Stopwatch
 from minidl.train.task import Task
+from minidl.train.training_data import check_task
 from minidl.train.transfer import FINE_TUNED, PROBE, SCRATCH, Approach, Transfer
 
 __all__ = ["finetune"]
@@ -153,9 +154,7 @@ def _check(given: dict[str, Any]) -> None:
         "class_weights", "scratch", "seed", "seeds", "resume",
     )  # fmt: skip
     check_settings(who, **{name: given[name] for name in checked})
-    given["task"] = choice(who, "task=", given["task"], TASKS)
-    if given["task"] != CLASSES and given["class_weights"]:
-        raise ArgumentError(f'{who}: class_weights= is for task="classes", not for {given["task"]}')
+    given["task"] = check_task(who, given)
 
 
 def _recipe(given: dict[str, Any], network: Network) -> dict[str, Any]:

@@ -108,22 +108,24 @@ def check_folder(who: str, data: str, data_dir: Any, download: bool) -> None:
         raise ArgumentError(f'{who}: download= is for MNIST: add data="mnist"')
 
 
-def check_task(who: str, given: Mapping[str, Any]) -> None:
-    """Raise ArgumentError for labels or numbers of data that has classes, and for settings that
-    only classes have.
+def check_task(who: str, given: Mapping[str, Any]) -> str:
+    """Return the task, in small letters.
 
-    given: the arguments of `train.train`, or some of them.
+    given: the arguments of `train.train` or `train.finetune`, or some of them.
+    Raises ArgumentError for another, for labels or numbers of data that has classes, and for
+    settings that only classes have.
     """
     task = choice(who, "task=", given["task"], [*TASKS])
     if task == CLASSES:
-        return
-    if given["data"] in NAMED:
+        return task
+    if given.get("data") in NAMED:
         raise ArgumentError(
             f'{who}: task="{task}" is for images of your own: {given["data"]} has classes'
         )
     for name in ("class_weights", "label_smoothing"):
         if given.get(name):
             raise ArgumentError(f'{who}: {name}= is for task="classes", not for {task}')
+    return task
 
 
 def open_named(given: Mapping[str, Any], image_format: ImageFormat | None = None) -> Material:
