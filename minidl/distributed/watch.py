@@ -158,7 +158,7 @@ class Watch:
         found = []
         for rank, peer in self._peers.items():
             left, behind = peer.beat.left, peer.beat.done < most
-            if left and behind:
+            if left and (behind or peer.gone):
                 found.append(f"rank {rank} has ended before the others")
             elif peer.gone:
                 found.append(f"rank {rank} was killed, or its machine is gone")

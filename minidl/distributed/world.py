@@ -39,6 +39,7 @@ class World:
         if mpi is None:
             return
         self._comm, self._back = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
+        self._last = mpi.COMM_WORLD.Dup()  # what others do is no answer to a rank that leaves
         self._flights = Flights()
         near = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
         self.local = near.Get_size() == mpi.COMM_WORLD.Get_size()
@@ -49,7 +50,7 @@ class World:
         """Leave MPI when all others do: until then, one that is lost ends all."""
         if self._watch is not None:
             self._watch.leave()
-            self._wait(self._comm.Ibarrier())
+            self._wait(self._last.Ibarrier())
             self._watch.stop()
             with ends_within(LAST):
                 self._mpi.Finalize()

@@ -13,6 +13,7 @@ FAULTS = {
     "drifts": "the ranks differ in the weights after epoch 1",
     "is-stopped": "rank 1 doesn't answer: it is stopped, or its machine is gone",
     "ends": "rank 1 has ended before the others",
+    "ends-first": "rank 1 has ended before the others",
     "nan": "the loss is nan at epoch 1, batch 1",
     "data": "the ranks differ in the data",
     "rows": "the ranks differ in the number of items: 46 on rank 0, 45 on rank 1",
