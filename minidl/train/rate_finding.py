@@ -50,11 +50,11 @@ def find_lr(
     for name in ("size", "file_column", "label_column"):
         if given[name] and data in NAMED:
             raise ArgumentError(f"{who}: {name}= is for images of your own, not for {data}")
-    check_task(who, given)
+    task = check_task(who, given)
     recipe = RECIPES.get(data, OTHERS)
     md.manual_seed(seed)
     plain = {"mirror": False, "rand_augment": None, "patience": None, "weights": None}
-    network, material = begin({**given, **plain, "data": data})
+    network, material = begin({**given, **plain, "data": data, "task": task})
     optimizer = optim.SGD(
         network.parameters(), recipe["lr"], momentum=MOMENTUM, weight_decay=recipe["weight_decay"]
     )

@@ -143,8 +143,11 @@ def train(
     return run
 
 
-def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The settings of the run, and the names of logs; or an error for arguments that can't be."""
+def _checked(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings of the run, and the names of logs; or an error for arguments that can't be.
+
+    The task's name in `given` becomes what others know it by.
+    """
     who, data = "train.train", given["data"]
     check_arguments(who, given["arguments"])
     optional = {name: given[name] or "" for name in ("weights", "data_dir", "output")}
@@ -155,11 +158,11 @@ def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "weight_decay", "workers", "seed", "resume",
     )  # fmt: skip
     check_settings(who, **{name: given[name] for name in named})
+    given["task"] = check_task(who, given)
     recipe = recipe_of(who, given)
     recipe["epochs"] = positive(who, "epochs=", recipe["epochs"])
     check_folder(who, data, given["data_dir"], given["download"])
     _check_own(data, given["size"], given["file_column"], given["label_column"])
-    check_task(who, given)
     _check_augmentation(data, given["augment"], given["rand_augment"])
     weights = given["weights"]
     settings = {

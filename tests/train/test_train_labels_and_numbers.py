@@ -186,6 +186,19 @@ def test_what_is_refused(squares, tmp_path, settings, said):
     assert not (tmp_path / "none").exists()
 
 
+def test_the_task_in_capitals(squares, tmp_path):
+    run = train.train(
+        "lenet5", squares / "labels.csv", size=SIZE, task="LABELS", label_column=COLUMNS["labels"],
+        epochs=1, output=tmp_path, verbose=False,
+    )  # fmt: skip
+    assert run.settings["task"] == "labels"
+    found = train.find_lr(
+        "lenet5", squares / "numbers.csv", size=SIZE, task="Numbers", label_column="place",
+        verbose=False,
+    )  # fmt: skip
+    assert np.isfinite(found.losses[0])
+
+
 @pytest.mark.parametrize("columns", [1, 3])
 def test_a_tenth_of_all_is_held_out(columns):
     names = list("abc"[:columns])
