@@ -5,7 +5,7 @@ import numpy as np
 from minidl.kernels._jit import background, kernel
 from minidl.kernels._raw import load_word, pause, store_word
 
-__all__ = ["alone", "count", "double", "gather", "line_up", "meet", "room_for", "wide"]
+__all__ = ["alone", "count", "do_meet", "double", "gather", "line_up", "new", "room_for", "wide"]
 
 
 @kernel
@@ -40,6 +40,13 @@ def meet(part, flags, met, looks):
             met[part] = 1
             break
         pause()
+
+
+def do_meet(looks=1 << 28):
+    """How many of two parts saw the other."""
+    flags, met = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    meet(2, flags.ctypes.data, met, looks)
+    return int(met.sum())
 
 
 @kernel
