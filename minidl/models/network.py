@@ -112,6 +112,14 @@ class Network(Module):
         layer.bias.data[...] = layer.bias.data * scale + mean
         self.standard = None
 
+    def to_standard(self, unit: tuple[list[float], list[float]]) -> None:
+        """Undo `to_unit`: let it give numbers less their means, in the deviations of `unit`."""
+        mean, scale = map(np.asarray, unit)
+        layer: Any = dict(self.named_modules())[self.scoring_layer]
+        layer.weight.data[...] = layer.weight.data / scale
+        layer.bias.data[...] = (layer.bias.data - mean) / scale
+        self.standard = unit
+
     @property
     def title(self) -> str:
         """What it is called: the name of its function of `minidl.models`, or else of its class.

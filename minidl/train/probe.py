@@ -10,7 +10,7 @@ from minidl.errors import ArgumentError
 from minidl.models import Network
 from minidl.train.features import features_of
 from minidl.train.linear_fit import fit, held_out_scores
-from minidl.train.task import Task, last_layer
+from minidl.train.task import Task
 
 __all__ = ["Probe", "Rows", "fit_probe", "head_inputs", "put_into_head"]
 
@@ -91,7 +91,7 @@ def put_into_head(network: Network, probe: Probe) -> None:
     Where an activation comes after the last layer, as a ReLU does in SqueezeNet, it goes.
     Raises ArgumentError for a last layer of another size.
     """
-    layer: Any = last_layer(network)
+    layer: Any = dict(network.named_modules())[network.scoring_layer]
     if layer.weight.size != probe.weight.size or layer.bias is None:
         raise ArgumentError(
             f"the linear probe needs a last layer that has a bias and {probe.weight.size} "

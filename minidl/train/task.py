@@ -27,7 +27,7 @@ from minidl.train.metrics import (
     worst_mistakes,
 )  # fmt: skip
 
-__all__ = ["TASKS", "Classes", "Labels", "Numbers", "Task", "last_layer"]
+__all__ = ["TASKS", "Classes", "Labels", "Numbers", "Task"]
 
 RANK = 5
 
@@ -287,6 +287,7 @@ class Numbers(Task):
     rightness = "variance told"
     objective = staticmethod(linear_fit.squares)
     strengths = (1e-6, 1e-5, *STRENGTHS)  # of many numbers nothing can be told
+    standard_unit: tuple[list[float], list[float]]
 
     def __init__(self, targets: np.ndarray) -> None:
         super().__init__(targets)
@@ -331,10 +332,7 @@ class Numbers(Task):
         return np.asarray((targets - self.mean) / self.scale)
 
     def to_standard(self, network: Network) -> None:
-        layer = last_layer(network)
-        layer.weight.data[...] = layer.weight.data / self.scale
-        layer.bias.data[...] = (layer.bias.data - self.mean) / self.scale
-        network.standard = self.standard_unit
+        network.to_standard(self.standard_unit)
 
     def from_standard(self, network: Network) -> None:
         network.standard = self.standard_unit
@@ -359,11 +357,6 @@ def _told(number: float) -> str:
 
 
 TASKS: dict[str, type[Task]] = {each.name: each for each in (Classes, Labels, Numbers)}
-
-
-def last_layer(network: Network) -> Any:
-    """Return the layer whose outputs are the network's."""
-    return dict(network.named_modules())[network.scoring_layer]
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
