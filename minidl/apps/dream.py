@@ -103,9 +103,8 @@ def dream(
     if target is not None:
         objective = _OfClass(body, target)
     else:
-        weighted = _weighted(body, layers)
-        objective = _OfLayers(body, weighted, channel, guide)
-        given["layers"] = weighted
+        given["layers"] = _weighted(body, layers)
+        objective = _OfLayers(body, given["layers"], channel, guide)
     sizes = _octave_sizes(picture.shape, octaves, octave_scale, objective.smallest, body.name)
     md.manual_seed(seed)
     ascent = _Ascent(body, objective, jitter, tile, step_size)
@@ -113,27 +112,34 @@ def dream(
     objectives: list[list[float]] = []
     for number, shape in enumerate(sizes, 1):
         base = body.enter(resized(picture, shape))
-        if x is None or detail is None:
-            x = base.copy()
-        elif reinject:
-            x = base + resized(detail[0], shape)[None]  # (1, h, w, C) -> (1, H, W, C)
-        else:
-            x = resized(x[0], shape)[None]
+        x = _begun(base, x, detail if reinject else None)
+
+        def so_far(x: np.ndarray = x, base: np.ndarray = base) -> np.ndarray:
+            return pixels(picture + _enlarged(body, x - base, picture.shape))
+
         objectives.append([])
         for step in range(steps):
             objectives[-1].append(ascent.step(x))
             if on_step is not None:
-                done = (number - 1) * steps + step + 1
-                stage = f"octave {number} of {octaves}"
-
-                def so_far(x: np.ndarray = x, base: np.ndarray = base) -> np.ndarray:
-                    return pixels(picture + _enlarged(body, x - base, picture.shape))
-
+                done, stage = (number - 1) * steps + step + 1, f"octave {number} of {octaves}"
                 on_step(Step(done, octaves * steps, stage, objectives[-1][-1], so_far))
         detail = x - base
     assert x is not None
     result = body.leave(x) if sizes else picture
     return Dream(pixels(result), objectives, given)
+
+
+def _begun(base: np.ndarray, x: np.ndarray | None, detail: np.ndarray | None) -> np.ndarray:
+    """What an octave (1, H, W, C) begins with: what was added to the smaller one, or that one.
+
+    base: the photo.  x: what the smaller octave came to; None: there is none.  detail: what was
+    added to it.
+    """
+    if x is None:
+        return base.copy()
+    if detail is None:
+        return resized(x[0], base.shape[1:3])[None]  # (1, h, w, C) -> (1, H, W, C)
+    return base + resized(detail[0], base.shape[1:3])[None]
 
 
 def _enlarged(body: Body, detail: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
