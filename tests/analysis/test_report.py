@@ -137,6 +137,18 @@ def test_how_sure_it_is(tmp_path):
         report(save(tmp_path, files))
 
 
+def test_a_probe_that_is_saved_is_the_winner(tmp_path):
+    """Fine-tuning goes no step from it; both have the same figures then."""
+    files = fake()
+    files["results"]["verdict"] = "what is saved is the linear probe"
+    files["results"]["approaches"][2]["share"] = 0.0
+    page = Page(report(save(tmp_path, files)))
+    assert "accuracy linear probe" in page.text
+    assert "linear probe chosen" in page.text
+    assert "Of linear probe, " in page.text
+    assert page.text.count("chosen") == 1
+
+
 def test_thumbnails_are_in_the_page(tmp_path):
     folder = save(tmp_path, fake())
     (folder / "mistakes" / "002.png").unlink()

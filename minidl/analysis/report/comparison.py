@@ -53,7 +53,7 @@ def differing(runs: Sequence[RunRecord]) -> Rows:
 
 def figures_beside(runs: Sequence[RunRecord]) -> Rows:
     """Return figures of each run's best approach, then the accuracy of every approach."""
-    best = [run.best or Approach("") for run in runs]
+    best = [run.saved or Approach("") for run in runs]
     rows = [
         ["best approach", *(a.name for a in best)],
         ["accuracy", *(percent(a.accuracy, 2) for a in best)],

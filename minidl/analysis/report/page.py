@@ -85,6 +85,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "headline": _headline(run),
         "steps": next_steps(run) if run.task == "classes" else [],
         "best": best,
+        "saved": run.saved,
         "columns": columns,
         "others": [name for name in wording.FIGURES if name in columns],
         "figure_names": wording.FIGURES,
@@ -122,11 +123,11 @@ def _title(run: RunRecord) -> str:
 def _headline(run: RunRecord) -> list[Figure]:
     """Return the figures that matter, those that are known."""
     found = []
-    if run.best is not None and run.best.main_figure is not None:
-        title, text = wording.main_figure(run.best.main_figure, digits=1)
+    if run.saved is not None and run.saved.main_figure is not None:
+        title, text = wording.main_figure(run.saved.main_figure, digits=1)
         if title == "accuracy" and len(run.approaches) > 1 and not run.verdict:
             title = "best accuracy"  # a verdict chooses otherwise
-        found.append(Figure(text, title, run.best.name))
+        found.append(Figure(text, title, run.saved.name))
     if run.images:
         detail = ", ".join(f"{number:,} {run.part(name)}" for name, number in run.images.items())
         found.append(Figure(f"{sum(run.images.values()):,}", "images", detail))

@@ -137,6 +137,12 @@ class RunRecord:
     task: str = CLASSES
 
     @property
+    def saved(self) -> Approach | None:
+        """The approach whose weights are saved: the best, or the first, the linear probe, where
+        fine-tuning goes no step from it."""
+        return self.approaches[0] if self.best is not None and self.best.share == 0 else self.best
+
+    @property
     def name(self) -> str:
         return visible(self.folder.resolve().name)
 
