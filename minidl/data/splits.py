@@ -105,8 +105,9 @@ def split(
     for name, members in _groups(dataset, stratify):
         counts = _counts(len(members), shares)
         if 0 in counts:
+            number = f"{len(members)} item{'s' * (len(members) != 1)}"
             raise ArgumentError(
-                f"split: {name} has {len(members)} items, too few for parts of "
+                f"split: {name} has {number}, too few for parts of "
                 f"{', '.join(map(str, fractions))}: part {counts.index(0)} would have none of it; "
                 "add some, leave them out, or choose other parts"
             )
