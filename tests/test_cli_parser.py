@@ -20,12 +20,17 @@ from command import minidl
         (["predict", "train", "--weihgts=w.h5"], ": did you mean --weights?"),
         # a shortened option and a value that looks like one are none of those meant
         (["train", "--see", "3", "--mixuq", "-1"], ": did you mean --mixup?"),
+        (["train", "pets"], ": did you mean --data pets?"),
+        (["predict", "--weights", "w.h5", "cat.jpg"],
+         "required: IMAGE: --weights takes all that follows it: give IMAGE before it"),
     ],
 )  # fmt: skip
 def test_what_is_nearly_right_is_named(arguments, advice):
     done = minidl(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines()[-1].endswith(advice)
+    if len(arguments) > 1:
+        assert done.err.startswith(f"usage: minidl {arguments[0]} ")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def add_build(commands: Any) -> None:
 
 def _fractions(text: str) -> tuple[float, ...]:
     found = tuple(float(number) for number in text.split(","))
-    if not 2 <= len(found) <= len(PARTS) or not all(f > 0 for f in found) or sum(found) > 1 + 1e-9:
+    if not 2 <= len(found) <= len(PARTS) or min(found) <= 0 or not isclose(sum(found), 1):
         raise argparse.ArgumentTypeError(f"must be 2 or 3 numbers that add up to 1, got {text}")
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 __all__ = ["Parser"]
 
 OPTION = re.compile(r"-[a-zA-Z]|--[a-z]")  # how an option begins; "-1" is a number
-UNKNOWN = ("unrecognized arguments", "the following arguments are required")
+UNRECOGNIZED, REQUIRED = "unrecognized arguments: ", "the following arguments are required: "
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,7 +27,10 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        super().error(message + (self._advice() if message.startswith(UNKNOWN) else ""))
+        command = self._command()
+        if message.startswith((UNRECOGNIZED, REQUIRED)):
+            message += self._advice(command) or command._misplaced(message, self._words())
+        argparse.ArgumentParser.error(command, message)  # with the usage of that command
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
@@ -36,19 +39,37 @@ class Parser(argparse.ArgumentParser):
             error.message += _near(value, map(str, action.choices or ()))
             raise
 
-    def _advice(self) -> str:
+    def _words(self) -> Sequence[str]:
+        """Return what was given, up to "--"."""
+        return self._given[: self._given.index("--")] if "--" in self._given else self._given
+
+    def _command(self) -> "Parser":
+        """Return the parser of the command that was given; `minidl` itself has given it on."""
+        if self in self.commands.values():
+            return self
+        return next((self.commands[word] for word in self._words() if word in self.commands), self)
+
+    def _advice(self, command: "Parser") -> str:
         """Return what to give instead of the first unknown option, if that can be told."""
-        words = self._given[: self._given.index("--")] if "--" in self._given else self._given
-        command = self
-        if self not in self.commands.values():  # `minidl` itself
-            command = next((self.commands[word] for word in words if word in self.commands), self)
-        for word in words:
+        for word in self._words():
             name = word.partition("=")[0] if word.startswith("--") else word[:2]
             if OPTION.match(word) and not command._takes(name):
                 others = [n for n, each in self.commands.items() if name in each._options()]
                 if others:
                     return f": {name} is an option of minidl {', '.join(others)}"
                 return _near(name, command._options())
+        return ""
+
+    def _misplaced(self, message: str, words: Sequence[str]) -> str:
+        """Return where a name belongs that stands without an option, or that one has taken."""
+        name = message.removeprefix(UNRECOGNIZED)
+        if name in words and not OPTION.match(name) and "--data" in self._options():
+            return f": did you mean --data {name}?"
+        for action in self._actions:
+            given = next((each for each in action.option_strings if each in words), None)
+            if message.startswith(REQUIRED) and given and action.nargs == argparse.ONE_OR_MORE:
+                first = message.removeprefix(REQUIRED).partition(",")[0]
+                return f": {given} takes all that follows it: give {first} before it"
         return ""
 
     def _options(self) -> list[str]:

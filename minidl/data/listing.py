@@ -337,7 +337,7 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
     if len(whole) > 1:
         raise ArgumentError(
             f"{path}: {', '.join(map(str, whole))} all have images of these names: put the table "
-            "in the folder that is meant, or give that folder as root"
+            "in the folder that is meant (ImageList takes that folder as root=, too)"
         )
     _, folder, places = best
     if len(folders) > 1 and not whole:
@@ -345,9 +345,10 @@ def _located(path: Path, names: list[str], folders: list[Path]) -> tuple[Path, l
     missing = [name for name, place in zip(names, places, strict=True) if place is None]
     if missing:
         raise FileNotFoundError(
-            f"{path}: {len(missing)} of the {len(names)} files aren't there, the first being "
-            f"{folder / missing[0]}: put the table in the folder they are relative to, or give "
-            "that folder as root"
+            f"{path}: {len(missing)} of the {len(names)} files "
+            f"{'isn' if len(missing) == 1 else 'aren'}'t there, the first being "
+            f"{folder / missing[0]}: put the table in the folder they are relative to (ImageList "
+            "takes that folder as root=, too), or take what is missing out of the table"
         )
     return folder, [place for place in places if place is not None]
 

@@ -1,5 +1,6 @@
 """Parts of a dataset."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -106,10 +107,11 @@ def split(
         counts = _counts(len(members), shares)
         if 0 in counts:
             number = f"{len(members)} item{'s' * (len(members) != 1)}"
+            least = next(n for n in itertools.count() if 0 not in _counts(n, shares))
             raise ArgumentError(
                 f"split: {name} has {number}, too few for parts of "
-                f"{', '.join(map(str, fractions))}: part {counts.index(0)} would have none of it; "
-                "add some, leave them out, or choose other parts"
+                f"{', '.join(map(str, fractions))}, which take {least}; "
+                f"add some, {'leave them out, ' * stratify}or choose other parts"
             )
         shuffled = generator.permutation(members)
         for part, stop, count in zip(parts, np.cumsum(counts), counts, strict=True):

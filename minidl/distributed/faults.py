@@ -1,5 +1,6 @@
 """How all ranks end when one of them can't go on: together, within seconds, with one message."""
 
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -13,10 +14,11 @@ from typing import Any, NoReturn
 __all__ = ["end_together", "ends_within", "fail", "silence", "without_mpi"]
 
 GRACE = 1.0  # seconds that a rank waits for those before it to fail, and tell, first
-STEP = 0.25  # seconds more for each rank
+STEP = 0.5  # seconds more for each rank, and more than PASSED_ON
 LONGEST = 4.0
 SAVING = 20.0  # seconds that rank 0 has to save after Ctrl-C
 STUCK = 2.0  # seconds that MPI has to end all
+ENTERED = 600.0  # seconds that a rank which has failed early waits for others to enter MPI
 PASSED_ON = 0.3  # seconds for MPI's launcher to pass on what was told: an abort throws it away
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
@@ -73,16 +75,49 @@ def ends_within(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-def end_together(ranks: Any) -> None:
-    """Let an exception that nobody catches end all ranks, which otherwise wait for this one."""
-    before = sys.excepthook
+def end_together() -> None:
+    """Let no rank end without the others: they would wait for it, in MPI or to enter it.
 
-    def told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    An exception that nobody catches ends all.
+    """
+    atexit.register(_enter_at_least)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _end_all
+
+
+def _enter_at_least() -> None:
+    """Enter MPI at the end, where that was never done: it takes all ranks."""
+    if (ranks := _entered_late()) is not None:
+        ranks.leave()
+
+
+def _end_all(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    from minidl.distributed.world import is_entered
+
+    if is_entered():
         if issubclass(kind, KeyboardInterrupt):  # all have got it; rank 0 may have much to save
             interrupted()
         fail("".join(traceback.format_exception(kind, error, trace)).rstrip())
+    sys.__excepthook__(kind, error, trace)
+    with ends_within(ENTERED):
+        if (ranks := _entered_late()) is not None:
+            sys.stdout.flush()
+            time.sleep(PASSED_ON)
+            ranks.abort(1)
 
-    sys.excepthook = told if before is sys.__excepthook__ else before
+
+def _entered_late() -> Any:
+    """Return all ranks, if this process is one that hasn't entered MPI yet, and can."""
+    from minidl.distributed.launch import is_launched
+    from minidl.distributed.world import enter_mpi, world
+
+    if not is_launched() or world.cache_info().currsize:
+        return None
+    try:
+        enter_mpi()
+    except (ImportError, RuntimeError):
+        return None
+    return world()
 
 
 def interrupted(text: str = "interrupted", status: int = INTERRUPTED) -> NoReturn:

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+from minidl.distributed.faults import end_together
+
 __all__ = ["MARK", "cores_of_this_rank", "is_launched"]
 
 # What mpiexec of MPICH, Intel MPI and MVAPICH, what PMIx (Open MPI 5, Slurm's srun --mpi=pmix) and
@@ -15,7 +17,7 @@ LOCAL_SIZES = (
     "SLURM_NTASKS_PER_NODE",
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-MARK = "MINIDL_MPI_PROCESS"  # the process that entered MPI; its children inherit the others
+MARK = "MINIDL_MPI_PROCESS"  # the process that is the rank; its children inherit the others
 
 
 def is_launched() -> bool:
@@ -47,4 +49,6 @@ def _end_with_parent() -> None:
 
 
 if is_launched():  # now: importing the rest takes a while
+    os.environ[MARK] = str(os.getpid())
     _end_with_parent()
+    end_together()

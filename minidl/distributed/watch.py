@@ -126,7 +126,8 @@ class Watch:
                 self._read(waiting, told + BEAT - now)
 
     def _tell(self) -> None:
-        beat = Beat(self._done, time.process_time(), self._left)
+        left = self._left  # first: who has left does no more, and what it has done is all
+        beat = Beat(self._done, time.process_time(), left)
         for peer in self._peers.values():
             peer.tell(beat)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.distributed.faults import ends_within
+from minidl.distributed.faults import ends_within, interrupted
 from minidl.distributed.flight import Flight, Flights, as_bytes
-from minidl.distributed.launch import MARK, is_launched
+from minidl.distributed.launch import is_launched
 from minidl.distributed.order import Node, bounds, total
 from minidl.distributed.watch import Watch
 from minidl.errors import ArgumentError, DTypeError
 
-__all__ = ["World", "alone", "world"]
+__all__ = ["World", "alone", "enter_mpi", "is_entered", "world"]
 
 LAST = 10.0  # seconds to leave MPI in, when all ranks do
 # Seconds of asking again at once, for MPI moves bytes only while it is asked; then with pauses
@@ -48,15 +48,21 @@ class World:
 
     def leave(self) -> None:
         """Leave MPI when all others do: until then, one that is lost ends all."""
+        if self._mpi is None:
+            return
         if self._watch is not None:
             self._watch.leave()
-            self._wait(self._last.Ibarrier())
+            try:
+                self._wait(self._last.Ibarrier())
+            except KeyboardInterrupt:
+                interrupted()
             self._watch.stop()
-            with ends_within(LAST):
-                self._mpi.Finalize()
+        with ends_within(LAST):
+            self._mpi.Finalize()
 
     def forget(self) -> None:
         """Be no rank any more, in a forked child."""
+        atexit.unregister(self.leave)
         if self._watch is not None:
             self._watch.forget()
 
@@ -79,6 +85,8 @@ class World:
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
         """See `minidl.distributed.broadcast`."""
         flat = _flat("broadcast", array)
+        if array.dtype.hasobject:
+            raise DTypeError(f"broadcast sends numbers, got an array of {array.dtype}")
         if not 0 <= root < self.size:
             raise ArgumentError(f"broadcast: root must be a rank, 0 to {self.size - 1}, got {root}")
         if self.size > 1:
@@ -221,6 +229,22 @@ def world() -> World:
     return World() if _alone or not is_launched() else _enter()
 
 
+def is_entered() -> bool:
+    """Return whether this process has entered MPI, as one of several ranks."""
+    return world.cache_info().currsize > 0 and world().size > 1
+
+
+def enter_mpi() -> Any:
+    """Return mpi4py's MPI, which this enters; raise what importing it raises."""
+    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # errors are told by minidl
+    import mpi4py
+
+    mpi4py.rc.finalize = False  # `World.leave` does, and not in a forked child
+    from mpi4py import MPI
+
+    return MPI
+
+
 def alone() -> None:
     """From here on, let this process be the only rank: for work that isn't shared."""
     _alone.append(True)
@@ -231,20 +255,16 @@ _alone: list[bool] = []
 
 
 def _enter() -> World:
-    from minidl.distributed.faults import end_together, without_mpi
+    from minidl.distributed.faults import without_mpi
 
-    os.environ[MARK] = str(os.getpid())
-    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # errors are told by minidl
     try:
-        from mpi4py import MPI
+        mpi = enter_mpi()
     except (ImportError, RuntimeError) as error:  # the latter: no MPI library that it can load
         without_mpi(error)
-    found = World(MPI)
-    if found.size > 1:
-        atexit.register(found.leave)  # runs before mpi4py would leave MPI
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=found.forget)
-        end_together(found)
+    found = World(mpi)
+    atexit.register(found.leave)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=found.forget)
     return found
 
 

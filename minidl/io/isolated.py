@@ -26,7 +26,8 @@ from minidl.io.guarded import MAX_BYTES, check_max_bytes
 
 __all__ = ["Listing", "read_isolated"]
 
-SECONDS = 15  # for a small file; a byte more takes its time at SPEED
+SECONDS = 15  # of a core, for a small file; a byte more takes its time at SPEED
+BUSY = 8  # times as long, where others use the cores
 SPEED = 10 * 2**20  # bytes a second, on a slow disk and packed
 MAX_LISTING = 2**28  # bytes of the list of attributes and datasets
 
@@ -68,7 +69,10 @@ def read_isolated(
     seconds = SECONDS + os.path.getsize(path) // SPEED
     with _child(name) as child:
         late: list[bool] = []
-        timer = threading.Timer(seconds, lambda: late.append(True) or child.kill())  # type: ignore
+        timer = threading.Timer(
+            BUSY * seconds,
+            lambda: late.append(True) or child.kill(),  # type: ignore[func-returns-value]
+        )
         timer.daemon = True
         timer.start()
         try:
@@ -79,7 +83,7 @@ def read_isolated(
             return listing, {each: _array(child, each, listing.datasets[each]) for each in names}
         except _ChildError as error:
             child.kill()
-            text = _explained(child.wait(), error, seconds if late else 0)
+            text = _explained(child.wait(), error, BUSY * seconds if late else 0)
             raise FileFormatError(f"{called or name}: {text}") from None
         except FileFormatError as error:
             raise FileFormatError(str(error).replace(name, called or name)) from None
@@ -172,12 +176,13 @@ def _bytes(child: subprocess.Popen[bytes], count: int, doing: str) -> bytes:
 
 
 def _explained(status: int, error: _ChildError, seconds: int) -> str:
+    what = "damaged or hostile"
     if seconds:
-        how = f"took more than {seconds} s"
+        what, how = f"{what}, or the machine is too busy", f"took more than {seconds} s"
     elif status < 0:
         with contextlib.suppress(ValueError):
             status = signal.Signals(-status).name  # type: ignore[assignment]
         how = f"crashed ({status})"
     else:
         how = f"failed (exit status {status})"
-    return f"the HDF5 file is damaged or hostile: a process of its own {how} while {error}"
+    return f"the HDF5 file is {what}: a process of its own {how} while {error}"

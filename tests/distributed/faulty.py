@@ -11,6 +11,7 @@ import same_bits
 
 import minidl as md
 from minidl import data, optim
+from minidl.distributed.launch import RANKS
 from minidl.train import Callback, Checkpoint, Trainer, agreement
 
 
@@ -42,12 +43,19 @@ def end(trainer):
     sys.exit(0)
 
 
+def launched_as(rank):
+    """Whether the launcher calls this process so, asked without MPI."""
+    return str(rank) in [os.environ[name] for name in RANKS if name in os.environ]
+
+
 ACTS = {"raises": fail, "drifts": drift, "is-stopped": stop, "ends": end}
 
 
 def main():
     md.set_num_threads(1)
     kind, rank, folder, batch = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    if kind.endswith("-early") and launched_as(rank):  # before this rank has entered MPI
+        fail(None) if kind == "raises-early" else sys.exit(3)
     if kind == "lbfgs":  # before anybody has entered MPI
         model = same_bits.a_network()
         Trainer(model, optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe"))

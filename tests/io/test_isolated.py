@@ -311,6 +311,7 @@ def test_no_memory_is_taken_because_a_process_says_so(numbers, monkeypatch, list
 @pytest.mark.parametrize("hang", ["time.sleep(600)", HEADER + LISTING + "time.sleep(600)"])
 def test_a_process_that_hangs(numbers, monkeypatch, hang):
     monkeypatch.setattr(isolated, "SECONDS", 1)
+    monkeypatch.setattr(isolated, "BUSY", 1)
     refused_with(numbers[0], hang, monkeypatch, "a process of its own took more than 1 s while")
 
 
