@@ -1,6 +1,5 @@
 """Parts of a dataset."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -107,10 +106,10 @@ def split(
         counts = _counts(len(members), shares)
         if 0 in counts:
             number = f"{len(members)} item{'s' * (len(members) != 1)}"
-            least = next(n for n in itertools.count() if 0 not in _counts(n, shares))
+            enough = math.ceil(round(1 / min(shares), 6))
             raise ArgumentError(
                 f"split: {name} has {number}, too few for parts of "
-                f"{', '.join(map(str, fractions))}, which take {least}; "
+                f"{', '.join(map(str, fractions))}, for which {enough} would do; "
                 f"add some, {'leave them out, ' * stratify}or choose other parts"
             )
         shuffled = generator.permutation(members)

@@ -16,6 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 FOLD_TOLERANCE, FOLD_ITERATIONS = 1e-4, 1000  # enough to tell which strength is better
+OUTLYING = 4  # times the median of deviations: more than that is the work of a few large ones
 ROUNDING = 1e-12  # a gradient's norm below it is nothing but rounding
 
 # Of scores (N, C) and targets: the loss of each row (N,), and its slopes (N, C).
@@ -72,7 +73,8 @@ def fit(
     standardize: the penalty is on weights of features of deviation 1; what is returned is for the
         features as given.
     tolerance: it ends when the gradient's norm is this part of that at weights of zero.
-    floor: no feature counts as of a deviation less than this part of the root mean square of all.
+    floor: no feature counts as of a deviation less than this part of the root mean square of all,
+        or of OUTLYING times their median, if that is less.
     """
     mean, scale = _standardized(x, standardize, floor)
     found = _minimum(x, targets, objective, outputs, strength, counts, tolerance, max_iterations)
@@ -168,8 +170,8 @@ def _standardized(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bring the columns of x, in place, to mean 0 and standard deviation 1; return what they were.
 
-    A constant column becomes 0, and counts as of deviation 1; one that varies by less than `floor`
-    times the root mean square of all deviations is divided by that. Without `scaled`, all count as
+    A constant column becomes 0, and counts as of deviation 1; one that varies by less than `fit`
+    says for `floor` is divided by that. Without `scaled`, all count as
     of deviation 1: taking the mean away is free, as the bias makes up for it unpenalised, and
     converges in far fewer steps.
     """
@@ -183,7 +185,7 @@ def _standardized(
     varies = variance > 0
     scale = np.ones(x.shape[1])
     if varies.any():
-        least = floor * np.sqrt(variance[varies].mean())
-        scale[varies] = np.maximum(np.sqrt(variance[varies]), least)
+        usual = min(np.sqrt(variance[varies].mean()), OUTLYING * np.sqrt(np.median(variance[varies])))
+        scale[varies] = np.maximum(np.sqrt(variance[varies]), floor * usual)
     x /= scale
     return first + mean, scale

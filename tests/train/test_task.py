@@ -274,6 +274,16 @@ def test_a_feature_that_hardly_varies_in_training_decides_nothing(task):
     assert np.abs(probe.weight[1]).max() < typical
 
 
+def test_a_feature_of_another_scale_hides_no_other():
+    random = np.random.default_rng(0)
+    features, targets = random.standard_normal((40, 6)), np.arange(40) % 2
+    features[:, 0] += 2 * targets
+    alone = fit_probe([(features[:, :5], targets)], Classes(targets), seed=0, strength=1.0)
+    features[:, 5] *= 1e6
+    probe = fit_probe([(features, targets)], Classes(targets), seed=0, strength=1.0)
+    np.testing.assert_allclose(probe.weight[0], alone.weight[0], rtol=0.2)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_probe_gives_what_was_fitted(name):
     random = np.random.default_rng(0)
