@@ -185,7 +185,8 @@ def _standardized(
     varies = variance > 0
     scale = np.ones(x.shape[1])
     if varies.any():
-        usual = min(np.sqrt(variance[varies].mean()), OUTLYING * np.sqrt(np.median(variance[varies])))
-        scale[varies] = np.maximum(np.sqrt(variance[varies]), floor * usual)
+        deviations = np.sqrt(variance[varies])
+        usual = min(np.sqrt(variance[varies].mean()), OUTLYING * np.median(deviations))
+        scale[varies] = np.maximum(deviations, floor * usual)
     x /= scale
     return first + mean, scale
