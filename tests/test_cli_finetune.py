@@ -278,3 +278,15 @@ def test_ctrl_c_in_fine_tuning_keeps_the_probe(here, monkeypatch):
     with md.no_grad():
         right = (probe.eval()(x).data.argmax(axis=1) == validation.labels).mean()
     assert right == pytest.approx(ways(here / "out")["linear probe"]["accuracy"])
+
+
+def test_images_that_are_not_there_are_told_before_the_weights_are_read(here):
+    (here / "damaged.h5").write_bytes(b"no weights")
+    done = minidl("finetune", "damaged.h5", "nowhere")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "minidl finetune: there is no nowhere\n"
+
+
+def test_the_task_in_capitals(here):
+    done = minidl("finetune", "weights.h5", "nowhere", "--task", "LABELS")
+    assert done.err == "minidl finetune: there is no nowhere\n"

@@ -142,7 +142,7 @@ def _from_file(who: str, weights: Any, model: str | None, head: bool) -> nn.Modu
     if head and model is not None:
         return models.create(model, weights=weights)
     try:
-        return pretrained(weights, model, None, None)
+        return pretrained(weights, model, None, None, who=who)
     except FileFormatError as error:
         if model is not None or "models.create(NAME" not in str(error):
             raise

@@ -308,7 +308,7 @@ def add_columns(command: Any, several: bool = False) -> None:
 def add_task(command: Any) -> None:
     """Add --task, for commands that read tables of labels and numbers, too."""
     command.add_argument(
-        "--task", choices=TASKS,
+        "--task", type=str.lower, choices=TASKS,
         help="what the images' table tells: one of several classes, any of several labels, or "
         "numbers to predict (default: classes)",
     )  # fmt: skip
@@ -352,7 +352,7 @@ def add_inference(command: Any) -> None:
     )  # fmt: skip
     add_pixels(command)
     add_threads(command)
-    command.add_argument("--json", type=Path, metavar="FILE", help="also save the figures here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also save what is found here")
 
 
 # As argparse's errors call them
@@ -363,6 +363,7 @@ FLAG: tuple[Any, str] = (bool, "true or false")
 TEXT, WHOLE, NUMBER = (str, "a text"), (int, "a whole number"), (int | float, "a number")
 KINDS: dict[Any, tuple[Any, str]] = {
     None: TEXT, Path: TEXT, int: WHOLE, whole: WHOLE, rate: NUMBER, amount: NUMBER,
-    names: (str | list, "a text or a list of texts"), _arguments: (dict, "a table"), str: TEXT,
+    str: TEXT, str.lower: TEXT, _arguments: (dict, "a table"),
+    names: (str | list, "a text or a list of texts"),
     one_or_several: (str | list, "a text or a list of texts"),
 }  # fmt: skip

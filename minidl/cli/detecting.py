@@ -96,7 +96,9 @@ def _add_training(detect: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--epochs", type=whole, metavar="N", help="(default: 40)")
     group.add_argument("--batch-size", type=whole, metavar="N", help="(default: 8)")
-    group.add_argument("--lr", type=float, metavar="X", help="largest learning rate (0.001)")
+    group.add_argument(
+        "--lr", type=float, metavar="X", help="largest learning rate (default: 0.001)"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="of random numbers (default: 0)")
     group.add_argument(
         "--resume", action="store_true", help="continue after the last epoch in the folder"

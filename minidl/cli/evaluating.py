@@ -51,7 +51,7 @@ def add_evaluate(commands: Any) -> None:
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument(
         "weights", type=Path, nargs="+", metavar="WEIGHTS",
-        help="files of weights: minidl's own, Keras's, torchvision's",
+        help="files of weights: minidl's own, Keras's, torchvision's, timm's; ONNX files",
     )  # fmt: skip
     evaluate.add_argument("images", type=Path, metavar="IMAGES", help="labelled images")
     evaluate.add_argument(

@@ -28,7 +28,7 @@ def add_explain(commands: Any) -> None:
     explain.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
     explain.add_argument(
         "--weights", type=Path, required=True, metavar="FILE",
-        help="a file of weights: minidl's own, Keras's, torchvision's",
+        help="a file of weights: minidl's own, Keras's, torchvision's, timm's",
     )  # fmt: skip
     explain.add_argument(
         "--target", metavar="CLASS", help="the class, by name or number (default: the likeliest)"

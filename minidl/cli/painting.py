@@ -18,7 +18,7 @@ def add_painting(command: Any, what: str) -> None:
     """Add the options that both have; `what` is the file that is written by default."""
     command.add_argument(
         "--weights", type=Path, metavar="FILE",
-        help="a file of weights: minidl's own, Keras's, torchvision's",
+        help="a file of weights: minidl's own, Keras's, torchvision's, timm's",
     )  # fmt: skip
     command.add_argument(
         "--model", metavar="NAME",

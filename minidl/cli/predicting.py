@@ -37,7 +37,7 @@ def add_predict(commands: Any) -> None:
     )
     predict.add_argument(
         "--weights", type=Path, nargs="+", required=True, metavar="FILE",
-        help="files of weights: minidl's own, Keras's, torchvision's; ONNX files",
+        help="files of weights: minidl's own, Keras's, torchvision's, timm's; ONNX files",
     )  # fmt: skip
     predict.add_argument("--top", type=whole, metavar="N", help="classes an image (default: 5)")
     predict.add_argument(

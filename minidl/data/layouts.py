@@ -1,5 +1,6 @@
 """Data sets of images as people have them: which files are which part, and what labels them."""
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -319,7 +320,7 @@ def _by_name(folder: Path, read: _Reader, classes: Sequence[str] | None) -> Imag
             f"{folder} has images but no folders of classes, and their names, such as {example}, "
             "don't tell classes as cat.0.jpg does: put the images of each class in a folder, such "
             f"as {folder / 'cats'}, or list them in a table with the columns file and label"
-            f"{_tables_near(folder)}"
+            f"{_tables_near(folder, [path.name for path in paths])}"
         )
     if classes is not None and (unknown := sorted({*known} - {*classes})):
         raise ArgumentError(
@@ -344,8 +345,23 @@ def _are_classes(texts: Sequence[str]) -> bool:
     )
 
 
-def _tables_near(folder: Path) -> str:
-    near = [p for f in (folder, folder.parent) for p in sorted(f.iterdir()) if p.suffix in TABLES]
-    return (
-        f"; there is {', '.join(map(str, near[:3]))}: give it instead of the folder" if near else ""
-    )
+def _tables_near(folder: Path, images: Sequence[str]) -> str:
+    """Return what to give instead: tables in the folder or beside it, called as it is or naming
+    its images."""
+    beside = [path for each in (folder, folder.parent) for path in sorted(each.iterdir())]
+    near = [
+        path
+        for path in beside
+        if path.suffix in TABLES and (path.stem == folder.name or _names_one(path, images))
+    ]
+    if not near:
+        return ""
+    are, which = ("is", "it") if len(near) == 1 else ("are", "one of them")
+    return f"; there {are} {', '.join(map(str, near))}: give {which} instead of the folder"
+
+
+def _names_one(table: Path, images: Sequence[str]) -> bool:
+    with contextlib.suppress(OSError), table.open("rb") as file:
+        head = file.read(2**16)
+        return any(name.encode() in head for name in images)
+    return False

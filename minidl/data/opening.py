@@ -21,7 +21,8 @@ from minidl.data.targets import check_targets
 from minidl.errors import ArgumentError
 
 __all__ = [
-    "Part", "Parts", "open_for_measuring", "open_for_training", "open_parts", "open_undecoded",
+    "Part", "Parts", "check_there", "open_for_measuring", "open_for_training", "open_parts",
+    "open_undecoded",
 ]  # fmt: skip
 
 HELD_OUT = 0.2  # of images that aren't split
@@ -195,11 +196,22 @@ def open_undecoded(
             label_column=label_column, task=task, classes=classes,
         )  # fmt: skip
     check_no_columns(path, file_column, label_column)
-    built = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}
-    there = {part: file for part, file in built.items() if file.exists()}
+    there = _built(path)
     if not path.exists() and "train" in there and len(there) > 1:
         return {part: _rows(file, size, task, classes) for part, file in there.items()}
     return {"all": _rows(_existing(path), size, task, classes)}
+
+
+def _built(path: Path) -> dict[str, Path]:
+    """The files that `minidl build --split` makes, those that are there."""
+    files = {part: path.with_name(f"{path.stem}.{part}{path.suffix}") for part in PARTS}
+    return {part: file for part, file in files.items() if file.exists()}
+
+
+def check_there(path: Path) -> None:
+    """Raise FileNotFoundError where there are no images of that name, nor parts of them."""
+    if not _built(path):
+        _existing(path)
 
 
 def _existing(path: Path) -> Path:

@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 FOLD_TOLERANCE, FOLD_ITERATIONS = 1e-4, 1000  # enough to tell which strength is better
-OUTLYING = 4  # times the median of deviations: more than that is the work of a few large ones
+OUTLYING = 10  # times the median of deviations: more than that is the work of a few large ones
 ROUNDING = 1e-12  # a gradient's norm below it is nothing but rounding
 
 # Of scores (N, C) and targets: the loss of each row (N,), and its slopes (N, C).

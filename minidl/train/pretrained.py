@@ -11,7 +11,7 @@ from minidl import models
 from minidl.constants.pixels import PIXELS
 from minidl.constants.tasks import CLASSES
 from minidl.data.digits import few_digits
-from minidl.data.opening import Parts, open_for_training
+from minidl.data.opening import Parts, check_there, open_for_training
 from minidl.errors import ArgumentError, StateError
 from minidl.io.identify import PROTOTXT, identify
 from minidl.models import Network
@@ -19,6 +19,8 @@ from minidl.models.imported import Imported
 from minidl.train.settings import choice
 
 __all__ = ["opened", "pretrained", "trained"]
+
+WHO = "train.finetune"
 
 
 def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
@@ -33,6 +35,7 @@ def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
         return _for_mnist(), _few_digits(), "digits"
     if given["images"] is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
+    check_there(Path(given["images"]))  # before the weights, which may take a while
     made = (given[name] for name in ("weights", "model", "arguments", "size", "pixels"))
     network, path = pretrained(*made), Path(given["images"])
     reading = {name: given[name] for name in own}
@@ -79,36 +82,42 @@ def pretrained(
     arguments: Mapping[str, Any] | None,
     size: int | None,
     pixels: str | None = None,
+    who: str = WHO,
 ) -> Network:
     """Return the network in a file, for images of `size`. Its head may be missing.
 
-    The arguments are those of `finetune`. Raises ArgumentError for a size that it can't take, and
-    what `models.load` or `models.create` raises.
+    The arguments are those of `finetune`.  who: what errors call the caller.
+    Raises ArgumentError for a size that it can't take, and what `models.load` or `models.create`
+    raises.
     """
     if model is not None:
         network = _of_body(model, weights, arguments or {})
     elif arguments:
-        raise ArgumentError("train.finetune: arguments= are for model=: a file alone knows its own")
+        raise ArgumentError(f"{who}: arguments= are for model=: a file alone knows its own")
     else:
         network = trained(weights)
     if pixels is not None:
-        network.take_pixels(choice("train.finetune", "pixels=", pixels, tuple(PIXELS)))
+        network.take_pixels(choice(who, "pixels=", pixels, tuple(PIXELS)))
     elif network.image_format is None and isinstance(network, Imported):
         raise ArgumentError(
-            f"train.finetune: {os.fspath(weights)} doesn't say what images it takes: give pixels= "
-            f"(one of {', '.join(PIXELS)})"
+            f"{who}: {os.fspath(weights)} doesn't say what images it takes: "
+            + (
+                f"give pixels= (one of {', '.join(PIXELS)})"
+                if who == WHO
+                else "models.load() it, set its image_format to a models.ImageFormat, and save it"
+            )
         )
     _ = network.decoded_size, network.num_classes  # raises where it doesn't say what it takes
     if network.architecture is None:
         raise ArgumentError(
-            f"train.finetune: the graph of {os.fspath(weights)} is too large for a file of weights"
+            f"{who}: the graph of {os.fspath(weights)} is too large for a file of weights"
         )
     assert network.image_format is not None
     if size is not None and size != network.image_format.size:
         if not network.any_size or size < network.smallest_size():
             smallest = network.smallest_size()
             takes = f"images from {smallest} pixels up" if network.any_size else f"only {smallest}"
-            raise ArgumentError(f"train.finetune: size={size}: {model or weights} takes {takes}")
+            raise ArgumentError(f"{who}: size={size}: {model or weights} takes {takes}")
         network.image_format = replace(network.image_format, size=size)
     return network
 

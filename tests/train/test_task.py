@@ -276,12 +276,12 @@ def test_a_feature_that_hardly_varies_in_training_decides_nothing(task):
 
 def test_a_feature_of_another_scale_hides_no_other():
     random = np.random.default_rng(0)
-    features, targets = random.standard_normal((40, 6)), np.arange(40) % 2
-    features[:, 0] += 2 * targets
-    alone = fit_probe([(features[:, :5], targets)], Classes(targets), seed=0, strength=1.0)
+    features, targets = random.standard_normal((240, 6)), np.arange(240) % 2
+    features[:, 0] += 4 * targets
     features[:, 5] *= 1e6
-    probe = fit_probe([(features, targets)], Classes(targets), seed=0, strength=1.0)
-    np.testing.assert_allclose(probe.weight[0], alone.weight[0], rtol=0.2)
+    probe = fit_probe([(features[:40], targets[:40])], Classes(targets[:40]), seed=0)
+    scores = features[40:] @ probe.weight + probe.bias
+    assert (scores.argmax(axis=1) == targets[40:]).mean() > 0.95  # 0.977 without the last
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -110,7 +110,7 @@ def train_captioner(
     }  # fmt: skip
     names, material = _material(captions, images)
     md.manual_seed(seed)
-    network = pretrained(weights, model, None, None)
+    network = pretrained(weights, model, None, None, who=WHO)
     said = material.said_of(material.train)
     vocabulary = Vocabulary.of((words for texts in said for words in texts), least)
     captioner = Captioner(network, vocabulary, decoder=decoder, members=members, hidden=hidden)

@@ -253,7 +253,7 @@ def _network(weights: Any, body: str | None) -> Network:
         raise ArgumentError(NO_WEIGHTS)
     if isinstance(weights, Network):
         return copy.deepcopy(weights)
-    return pretrained(weights, body, None, None)
+    return pretrained(weights, body, None, None, who="train_detector")
 
 
 def _parts(images: Any, seed: int) -> tuple[data.Detection, data.Detection]:

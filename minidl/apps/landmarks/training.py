@@ -135,7 +135,7 @@ def _body(
     weights: str | os.PathLike[str] | None, model: str | None, arguments: dict[str, Any] | None
 ) -> models.Network:
     if weights is not None:
-        return pretrained(weights, model, arguments, None)
+        return pretrained(weights, model, arguments, None, who="train_landmarks")
     if model is None:
         return models.mobilenet_v1(1, **{"width": 0.25, **(arguments or {})})
     return models.create(model, **{"num_classes": 1, **(arguments or {})})
