@@ -122,6 +122,8 @@ def _title(run: RunRecord) -> str:
 
 def _headline(run: RunRecord) -> list[Figure]:
     """Return the figures that matter, those that are known."""
+    from minidl.train.stopwatch import COMPILING  # `minidl.train` imports this
+
     found = []
     if run.saved is not None and run.saved.main_figure is not None:
         title, text = wording.main_figure(run.saved.main_figure, digits=1)
@@ -136,7 +138,9 @@ def _headline(run: RunRecord) -> list[Figure]:
         found.append(Figure(f"{len(run.classes):,}", run.task, few))
     if run.seconds is not None:
         epochs = f"{run.epochs:,} epoch{'s' * (run.epochs != 1)}" if run.epochs else ""
-        found.append(Figure(wording.duration(run.seconds), "training time", epochs))
+        compiled = "compiling included" if run.time.get(COMPILING, 0) >= 1 else ""
+        detail = ", ".join(filter(None, (epochs, compiled)))
+        found.append(Figure(wording.duration(run.seconds), "training time", detail))
     return found
 
 
