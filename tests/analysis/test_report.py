@@ -39,7 +39,8 @@ def test_a_whole_run(tmp_path):
     best = results["approaches"][2]
     for text in (
         "minidl finetune", "mobilenet on hymenoptera", "seed 0", f"{best['accuracy']:.1%}",
-        "1,397", "1,244 train, 153 validation", "5 min 00 s", "25 epochs, compiling included", "3,228,864", "0.2500",
+        "1,397", "1,244 train, 153 validation", "5 min 00 s", "25 epochs, compiling included",
+        "3,228,864", "0.2500",
         "optimizer.momentum 0.9", "augment yes", "python 3.12.1", "photos/hymenoptera",
         "ants → bees", "97.0%", "val/1.jpg", "1 file skipped", "it is no image",
     ):  # fmt: skip
