@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minidl.distributed.connections import connected
@@ -20,6 +21,7 @@ from minidl.distributed.connections import connected
 __all__ = ["Watch"]
 
 BEAT = 1.0  # seconds between two messages
+PAUSE = 1e-3  # seconds between two looks whether all have come to their end
 SILENT = 10.0  # seconds without a message: stopped, or gone
 LAUNCHER = 2.0  # seconds for MPI's launcher to end all after a rank's death, and tell it
 IDLE = 60.0  # seconds in which a rank that others wait for has computed nothing
@@ -82,16 +84,21 @@ class Watch:
         self._peers = {rank: _Peer(each) for rank, each in connected(world).items()}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="minidl-watch")
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # as Python ends, from 3.12 on: `leave` is next
+            self._thread.start()
 
     def together(self) -> None:
         """Count something that all ranks do together."""
         self._done += 1
 
-    def leave(self) -> None:
-        """Tell the others that this rank has come to its end, and waits for theirs."""
-        self._left = True
-        self._tell()
+    def leave(self, have_all: Callable[[], bool]) -> None:
+        """Tell the others that this rank has come to its end, until `have_all` is true."""
+        self._left, told = True, 0.0
+        while not have_all():
+            if (now := time.monotonic()) > told + BEAT:
+                told = now
+                self._tell()
+            time.sleep(PAUSE)
 
     def stop(self) -> None:
         """Watch no more: all have come to their end."""
@@ -99,7 +106,8 @@ class Watch:
         for peer in self._peers.values():
             with contextlib.suppress(OSError):
                 peer.connection.shutdown(socket.SHUT_RDWR)  # wakes the thread, too
-        self._thread.join(BEAT)
+        if self._thread.ident is not None:
+            self._thread.join(BEAT)
         self.forget()
 
     def forget(self) -> None:

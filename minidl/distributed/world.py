@@ -51,9 +51,8 @@ class World:
         if self._mpi is None:
             return
         if self._watch is not None:
-            self._watch.leave()
             try:
-                self._wait(self._last.Ibarrier())
+                self._watch.leave(self._last.Ibarrier().Test)
             except KeyboardInterrupt:
                 interrupted()
             self._watch.stop()
