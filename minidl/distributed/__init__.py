@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidl.distributed.faults import end_together
 from minidl.distributed.launch import is_launched
 from minidl.distributed.world import world
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     size: int
 
 __all__ = ["all_reduce", "barrier", "broadcast", "is_launched", "rank", "size"]
+
+if is_launched():
+    end_together()
 
 
 def __getattr__(name: str) -> Any:

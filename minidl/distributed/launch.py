@@ -5,8 +5,6 @@ import os
 import signal
 import sys
 
-from minidl.distributed.faults import end_together
-
 __all__ = ["MARK", "cores_of_this_rank", "is_launched"]
 
 # What mpiexec of MPICH, Intel MPI and MVAPICH, what PMIx (Open MPI 5, Slurm's srun --mpi=pmix) and
@@ -51,4 +49,3 @@ def _end_with_parent() -> None:
 if is_launched():  # now: importing the rest takes a while
     os.environ[MARK] = str(os.getpid())
     _end_with_parent()
-    end_together()
