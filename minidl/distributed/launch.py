@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-__all__ = ["MARK", "cores_of_this_rank", "is_launched"]
+__all__ = ["RANKS", "cores_of_this_rank", "is_launched"]
 
 # What mpiexec of MPICH, Intel MPI and MVAPICH, what PMIx (Open MPI 5, Slurm's srun --mpi=pmix) and
 # what Open MPI tell each process
