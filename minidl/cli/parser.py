@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
         command = self._command()
         if message.startswith((UNRECOGNIZED, REQUIRED)):
             message += self._advice(command) or command._misplaced(message, self._words())
-        argparse.ArgumentParser.error(command, message)  # with the usage of that command
+        command.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:

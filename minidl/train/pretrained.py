@@ -35,6 +35,7 @@ def opened(given: Mapping[str, Any]) -> tuple[Network, Parts, str]:
         return _for_mnist(), _few_digits(), "digits"
     if given["images"] is None:
         raise ArgumentError("train.finetune: images= is missing: finetune(weights, images)")
+    _check_arguments(WHO, given["model"], given["arguments"])
     check_there(Path(given["images"]))  # before the weights, which may take a while
     made = (given[name] for name in ("weights", "model", "arguments", "size", "pixels"))
     network, path = pretrained(*made), Path(given["images"])
@@ -90,12 +91,8 @@ def pretrained(
     Raises ArgumentError for a size that it can't take, and what `models.load` or `models.create`
     raises.
     """
-    if model is not None:
-        network = _of_body(model, weights, arguments or {})
-    elif arguments:
-        raise ArgumentError(f"{who}: arguments= are for model=: a file alone knows its own")
-    else:
-        network = trained(weights)
+    _check_arguments(who, model, arguments)
+    network = trained(weights) if model is None else _of_body(model, weights, arguments or {})
     if pixels is not None:
         network.take_pixels(choice(who, "pixels=", pixels, tuple(PIXELS)))
     elif network.image_format is None and isinstance(network, Imported):
@@ -120,6 +117,11 @@ def pretrained(
             raise ArgumentError(f"{who}: size={size}: {model or weights} takes {takes}")
         network.image_format = replace(network.image_format, size=size)
     return network
+
+
+def _check_arguments(who: str, model: str | None, arguments: Mapping[str, Any] | None) -> None:
+    if arguments and model is None:
+        raise ArgumentError(f"{who}: arguments= are for model=: a file alone knows its own")
 
 
 def _of_body(model: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Network:
