@@ -69,7 +69,10 @@ class World:
         """End all ranks now."""
         if self._mpi is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI adds nothing to what was told
-            self._mpi.COMM_WORLD.Abort(status)
+            try:
+                self._mpi.COMM_WORLD.Abort(status)
+            finally:  # it may come back before the launcher has ended this process
+                os._exit(status)
 
     # What users call
 
