@@ -171,9 +171,8 @@ def _standardized(
     """Bring the columns of x, in place, to mean 0 and standard deviation 1; return what they were.
 
     A constant column becomes 0, and counts as of deviation 1; one that varies by less than `fit`
-    says for `floor` is divided by that. Without `scaled`, all count as
-    of deviation 1: taking the mean away is free, as the bias makes up for it unpenalised, and
-    converges in far fewer steps.
+    says for `floor` is divided by that. Without `scaled`, all count as of deviation 1: taking the
+    mean away is free, as the bias makes up for it unpenalised, and converges in far fewer steps.
     """
     first = x[0].copy()
     x -= first  # now a constant column is exactly 0: rounding of its mean can't blow it up

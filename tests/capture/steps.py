@@ -7,6 +7,12 @@ import numpy as np
 import minidl as md
 from minidl import models, nn, optim
 
+MODEL = nn.Sequential(nn.Linear(3, 4, activation="tanh"), nn.Linear(4, 2))
+
+
+def some(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
 
 class Texts(nn.Module):
     """A recurrent network on tokens."""

@@ -6,16 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from steps import Training, batches
+from steps import MODEL, Training, batches, some
 
 import minidl as md
-from minidl import nn
-
-MODEL = nn.Sequential(nn.Linear(3, 4, activation="tanh"), nn.Linear(4, 2))
-
-
-def some(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def test_many_threads_at_once():

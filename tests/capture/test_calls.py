@@ -10,19 +10,13 @@ import weakref
 
 import numpy as np
 import pytest
-from steps import Training, assert_same, batches, is_captured, train
+from steps import MODEL, Training, assert_same, batches, is_captured, some, train
 
 import minidl as md
 from minidl import models, nn, ops
 from minidl.autograd.modes import mode
 from minidl.errors import ArgumentError
 from minidl.kernels import memory
-
-MODEL = nn.Sequential(nn.Linear(3, 4, activation="tanh"), nn.Linear(4, 2))
-
-
-def some(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 class Pair(typing.NamedTuple):
